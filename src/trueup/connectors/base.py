@@ -1,0 +1,232 @@
+"""The connector contract. A connector reads and writes one kind of system and knows nothing else: no policy, no state, no other system.
+
+Keys
+    Outside a connector a row is known by its *key text*. One key column: its canonical text (integer `42`, text as it is, uuid in
+    lower case, date ISO, decimal without trailing zeros). Several: the texts joined by `|`, with `\\` before any `\\` or `|` inside
+    (`join_key`, `split_key`). The connector turns key text into native values and back; nobody else does.
+
+Rows
+    A page's `rows` has the column `__key` first, then exactly the columns asked for, under their native names. Types by
+    `ColumnInfo.type`: text, other, json and decimal as String (a decimal's exact text; no float in between), integer Int64 (wider ones
+    String), float Float64, boolean Boolean, date Date, datetime Datetime("us", "UTC"), timestamp Datetime("us"), list List(String).
+    The same type on every page. A value that does not fit its column's declared type (text in a SQLite INTEGER column) is a reject of
+    that row, with its key, never an error of the page. `__absent` (List(String), optional) names columns which that row does not have;
+    `__version` (String, optional) is the row's native version.
+
+Writing
+    `write` takes one `WriteBatch` and returns one outcome row per operation, in any order. One operation's failure never harms another's.
+    Values arrive in the types above, decimals as String. Outcomes are a frame with
+        __op       Int64    the operation's number
+        __status   String   done | stale | retry | rejected | gone
+        __key      String   key of the row (a created row's new key)
+        __version  String   new native version, null where there is none
+        __reason   String   for people, the system's own words; null when done
+        __field    String   native column at fault where the system names it, else null
+        __retry_s  Float64  when to try again, null: the caller decides
+        __stored   Boolean  whether the `returning` columns hold the row as stored
+        and the columns in `WriteBatch.returning`, typed as `read` gives them (null where __stored is false)
+    done: written and durable. stale: the precondition failed, nothing written. retry: the same call may succeed later, nothing written.
+    rejected: it never will as it is. gone: the row to update or delete is not there. For a create, `rejected` with reason "exists" text
+    when the key is taken.
+
+A whole call fails by raising one of `errors.SystemError_`'s children. A connector is used by one thread at a time; `open` makes another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from trueup.model import Caps, ObjectInfo, ObjectSpec, OperationKind
+
+PAGE_ROWS = 50_000
+
+OUTCOME_SCHEMA: dict[str, pl.DataType] = {
+    "__op": pl.Int64(),
+    "__status": pl.String(),
+    "__key": pl.String(),
+    "__version": pl.String(),
+    "__reason": pl.String(),
+    "__field": pl.String(),
+    "__retry_s": pl.Float64(),
+    "__stored": pl.Boolean(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A row that exists but cannot be read. `key` is None where not even the key can; `where` locates it (`line 12`, `row 7`)."""
+
+    key: str | None
+    reason: str
+    where: str = ""
+    column: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a read.
+
+    `cursor` is where an incremental read may resume after this page (None: the read is not incremental); it is inclusive: rows that
+    share the last value are read again. `complete` is True only on the last page of a read that is known to have shown every row asked
+    for. `gone` are keys the system tells to be deleted.
+    """
+
+    rows: pl.DataFrame
+    cursor: str | None = None
+    complete: bool = False
+    rejected: tuple[Reject, ...] = ()
+    gone: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteBatch:
+    """Operations of one kind on one object.
+
+    rows       `__op`, `__key` (null: the system, sequence or uuid assigns it), then the native columns to write
+    writes     update only: `__write` in `rows` (List(String)) names the columns written for that row; no other column is touched
+    expected   update and delete: `__op`, `__version`, and native columns as last read; the write must find exactly these values
+               (null-safe) in the columns that it writes (update) or in all columns given (delete). None: no precondition
+    returning  columns of the stored row to report
+    """
+
+    kind: OperationKind
+    rows: pl.DataFrame
+    expected: pl.DataFrame | None = None
+    returning: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The native columns that may be written."""
+        return tuple(name for name in self.rows.columns if not name.startswith("__"))
+
+
+class Connector(Protocol):
+    """What every connector offers; see the module's text for the meaning of each value."""
+
+    caps: Caps
+
+    @classmethod
+    def open(cls, name: str, settings: Mapping[str, Any], *, directory: str = ".") -> Connector:
+        """Prepare to use the system called `name`. Relative paths start at `directory`. Raises UsageError-like ConfigProblem for
+        unknown or missing settings; does not need to connect yet."""
+        ...
+
+    @classmethod
+    def settings_schema(cls) -> dict[str, Any]:
+        """JSON Schema of `settings`: properties with title/description, `required`; used by the configuration check and the docs."""
+        ...
+
+    def discover(self) -> list[ObjectInfo]:
+        """The objects that can be mapped, with columns and keys. Raises SystemUnreachableError, AccessRefusedError."""
+        ...
+
+    def describe(self, obj: ObjectSpec) -> ObjectInfo:
+        """One object, `sql` objects included. Raises ObjectMissingError when it, or its key column, is not there."""
+        ...
+
+    def read(
+        self,
+        obj: ObjectSpec,
+        columns: Sequence[str],
+        *,
+        since: str | None = None,
+        keys: Sequence[str] | None = None,
+        page_rows: int = PAGE_ROWS,
+    ) -> Iterator[Page]:
+        """Rows of an object: all, those modified at or after cursor `since`, or those with the given keys (missing ones are left out).
+
+        Always ends with exactly one page whose `complete` says whether everything asked for was shown; that page may be empty. A NULL
+        or doubled key is a Reject, never a row. Memory stays bounded by a few pages."""
+        ...
+
+    def find(self, obj: ObjectSpec, columns: Sequence[str], values: pl.DataFrame) -> pl.DataFrame:
+        """Rows equal to any row of `values` in all of its columns (null-safe). Same form as a page's rows. Needs caps.find."""
+        ...
+
+    def write(self, obj: ObjectSpec, batch: WriteBatch) -> pl.DataFrame:
+        """Carry out one batch; see the module's text for outcomes."""
+        ...
+
+    def prepare(self, obj: ObjectSpec, columns: Mapping[str, str]) -> None:
+        """Make the object where `obj.create` allows it and it is not there; `columns` is native column -> ColumnType. Otherwise nothing."""
+        ...
+
+    def close(self) -> None:
+        """Give back connections and temporary files. May be called twice."""
+        ...
+
+
+def join_key(parts: Sequence[str]) -> str:
+    """Key text of several key columns; a single part stands as it is."""
+    if len(parts) == 1:
+        return parts[0]
+    return "|".join(part.replace("\\", "\\\\").replace("|", "\\|") for part in parts)
+
+
+def split_key(key: str, width: int) -> tuple[str, ...]:
+    """The parts of a key text of `width` columns. Raises ValueError when it has another number of parts."""
+    if width == 1:
+        return (key,)
+    parts, current, escaped = [], [], False
+    for char in key:
+        if escaped:
+            current.append(char)
+            escaped = False
+        elif char == "\\":
+            escaped = True
+        elif char == "|":
+            parts.append("".join(current))
+            current = []
+        else:
+            current.append(char)
+    parts.append("".join(current))
+    if len(parts) != width:
+        message = f"key {key!r} has {len(parts)} parts, expected {width}"
+        raise ValueError(message)
+    return tuple(parts)
+
+
+@dataclass(slots=True)
+class Outcomes:
+    """Collects outcomes row by row for connectors that write one row at a time, and makes the frame of the contract."""
+
+    returning: tuple[str, ...] = ()
+    schema: Mapping[str, pl.DataType] = field(default_factory=dict)  # types of the returning columns
+    _rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(
+        self,
+        op: int,
+        status: str,
+        *,
+        key: str | None = None,
+        version: str | None = None,
+        reason: str | None = None,
+        column: str | None = None,
+        retry_s: float | None = None,
+        stored: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Add one outcome; `stored` is the row as stored, None where it is not known."""
+        row: dict[str, Any] = {
+            "__op": op,
+            "__status": status,
+            "__key": key,
+            "__version": version,
+            "__reason": reason,
+            "__field": column,
+            "__retry_s": retry_s,
+            "__stored": stored is not None,
+        }
+        row.update({name: (stored or {}).get(name) for name in self.returning})
+        self._rows.append(row)
+
+    def frame(self) -> pl.DataFrame:
+        """All outcomes as the contract's frame."""
+        types = dict(OUTCOME_SCHEMA) | {name: self.schema.get(name, pl.String()) for name in self.returning}
+        return pl.DataFrame(self._rows, schema=types, orient="row")

@@ -1,0 +1,358 @@
+"""The nouns of trueup, frozen: what the configuration says, what a connector can do, what a pass produced.
+
+Nothing here reads a clock, a disk or a network. Names are those of docs/architecture.md. Times are aware and UTC; a key is always
+the canonical *text* of a native key (see `connectors/base.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping as MappingType
+    from datetime import datetime
+
+FieldType = Literal["text", "integer", "decimal", "float", "boolean", "date", "datetime", "list", "json", "reference"]
+ConflictRule = Literal[
+    "manual", "last_write_wins", "first_write_wins", "max", "min", "add", "union", "text", "rule"
+]
+"""`max`, `min`, `add`, `union`, `text` are written `{merge: …}` in the configuration, `rule` is `{rule: expression}`."""
+Direction = Literal["both", "read", "write"]
+DeleteAction = Literal["propagate", "archive", "ignore"]
+ColumnType = Literal[
+    "text", "integer", "decimal", "float", "boolean", "date", "datetime", "timestamp", "time", "list", "json", "binary", "other"
+]
+"""`datetime` is aware (a point in time), `timestamp` naive (a wall clock reading in the system's time zone)."""
+Precondition = Literal["native", "read_compare", "none"]
+OperationKind = Literal["create", "update", "delete"]
+OutcomeStatus = Literal["done", "stale", "retry", "rejected", "gone"]
+
+
+# ---------------------------------------------------------------- what the configuration says
+
+
+@dataclass(frozen=True, slots=True)
+class CleanStep:
+    """One step of a field's `clean`: `trim`, `lower`, … or `phone` with its argument (`GB`). None: the step takes no argument."""
+
+    name: str
+    argument: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One field of an entity. None or an empty tuple always means: not said."""
+
+    name: str
+    type: FieldType = "text"
+    entity: str | None = None  # the referenced entity, for type reference
+    scale: int | None = None  # decimal places, rounded half-even; None: as many as the value has, at most 12
+    required: bool = False
+    unique: bool = False
+    pattern: str | None = None
+    minimum: Any = None
+    maximum: Any = None
+    one_of: tuple[str, ...] = ()
+    clean: tuple[CleanStep, ...] = ()
+    write_back: bool = False
+    source_of_truth: str | None = None  # a system's name
+    conflict: ConflictRule = "manual"
+    rule: str | None = None  # the expression of `conflict: {rule: …}`
+    hold_if: str | None = None
+    owner: str | None = None
+    was: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldMapping:
+    """How one native object shows one field.
+
+    Either `column` (plain, both ways) or `read` (an expression over native columns) with `write` (native column -> expression over
+    the entity's fields). `read` without `write` is read-only for this system; `write` without `read` is write-only.
+    `values` is canonical value -> native value. `format` is a number by example (`1,234.56`) or strptime codes.
+    """
+
+    field: str
+    column: str | None = None
+    read: str | None = None
+    write: MappingType[str, str] = field(default_factory=dict)
+    values: MappingType[str, Any] = field(default_factory=dict)
+    format: str | None = None
+    separator: str = ";"
+    lossy: bool = False
+    owner: str | None = None
+
+    @property
+    def readable(self) -> bool:
+        """Whether this system shows the field at all."""
+        return self.column is not None or self.read is not None
+
+    @property
+    def writable(self) -> bool:
+        """Whether this mapping can put a value into the system (the mapping's direction decides on top)."""
+        return self.column is not None or bool(self.write)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectSpec:
+    """One native object as a connector needs to know it: a table, view, query, sheet, file or API resource.
+
+    `name` is None where the system is the object (a CSV file) or where `sql` says it. `assign` tells who gives a new row its key:
+    `system`, `sequence`, `uuid`, or `field:NAME` (the caller then sends the key). `create` allows the object to be made.
+    """
+
+    name: str | None
+    key: tuple[str, ...]
+    sql: str | None = None
+    modified: str | None = None
+    assign: str = "system"
+    create: bool = False
+    header_row: int = 1
+    empty_is_text: bool = False
+    options: MappingType[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The object's name for messages."""
+        return self.name or ("the query" if self.sql else "the file")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mapping:
+    """How one system shows one entity."""
+
+    entity: str
+    system: str
+    object: ObjectSpec
+    fields: MappingType[str, FieldMapping]
+    direction: Direction = "both"
+    where: str | None = None  # Polars SQL over native columns
+    set: MappingType[str, Any] = field(default_factory=dict)  # native column -> constant, for new rows
+    owner: str | None = None
+    line: int = 0  # where it stands in the configuration file
+
+    @property
+    def writes(self) -> bool:
+        """Whether anything may be written to this object."""
+        return self.direction != "read" and self.object.sql is None
+
+
+@dataclass(frozen=True, slots=True)
+class Deletes:
+    """Who may delete and what follows. `set` is field -> value for `archive`."""
+
+    sources: tuple[str, ...]
+    action: DeleteAction
+    set: MappingType[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A limit is passed only when both the share (0..1) of the rows held and the count are exceeded. None: off."""
+
+    deletes: float | None = 0.05
+    updates: float | None = 0.30
+    at_least: int = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entity:
+    """A kind of record that several systems share."""
+
+    name: str
+    fields: MappingType[str, Field]
+    mappings: MappingType[str, Mapping]  # by system
+    match: tuple[tuple[str, ...], ...] = ()
+    precedence: tuple[str, ...] = ()  # always complete: configured systems first, then the rest in the order of `mappings`
+    explicit_precedence: bool = False  # whether the configuration gave one (manual fields need it at first contact)
+    deletes: Deletes | None = None
+    guard: Guard | None = Guard()
+    full_every_s: float = 86_400.0
+    owner: str | None = None
+    max_delay_s: float | None = None
+    when: tuple[Any, ...] = ()
+    triggers: MappingType[str, Any] = field(default_factory=dict)
+
+    def mapped(self, system: str) -> tuple[str, ...]:
+        """The fields that this system shows or takes, in the entity's own order."""
+        mapping = self.mappings[system]
+        return tuple(name for name in self.fields if name in mapping.fields)
+
+    def shown(self, system: str) -> tuple[str, ...]:
+        """The fields that can be read from this system, in the entity's own order."""
+        mapping = self.mappings[system]
+        return tuple(name for name in self.fields if name in mapping.fields and mapping.fields[name].readable)
+
+    def written(self, system: str) -> tuple[str, ...]:
+        """The fields that may be delivered to this system; empty where its direction is `read`."""
+        mapping = self.mappings[system]
+        if not mapping.writes:
+            return ()
+        return tuple(name for name in self.fields if name in mapping.fields and mapping.fields[name].writable)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """One connected place. `settings` are the connector's own (url, path, …), with secrets already filled in."""
+
+    name: str
+    connector: str
+    settings: MappingType[str, Any] = field(default_factory=dict)
+    timezone: str | None = None  # zone of naive timestamps; None: UTC, and `check` says so
+    limits: MappingType[str, Any] = field(default_factory=dict)
+    paused: bool = False
+    settle_s: float = 0.0  # how long after our write an old value may still be shown
+    webhook: MappingType[str, Any] | None = None
+    was: str | None = None
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """A whole configuration, validated. `directory` is where relative paths start; `state` is a path or a postgresql:// URL."""
+
+    file: str
+    directory: str
+    state: str
+    systems: MappingType[str, System]
+    entities: MappingType[str, Entity]
+
+
+# ---------------------------------------------------------------- what a connector says
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caps:
+    """Frozen facts about a connector. A declared ability that fails its conformance rule is an error; an undeclared one is skipped.
+
+    precondition   native: the write itself refuses a row that changed; read_compare: read again just before; none
+    stored_row     outcomes carry the row as the system stored it
+    incremental    read(since=…) works where the object has a `modified` column
+    tombstones     pages tell deleted keys
+    find           find(values) works
+    assigns_keys   a new row can be given its key by the system
+    watch          watch() yields keys that may have changed
+    fingerprint    fingerprint() is pushed down
+    """
+
+    kind: Literal["database", "file", "api", "push", "memory"]
+    precondition: Precondition = "none"
+    stored_row: bool = False
+    incremental: bool = False
+    tombstones: bool = False
+    find: bool = False
+    creates: bool = True
+    updates: bool = True
+    deletes: bool = True
+    assigns_keys: bool = False
+    watch: bool = False
+    fingerprint: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnInfo:
+    """A native column. `writable` is False for formulas, generated columns and views that cannot be written."""
+
+    name: str
+    type: ColumnType
+    native_type: str = ""
+    nullable: bool = True
+    writable: bool = True
+    has_default: bool = False
+    max_length: int | None = None
+    scale: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectInfo:
+    """A native object as discovered. `key` is the primary key, empty where there is none; `rows` an estimate, None when unknown."""
+
+    name: str
+    columns: MappingType[str, ColumnInfo]
+    key: tuple[str, ...] = ()
+    kind: Literal["table", "view", "query", "sheet", "file", "resource"] = "table"
+    assigns_key: bool = False  # the system gives new rows their key
+    rows: int | None = None
+
+
+# ---------------------------------------------------------------- what a run reports
+
+
+@dataclass(slots=True)
+class Observed:
+    """Counts of one system's reading in a run."""
+
+    read: int = 0
+    created: int = 0
+    updated: int = 0
+    deleted: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+
+
+@dataclass(slots=True)
+class Delivered:
+    """Counts of one system's writes in a run. `pending` is what is still due afterwards."""
+
+    created: int = 0
+    updated: int = 0
+    deleted: int = 0
+    failed: int = 0
+    pending: int = 0
+    stale: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedChange:
+    """One delivery as `plan` shows it. `fields` is name -> (from, to); `key` is None for a row to be created."""
+
+    system: str
+    entity: str
+    record: int
+    key: str | None
+    kind: OperationKind
+    fields: MappingType[str, tuple[Any, Any]]
+
+
+@dataclass(slots=True)
+class SystemSummary:
+    """One system in one entity's part of a run. `error` says why it was left out, None when it took part."""
+
+    observed: Observed = field(default_factory=Observed)
+    delivered: Delivered = field(default_factory=Delivered)
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class EntitySummary:
+    """One entity's part of a run."""
+
+    total: int = 0
+    created: int = 0
+    updated: int = 0
+    deleted: int = 0
+    conflicts_opened: int = 0
+    conflicts_open: int = 0
+    overruled: int = 0
+    parked: int = 0
+    missing: int = 0
+    held: int = 0
+    systems: dict[str, SystemSummary] = field(default_factory=dict)
+    changes: list[PlannedChange] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+RunStatus = Literal["running", "done", "partial", "held", "failed"]
+
+
+@dataclass(slots=True)
+class RunSummary:
+    """One run: `run` is None for a plan. `status` maps to the exit status: done 0, failed 1, partial 3, held 4."""
+
+    run: int | None
+    status: RunStatus
+    started_at: datetime
+    seconds: float
+    entities: dict[str, EntitySummary] = field(default_factory=dict)
+    error: str | None = None
