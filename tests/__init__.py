@@ -1,0 +1,1 @@
+"""The test suite. Run it with `make test`; CONTRIBUTING.md says what lives where."""
