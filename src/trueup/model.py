@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping as MappingType
     from datetime import datetime
 
+    from trueup.errors import Problem
+
 FieldType = Literal["text", "integer", "decimal", "float", "boolean", "date", "datetime", "list", "json", "reference"]
 ConflictRule = Literal[
     "manual", "last_write_wins", "first_write_wins", "max", "min", "add", "union", "text", "rule"
@@ -99,7 +101,9 @@ class ObjectSpec:
     """One native object as a connector needs to know it: a table, view, query, sheet, file or API resource.
 
     `name` is None where the system is the object (a CSV file) or where `sql` says it. `assign` tells who gives a new row its key:
-    `system`, `sequence`, `uuid`, or `field:NAME` (the caller then sends the key). `create` allows the object to be made.
+    `system`, `sequence`, `uuid`, `field:NAME` (the caller then sends the key; of several key columns `field:A,B` names one field each),
+    or `auto`: a file about which nothing is said; the connector takes `sequence` where keys are whole numbers, else `uuid`.
+    `create` allows the object to be made.
     """
 
     name: str | None
@@ -157,6 +161,18 @@ class Guard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class When:
+    """One schedule of an entity. `every_s` belongs to `every`; `at` (`02:00`) and `days` (Monday 0) to `at`; `cron` to `cron`."""
+
+    kind: Literal["realtime", "every", "at", "cron"]
+    every_s: float | None = None
+    at: str | None = None
+    days: tuple[int, ...] = ()
+    cron: str | None = None
+    timezone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Entity:
     """A kind of record that several systems share."""
 
@@ -171,7 +187,7 @@ class Entity:
     full_every_s: float = 86_400.0
     owner: str | None = None
     max_delay_s: float | None = None
-    when: tuple[Any, ...] = ()
+    when: tuple[When, ...] = ()
     triggers: MappingType[str, Any] = field(default_factory=dict)
 
     def mapped(self, system: str) -> tuple[str, ...]:
@@ -205,18 +221,23 @@ class System:
     settle_s: float = 0.0  # how long after our write an old value may still be shown
     webhook: MappingType[str, Any] | None = None
     was: str | None = None
+    owner: str | None = None
     line: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """A whole configuration, validated. `directory` is where relative paths start; `state` is a path or a postgresql:// URL."""
+    """A whole configuration, validated. `directory` is where relative paths start; `state` is an absolute path or a postgresql:// URL.
+
+    `notes` are no errors, but worth a person's look: an entity with one mapping, a field that no system shows.
+    """
 
     file: str
     directory: str
     state: str
     systems: MappingType[str, System]
     entities: MappingType[str, Entity]
+    notes: tuple[Problem, ...] = ()
 
 
 # ---------------------------------------------------------------- what a connector says
