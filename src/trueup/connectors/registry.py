@@ -1,0 +1,61 @@
+"""Connector names and the classes behind them, loaded when first used.
+
+Third parties add their own under the entry point group `trueup.connectors`. Importing this module loads no connector.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+from trueup.errors import UsageError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+    from trueup.connectors.base import Connector
+
+ENTRY_POINT_GROUP = "trueup.connectors"
+
+_SHIPPED = {
+    "memory": ("trueup.connectors.memory", "MemoryConnector"),
+    "sqlite": ("trueup.connectors.sqlite", "SqliteConnector"),
+    "postgres": ("trueup.connectors.postgres", "PostgresConnector"),
+    "mysql": ("trueup.connectors.mysql", "MysqlConnector"),
+    "csv": ("trueup.connectors.csv", "CsvConnector"),
+    "excel": ("trueup.connectors.excel", "ExcelConnector"),
+    "jsonl": ("trueup.connectors.jsonl", "JsonlConnector"),
+}
+
+
+def names() -> list[str]:
+    """Every connector that can be used, shipped ones first; a third party's cannot take a shipped name."""
+    others = {entry.name for entry in entry_points(group=ENTRY_POINT_GROUP)} - _SHIPPED.keys()
+    return [*_SHIPPED, *sorted(others)]
+
+
+def _load(entry: EntryPoint) -> type[Connector]:
+    try:
+        found: type[Connector] = entry.load()
+    except (ImportError, AttributeError) as error:
+        message = f"the connector {entry.name!r} ({entry.value}) cannot be loaded: {error}"
+        raise UsageError(message, hint="install or repair the package that brings it") from error
+    return found
+
+
+def connector_class(name: str) -> type[Connector]:
+    """The class of a connector. Raises UsageError for a name that does not exist, or whose package cannot be loaded."""
+    if name in _SHIPPED:
+        module, attribute = _SHIPPED[name]
+        found: type[Connector] = getattr(importlib.import_module(module), attribute)
+        return found
+    for entry in entry_points(group=ENTRY_POINT_GROUP):
+        if entry.name == name:
+            return _load(entry)
+    known = names()
+    near = difflib.get_close_matches(name, known, n=1)
+    message = f"there is no connector {name!r}"
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+    raise UsageError(message, hint=hint)

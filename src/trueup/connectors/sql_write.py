@@ -1,0 +1,192 @@
+"""How the SQL connectors turn a write batch into set-based jobs, and jobs' results into outcomes.
+
+A `Job` is a frame that one statement can carry out: the same columns written in every row, every key once. Its frame has `__op`, `__key`,
+the key's native parts `k0`, `k1`, …, new values `n0`, `n1`, … for `written`, and values as last read `o0`, `o1`, … for `compared`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from trueup.connectors.base import OUTCOME_SCHEMA, PAGE_ROWS
+from trueup.connectors.sql_types import dtype_of, key_values
+from trueup.errors import ObjectMissingError, SystemError_, WriteRefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from trueup.connectors.base import WriteBatch
+    from trueup.connectors.sql_read import Table
+    from trueup.model import OperationKind
+
+ROUND = "__round"
+
+
+class RowRefusedError(SystemError_):
+    """The database refused a statement because of what a row holds: constraint, trigger, type, length. `column` where it names one."""
+
+    def __init__(self, message: str, *, column: str | None = None) -> None:
+        """Keep the database's own words."""
+        super().__init__(message)
+        self.column = column
+
+
+class BusyError(SystemError_):
+    """A lock, deadlock or serialization failure: the same transaction may succeed when tried again."""
+
+    remedy = "retry"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Operations that one statement carries out; see the module's text for `frame`."""
+
+    kind: OperationKind
+    frame: pl.DataFrame
+    written: tuple[str, ...]
+    compared: tuple[str, ...] = ()
+    returning: tuple[str, ...] = ()
+
+    def part(self, start: int, length: int) -> Job:
+        """The same job for a slice of its rows."""
+        return replace(self, frame=self.frame.slice(start, length))
+
+    def halves(self) -> tuple[Job, Job]:
+        """The job in two."""
+        middle = self.frame.height // 2
+        return self.part(0, middle), self.part(middle, self.frame.height - middle)
+
+    def of(self, frame: pl.DataFrame) -> Job:
+        """The same job with other rows."""
+        return replace(self, frame=frame)
+
+
+def check_batch(table: Table, batch: WriteBatch) -> None:
+    """Raises WriteRefusedError where the object takes no writes, ObjectMissingError for an unknown column, WriteRefusedError for one
+    that cannot be written."""
+    if table.target is None or not table.writable:
+        message = f"{table.info.name} cannot be written: it is a {table.info.kind} that takes no writes"
+        raise WriteRefusedError(message, hint="map the table behind it, or set direction: read")
+    if not table.key:
+        message = f"{table.info.name} has no key"
+        raise ObjectMissingError(message, hint="name its key column in the mapping")
+    for name in batch.columns:
+        if not table.column(name).info.writable:
+            message = f"{table.info.name}.{name} is computed by the database and cannot be written"
+            raise WriteRefusedError(message, hint="map it for reading only")
+    for name in batch.returning:
+        table.column(name)
+
+
+def plan_jobs(table: Table, batch: WriteBatch, rows_per_job: int = PAGE_ROWS) -> Iterator[Job]:
+    """The batch as jobs, in an order that keeps operations on the same key in their order."""
+    if batch.kind == "create":
+        yield from _create_jobs(table, batch, rows_per_job)
+        return
+    frame = _with_keys(table, batch.rows)
+    if batch.expected is not None:
+        frame = frame.join(batch.expected.rename({name: f"__old_{name}" for name in batch.expected.columns if name != "__op"}), on="__op", how="left")
+    for _, part in _rounds(frame):
+        yield from _keyed_jobs(table, batch, part, rows_per_job)
+
+
+def _create_jobs(table: Table, batch: WriteBatch, rows_per_job: int) -> Iterator[Job]:
+    """Rows whose key was given (key parts written from it) apart from those that wait for one."""
+    given = batch.rows.filter(pl.col("__key").is_not_null())
+    open_ = batch.rows.filter(pl.col("__key").is_null())
+    for rows, add_key in ((given, True), (open_, False)):
+        if rows.is_empty():
+            continue
+        frame, written = rows, batch.columns
+        if add_key:
+            frame = _with_keys(table, rows)
+            missing = [name for name in table.key if name not in written]
+            frame = frame.with_columns([pl.col(f"k{table.key.index(name)}").alias(name) for name in missing])
+            written = (*written, *missing)
+        frame = frame.select("__op", "__key", *(pl.col(name).alias(f"n{index}") for index, name in enumerate(written)))
+        for start in range(0, frame.height, rows_per_job):
+            yield Job(kind="create", frame=frame.slice(start, rows_per_job), written=written, returning=batch.returning)
+
+
+def _with_keys(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
+    types = [table.column(name).info.type for name in table.key]
+    return rows.hstack(key_values(rows.get_column("__key"), types))
+
+
+def _rounds(frame: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
+    """Operations on the same key one after the other: every part holds each key once."""
+    keys = frame.get_column("__key")
+    if keys.n_unique() == frame.height:
+        yield 0, frame
+        return
+    numbered = frame.with_columns(pl.int_range(pl.len()).over("__key").alias(ROUND))
+    for part in numbered.partition_by(ROUND, maintain_order=True):
+        yield part.get_column(ROUND)[0], part.drop(ROUND)
+
+
+def _keyed_jobs(table: Table, batch: WriteBatch, frame: pl.DataFrame, rows_per_job: int) -> Iterator[Job]:
+    """Updates grouped by the columns they write, deletes as they are; sorted by key, so that two writers lock in one order."""
+    expected = () if batch.expected is None else tuple(name for name in batch.expected.columns if not name.startswith("__"))
+    for name in expected:
+        table.column(name)
+    if batch.kind == "delete":
+        groups = [((), frame)]
+    elif "__write" in frame.columns:
+        named = frame.with_columns(pl.col("__write").list.sort().list.join("\x00").alias("__names"))
+        parts = named.partition_by("__names", maintain_order=True)
+        groups = [(tuple(part.get_column("__write").list.sort()[0].to_list()), part) for part in parts]
+    else:
+        groups = [(batch.columns, frame)]
+    for written, part in groups:
+        compared = expected if batch.kind == "delete" else tuple(name for name in expected if name in written)
+        ready = part.sort("__key").select(
+            "__op",
+            "__key",
+            *(f"k{index}" for index in range(len(table.key))),
+            *(pl.col(name).alias(f"n{index}") for index, name in enumerate(written)),
+            *(pl.col(f"__old_{name}").alias(f"o{index}") for index, name in enumerate(compared)),
+        )
+        for start in range(0, ready.height, rows_per_job):
+            yield Job(
+                kind=batch.kind, frame=ready.slice(start, rows_per_job), written=written, compared=compared, returning=batch.returning
+            )
+
+
+# ---------------------------------------------------------------- outcomes
+
+
+def outcome_schema(table: Table, returning: tuple[str, ...]) -> dict[str, pl.DataType]:
+    """Columns and types of an outcome frame of this table."""
+    return dict(OUTCOME_SCHEMA) | {name: dtype_of(table.column(name).info.type) for name in returning}
+
+
+def settled(
+    table: Table, job: Job, status: str, *, reason: str | None = None, column: str | None = None, retry_s: float | None = None
+) -> pl.DataFrame:
+    """The same outcome, without a stored row, for every operation of the job."""
+    schema = outcome_schema(table, job.returning)
+    values: dict[str, pl.Expr] = {
+        "__status": pl.lit(status),
+        "__reason": pl.lit(reason, dtype=pl.String()),
+        "__field": pl.lit(column, dtype=pl.String()),
+        "__retry_s": pl.lit(retry_s, dtype=pl.Float64()),
+        "__stored": pl.lit(value=False),
+        "__op": pl.col("__op"),
+        "__key": pl.col("__key"),
+    }
+    return job.frame.select([values.get(name, pl.lit(None)).cast(dtype).alias(name) for name, dtype in schema.items()])
+
+
+def done(table: Table, job: Job, rows: pl.DataFrame, unreadable: pl.DataFrame) -> pl.DataFrame:
+    """Outcomes of operations that were carried out: `rows` (`__op`, `__key`, returning columns) as stored, `unreadable` (`__op`, `__key`)
+    were stored but cannot be shown."""
+    schema = outcome_schema(table, job.returning)
+    stored = job.kind != "delete"
+    fixed: dict[str, pl.Expr] = {"__status": pl.lit("done"), "__stored": pl.lit(stored)}
+    known = rows.select([fixed.get(name, pl.col(name) if name in rows.columns else pl.lit(None)).cast(dtype).alias(name) for name, dtype in schema.items()])
+    if unreadable.is_empty():
+        return known
+    return pl.concat([known, settled(table, job.of(unreadable), "done")])
