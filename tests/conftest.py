@@ -15,8 +15,8 @@ from typing import TypeVar
 import hypothesis
 import pytest
 
-from tests.servers import MariadbServer, PostgresServer, Server, start_mariadb, start_postgres
 from tests.server_programs import ServerUnavailableError
+from tests.servers import MariadbServer, PostgresServer, Server, start_mariadb, start_postgres
 
 S = TypeVar("S", bound=Server)
 

@@ -3,7 +3,7 @@
     python -m tests.servers postgres        prints a superuser's URL, serves until it is stopped
     python -m tests.servers mariadb
 
-A server listens on a free loopback port, keeps its data in a temporary directory, wants a password, and is gone with the process that
+A server listens on a free loopback port, keeps its data in a temporary directory, wants a password, and is gone with the thread that
 started it. Programs come from the system where it has them, otherwise from Debian's packages (see `tests.server_programs`).
 """
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import itertools
 import os
 import pwd
@@ -24,10 +23,10 @@ import tempfile
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 import psycopg
 import pymysql
@@ -41,8 +40,6 @@ START_LIMIT_S = 60.0
 POLL_S = 0.02
 PORT_ATTEMPTS = 5
 DIRECTORY_PREFIX = "trueup-server-"
-
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class Server(ABC):
@@ -136,7 +133,7 @@ class Server(ABC):
 
     def _came_up(self) -> bool:
         with (self.home / "server.log").open("ab") as log:
-            self._process = self._spawn(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._process = self._spawn(self.command(), stdin=subprocess.DEVNULL, output=log)
         deadline_s = time.monotonic() + START_LIMIT_S
         while self.running and time.monotonic() < deadline_s:
             if self.answers():
@@ -166,15 +163,21 @@ class Server(ABC):
             self._process.wait(10)
         self._process = None
 
-    def _spawn(self, command: list[str], **streams: object) -> subprocess.Popen[bytes]:
-        account = self.account
-        identity = {} if account is None else {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+    def _spawn(self, command: list[str], *, stdin: int, output: int | IO[bytes]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            command, cwd=self.home, env=self._environment(), preexec_fn=_signal_at_parents_end(self.stop_signal), **identity, **streams
+            [*_ending_with_parent(self.stop_signal), *command],
+            stdin=stdin,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=self.home,
+            env=self._environment(),
+            user=self.account.pw_uid if self.account else None,
+            group=self.account.pw_gid if self.account else None,
+            extra_groups=[] if self.account else None,
         )
 
     def _run(self, command: list[str], text: bytes = b"") -> None:
-        process = self._spawn(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        process = self._spawn(command, stdin=subprocess.PIPE, output=subprocess.PIPE)
         output, _ = process.communicate(text, START_LIMIT_S)
         if process.returncode:
             tail = output.decode(errors="replace")[-2000:]
@@ -279,9 +282,7 @@ class MariadbServer(Server):
         self._own(_directory(self.home / "tmp"))
         share = self.programs.share
         # The names changed from mysql_* to mariadb_* in version 11.
-        scripts = [
-            next(share.glob(f"m*_{name}.sql")) for name in ("system_tables", "performance_tables", "system_tables_data")
-        ]
+        scripts = [next(share.glob(f"m*_{name}.sql")) for name in ("system_tables", "performance_tables", "system_tables_data")]
         statements = [b"CREATE DATABASE mysql;\nUSE mysql;\n", *(script.read_bytes() for script in scripts)]
         statements.append(
             f"FLUSH PRIVILEGES;\nCREATE USER '{USER}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n"
@@ -412,12 +413,10 @@ def _open_to_all(path: Path) -> bool:
     return all(parent.stat().st_mode & 0o005 == 0o005 for parent in (path, *path.parents))
 
 
-def _signal_at_parents_end(how: signal.Signals) -> Callable[[], None] | None:
-    """What the child runs before the server: asks the kernel for a signal when its parent ends, so that none is left behind."""
-    if not sys.platform.startswith("linux"):
-        return None
-    libc = ctypes.CDLL(None)
-    return lambda: libc.prctl(_PR_SET_PDEATHSIG, int(how))
+def _ending_with_parent(how: signal.Signals) -> list[str]:
+    """A prefix that asks the kernel to send the server a signal when the thread that started it ends, so that none is left behind."""
+    setpriv = shutil.which("setpriv")  # part of every Debian
+    return [setpriv, "--pdeathsig", how.name.removeprefix("SIG"), "--"] if setpriv else []
 
 
 def main() -> None:

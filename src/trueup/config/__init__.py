@@ -1,0 +1,1 @@
+"""What `trueup.yaml` says, typed and checked."""

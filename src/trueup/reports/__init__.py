@@ -1,0 +1,1 @@
+"""Facts as values, then as text, HTML and CSV."""

@@ -1,0 +1,1 @@
+"""The state: rows and transactions."""

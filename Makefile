@@ -1,0 +1,58 @@
+# The verbs of this project. Everything runs from .venv, which `make setup` builds from requirements.lock.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.PHONY: help setup demo test test-slow check format generate bench soak lock clean
+
+RUN := .venv/bin/python
+# Every processor for the tests: a worker has servers of its own.
+WORKERS ?= auto
+# More arguments for pytest: make test ARGS="-k excel"
+ARGS ?=
+# How many operations `make soak` plays.
+OPS ?= 1000000
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## .venv from the lock file; afterwards .venv/bin/trueup works
+	@scripts/setup.sh
+
+demo: setup ## a small company appears in ./demo, drifted apart, and is brought into agreement
+	@$(RUN) scripts/demo.py
+
+test: setup ## unit, conformance, stories, system and documentation tests, with private servers
+	@$(RUN) -m pytest -n $(WORKERS) -m "not slow" $(ARGS)
+
+test-slow: setup ## the long ones
+	@$(RUN) -m pytest -n $(WORKERS) -m slow --timeout 3600 $(ARGS)
+
+check: setup ## formatting, lint, types, import rules, generated pages not stale
+	@$(RUN) -m ruff format --check --quiet . || { echo 'not formatted: run `make format`'; exit 1; }
+	@$(RUN) -m ruff check --quiet .
+	@$(RUN) -m mypy
+	@.venv/bin/lint-imports --no-logo
+	@$(RUN) scripts/generate.py --check
+	@$(RUN) scripts/release_notes.py --check
+
+format: setup ## format the code and mend what lint can mend
+	@$(RUN) -m ruff check --fix --quiet . || true
+	@$(RUN) -m ruff format .
+
+generate: setup ## write the generated pages again
+	@$(RUN) scripts/generate.py
+
+bench: ## the benchmarks, each beside its floor and its peers
+	@scripts/setup.sh bench
+	@$(RUN) benchmarks/run.py $(ARGS)
+
+soak: setup ## the simulator for OPS operations (default 1,000,000)
+	@$(RUN) -m trueup.testing.simulator --operations $(OPS) $(ARGS)
+
+lock: setup ## resolve the dependencies again and write the lock files
+	@scripts/lock.sh
+
+clean: ## remove what the other verbs made, but not ./demo
+	@rm -rf .venv .servers .bench .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,147 @@
+"""The texts of the reference pages, from the code that they describe. Imports of the product are made where they are needed."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+COMMANDS_HEAD = """# Commands
+
+Every command of `trueup`, as `trueup COMMAND --help` says it.
+"""
+CONFIGURATION_HEAD = """# Configuration
+
+Everything that `trueup.yaml` may say. `trueup schema` prints the same as a JSON Schema, which editors use to complete and to check.
+"""
+CONNECTORS_HEAD = """# Connectors
+
+What each connector declares; the conformance suite fails a connector that does not do what it declares.
+"""
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------------------------
+
+
+def commands() -> str:
+    """The page of the command line."""
+    import typer
+
+    from trueup.cli.main import app
+
+    root = typer.main.get_command(app)
+    return "\n".join([COMMANDS_HEAD, *_command(root, root.make_context("trueup", [], resilient_parsing=True), level=2)])
+
+
+def _command(command: Any, context: Any, level: int) -> Iterator[str]:
+    yield f"{'#' * level} `{context.command_path}`\n"
+    yield f"{_clean_help(command.help)}\n"
+    usage = " ".join(command.collect_usage_pieces(context))
+    yield f"    {context.command_path} {usage}".rstrip() + "\n"
+    rows = [record for parameter in command.params if (record := _parameter(parameter, context))]
+    if rows:
+        yield _table(("option or argument", "meaning"), rows)
+    if not hasattr(command, "list_commands"):
+        return
+    for name in command.list_commands(context):
+        below = command.get_command(context, name)
+        if not below.hidden:
+            yield from _command(below, type(context)(below, info_name=name, parent=context, resilient_parsing=True), level + 1)
+
+
+def _parameter(parameter: Any, context: Any) -> tuple[str, str] | None:
+    if getattr(parameter, "hidden", False):
+        return None
+    record = parameter.get_help_record(context)
+    return None if record is None else (f"`{record[0]}`", record[1])
+
+
+def _clean_help(text: str | None) -> str:
+    """Help without the marks that only a terminal understands."""
+    return re.sub(r"\[/?[a-z ]+\]", "", inspect.cleandoc(text or "")).replace("\b", "").strip()
+
+
+# --- configuration ----------------------------------------------------------------------------------------------------------------------
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of trueup.yaml."""
+    from trueup.config.schema import json_schema
+
+    found: dict[str, Any] = json_schema()
+    return found
+
+
+def configuration() -> str:
+    """The page of the configuration: a table per kind of section."""
+    whole = schema()
+    definitions: Mapping[str, Any] = whole.get("$defs", {})
+    parts = [CONFIGURATION_HEAD, *_section("trueup.yaml", whole, definitions)]
+    for name, part in definitions.items():
+        if part.get("properties"):
+            parts += _section(part.get("title", name), part, definitions)
+    return "\n".join(parts)
+
+
+def _section(title: str, part: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterator[str]:
+    yield f"## {title}\n"
+    if part.get("description"):
+        yield f"{inspect.cleandoc(part['description'])}\n"
+    required = set(part.get("required", ()))
+    rows = []
+    for name, field in part.get("properties", {}).items():
+        meaning = " ".join(field.get("description", "").split())
+        examples = field.get("examples") or ()
+        shown = f"`{json.dumps(examples[0], ensure_ascii=False)}`" if examples else ""
+        rows.append((f"`{name}`{' (required)' if name in required else ''}", _type_of(field, definitions), meaning, shown))
+    yield _table(("name", "value", "meaning", "example"), rows)
+
+
+def _type_of(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+    if "$ref" in field:
+        name = field["$ref"].rsplit("/", 1)[-1]
+        target = definitions.get(name, {})
+        return str(target.get("title", name)) if target.get("properties") else _type_of(target, definitions)
+    for several in ("anyOf", "oneOf", "allOf"):
+        if several in field:
+            kinds = [_type_of(one, definitions) for one in field[several] if one.get("type") != "null"]
+            return " or ".join(dict.fromkeys(kinds))
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    if "const" in field:
+        return f"`{field['const']}`"
+    if field.get("type") == "array":
+        return f"list of {_type_of(field.get('items', {}), definitions)}"
+    if field.get("type") == "object" and isinstance(field.get("additionalProperties"), Mapping):
+        return f"by name: {_type_of(field['additionalProperties'], definitions)}"
+    return str(field.get("type", "any"))
+
+
+# --- connectors -------------------------------------------------------------------------------------------------------------------------
+
+
+def connectors() -> str:
+    """The page of the connectors: who declares what, and what the words mean."""
+    from trueup.connectors import registry
+    from trueup.model import Caps
+
+    names = registry.names()
+    columns = [field.name for field in fields(Caps)]
+    declared = {name: registry.load(name).caps for name in names}
+    rows = [(f"`{ability}`", *(_shown(getattr(declared[name], ability)) for name in names)) for ability in columns]
+    meaning = inspect.cleandoc(Caps.__doc__ or "").split("\n\n", 1)[-1]
+    return "\n".join([CONNECTORS_HEAD, _table(("", *names), rows), "## The words\n", f"```text\n{meaning}\n```\n"])
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "–"
+    return str(value)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines) + "\n"
