@@ -15,6 +15,29 @@ NUL can stand for null because no text may contain it: the mapping rejects such 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import polars as pl
+
+from trueup.core.coerce import datetime_cell_text, decimal_text, float_text
+from trueup.core.types import (
+    DECIMAL_DIGITS,
+    DECIMAL_PLACES,
+    Target,
+    canonical_json,
+    coerce_value,
+    datetime_text,
+    load_json,
+    plain_decimal,
+    plain_float,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from trueup.model import Field, FieldType
+
 NULL = "\x00"
 KEY = "__key"  # canonical text of the native key
 AT = "__at"  # Datetime(us, UTC): when the row was edited, as far as its system says; null: unknown
@@ -23,3 +46,179 @@ ABSENT = "__absent"  # List(String): native columns that this row does not have 
 GID = "__gid"  # Int64: golden id
 SYSTEM = "__system"
 OP = "__op"  # Int64: number of an operation within its batch
+
+
+# ---------------------------------------------------------------- columns
+
+
+def to_cells(typed: pl.Expr, field: Field) -> pl.Expr:
+    """Cells of a typed column (as coerced for this field; lists sorted and distinct, json canonical). null becomes NULL."""
+    return _cell_text(typed, field.type).fill_null(NULL)
+
+
+def from_cells(cell: pl.Expr, field: Field) -> pl.Expr:
+    """A typed column of cells: absent and NULL both become null. References come as the golden id, Int64."""
+    text = pl.when(cell != NULL).then(cell)
+    match field.type:
+        case "text" | "json":
+            return text
+        case "integer" | "reference":
+            return text.cast(pl.Int64)
+        case "decimal":
+            return text.cast(pl.Decimal(DECIMAL_DIGITS, DECIMAL_PLACES if field.scale is None else field.scale))
+        case "float":
+            return text.cast(pl.Float64)
+        case "boolean":
+            return text == "true"
+        case "date":
+            return text.str.to_date("%Y-%m-%d")
+        case "datetime":
+            return text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="us").dt.replace_time_zone("UTC")
+        case "list":
+            return text.str.json_decode(pl.List(pl.String))
+
+
+def _cell_text(typed: pl.Expr, kind: FieldType) -> pl.Expr:
+    match kind:
+        case "decimal":
+            return decimal_text(typed)
+        case "float":
+            return float_text(typed)
+        case "date":
+            return typed.dt.strftime("%Y-%m-%d")
+        case "datetime":
+            return datetime_cell_text(typed)
+        case "list":
+            return json_text(typed)
+        case _:
+            return typed.cast(pl.String)
+
+
+def json_text(column: pl.Expr) -> pl.Expr:
+    """JSON text of a text or list column; null stays null. The same escapes as orjson writes."""
+    encoded = pl.struct(column.alias("v")).struct.json_encode().str.strip_prefix('{"v":').str.strip_suffix("}")
+    return pl.when(column.is_not_null()).then(encoded).otherwise(None)
+
+
+# ---------------------------------------------------------------- records as JSON
+
+_NEEDS_ESCAPE = r'["\\\x00-\x1f]'
+_QUOTED: frozenset[FieldType] = frozenset({"decimal", "date", "datetime"})
+
+
+def records_to_json(frame: pl.DataFrame, fields: Mapping[str, Field]) -> pl.Series:
+    """One JSON object per row: the cells that are not absent, typed, in the order of `fields` (those that the frame has).
+
+    Decimals, dates and times are JSON strings, NULL is null, references are the golden id; a row without any cell is `{}`.
+    """
+    parts = []
+    for name in (name for name in fields if name in frame.columns):
+        cell, key = pl.col(name), orjson.dumps(name).decode() + ":"
+        parts.append(
+            pl.when(cell == NULL).then(pl.lit(key + "null")).otherwise(pl.lit(key) + _json_value(frame[name], cell, fields[name].type))
+        )
+    if not parts:
+        return pl.repeat("{}", frame.height, dtype=pl.String, eager=True).alias("json")
+    members = pl.concat_str(parts, separator=",", ignore_nulls=True)
+    return frame.select(pl.concat_str(pl.lit("{"), members, pl.lit("}")).alias("json")).to_series()
+
+
+def _json_value(column: pl.Series, cell: pl.Expr, kind: FieldType) -> pl.Expr:
+    if kind == "text" and column.str.contains(_NEEDS_ESCAPE).any():
+        return pl.when(cell.str.contains(_NEEDS_ESCAPE)).then(json_text(cell)).otherwise(pl.concat_str(pl.lit('"'), cell, pl.lit('"')))
+    if kind == "text" or kind in _QUOTED:
+        return pl.concat_str(pl.lit('"'), cell, pl.lit('"'))
+    return cell
+
+
+_MISSING: Any = object()
+_CHUNK_ROWS = 20_000
+
+
+def json_to_records(column: pl.Series, fields: Mapping[str, Field]) -> pl.DataFrame:
+    """The inverse: one cell column per field. A missing key is absent, unknown keys are dropped, a null row is absent throughout."""
+    load = load_json if any(field.type == "json" for field in fields.values()) else orjson.loads
+    chunks = []
+    for start in range(0, max(column.len(), 1), _CHUNK_ROWS):  # in parts: a million dicts would take a gigabyte
+        records = [load(text) if text else {} for text in column.slice(start, _CHUNK_ROWS).to_list()]
+        chunks.append(
+            pl.DataFrame({name: _record_cells(records, name, field.type) for name, field in fields.items()})
+            if fields
+            else pl.DataFrame(height=len(records))
+        )
+    return pl.concat(chunks)
+
+
+def _record_cells(records: list[dict[str, Any]], name: str, kind: FieldType) -> pl.Series:
+    found = [record.get(name, _MISSING) for record in records]
+    text = _JSON_TO_CELL.get(kind, _as_is)
+    cells = [None if value is _MISSING else NULL if value is None else text(value) for value in found]
+    return pl.Series(name, cells, dtype=pl.String)
+
+
+def _as_is(value: Any) -> str:
+    return value if isinstance(value, str) else str(value)
+
+
+def _json_list(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+_JSON_TO_CELL: dict[FieldType, Callable[[Any], str]] = {
+    "integer": str,
+    "reference": str,
+    "float": lambda value: plain_float(float(value)),
+    "boolean": lambda value: "true" if value else "false",
+    "list": _json_list,
+    "json": canonical_json,
+}
+
+
+# ---------------------------------------------------------------- single values
+
+
+def cell_from_python(value: Any, field: Field) -> str:
+    """The cell of one Python or JSON value, cleaned of nothing and checked for its type only. None is NULL.
+
+    A naive time is taken as UTC. Raises ValueError with a reason that begins with the value.
+    """
+    if field.type == "reference":
+        return NULL if value is None else str(coerce_value(value, Target("integer")))
+    typed = coerce_value(value, Target(field.type, scale=field.scale))
+    return NULL if typed is None else cell_of_typed(typed, field.type)
+
+
+def cell_of_typed(typed: Any, kind: FieldType) -> str:
+    """The cell of a value as `coerce_value` gives it (not None)."""
+    match kind:
+        case "decimal":
+            return plain_decimal(typed)
+        case "float":
+            return plain_float(typed)
+        case "boolean":
+            return "true" if typed else "false"
+        case "date":
+            return str(typed.isoformat())
+        case "datetime":
+            return datetime_text(typed)
+        case "list":
+            return _json_list(typed)
+        case _:
+            return str(typed)
+
+
+def cell_to_python(cell: str | None, field: Field) -> Any:
+    """One cell as a value that JSON can hold: decimals, dates and times as text. Absent and NULL are None."""
+    if cell is None or cell == NULL:
+        return None
+    match field.type:
+        case "integer" | "reference":
+            return int(cell)
+        case "float":
+            return float(cell)
+        case "boolean":
+            return cell == "true"
+        case "list" | "json":
+            return orjson.loads(cell)
+        case _:
+            return cell

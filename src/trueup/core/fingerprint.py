@@ -1,0 +1,110 @@
+"""Fingerprints: one signed 64-bit number per row, for comparing a row with its own former self and for sums over many rows.
+
+Each column's text is hashed with XXH3 (stable by its specification, https://xxhash.com), multiplied by an odd number that belongs to
+the column's name and to `VERSION`, and added up modulo 2**64. So columns may come in any order, no separator can be forged by a value,
+null, absent and "" are three different things, and nothing depends on a library's own unstable row hash.
+
+A native fingerprint says only "this row reads as it did before": a changed `VERSION` costs one full comparison and never a wrong result.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import polars as pl
+import polars_hash  # noqa: F401 (registers the `nchash` namespace of expressions)
+import xxhash
+
+from trueup.core.cells import ABSENT, NULL
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+VERSION = 1
+
+_NULL_HASH = 0x9E37_79B9_7F4A_7C15  # stands for a null; any constant that no text is likely to hash to
+_ABSENT_HASH = 0xC2B2_AE3D_27D4_EB4F  # stands for a column that this row does not have
+_LIST_SEPARATOR = "\x1f"
+
+
+def native_fingerprint(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
+    """One Int64 per row over raw native `columns`, in any order; never null. `__absent`, where the frame has it, counts."""
+    absent = ABSENT in frame.columns
+    terms = []
+    for name in columns:
+        hashed = _hash_text(_native_text(name, frame.schema[name])).fill_null(_u64(_NULL_HASH))
+        if absent:
+            missing = pl.col(ABSENT).list.contains(name).fill_null(value=False)
+            hashed = pl.when(missing).then(_u64(_ABSENT_HASH)).otherwise(hashed)
+        terms.append(hashed * _u64(_multiplier(name)))
+    return _total(frame, terms)
+
+
+def cell_fingerprint(frame: pl.DataFrame, fields: Sequence[str]) -> pl.Series:
+    """One Int64 per row over cell columns `fields`, in any order; never null. Absent and null differ."""
+    return _total(frame, [_hash_text(pl.col(name)).fill_null(_u64(_NULL_HASH)) * _u64(_multiplier(name)) for name in fields])
+
+
+def key_hash(keys: pl.Series) -> pl.Series:
+    """Int64 per key text; null for a null key."""
+    return keys.to_frame("k").select(_hash_text(pl.col("k").cast(pl.String)).reinterpret(signed=True).alias("hash")).to_series()
+
+
+def match_hash(frame: pl.DataFrame, fields: Sequence[str], rule_no: int) -> pl.Series:
+    """Int64 per row over the cells a match rule compares; null where any of them is absent, null or empty: nothing never matches."""
+    cells = [pl.col(name) for name in fields]
+    usable = pl.all_horizontal([cell.is_not_null() & ~cell.is_in([NULL, "", "[]"]) for cell in cells])
+    terms = [_hash_text(cell) * _u64(_multiplier(f"{rule_no}/{number}")) for number, cell in enumerate(cells)]
+    total = pl.sum_horizontal(terms) if len(terms) > 1 else terms[0]
+    return frame.select(pl.when(usable).then(total.reinterpret(signed=True)).otherwise(None).alias("hash")).to_series()
+
+
+def bucket_sums(keys: pl.Series, fingerprints: pl.Series, buckets: int) -> pl.DataFrame:
+    """Checksums of a set of rows in `buckets` parts by key: columns bucket Int64, rows UInt32, sum Int64; order of rows does not matter.
+
+    `keys` are key hashes. Equal sums in a bucket mean equal (key, fingerprint) pairs there, but for a chance of about 2**-64.
+    """
+    frame = pl.DataFrame({"k": keys.reinterpret(signed=False), "f": fingerprints.reinterpret(signed=False)})
+    pair = (_hash_text(pl.concat_str("k", pl.lit("/"), "f"))).reinterpret(signed=True)
+    return (
+        frame.select((pl.col("k") % buckets).cast(pl.Int64).alias("bucket"), pair.alias("sum"))
+        .group_by("bucket")
+        .agg(pl.len().cast(pl.UInt32).alias("rows"), pl.col("sum").sum())
+        .sort("bucket")
+    )
+
+
+def _total(frame: pl.DataFrame, terms: list[pl.Expr]) -> pl.Series:
+    if not terms or frame.is_empty():
+        return pl.repeat(0, frame.height, dtype=pl.Int64, eager=True).alias("fingerprint")
+    total = terms[0]
+    for term in terms[1:]:  # sum_horizontal would ask whether each is null; none is
+        total = total + term
+    return frame.select(total.reinterpret(signed=True).alias("fingerprint")).to_series()
+
+
+def _native_text(name: str, dtype: pl.DataType) -> pl.Expr:
+    column = pl.col(name)
+    if dtype == pl.String:
+        return column
+    if isinstance(dtype, pl.List):
+        items = column.list.eval(pl.element().cast(pl.String).fill_null(NULL))
+        return items.list.len().cast(pl.String) + _LIST_SEPARATOR + items.list.join(_LIST_SEPARATOR)
+    if isinstance(dtype, pl.Datetime):
+        return column.dt.epoch("us").cast(pl.String)
+    if dtype == pl.Binary:
+        return column.bin.encode("hex")
+    return column.cast(pl.String)
+
+
+def _hash_text(text: pl.Expr) -> pl.Expr:
+    hashed: pl.Expr = cast("Any", text).nchash.xxh3_64()  # the namespace that importing polars_hash registers
+    return hashed
+
+
+def _multiplier(name: str) -> int:
+    return xxhash.xxh3_64_intdigest(f"{VERSION}\x00{name}".encode()) | 1
+
+
+def _u64(value: int) -> pl.Expr:
+    return pl.lit(value, dtype=pl.UInt64)
