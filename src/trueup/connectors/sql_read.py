@@ -57,6 +57,7 @@ class Table:
     key         the key columns, as the mapping says or else the primary key; may be empty for a discovered object
     key_unique  whether the database itself keeps the key unique
     writable    False for queries and views that take no writes
+    reread      triggers may change a row after the statement has returned it: stored rows are read again in the same transaction
     extra       the dialect's own facts (rowid, triggers, …)
     """
 
@@ -68,6 +69,7 @@ class Table:
     key_unique: bool
     writable: bool
     modified: str | None = None
+    reread: bool = False
     extra: Mapping[str, object] = field(default_factory=dict)
 
     def column(self, name: str) -> SqlColumn:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from trueup.connectors.base import OUTCOME_SCHEMA, PAGE_ROWS
-from trueup.connectors.sql_types import dtype_of, key_values
-from trueup.errors import ObjectMissingError, SystemError_, WriteRefusedError
+from trueup.connectors.sql_types import dtype_of, key_text, key_values
+from trueup.errors import ObjectMissingError, SystemError_, SystemUnreachableError, WriteRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,10 +34,12 @@ class RowRefusedError(SystemError_):
         self.column = column
 
 
-class BusyError(SystemError_):
-    """A lock, deadlock or serialization failure: the same transaction may succeed when tried again."""
+class TransactionLostError(RowRefusedError):
+    """A row was refused in a way that took the whole transaction with it: its other operations have to be carried out again."""
 
-    remedy = "retry"
+
+class BusyError(SystemUnreachableError):
+    """A lock, deadlock or serialization failure: the same transaction may succeed when tried again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +155,26 @@ def _keyed_jobs(table: Table, batch: WriteBatch, frame: pl.DataFrame, rows_per_j
             yield Job(
                 kind=batch.kind, frame=ready.slice(start, rows_per_job), written=written, compared=compared, returning=batch.returning
             )
+
+
+def paired(table: Table, job: Job, raw: pl.DataFrame, aliases: tuple[str, ...]) -> pl.DataFrame:
+    """Returned rows with the `op` that each belongs to, for statements that cannot return it: by key (`aliases` are the key's columns in
+    `raw`). Raises RowRefusedError for a job of several rows that cannot be paired, so that they are carried out one by one."""
+    if job.frame.height == 1:
+        return raw.with_columns(pl.lit(job.frame.get_column("__op")[0], dtype=pl.Int64()).alias("op"))
+    parts = [(alias, table.column(name).info.type) for alias, name in zip(aliases, table.key, strict=True)]
+    if job.kind == "create":
+        sent = [(f"n{job.written.index(name)}", table.column(name).info.type) for name in table.key]
+        ops = job.frame.select(key_text(sent).alias("__paired"), pl.col("__op").alias("op"))
+    else:
+        ops = job.frame.select(pl.col("__key").alias("__paired"), pl.col("__op").alias("op"))
+    rows = raw.with_columns(key_text(parts).alias("__paired")).join(ops, on="__paired", how="left", maintain_order="left")
+    moved = job.kind == "update" and any(name in job.written for name in table.key)
+    short = job.kind == "create" and raw.height != job.frame.height
+    if moved or short or rows.height != raw.height or rows.get_column("op").null_count():
+        message = "the returned rows cannot be told apart"
+        raise RowRefusedError(message)
+    return rows.drop("__paired")
 
 
 # ---------------------------------------------------------------- outcomes

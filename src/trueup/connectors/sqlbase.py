@@ -11,10 +11,10 @@ It is compared inclusively. Rows whose `modified` is NULL are not seen by increm
 
 from __future__ import annotations
 
+import difflib
 import time
 import uuid
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import polars as pl
@@ -22,11 +22,12 @@ import polars as pl
 from trueup.connectors.base import PAGE_ROWS, Page
 from trueup.connectors.sql_read import OP, Select, newer, repaged, shape
 from trueup.connectors.sql_types import key_text, key_values, plain_decimal, typed
-from trueup.connectors.sql_write import BusyError, Job, RowRefusedError, check_batch, done, plan_jobs, settled
-from trueup.errors import ObjectMissingError, ObjectUnreadableError
+from trueup.connectors.sql_write import BusyError, Job, RowRefusedError, TransactionLostError, check_batch, done, plan_jobs, settled
+from trueup.errors import ObjectMissingError, ObjectUnreadableError, UsageError
 from trueup.model import Caps
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from collections.abc import Iterator, Mapping, Sequence
 
     from trueup.connectors.base import WriteBatch
@@ -251,7 +252,7 @@ class SqlConnector(ABC):
                 if wait_s is None:
                     return pl.concat([settled(table, job, "retry", reason=busy.message, retry_s=BUSY_RETRY_S) for job in jobs])
                 time.sleep(wait_s)
-            except RowRefusedError as refused:  # only a commit can still refuse: a deferred check that names no statement
+            except RowRefusedError as refused:  # refused at the commit (a deferred check), or the refusal ended the transaction
                 if len(jobs) > 1 or jobs[0].frame.height > 1:
                     return pl.concat([self._settle_packed(table, obj, part) for part in _split(jobs)])
                 return settled(table, jobs[0], "rejected", reason=refused.message, column=refused.column)
@@ -265,6 +266,8 @@ class SqlConnector(ABC):
         try:
             with self._savepoint():
                 return self._carry_out(table, obj, job)
+        except TransactionLostError:
+            raise
         except RowRefusedError as refused:
             if job.frame.height == 1:
                 return settled(table, job, "rejected", reason=refused.message, column=refused.column)
@@ -289,7 +292,7 @@ class SqlConnector(ABC):
 
     def _carry_out_delete(self, table: Table, job: Job) -> pl.DataFrame:
         ops = self._delete(table, job)
-        _refuse_doubled(table, job, ops)
+        _refuse_doubled(table, ops)
         return done(table, job, job.frame.filter(pl.col("__op").is_in(ops.implode())), job.frame.clear())
 
     def _carry_out_create(self, table: Table, obj: ObjectSpec, job: Job) -> pl.DataFrame:
@@ -325,14 +328,28 @@ class SqlConnector(ABC):
 
     def _stored(self, table: Table, job: Job, raw: pl.DataFrame) -> pl.DataFrame:
         """Outcomes of what a statement returned. Raises RowRefusedError when one operation met several rows."""
-        _refuse_doubled(table, job, raw.get_column(OP))
-        shaped = shape(Select(table, job.returning), raw)
+        _refuse_doubled(table, raw.get_column(OP))
+        select = Select(table, job.returning)
+        if table.reread:
+            raw = self._reread(select, raw)
+        shaped = shape(select, raw)
+        if job.kind == "create" and any(reject.key is None for reject in shaped.rejected):
+            message = "the row got no key that can be read"
+            raise RowRefusedError(message, column=", ".join(table.key))
         if not shaped.rejected:
             return done(table, job, shaped.rows, job.frame.clear())
         shown = shaped.rows.get_column("__op")
         written = raw.get_column(OP)
         hidden = job.frame.filter(pl.col("__op").is_in(written.implode()) & ~pl.col("__op").is_in(shown.implode()))
         return done(table, job, shaped.rows, hidden)
+
+    def _reread(self, select: Select, raw: pl.DataFrame) -> pl.DataFrame:
+        """The rows just written as they stand now, after triggers; `raw` needs `op` and the key's columns only."""
+        table = select.table
+        aliases = [select.alias(name) for name in table.key]
+        ops = raw.select(OP, *aliases)
+        values = ops.select(pl.col(alias).alias(f"k{index}") for index, alias in enumerate(aliases)).unique()
+        return self._lookup(select, table.key, values).join(ops, on=aliases, how="inner", nulls_equal=True)
 
     def _left_over(self, table: Table, job: Job, outcomes: pl.DataFrame) -> pl.DataFrame:
         """Outcomes of the operations that the statement passed by: the row is gone, or no longer as it was last read."""
@@ -352,11 +369,34 @@ class SqlConnector(ABC):
         return pl.concat([kept, settled(table, gone, "gone", reason="there is no row with this key")])
 
 
-def _refuse_doubled(table: Table, job: Job, ops: pl.Series) -> None:
+def checked_settings(connector: type[SqlConnector], name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with defaults filled in. Raises UsageError for one that is unknown, missing or of another type than the schema says."""
+    schema = connector.settings_schema()
+    properties: dict[str, dict[str, Any]] = schema["properties"]
+    for key in settings:
+        if key not in properties:
+            near = difflib.get_close_matches(key, properties, n=1)
+            message = f"unknown setting {key!r}"
+            raise UsageError(message, hint=f"did you mean {near[0]!r}?" if near else f"there are {', '.join(properties)}", system=name)
+    for key in schema.get("required", ()):
+        if settings.get(key) in (None, ""):
+            message = f"the setting {key!r} is missing"
+            raise UsageError(message, hint=properties[key].get("description"), system=name)
+    kinds: dict[str, tuple[type, ...]] = {"string": (str,), "number": (int, float), "boolean": (bool,)}
+    for key, value in settings.items():
+        kind = properties[key]["type"]
+        if value is not None and (not isinstance(value, kinds[kind]) or (kind == "number" and isinstance(value, bool))):
+            message = f"the setting {key!r} must be a {kind}"
+            raise UsageError(message, hint=properties[key].get("description"), system=name)
+    defaults = {key: facts["default"] for key, facts in properties.items() if "default" in facts}
+    return defaults | {key: value for key, value in settings.items() if value is not None}
+
+
+def _refuse_doubled(table: Table, ops: pl.Series) -> None:
     """Where the database does not keep the key unique, one operation may have met several rows: undo, and leave that one out."""
     if not table.key_unique and ops.n_unique() < len(ops):
         message = f"the key stands for several rows of {table.info.name}; none of them was written"
-        raise RowRefusedError(message, column=", ".join(table.key) if job.kind else None)
+        raise RowRefusedError(message, column=", ".join(table.key))
 
 
 def _packed(jobs: Iterator[Job]) -> Iterator[list[Job]]:
