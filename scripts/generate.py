@@ -25,11 +25,12 @@ DIFFERENCE_LINES = 20
 
 @dataclass(frozen=True)
 class Page:
-    """A generated file: where it lies, which module it tells of, and what makes its text."""
+    """A generated file: where it lies, which module it tells of, what makes its text, and what else that needs."""
 
     path: str
     source: str
     text: Callable[[], str]
+    needs: tuple[str, ...] = ()
 
     def content(self) -> str:
         """The whole file."""
@@ -44,7 +45,12 @@ PAGES = (
     Page("docs/reference/commands.md", "trueup.cli.main", reference_pages.commands),
     Page("docs/reference/configuration.md", "trueup.config.schema", reference_pages.configuration),
     Page("docs/reference/trueup.schema.json", "trueup.config.schema", _schema),
-    Page("docs/reference/connectors.md", "trueup.connectors.registry", reference_pages.connectors),
+    Page(
+        "docs/reference/connectors.md",
+        "trueup.connectors.registry",
+        reference_pages.connectors,
+        needs=tuple(f"trueup.connectors.{name}" for name in reference_pages.SHIPPED),
+    ),
 )
 
 
@@ -57,7 +63,7 @@ def _exists(module: str) -> bool:
 
 def due(root: Path = ROOT) -> list[Page]:
     """The pages that must be there."""
-    return [page for page in PAGES if _exists(page.source) or (root / page.path).exists()]
+    return [page for page in PAGES if all(map(_exists, (page.source, *page.needs))) or (root / page.path).exists()]
 
 
 def stale(page: Page, root: Path = ROOT) -> str | None:

@@ -9,6 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+# Not registry.names(), which also tells what happens to be installed beside trueup.
+SHIPPED = ("memory", "sqlite", "postgres", "mysql", "csv", "excel", "jsonl")
+
 COMMANDS_HEAD = """# Commands
 
 Every command of `trueup`, as `trueup COMMAND --help` says it.
@@ -128,12 +131,10 @@ def connectors() -> str:
     from trueup.connectors import registry
     from trueup.model import Caps
 
-    names = registry.names()
-    columns = [field.name for field in fields(Caps)]
-    declared = {name: registry.load(name).caps for name in names}
-    rows = [(f"`{ability}`", *(_shown(getattr(declared[name], ability)) for name in names)) for ability in columns]
+    declared = {name: registry.connector_class(name).caps for name in SHIPPED}
+    rows = [(f"`{field.name}`", *(_shown(getattr(caps, field.name)) for caps in declared.values())) for field in fields(Caps)]
     meaning = inspect.cleandoc(Caps.__doc__ or "").split("\n\n", 1)[-1]
-    return "\n".join([CONNECTORS_HEAD, _table(("", *names), rows), "## The words\n", f"```text\n{meaning}\n```\n"])
+    return "\n".join([CONNECTORS_HEAD, _table(("", *SHIPPED), rows), "## The words\n", f"```text\n{meaning}\n```\n"])
 
 
 def _shown(value: object) -> str:
