@@ -1,0 +1,205 @@
+"""The connector contract for files of records: what CSV and JSON Lines have in common once a file can be read and written."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from abc import ABC, abstractmethod
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Self
+
+import polars as pl
+
+from trueup.connectors.base import PAGE_ROWS, Page, WriteBatch
+from trueup.connectors.filebase import Replacement, Stamp, locked, open_to_read, resolve, stamp
+from trueup.connectors.filewrite import Sequence as KeySequence
+from trueup.connectors.filewrite import write_rows
+from trueup.core.cells import KEY
+from trueup.errors import ConfigError, ObjectMissingError, Problem, SystemUnreachableError
+from trueup.model import Caps, ObjectInfo, ObjectSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from trueup.connectors.filerows import Reading
+    from trueup.model import ColumnInfo
+
+CAPS = Caps(kind="file", precondition="native", stored_row=True, find=True, assigns_keys=True)
+
+
+class FileConnector(ABC):
+    """A connector whose system is one file of records. Safe for one thread at a time."""
+
+    caps: ClassVar[Caps] = CAPS
+
+    def __init__(self, name: str, settings: Mapping[str, Any], *, directory: str = ".") -> None:
+        """Remember the settings; the file is opened by each call. Raises ConfigError for unknown or missing settings."""
+        problems = self._setting_problems(name, settings)
+        if problems:
+            raise ConfigError(problems)
+        self.name = name
+        self.path = resolve(str(settings["path"]), directory)
+        self._settings = dict(settings)
+        self._sequence = KeySequence()
+        self._latest: tuple[Stamp, tuple[Any, ...], Reading] | None = None
+
+    @classmethod
+    def open(cls, name: str, settings: Mapping[str, Any], *, directory: str = ".") -> Self:
+        """See the contract."""
+        return cls(name, settings, directory=directory)
+
+    # ---------------------------------------------------------------- the format's part
+
+    @classmethod
+    @abstractmethod
+    def settings_schema(cls) -> dict[str, Any]:
+        """See the contract."""
+
+    @abstractmethod
+    def _read_file(self, obj: ObjectSpec, file: IO[bytes], found: Stamp) -> Reading:
+        """Find the records and keys of an open file. Raises ObjectMissingError, ObjectUnreadableError."""
+
+    def _working(self, reading: Reading, file: IO[bytes]) -> IO[bytes]:
+        """The working form of a file whose content is that of `reading`."""
+        del reading
+        return file
+
+    @abstractmethod
+    def _columns(self, obj: ObjectSpec, file: IO[bytes]) -> dict[str, ColumnInfo]:
+        """The columns of an open file."""
+
+    @abstractmethod
+    def _new_content(self, columns: Sequence[str]) -> bytes:
+        """A new file without rows."""
+
+    @abstractmethod
+    def _check_columns(self, reading: Reading, columns: Sequence[str]) -> None:
+        """Raise ObjectMissingError when a column cannot be read from, or written to, this file."""
+
+    # ---------------------------------------------------------------- the contract
+
+    def discover(self) -> list[ObjectInfo]:
+        """See the contract; a file shows itself as one object, under its own name."""
+        return [self._info(ObjectSpec(name=None, key=()))]
+
+    def describe(self, obj: ObjectSpec) -> ObjectInfo:
+        """See the contract."""
+        info = self._info(obj)
+        missing = [name for name in obj.key if name not in info.columns]
+        if missing and (info.columns or not obj.create):
+            raise self.missing_column(missing[0], info.columns)
+        return info
+
+    def read(
+        self,
+        obj: ObjectSpec,
+        columns: Sequence[str],
+        *,
+        since: str | None = None,
+        keys: Sequence[str] | None = None,
+        page_rows: int = PAGE_ROWS,
+    ) -> Iterator[Page]:
+        """See the contract. Files have no incremental read, so `since` is not looked at."""
+        del since
+        opened = contextlib.ExitStack()
+        try:
+            reading = self._reading(obj, opened)
+            self._check_columns(reading, columns)
+        except BaseException:
+            opened.close()
+            raise
+        return _closing(opened, reading.pages(columns, keys, page_rows))
+
+    def find(self, obj: ObjectSpec, columns: Sequence[str], values: pl.DataFrame) -> pl.DataFrame:
+        """See the contract."""
+        names = values.columns
+        wanted = list(dict.fromkeys([*columns, *names]))
+        found = []
+        for page in self.read(obj, wanted):
+            kept = self._comparable(page.rows, names).join(self._comparable(values, names), on=names, how="semi", nulls_equal=True)
+            found.append(page.rows.join(kept.select(KEY), on=KEY, how="semi", maintain_order="left"))
+        rows = pl.concat(found, how="diagonal")
+        return rows.select(KEY, *columns, *(name for name in rows.columns if name.startswith("__") and name != KEY))
+
+    def write(self, obj: ObjectSpec, batch: WriteBatch) -> pl.DataFrame:
+        """See the contract. Raises ChangedUnderneathError, WriteRefusedError, ObjectUnreadableError; the file is then as it was."""
+        with contextlib.ExitStack() as opened:
+            opened.enter_context(locked(self.name, self.path))
+            reading = self._reading(obj, opened)
+            self._check_columns(reading, [*batch.columns, *batch.returning])
+            return write_rows(reading, obj, batch, self._sequence)
+
+    def prepare(self, obj: ObjectSpec, columns: Mapping[str, str]) -> None:
+        """See the contract; a file of zero bytes counts as not there."""
+        if not obj.create or self._has_content():
+            return
+        with locked(self.name, self.path), Replacement(self.name, self.path) as target:
+            if not self._has_content():
+                target.write(self._new_content(list(dict.fromkeys([*obj.key, *columns]))))
+                target.commit(None)
+
+    def close(self) -> None:
+        """See the contract."""
+        self._latest = None
+
+    # ---------------------------------------------------------------- inside
+
+    def _reading(self, obj: ObjectSpec, opened: contextlib.ExitStack) -> Reading:
+        """The file as it is now, opened until `opened` is closed; what was found the last time is used again for the same content."""
+        file = opened.enter_context(self._open(obj))
+        found = stamp(file)
+        wanted = (obj.key, obj.header_row)
+        if self._latest is not None and self._latest[:2] == (found, wanted):
+            reading = self._latest[2].on(file, self._working(self._latest[2], file))
+        else:
+            reading = self._read_file(obj, file, found)
+            self._latest = (found, wanted, reading)
+        if reading.source is not file:
+            opened.enter_context(reading.source)
+        return reading
+
+    def _open(self, obj: ObjectSpec) -> IO[bytes]:
+        try:
+            return open_to_read(self.name, self.path)
+        except SystemUnreachableError as error:
+            if obj.create and not self.path.exists():
+                raise ObjectMissingError(f"the file {self.path} does not exist yet", system=self.name) from None
+            raise error from None
+
+    def _has_content(self) -> bool:
+        return self.path.exists() and self.path.stat().st_size > 0
+
+    def _info(self, obj: ObjectSpec) -> ObjectInfo:
+        with self._open(obj) as file:
+            columns = self._columns(obj, file)
+        return ObjectInfo(name=self.path.name, columns=columns, kind="file", assigns_key=True)
+
+    def _comparable(self, rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+        """The rows in the form in which `find` compares them."""
+        return rows.select(*([KEY] if KEY in rows.columns else []), *(pl.col(name).cast(pl.String) for name in names))
+
+    def missing_column(self, name: str, columns: Mapping[str, ColumnInfo]) -> ObjectMissingError:
+        """The error for a column that the file does not have."""
+        near = difflib.get_close_matches(name, columns, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "it has: " + ", ".join(map(repr, list(columns)[:20]))
+        return ObjectMissingError(f"{self.path} has no column {name!r}", hint=hint, system=self.name)
+
+    @classmethod
+    def _setting_problems(cls, name: str, settings: Mapping[str, Any]) -> list[Problem]:
+        schema = cls.settings_schema()
+        place = f"systems.{name}"
+        problems = [
+            Problem("", 0, f"{place}.{wanted}", "this setting is missing", schema["properties"][wanted]["description"])
+            for wanted in schema["required"]
+            if settings.get(wanted) in {None, ""}
+        ]
+        for given in settings:
+            if given not in schema["properties"]:
+                near = difflib.get_close_matches(given, schema["properties"], n=1)
+                hint = f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(schema["properties"])
+                problems.append(Problem("", 0, f"{place}.{given}", "unknown setting", hint))
+        return problems
+
+
+def _closing(opened: contextlib.ExitStack, pages: Iterator[Page]) -> Iterator[Page]:
+    with opened:
+        yield from pages

@@ -1,0 +1,267 @@
+"""One reading of a file of records: where each record stands, its key, and what could not be read. CSV and JSON Lines fill in the format.
+
+A file is read twice at most: once to find records and keys (so that a doubled key is known before its first row is shown), once for the
+values of the columns asked for. Both go through it in chunks of whole records; memory holds one chunk and the keys.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from bisect import bisect_right
+from copy import copy
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
+
+import polars as pl
+
+from trueup.connectors.base import Page, Reject
+from trueup.connectors.filebase import Stamp, check_untouched
+from trueup.core.cells import ABSENT, KEY
+from trueup.errors import ObjectUnreadableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from trueup.model import ColumnInfo
+
+MAX_RECORD_BYTES = 1 << 26
+MANY_DOUBLED = 10_000
+
+
+class CellRefusedError(Exception):
+    """A value cannot stand in this file. `column` is the one at fault, None when it is the record as a whole."""
+
+    def __init__(self, reason: str, column: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.column = column
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Whole records, one after the other: `size` bytes from `start`, first physical line `line`, `rows` rows from number `row`.
+
+    `plain`: a fast reader provably sees what the exact one sees. `lines`: physical lines in it.
+    """
+
+    start: int
+    size: int
+    line: int
+    lines: int
+    row: int
+    rows: int
+    plain: bool
+
+
+class Piece(NamedTuple):
+    """One stretch of a chunk: its bytes, its physical line, and the number of the row that it is (None: no row, kept as it is)."""
+
+    raw: bytes
+    line: int
+    row: int | None
+
+
+class CellReject(NamedTuple):
+    """A row of a chunk (by its number in the file) of which a wanted column cannot be read."""
+
+    row: int
+    reason: str
+    column: str | None
+
+
+@dataclass(slots=True)
+class Reading(ABC):
+    """One reading of a file.
+
+    stamp      which content was read
+    source     the open file in its working form
+    keys       key text per row number; null: not usable (rejected)
+    lost       a record's key could not be read, so that the listing cannot be complete
+    broken     why rows must not be written to this file at all, None: they may
+    end        byte at which new rows are put in (after the last record); `open_end`: the last record has no line end
+    """
+
+    system: str
+    path: Path
+    stamp: Stamp
+    file: IO[bytes]
+    source: IO[bytes]
+    columns: Mapping[str, ColumnInfo]
+    key_columns: tuple[str, ...]
+    chunks: list[Chunk] = field(default_factory=list)
+    keys: pl.Series = field(default_factory=lambda: pl.Series(KEY, [], dtype=pl.String))
+    rejected: list[Reject] = field(default_factory=list)
+    lost: bool = False
+    broken: str | None = None
+    end: int = 0
+    open_end: bool = False
+
+    # ---------------------------------------------------------------- the format's part
+
+    @abstractmethod
+    def types(self, columns: Sequence[str]) -> dict[str, pl.DataType]:
+        """The Polars type of each column."""
+
+    @abstractmethod
+    def frame(self, chunk: Chunk, data: bytes, columns: Sequence[str]) -> tuple[pl.DataFrame, list[CellReject]]:
+        """The chunk's rows, `chunk.rows` of them, with these columns (and `__absent` where needed); rows rejected hold nulls."""
+
+    @abstractmethod
+    def pieces(self, chunk: Chunk, data: bytes) -> Iterator[Piece]:
+        """All of the chunk's bytes, cut into records."""
+
+    @abstractmethod
+    def cells(self, raw: bytes, columns: Sequence[str]) -> dict[str, Any]:
+        """Values of one record, as `frame` gives them; columns that it does not have are left out. Raises CellRefusedError."""
+
+    @abstractmethod
+    def edited(self, raw: bytes, changes: Mapping[str, Any]) -> bytes:
+        """A record with some values replaced. Raises CellRefusedError."""
+
+    @abstractmethod
+    def made(self, values: Mapping[str, Any]) -> bytes:
+        """A new record, with its line end. Raises CellRefusedError."""
+
+    @abstractmethod
+    def same(self, one: Any, other: Any) -> bool:
+        """Whether two values of one column are the same; absent ones are None."""
+
+    @abstractmethod
+    def key_values(self, key: str) -> dict[str, Any]:
+        """The key columns' values for a key text. Raises CellRefusedError."""
+
+    @abstractmethod
+    def key_text(self, values: Mapping[str, Any]) -> str | None:
+        """The key text of a record's values; None where one is missing or empty."""
+
+    @property
+    def prefix(self) -> bytes:
+        """Bytes of the file that stand before its working form."""
+        return b""
+
+    @property
+    @abstractmethod
+    def line_end(self) -> bytes:
+        """The line end that new rows take."""
+
+    @abstractmethod
+    def to_file(self, working: bytes) -> bytes:
+        """Whole records in the working form, as they stand in the file."""
+
+    # ---------------------------------------------------------------- common to all formats
+
+    @property
+    def size(self) -> int:
+        """Bytes of the working form."""
+        return os.fstat(self.source.fileno()).st_size
+
+    def on(self, file: IO[bytes], source: IO[bytes]) -> Self:
+        """The same reading on another opening of the same content."""
+        again = copy(self)
+        again.file, again.source = file, source
+        return again
+
+    def data(self, chunk: Chunk) -> bytes:
+        """The chunk's bytes."""
+        self.source.seek(chunk.start)
+        return self.source.read(chunk.size)
+
+    def chunk_of(self, row: int) -> Chunk:
+        """The chunk in which a row number lies."""
+        filled = [chunk for chunk in self.chunks if chunk.rows]
+        return filled[bisect_right([chunk.row for chunk in filled], row) - 1]
+
+    def settle_keys(self) -> None:
+        """Take rows with an empty or doubled key out of `keys` and into `rejected`. Raises ObjectUnreadableError when most are doubled."""
+        usable = pl.DataFrame({KEY: self.keys}).with_row_index("row")
+        empty = usable.filter(pl.col(KEY).is_null())["row"].to_list()
+        doubled = usable.filter(pl.col(KEY).is_not_null() & pl.col(KEY).is_duplicated())
+        self._refuse_useless_key(doubled)
+        lines = self._lines({*empty, *doubled["row"]})
+        names = ", ".join(self.key_columns)
+        self.rejected += [Reject(None, f"the key ({names}) is empty", f"line {lines[row]}", self.key_columns[0]) for row in empty]
+        for row, key in doubled.iter_rows():
+            self.rejected.append(Reject(key, f"the key ({names}) occurs more than once", f"line {lines[row]}", self.key_columns[0]))
+        if doubled.height:
+            self.keys = usable.select(pl.when(pl.col(KEY).is_duplicated()).then(None).otherwise(pl.col(KEY)).alias(KEY))[KEY]
+
+    def _refuse_useless_key(self, doubled: pl.DataFrame) -> None:
+        if doubled.height < MANY_DOUBLED or doubled.height * 2 < len(self.keys):
+            return
+        raise ObjectUnreadableError(
+            f"{doubled.height} rows of {self.path} share their key ({', '.join(self.key_columns)}) with another row",
+            hint="name the column, or the columns, that tell rows apart as `key`",
+            system=self.system,
+        )
+
+    def _lines(self, rows: set[int]) -> dict[int, int]:
+        """Physical line per row number."""
+        wanted: dict[int, list[int]] = {}
+        filled = [chunk for chunk in self.chunks if chunk.rows]
+        starts = [chunk.row for chunk in filled]
+        for row in rows:
+            wanted.setdefault(bisect_right(starts, row) - 1, []).append(row)
+        found = {}
+        for index, inside in wanted.items():
+            chunk = filled[index]
+            if chunk.plain and chunk.lines == chunk.rows:
+                found.update({row: chunk.line + row - chunk.row for row in inside})
+                continue
+            lines = {piece.row: piece.line for piece in self.pieces(chunk, self.data(chunk)) if piece.row is not None}
+            found.update({row: lines[row] for row in inside})
+        return found
+
+    def pages(self, columns: Sequence[str], keys: Sequence[str] | None, page_rows: int) -> Iterator[Page]:
+        """The contract's pages: all rows, or those with the given keys. Raises ChangedUnderneathError when the file changes meanwhile."""
+        wanted = None if keys is None else pl.Series(KEY, list(keys), dtype=pl.String)
+        asked = frozenset(keys or ())
+        rejected = [item for item in self.rejected if keys is None or item.key in asked]
+        whole = not self.lost
+        for chunk in self.chunks:
+            keyed = self.keys.slice(chunk.row, chunk.rows)
+            if wanted is not None:
+                keyed = pl.select(pl.when(keyed.is_in(wanted.implode())).then(keyed)).to_series().rename(KEY)
+            if keyed.null_count() == keyed.len():
+                continue
+            frame, refused = self.frame(chunk, self.data(chunk), columns)
+            if refused:
+                rejects, keyed = self._refuse(keyed, chunk, refused)
+                rejected += rejects
+            frame = frame.insert_column(0, keyed)
+            if keyed.null_count():
+                frame = frame.filter(pl.col(KEY).is_not_null())
+            for page in frame.iter_slices(page_rows):
+                yield Page(page, rejected=tuple(rejected))
+                rejected = []
+        check_untouched(self.system, self.path, self.file, self.stamp)
+        empty = pl.DataFrame(schema={KEY: pl.String(), **self.types(columns)})
+        yield Page(empty, complete=whole, rejected=tuple(rejected))
+
+    def _refuse(self, keyed: pl.Series, chunk: Chunk, refused: list[CellReject]) -> tuple[list[Reject], pl.Series]:
+        """Rejects of the rows shown in this read, and the keys without theirs."""
+        texts = keyed.to_list()
+        lines = self._lines({item.row for item in refused})
+        rejects, seen = [], set()
+        for item in refused:
+            key = texts[item.row - chunk.row]
+            if key is not None and item.row not in seen:
+                rejects.append(Reject(key, item.reason, f"line {lines[item.row]}", item.column))
+                seen.add(item.row)
+        for row in seen:
+            texts[row - chunk.row] = None
+        return rejects, pl.Series(KEY, texts, dtype=pl.String)
+
+    def found(self, keys: pl.DataFrame) -> pl.DataFrame:
+        """`keys` (with `__key`) joined with the row number of each, null where no usable row has the key."""
+        here = pl.DataFrame({KEY: self.keys}).with_row_index("__row").filter(pl.col(KEY).is_not_null())
+        return keys.join(here, on=KEY, how="left", maintain_order="left")
+
+
+def aligned_frame(values: Mapping[str, list[Any]], types: Mapping[str, pl.DataType], absent: list[list[str]]) -> pl.DataFrame:
+    """A chunk's frame from lists of values; `absent` per row, left out of the frame where no row lacks a column."""
+    frame = pl.DataFrame([pl.Series(name, values[name], dtype=types[name]) for name in values])
+    if any(absent):
+        frame = frame.with_columns(pl.Series(ABSENT, absent, dtype=pl.List(pl.String)))
+    return frame
