@@ -1,0 +1,168 @@
+"""Many rows at once, by one form on both back ends: frames in, the table's own columns as names.
+
+SQLite takes tuples through one prepared statement; values that are the same in every row stand in the statement instead of being bound
+row by row. PostgreSQL takes a COPY into a temporary table and one statement from there; a few rows go without that detour.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import sqlalchemy as sa
+
+from trueup.store.db import no_gc
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from trueup.store.db import Db
+
+FEW_ROWS = 100
+_LITERAL_ROWS = 64  # from here on it pays to look for columns of one value
+Constant = int | str | None
+
+
+def insert(tx: Db, table: sa.Table, frame: pl.DataFrame, constants: Mapping[str, Constant] | None = None) -> None:
+    """Add rows. A row that is there already is a StateError of the transaction; nothing of it stays."""
+    _insert(tx, table, frame, constants or {}, "")
+
+
+def add_missing(tx: Db, table: sa.Table, frame: pl.DataFrame, constants: Mapping[str, Constant] | None = None) -> None:
+    """Add the rows that are not there yet; leave the others as they are."""
+    _insert(tx, table, frame, constants or {}, "ON CONFLICT DO NOTHING")
+
+
+def upsert(
+    tx: Db,
+    table: sa.Table,
+    frame: pl.DataFrame,
+    constants: Mapping[str, Constant] | None = None,
+    *,
+    keys: Sequence[str],
+    update: Sequence[str] | None = None,
+    where: str = "",
+    more: Mapping[str, str] | None = None,
+) -> None:
+    """Add rows, or change the columns `update` (all that are given, by default) of those with the same `keys`.
+
+    `where` repeats the condition of a partial unique index; `more` sets further columns to SQL texts. Of two rows of the frame with
+    the same keys, the last counts.
+    """
+    fixed = constants or {}
+    identity = [name for name in keys if name in frame.columns]
+    frame = frame.unique(subset=identity, keep="last", maintain_order=True) if identity else frame
+    names = [name for name in (*fixed, *frame.columns) if name not in keys] if update is None else list(update)
+    changes = [f"{_q(name)} = excluded.{_q(name)}" for name in names] + [f"{_q(name)} = {text}" for name, text in (more or {}).items()]
+    action = f"DO UPDATE SET {', '.join(changes)}" if changes else "DO NOTHING"
+    condition = f" WHERE {where}" if where else ""
+    _insert(tx, table, frame, fixed, f"ON CONFLICT ({', '.join(map(_q, keys))}){condition} {action}")
+
+
+def update(tx: Db, table: sa.Table, frame: pl.DataFrame, constants: Mapping[str, Constant] | None = None, *, keys: Sequence[str]) -> None:
+    """Change the columns of `frame` other than `keys` in the rows that have these keys and constants; others are left out silently."""
+    fixed = constants or {}
+    if frame.is_empty():
+        return
+    values = [name for name in frame.columns if name not in keys]
+    frame = stored(frame).select(*values, *keys)
+    scope = [f"{table.name}.{_q(name)} = {_literal(value)}" for name, value in fixed.items()]
+    if tx.backend == "postgresql" and frame.height > FEW_ROWS:
+        _stage(tx, table, frame)
+        pairs = [f"{table.name}.{_q(name)} = staged.{_q(name)}" for name in keys]
+        changes = ", ".join(f"{_q(name)} = staged.{_q(name)}" for name in values)
+        tx.connection.exec_driver_sql(f"UPDATE {table.name} SET {changes} FROM staged WHERE {' AND '.join(scope + pairs)}")
+        return
+    mark = _mark(tx)
+    changes = ", ".join(f"{_q(name)} = {mark}" for name in values)
+    pairs = [f"{_q(name)} = {mark}" for name in keys]
+    _many(tx, f"UPDATE {table.name} SET {changes} WHERE {' AND '.join(scope + pairs)}", frame)
+
+
+def stored(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame as the tables hold it: times as microseconds. Raises ValueError for a naive time."""
+    changes = []
+    for name, kind in frame.schema.items():
+        if isinstance(kind, pl.Datetime):
+            if kind.time_zone is None:
+                message = f"column {name} holds times without a zone"
+                raise ValueError(message)
+            changes.append(pl.col(name).cast(pl.Datetime("us", kind.time_zone)).to_physical())
+        elif kind == pl.Null:
+            changes.append(pl.col(name).cast(pl.Int64))
+    return frame.with_columns(changes) if changes else frame
+
+
+def _insert(tx: Db, table: sa.Table, frame: pl.DataFrame, constants: Mapping[str, Constant], conflict: str) -> None:
+    if frame.is_empty():
+        return
+    unknown = set(frame.columns) - set(table.c.keys())
+    if unknown:
+        message = f"{table.name} has no column {', '.join(sorted(unknown))}"
+        raise ValueError(message)
+    frame = stored(frame)
+    fixed = dict(constants)
+    if frame.height >= _LITERAL_ROWS:
+        frame, same = _split_same(frame, table)
+        fixed.update(same)
+    columns = ", ".join(map(_q, (*fixed, *frame.columns)))
+    literals = [_literal(value) for value in fixed.values()]
+    if tx.backend == "postgresql" and frame.height > FEW_ROWS:
+        _copy(tx, table, frame, columns, literals, conflict)
+        return
+    values = ", ".join(literals + [_mark(tx)] * frame.width)
+    _many(tx, f"INSERT INTO {table.name} ({columns}) VALUES ({values}) {conflict}", frame)
+
+
+def _split_same(frame: pl.DataFrame, table: sa.Table) -> tuple[pl.DataFrame, dict[str, Constant]]:
+    """Columns that are null throughout, or one whole number throughout, become constants; at least one column stays."""
+    same: dict[str, Constant] = {}
+    for column in frame.get_columns():
+        if len(same) == frame.width - 1:
+            break
+        if column.null_count() == frame.height:
+            same[column.name] = None
+        elif column.dtype.is_integer() and column.null_count() == 0 and column.min() == column.max():
+            if not isinstance(table.c[column.name].type, sa.Boolean):
+                same[column.name] = int(column[0])
+    return frame.drop(same.keys()), same
+
+
+def _copy(tx: Db, table: sa.Table, frame: pl.DataFrame, columns: str, literals: Sequence[str], conflict: str) -> None:
+    _stage(tx, table, frame)
+    source = ", ".join([*literals, *map(_q, frame.columns)])
+    tx.connection.exec_driver_sql(f"INSERT INTO {table.name} ({columns}) SELECT {source} FROM staged {conflict}")
+
+
+def _stage(tx: Db, table: sa.Table, frame: pl.DataFrame) -> None:
+    """Put the frame into the temporary table `staged`, typed like `table`'s columns; it lives until it is staged again or the commit."""
+    names = ", ".join(map(_q, frame.columns))
+    tx.connection.exec_driver_sql("DROP TABLE IF EXISTS pg_temp.staged")
+    tx.connection.exec_driver_sql(f"CREATE TEMP TABLE staged ON COMMIT DROP AS SELECT {names} FROM {table.name} WITH NO DATA")
+    buffer = io.BytesIO()
+    # Unquoted nothing is null to COPY, quoted nothing the empty text.
+    frame.write_csv(buffer, include_header=False, quote_style="non_numeric", null_value="")
+    driver: Any = tx.connection.connection.driver_connection
+    with driver.cursor() as cursor, cursor.copy(f"COPY pg_temp.staged ({names}) FROM STDIN (FORMAT csv)") as copy:
+        copy.write(buffer.getbuffer())
+
+
+def _many(tx: Db, statement: str, frame: pl.DataFrame) -> None:
+    with no_gc():
+        rows = list(zip(*(column.to_list() for column in frame.get_columns()), strict=True))
+        tx.connection.exec_driver_sql(statement, rows)
+
+
+def _mark(tx: Db) -> str:
+    return "?" if tx.backend == "sqlite" else "%s"
+
+
+def _q(name: str) -> str:
+    return f'"{name}"'
+
+
+def _literal(value: Constant) -> str:
+    if value is None:
+        return "NULL"
+    return str(value) if isinstance(value, int) else "'" + value.replace("'", "''").replace("%", "%%") + "'"

@@ -1,0 +1,176 @@
+"""`Store`: the state, opened. Transactions, the process lock and read-only SQL; the rows themselves are in the noun modules."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import sqlalchemy as sa
+
+from trueup.errors import StateError
+from trueup.store import ask, engine, locks, migrate
+from trueup.store.db import Db, Names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from datetime import datetime
+    from types import TracebackType
+
+WAIT_FOR_WRITER_S = 600.0
+
+
+class Store:
+    """One state: a SQLite file, or a schema in a PostgreSQL database. Made by `Store.open`; usable from several threads."""
+
+    def __init__(self, target: str, backend: engine.Backend, writer: sa.Engine | None, reader: sa.Engine, lock: locks.ProcessLock) -> None:
+        """Take over opened engines; `writer` is None for a state opened read-only."""
+        self.target = target
+        self.backend: engine.Backend = backend
+        self.shown = engine.shown(target)
+        self._writer = writer
+        self._reader = reader
+        self._errors = engine.driver_errors(reader)
+        self._names = Names()
+        self._runs: set[int] = set()
+        self._turn = threading.RLock()
+        self._current: Db | None = None
+        self._process_lock = lock
+        self._connection: sa.Connection | None = None
+
+    # ------------------------------------------------------------ life
+
+    @classmethod
+    def open(cls, target: str, *, create: bool = True, read_only: bool = False) -> Store:
+        """Open the state at a path or postgresql:// URL, bring its tables up to date, and make it where it is missing.
+
+        With `create=False` or `read_only=True` a missing state is an error; read-only also leaves the tables as they are.
+        Raises StateError: not a state, damaged, no rights, server unreachable, or made by a newer trueup.
+        """
+        if engine.backend_of(target) == "sqlite":
+            return cls._open_sqlite(target, create=create and not read_only, read_only=read_only)
+        return cls._open_postgres(target, create=create and not read_only, read_only=read_only)
+
+    @classmethod
+    def _open_sqlite(cls, target: str, *, create: bool, read_only: bool) -> Store:
+        path = Path(target).expanduser()
+        reader = engine.sqlite_engine(path, writer=False, read_only=read_only)
+        writer = None if read_only else engine.sqlite_engine(path, writer=True, read_only=False)
+        try:
+            engine.create_sqlite(path, create=create, shown_as=target)
+            migrate.bring_up_to_date(reader, writer, shown=target)
+        except OSError as error:
+            raise engine.state_error(error, target) from error
+        except engine.driver_errors(reader) as error:
+            raise engine.state_error(error, target) from error
+        return cls(target, "sqlite", writer, reader, locks.FileLock(path))
+
+    @classmethod
+    def _open_postgres(cls, target: str, *, create: bool, read_only: bool) -> Store:
+        one, schema = engine.postgres_engine(target, read_only=read_only)
+        shown = engine.shown(target)
+        try:
+            engine.create_schema(one, schema, create=create, shown_as=shown)
+            migrate.bring_up_to_date(one, None if read_only else one, shown=shown)
+        except engine.driver_errors(one) as error:
+            one.dispose()
+            raise engine.state_error(error, shown) from error
+        return cls(target, "postgresql", None if read_only else one, one, locks.AdvisoryLock(one, schema))
+
+    def close(self) -> None:
+        """Give back every connection and the process lock. May be called twice."""
+        with self._turn:
+            self._process_lock.release_all()
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+        if self._writer is not None:
+            self._writer.dispose()
+        self._reader.dispose()
+
+    def __enter__(self) -> Self:
+        """The store itself; it is closed at the end of the block."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close."""
+        self.close()
+
+    # ------------------------------------------------------------ transactions
+
+    @contextmanager
+    def write(self) -> Iterator[Db]:
+        """A transaction that may change the state: one at a time in this process, committed at the end, undone on any error.
+
+        Inside another `write()` of the same thread it joins that one. Raises StateError where the database refuses, the disk is full,
+        or this process has lost the state to another one.
+        """
+        if self._writer is None:
+            raise StateError(f"the state {self.shown} was opened for reading only", hint="this command does not change the state")
+        if not self._turn.acquire(timeout=WAIT_FOR_WRITER_S):
+            raise StateError(f"another thread has been writing to the state {self.shown} for {WAIT_FOR_WRITER_S:.0f} s", hint="run again")
+        try:
+            if self._current is not None:
+                yield self._current
+                return
+            with self._told():
+                yield from self._transaction(self._writer)
+        finally:
+            self._turn.release()
+
+    def _transaction(self, writer: sa.Engine) -> Iterator[Db]:
+        if self._connection is None or self._connection.invalidated:
+            self._connection = writer.connect()
+        connection = self._connection
+        try:
+            with connection.begin():
+                self._current = Db(connection, self._names, self.backend, writable=True, runs=self._runs)
+                self._process_lock.check(connection)
+                yield self._current
+        except BaseException:
+            self._names.forget()
+            raise
+        finally:
+            self._current = None
+
+    @contextmanager
+    def read(self) -> Iterator[Db]:
+        """A snapshot of the committed state; other threads may write meanwhile. Raises StateError where the database refuses."""
+        with self._told(), self._reader.connect() as plain:
+            connection = plain
+            if self.backend == "postgresql":
+                connection = plain.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            with connection.begin():
+                # The snapshot is taken by the first statement, not by BEGIN.
+                connection.exec_driver_sql("SELECT 1 FROM counter LIMIT 1")
+                yield Db(connection, self._names, self.backend, writable=False)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except self._errors as error:
+            raise engine.state_error(error, self.shown) from error
+
+    # ------------------------------------------------------------ other
+
+    def lock(self, purpose: str, wait_s: float | None = None, *, now: datetime) -> AbstractContextManager[None]:
+        """Hold the state for this process while the block runs; nested blocks of this process are one.
+
+        `wait_s` is how long to wait for another process; None or 0: not at all. Raises StateLockedError with the other's pid and host.
+        A process that ended, however it ended, holds nothing.
+        """
+        if self._writer is None:
+            raise StateError(f"the state {self.shown} was opened for reading only", hint="this command does not change the state")
+        return self._process_lock.held(purpose, wait_s or 0.0, now)
+
+    @property
+    def locked(self) -> bool:
+        """Whether this store holds the process lock now."""
+        return self._process_lock.depth > 0
+
+    def query(self, sql: str, limit: int = 1000) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """Column names and at most `limit` rows of one reading SQL statement. Raises StateError for anything else than a read."""
+        return ask.query(self._reader, self.backend, sql, limit)

@@ -1,0 +1,171 @@
+"""`Db`: one connection inside one transaction, which also knows the numbers that stand for entities and systems.
+
+Every noun module takes it as its first argument. `db.writable` is True inside `Store.write()`.
+"""
+
+from __future__ import annotations
+
+import gc
+from contextlib import contextmanager
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import polars as pl
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from trueup.store import schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from trueup.store.engine import Backend
+
+MOMENT = pl.Datetime("us", "UTC")
+UNKNOWN = -1
+"""The code of a name that the state has never seen: it matches no row."""
+
+
+class Names:
+    """Names of entities and systems with their codes, shared by all connections of a store.
+
+    A code made in a transaction that is undone is forgotten with it.
+    """
+
+    def __init__(self) -> None:
+        """Start knowing nothing; the tables are read when first needed."""
+        self._codes: dict[str, dict[str, int]] = {"entity_name": {}, "system_name": {}}
+        self._lock = Lock()
+
+    def forget(self) -> None:
+        """Read the tables again when next asked."""
+        with self._lock:
+            for codes in self._codes.values():
+                codes.clear()
+
+    def known(self, table: str) -> dict[str, int]:
+        """A copy of the codes known so far."""
+        with self._lock:
+            return dict(self._codes[table])
+
+    def learn(self, table: str, codes: Mapping[str, int]) -> None:
+        """Remember names with their codes."""
+        with self._lock:
+            self._codes[table].update(codes)
+
+
+@contextmanager
+def no_gc() -> Iterator[None]:
+    """Keep the garbage collector from walking the tuples of a bulk transfer again and again: they hold no cycles, and it takes a third."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+class Db:
+    """A transaction on the state."""
+
+    def __init__(self, connection: sa.Connection, names: Names, backend: Backend, *, writable: bool, runs: set[int] | None = None) -> None:
+        """Wrap a connection that is already inside its transaction; `runs` are the numbers of the store's own running runs."""
+        self.connection = connection
+        self.backend: Backend = backend
+        self.writable = writable
+        self.runs = set() if runs is None else runs
+        self._names = names
+
+    # ------------------------------------------------------------ names
+
+    def entity(self, name: str) -> int:
+        """The code of an entity: a new one inside a write, `UNKNOWN` inside a read where the state has never seen it."""
+        return self._code(schema.entity_name, name)
+
+    def system(self, name: str) -> int:
+        """The code of a system: a new one inside a write, `UNKNOWN` inside a read where the state has never seen it."""
+        return self._code(schema.system_name, name)
+
+    def _code(self, table: sa.Table, name: str) -> int:
+        code = self._names.known(table.name).get(name)
+        if code is None:
+            code = self._load(table).get(name)
+        if code is None and self.writable:
+            newest = self.connection.execute(sa.select(sa.func.coalesce(sa.func.max(table.c.id), 0))).scalar_one()
+            code = int(newest) + 1
+            self.connection.execute(table.insert().values(id=code, name=name))
+            self._names.learn(table.name, {name: code})
+        return UNKNOWN if code is None else code
+
+    def _load(self, table: sa.Table) -> dict[str, int]:
+        codes = {name: int(code) for code, name in self.connection.execute(sa.select(table.c.id, table.c.name))}
+        self._names.learn(table.name, codes)
+        return codes
+
+    def forget_names(self) -> None:
+        """Read the names again when next asked, as after a change to their tables."""
+        self._names.forget()
+
+    def encode(self, kind: str, names: pl.Series) -> pl.Series:
+        """Codes (Int64) of a String series of `entity` or `system` names; null stays null."""
+        lookup = {name: (self.entity if kind == "entity" else self.system)(name) for name in names.unique().drop_nulls().to_list()}
+        return names.cast(pl.String).replace_strict(lookup, default=None, return_dtype=pl.Int64)
+
+    def decode(self, kind: str, codes: pl.Series) -> pl.Series:
+        """Names (String) of a series of `entity` or `system` codes; null stays null."""
+        table = schema.entity_name if kind == "entity" else schema.system_name
+        wanted = set(codes.unique().drop_nulls().to_list())
+        known = {code: name for name, code in self._names.known(table.name).items()}
+        if not wanted <= known.keys():
+            known = {code: name for name, code in self._load(table).items()}
+        return codes.cast(pl.Int64).replace_strict(known, default=None, return_dtype=pl.String)
+
+    # ------------------------------------------------------------ statements
+
+    def execute(self, statement: sa.Executable, values: Mapping[str, Any] | None = None) -> sa.CursorResult[Any]:
+        """Run one Core statement."""
+        return self.connection.execute(statement, values or {})
+
+    def each(self, values: pl.Series) -> sa.Select[Any]:
+        """The values of an Int64 or String series as a sub-select, for `column.in_(…)`: one parameter however many there are."""
+        if self.backend == "sqlite":
+            text = orjson.dumps(values.to_list()).decode()
+            return sa.select(sa.func.json_each(sa.literal(text)).table_valued("value").c.value)
+        kind = ARRAY(sa.BigInteger() if values.dtype.is_integer() else sa.Text())
+        return sa.select(sa.func.unnest(sa.literal(values.to_list(), kind)).column_valued("value"))
+
+    def frame(self, statement: sa.Select[Any]) -> pl.DataFrame:
+        """All rows of a select, typed by its columns: times as Datetime("us", "UTC"), every whole number as Int64."""
+        columns = statement.selected_columns
+        names = [column.key or "" for column in columns]
+        with no_gc():
+            result = self.connection.execute(statement)
+            raw: Any = result.cursor
+            rows: Sequence[tuple[Any, ...]] = raw.fetchall()
+            result.close()
+            stored = {name: _stored(column.type) for name, column in zip(names, columns, strict=True)}
+            if self.backend == "sqlite":
+                stored = {name: pl.Int64() if kind == pl.Boolean else kind for name, kind in stored.items()}
+            frame = pl.DataFrame(rows, schema=stored, orient="row", strict=True)
+        return frame.with_columns(
+            _shown(name, column.type)
+            for name, column in zip(names, columns, strict=True)
+            if isinstance(column.type, schema.Moment | sa.Boolean)
+        )
+
+
+def _stored(kind: sa.types.TypeEngine[Any]) -> pl.DataType:
+    if isinstance(kind, schema.Moment | sa.Integer):
+        return pl.Int64()
+    if isinstance(kind, sa.Float):
+        return pl.Float64()
+    if isinstance(kind, sa.Boolean):
+        return pl.Boolean()
+    return pl.Binary() if isinstance(kind, sa.LargeBinary) else pl.String()
+
+
+def _shown(name: str, kind: sa.types.TypeEngine[Any]) -> pl.Expr:
+    return pl.col(name).cast(MOMENT) if isinstance(kind, schema.Moment) else pl.col(name).cast(pl.Boolean)

@@ -1,0 +1,117 @@
+"""Golden records. Frames: id Int64, data String (JSON object of the known fields; null for a record without any), origin_system String
+and origin_at (whose edit the record's values are, unless `origins` says otherwise), origins String (JSON {field: [system, time]}; null:
+no field differs), version Int64, deleted_at (null: alive), alias_of Int64 (null: not an alias). Ids are unique across entities.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from trueup.store import bulk
+from trueup.store.schema import counter
+from trueup.store.schema import golden as table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from trueup.store.db import Db
+
+ALIVE = sa.and_(table.c.deleted_at.is_(None), table.c.alias_of.is_(None))
+_MAX_ALIAS_STEPS = 64
+
+
+def allocate(tx: Db, entity: str, n: int) -> int:
+    """The first of `n` consecutive fresh ids; never given out again, except after a transaction that was undone. Raises ValueError for n < 1."""
+    tx.entity(entity)
+    return _advance(tx, "golden", n) - n + 1
+
+
+def next_version(tx: Db) -> int:
+    """The next number of the global sequence of changes; larger than every one before."""
+    return _advance(tx, "version", 1)
+
+
+def current_version(db: Db) -> int:
+    """The newest version given out; 0 where there is none."""
+    return int(db.execute(sa.select(counter.c.value).where(counter.c.name == "version")).scalar_one_or_none() or 0)
+
+
+def _advance(tx: Db, name: str, n: int) -> int:
+    if n < 1:
+        message = f"a counter moves forward: {n}"
+        raise ValueError(message)
+    make = sqlite.insert if tx.backend == "sqlite" else postgresql.insert
+    statement = make(counter).values(name=name, value=n)
+    statement = statement.on_conflict_do_update(index_elements=["name"], set_={"value": counter.c.value + n})
+    return int(tx.execute(statement.returning(counter.c.value)).scalar_one())
+
+
+def upsert(tx: Db, entity: str, frame: pl.DataFrame, *, new: bool = False) -> None:
+    """Store records by `id`; columns that the frame lacks stay as they are (null in a new record). `version` is always needed.
+
+    `new=True` says that none of the ids is stored yet, which is faster; an id that is raises StateError.
+    """
+    if "origin_system" in frame.columns:
+        frame = frame.with_columns(origin_system=tx.encode("system", frame["origin_system"]))
+    constants = {"entity": tx.entity(entity)}
+    if new:
+        bulk.insert(tx, table, frame, constants)
+    else:
+        bulk.upsert(tx, table, frame, constants, keys=["id"])
+
+
+def fetch(db: Db, entity: str, ids: pl.Series) -> pl.DataFrame:
+    """The records with these ids, deleted ones and aliases too, by id; ids that do not exist are left out."""
+    return _named(db, db.frame(_select(db, entity).where(table.c.id.in_(db.each(ids))).order_by(table.c.id)))
+
+
+def count(db: Db, entity: str) -> int:
+    """How many living records the entity has: neither deleted nor an alias."""
+    return int(db.execute(sa.select(sa.func.count()).select_from(table).where(table.c.entity == db.entity(entity), ALIVE)).scalar_one())
+
+
+def since(db: Db, entity: str, version: int) -> pl.Series:
+    """Ids of the living records that moved after `version`, ascending."""
+    statement = sa.select(table.c.id).where(table.c.entity == db.entity(entity), table.c.version > version, ALIVE)
+    return db.frame(statement)["id"].sort()
+
+
+def resolve_alias(db: Db, entity: str, ids: pl.Series) -> pl.DataFrame:
+    """Frame `id`, `gid`: each distinct id asked for and the record that it stands for now (itself where it is no alias or is not stored)."""
+    found = pl.DataFrame({"id": ids.unique().drop_nulls().cast(pl.Int64)}).with_columns(gid=pl.col("id"))
+    code = db.entity(entity)
+    for _ in range(_MAX_ALIAS_STEPS):
+        statement = sa.select(table.c.id.label("gid"), table.c.alias_of).where(
+            table.c.entity == code, table.c.id.in_(db.each(found["gid"].unique())), table.c.alias_of.is_not(None)
+        )
+        steps = db.frame(statement)
+        if steps.is_empty():
+            return found
+        found = found.join(steps, on="gid", how="left", maintain_order="left").select("id", gid=pl.coalesce("alias_of", "gid"))
+    return found
+
+
+def stream(db: Db, entity: str, chunk_rows: int = 50_000) -> Iterator[pl.DataFrame]:
+    """All records in chunks by id, deleted ones and aliases too; the frames are as those of `fetch`. Nothing at all for no records."""
+    last = 0
+    # Walk the rows themselves: an index would have to be sorted first.
+    of_entity = (table.c.entity + 0 if db.backend == "sqlite" else table.c.entity) == db.entity(entity)
+    columns = [column for column in table.c if column.name != "entity"]
+    while True:
+        frame = db.frame(sa.select(*columns).where(of_entity, table.c.id > last).order_by(table.c.id).limit(chunk_rows))
+        if frame.is_empty():
+            return
+        last = int(frame["id"][-1])
+        yield _named(db, frame)
+
+
+def _select(db: Db, entity: str) -> sa.Select[tuple[object, ...]]:
+    return sa.select(*[column for column in table.c if column.name != "entity"]).where(table.c.entity == db.entity(entity))
+
+
+def _named(db: Db, frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.with_columns(origin_system=db.decode("system", frame["origin_system"]))

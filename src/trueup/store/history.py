@@ -1,0 +1,56 @@
+"""History: every accepted, losing and overruled edit and why. Frames: version Int64, gid Int64, run Int64, field String (null: the whole
+record), kind String, system String, at (when it was edited; null: unknown), recorded_at, rule, before, after, detail String.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import sqlalchemy as sa
+
+from trueup.store import bulk
+from trueup.store.schema import history as table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trueup.store.db import Db
+
+
+def append(tx: Db, entity: str, frame: pl.DataFrame) -> None:
+    """Add lines; `version`, `gid`, `kind` and `recorded_at` are needed, other columns may be missing (null)."""
+    if "system" in frame.columns:
+        frame = frame.with_columns(system=tx.encode("system", frame["system"]))
+    bulk.insert(tx, table, frame.rename({"gid": "golden_id"}, strict=False), {"entity": tx.entity(entity)})
+
+
+def of(db: Db, entity: str, gid: int) -> pl.DataFrame:
+    """All lines of one golden record, oldest first, with `id` and `entity`."""
+    return _frame(db, sa.select(*_columns()).where(table.c.entity == db.entity(entity), table.c.golden_id == gid))
+
+
+def of_run(db: Db, run: int) -> pl.DataFrame:
+    """All lines of one run, oldest first, with `id` and `entity`."""
+    return _frame(db, sa.select(*_columns()).where(table.c.run == run))
+
+
+def latest(db: Db, entity: str, gids: pl.Series, fields: Sequence[str] | None = None, kinds: Sequence[str] | None = None) -> pl.DataFrame:
+    """The newest line per golden record and field (None: all fields, all kinds), as `of` gives them; none where there is no history."""
+    newest = sa.select(sa.func.max(table.c.id)).where(
+        table.c.entity == db.entity(entity), table.c.golden_id.in_(db.each(gids.cast(pl.Int64)))
+    )
+    if fields is not None:
+        newest = newest.where(table.c.field.in_(db.each(pl.Series(fields, dtype=pl.String))))
+    if kinds is not None:
+        newest = newest.where(table.c.kind.in_(db.each(pl.Series(kinds, dtype=pl.String))))
+    return _frame(db, sa.select(*_columns()).where(table.c.id.in_(newest.group_by(table.c.golden_id, table.c.field))))
+
+
+def _columns() -> list[Any]:
+    return [table.c.golden_id.label("gid") if column.name == "golden_id" else column for column in table.c]
+
+
+def _frame(db: Db, statement: sa.Select[Any]) -> pl.DataFrame:
+    frame = db.frame(statement.order_by(table.c.id))
+    return frame.with_columns(entity=db.decode("entity", frame["entity"]), system=db.decode("system", frame["system"]))

@@ -1,0 +1,47 @@
+"""The mapping behind each shadow, kept so that a changed configuration can be told from changed data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from trueup.store import lanes
+from trueup.store.schema import mapping_version as table
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from trueup.store.db import Db
+
+
+@dataclass(frozen=True, slots=True)
+class MappingVersion:
+    """One version of a mapping; `spec` is the text given to `put`."""
+
+    id: int
+    spec: str
+    at: datetime
+
+
+def put(tx: Db, entity: str, system: str, spec: str, *, at: datetime) -> int:
+    """Keep a mapping and give its id; the id of the newest one where that is the same text."""
+    newest = latest(tx, entity, system)
+    if newest is not None and newest.spec == spec:
+        return newest.id
+    values = {"entity": tx.entity(entity), "system": tx.system(system), "spec": spec, "at": at}
+    return int(tx.execute(table.insert().values(**values).returning(table.c.id)).scalar_one())
+
+
+def latest(db: Db, entity: str, system: str) -> MappingVersion | None:
+    """The newest mapping of a lane; None where there is none."""
+    statement = sa.select(table).where(*lanes.within(db, table, entity, system)).order_by(table.c.id.desc()).limit(1)
+    row = db.execute(statement).one_or_none()
+    return None if row is None else MappingVersion(row.id, row.spec, row.at)
+
+
+def get(db: Db, id_: int) -> MappingVersion | None:
+    """One mapping by id; None where there is none."""
+    row = db.execute(sa.select(table).where(table.c.id == id_)).one_or_none()
+    return None if row is None else MappingVersion(row.id, row.spec, row.at)

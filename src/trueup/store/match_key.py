@@ -1,0 +1,50 @@
+"""The index of golden values by match rule. Frames: rule Int64, hash Int64, gid Int64."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+import sqlalchemy as sa
+
+from trueup.store import bulk
+from trueup.store.schema import match_key as table
+
+if TYPE_CHECKING:
+    from trueup.store.db import Db
+
+_SCHEMA = {"rule": pl.Int64, "hash": pl.Int64, "gid": pl.Int64}
+
+
+def lookup(db: Db, entity: str, frame: pl.DataFrame) -> pl.DataFrame:
+    """`rule`, `hash`, `gid` of every golden record with one of the (rule, hash) pairs of `frame`; pairs without one are left out."""
+    found = [pl.DataFrame(schema=_SCHEMA)]
+    for rule in frame["rule"].unique().sort().to_list():
+        hashes = frame.filter(pl.col("rule") == rule)["hash"].unique()
+        statement = sa.select(table.c.rule, table.c.hash, table.c.golden_id.label("gid")).where(
+            table.c.entity == db.entity(entity), table.c.rule == rule, table.c.hash.in_(db.each(hashes))
+        )
+        found.append(db.frame(statement))
+    return pl.concat(found)
+
+
+def add(tx: Db, entity: str, frame: pl.DataFrame) -> None:
+    """Add `rule`, `hash`, `gid`; what is there already stays."""
+    rows = frame.select("rule", "hash", golden_id="gid").sort("rule", "hash", "golden_id")
+    bulk.add_missing(tx, table, rows, {"entity": tx.entity(entity)})
+
+
+def remove(tx: Db, entity: str, gids: pl.Series) -> None:
+    """Remove everything of these golden records."""
+    tx.execute(table.delete().where(table.c.entity == tx.entity(entity), table.c.golden_id.in_(tx.each(gids.cast(pl.Int64)))))
+
+
+def replace(tx: Db, entity: str, gids: pl.Series, frame: pl.DataFrame) -> None:
+    """Make `frame` all that is indexed of these golden records."""
+    remove(tx, entity, gids)
+    add(tx, entity, frame)
+
+
+def clear(tx: Db, entity: str) -> None:
+    """Remove everything of an entity, as when its match rules changed."""
+    tx.execute(table.delete().where(table.c.entity == tx.entity(entity)))

@@ -1,0 +1,71 @@
+"""Brings a state's tables up to date. Alembic is loaded only where something is to be done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from trueup.errors import StateError
+from trueup.store import schema, viewlist
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def bring_up_to_date(reader: sa.Engine, writer: sa.Engine | None, *, shown: str) -> None:
+    """Run the migrations that the state lacks, in one transaction. Without a `writer` an older state is refused.
+
+    Raises StateError where the state was made by a newer trueup, or holds no tables and may not be changed.
+    """
+    with reader.connect() as connection:
+        found = current_revision(connection)
+    if found == schema.REVISION:
+        return
+    if found is not None and found not in known_revisions():
+        raise StateError(
+            f"the state {shown} was made by a newer trueup (its tables are at {found}, this one knows {schema.REVISION})",
+            hint="install the newer version; nothing was changed",
+        )
+    if writer is None:
+        what = "holds no tables yet" if found is None else "has the tables of an older trueup"
+        raise StateError(f"the state {shown} {what}", hint="run `trueup sync`, which brings it up to date")
+    with writer.connect() as connection, connection.begin():
+        # Another process may have done it while this one waited for its turn.
+        if current_revision(connection) != schema.REVISION:
+            viewlist.drop_all(connection)
+            upgrade(connection)
+
+
+def current_revision(connection: sa.Connection) -> str | None:
+    """The revision of the tables; None where there are none."""
+    if not sa.inspect(connection).has_table(schema.VERSION_TABLE):
+        return None
+    return connection.execute(sa.text(f"SELECT version_num FROM {schema.VERSION_TABLE}")).scalar_one_or_none()
+
+
+def known_revisions() -> set[str]:
+    """The revisions of all migrations shipped with this version."""
+    from alembic.script import ScriptDirectory
+
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
+def upgrade(connection: sa.Connection, to: str = "head") -> None:
+    """Run migrations on a connection that is inside a transaction."""
+    from alembic import command
+
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, to)
+
+
+def _config() -> Config:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return config

@@ -1,0 +1,367 @@
+"""The tables of the state. The migrations must add up to exactly this; a test compares the two on both back ends.
+
+Inside the tables an entity and a system are small numbers (`entity_name`, `system_name`), and a time is microseconds since
+1970-01-01T00:00Z in a `Moment` column. JSON is kept as text. Golden ids are unique across all entities, so that `golden.id` can be the
+row's own number in SQLite: rows are then appended to full pages, which a composite key would leave a quarter empty.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Dialect
+
+REVISION = "0001"
+"""The newest migration; a state at this revision opens without loading Alembic."""
+
+VERSION_TABLE = "schema_version"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Moment(sa.types.TypeDecorator[datetime]):
+    """A point in time: microseconds since the epoch in the table, an aware UTC datetime in Python."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002  the base class asks for it
+        """Microseconds, exact; None stays None. Raises ValueError for a naive time."""
+        return None if value is None else to_micros(value)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002  the base class asks for it
+        """The aware time; None stays None."""
+        return None if value is None else from_micros(int(value))
+
+
+def to_micros(moment: datetime) -> int:
+    """Microseconds since the epoch. Raises ValueError for a naive time, whose meaning would depend on this machine."""
+    if moment.tzinfo is None:
+        message = f"a time without a zone cannot be stored: {moment}"
+        raise ValueError(message)
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """The aware UTC time of a number of microseconds since the epoch."""
+    return _EPOCH + micros * _MICROSECOND
+
+
+metadata = sa.MetaData()
+
+# SQLite numbers rows by itself only in a column declared exactly INTEGER.
+_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def _id_column() -> sa.Column[Any]:
+    return sa.Column("id", _ID, sa.Identity(), primary_key=True)
+
+
+def _entity() -> sa.Column[Any]:
+    return sa.Column("entity", sa.Integer, nullable=False)
+
+
+def _system() -> sa.Column[Any]:
+    return sa.Column("system", sa.Integer, nullable=False)
+
+
+def _names(table: str) -> sa.Table:
+    return sa.Table(
+        table,
+        metadata,
+        sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("name", sa.Text, nullable=False, unique=True),
+    )
+
+
+entity_name = _names("entity_name")
+system_name = _names("system_name")
+
+counter = sa.Table(
+    "counter",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.BigInteger, nullable=False),
+)
+
+meta = sa.Table(
+    "meta",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+
+lock_holder = sa.Table(
+    "lock_holder",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("token", sa.BigInteger, nullable=False),
+    sa.Column("pid", sa.BigInteger, nullable=False),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("purpose", sa.Text, nullable=False),
+    sa.Column("since", Moment, nullable=False),
+)
+
+golden = sa.Table(
+    "golden",
+    metadata,
+    sa.Column("id", _ID, primary_key=True, autoincrement=False),
+    _entity(),
+    sa.Column("data", sa.Text),
+    sa.Column("origin_system", sa.Integer),
+    sa.Column("origin_at", Moment),
+    sa.Column("origins", sa.Text),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("deleted_at", Moment),
+    sa.Column("alias_of", sa.BigInteger),
+)
+_ALIVE = sa.and_(golden.c.deleted_at.is_(None), golden.c.alias_of.is_(None))
+# Holds living records only: it counts them, and finds those that moved, without touching their data.
+sa.Index("golden_alive", golden.c.entity, golden.c.version, sqlite_where=_ALIVE, postgresql_where=_ALIVE)
+
+shadow = sa.Table(
+    "shadow",
+    metadata,
+    _entity(),
+    _system(),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("golden_id", sa.BigInteger),
+    sa.Column("khash", sa.BigInteger, nullable=False),
+    sa.Column("fingerprint", sa.BigInteger),
+    sa.Column("seen", sa.Text),
+    sa.Column("sent", sa.Text),
+    sa.Column("before", sa.Text),
+    sa.Column("written_at", Moment),
+    sa.Column("modified", Moment),
+    sa.Column("native_version", sa.Text),
+    sa.Column("state", sa.SmallInteger, nullable=False, server_default="0"),
+    sa.PrimaryKeyConstraint("entity", "system", "key"),
+    sqlite_with_rowid=False,
+)
+_LINKED = shadow.c.golden_id.is_not(None)
+# One link per system and golden record; its first two columns also find all systems of a record.
+sa.Index(
+    "shadow_link",
+    shadow.c.entity,
+    shadow.c.golden_id,
+    shadow.c.system,
+    unique=True,
+    sqlite_where=_LINKED,
+    postgresql_where=_LINKED,
+)
+_SENT = shadow.c.sent.is_not(None)
+sa.Index("shadow_sent", shadow.c.entity, shadow.c.system, sqlite_where=_SENT, postgresql_where=_SENT)
+_NOT_PRESENT = shadow.c.state != sa.literal_column("0")
+sa.Index("shadow_not_present", shadow.c.entity, shadow.c.system, shadow.c.state, sqlite_where=_NOT_PRESENT, postgresql_where=_NOT_PRESENT)
+
+match_key = sa.Table(
+    "match_key",
+    metadata,
+    _entity(),
+    sa.Column("rule", sa.SmallInteger, nullable=False),
+    sa.Column("hash", sa.BigInteger, nullable=False),
+    sa.Column("golden_id", sa.BigInteger, nullable=False),
+    sa.PrimaryKeyConstraint("entity", "rule", "hash", "golden_id"),
+    sqlite_with_rowid=False,
+)
+sa.Index("match_key_golden", match_key.c.entity, match_key.c.golden_id)
+
+history = sa.Table(
+    "history",
+    metadata,
+    _id_column(),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    _entity(),
+    sa.Column("golden_id", sa.BigInteger, nullable=False),
+    sa.Column("run", sa.BigInteger),
+    sa.Column("field", sa.Text),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("system", sa.Integer),
+    sa.Column("at", Moment),
+    sa.Column("recorded_at", Moment, nullable=False),
+    sa.Column("rule", sa.Text),
+    sa.Column("before", sa.Text),
+    sa.Column("after", sa.Text),
+    sa.Column("detail", sa.Text),
+    sqlite_autoincrement=True,
+)
+sa.Index("history_golden", history.c.entity, history.c.golden_id)
+sa.Index("history_run", history.c.run)
+
+sending = sa.Table(
+    "sending",
+    metadata,
+    _id_column(),
+    _entity(),
+    _system(),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("run", sa.BigInteger),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("owner", sa.Text),
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+    sqlite_autoincrement=True,
+)
+sa.Index("sending_lane", sending.c.entity, sending.c.system)
+
+conflict = sa.Table(
+    "conflict",
+    metadata,
+    _id_column(),
+    _entity(),
+    sa.Column("golden_id", sa.BigInteger, nullable=False),
+    sa.Column("field", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("base", sa.Text),
+    sa.Column("golden", sa.Text),
+    sa.Column("candidates", sa.Text),
+    sa.Column("run", sa.BigInteger),
+    sa.Column("opened_at", Moment, nullable=False),
+    sa.Column("closed_at", Moment),
+    sa.Column("resolution", sa.Text),
+    sqlite_autoincrement=True,
+)
+_OPEN = conflict.c.closed_at.is_(None)
+sa.Index(
+    "conflict_open",
+    conflict.c.entity,
+    conflict.c.golden_id,
+    conflict.c.field,
+    unique=True,
+    sqlite_where=_OPEN,
+    postgresql_where=_OPEN,
+)
+
+parked = sa.Table(
+    "parked",
+    metadata,
+    _id_column(),
+    _entity(),
+    _system(),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("candidates", sa.Text),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("run", sa.BigInteger),
+    sa.Column("since", Moment, nullable=False),
+    sa.Column("decision", sa.Text),
+    sa.Column("decided_at", Moment),
+    sa.UniqueConstraint("entity", "system", "key"),
+    sqlite_autoincrement=True,
+)
+
+# `subject` says whose failure it is: "k" and the key, "g" and the golden id, or nothing for the whole mapping. `field` is "" for none,
+# so that a plain unique constraint can tell two failures apart.
+failure = sa.Table(
+    "failure",
+    metadata,
+    _id_column(),
+    _entity(),
+    _system(),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("key", sa.Text),
+    sa.Column("golden_id", sa.BigInteger),
+    sa.Column("stage", sa.Text, nullable=False),
+    sa.Column("field", sa.Text, nullable=False, server_default=""),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("first_at", Moment, nullable=False),
+    sa.Column("last_at", Moment, nullable=False),
+    sa.Column("next_try_at", Moment),
+    sa.Column("told", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.UniqueConstraint("entity", "system", "subject", "stage", "field"),
+    sqlite_autoincrement=True,
+)
+
+hold = sa.Table(
+    "hold",
+    metadata,
+    _id_column(),
+    _entity(),
+    _system(),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("counts", sa.Text),
+    sa.Column("limit_", sa.Text),
+    sa.Column("since", Moment, nullable=False),
+    sa.Column("decision", sa.Text),
+    sa.Column("ceiling", sa.BigInteger),
+    sa.Column("decided_at", Moment),
+    sqlite_autoincrement=True,
+)
+_UNDECIDED = hold.c.decision.is_(None)
+sa.Index("hold_undecided", hold.c.entity, hold.c.system, hold.c.kind, unique=True, sqlite_where=_UNDECIDED, postgresql_where=_UNDECIDED)
+
+unsettled_key = sa.Table(
+    "unsettled_key",
+    metadata,
+    _entity(),
+    _system(),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("since", Moment, nullable=False),
+    sa.PrimaryKeyConstraint("entity", "system", "key"),
+    sqlite_with_rowid=False,
+)
+
+cursor = sa.Table(
+    "cursor",
+    metadata,
+    _entity(),
+    _system(),
+    sa.Column("cursor", sa.Text),
+    sa.Column("full_at", Moment),
+    sa.Column("full_rows", sa.BigInteger),
+    sa.Column("considered_version", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("mapping_version", sa.BigInteger),
+    sa.PrimaryKeyConstraint("entity", "system"),
+)
+
+mapping_version = sa.Table(
+    "mapping_version",
+    metadata,
+    _id_column(),
+    _entity(),
+    _system(),
+    sa.Column("spec", sa.Text, nullable=False),
+    sa.Column("at", Moment, nullable=False),
+    sqlite_autoincrement=True,
+)
+sa.Index("mapping_version_lane", mapping_version.c.entity, mapping_version.c.system)
+
+run = sa.Table(
+    "run",
+    metadata,
+    _id_column(),
+    sa.Column("command", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("started_at", Moment, nullable=False),
+    sa.Column("finished_at", Moment),
+    sa.Column("seconds", sa.Float),
+    sa.Column("summary", sa.Text),
+    sa.Column("pid", sa.BigInteger),
+    sa.Column("host", sa.Text),
+    sa.Column("error", sa.Text),
+    sqlite_autoincrement=True,
+)
+
+activity = sa.Table(
+    "activity",
+    metadata,
+    _entity(),
+    _system(),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.PrimaryKeyConstraint("entity", "system", "kind", "at"),
+)
+
+paused = sa.Table(
+    "paused",
+    metadata,
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.PrimaryKeyConstraint("kind", "name"),
+)

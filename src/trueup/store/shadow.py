@@ -1,0 +1,190 @@
+"""Shadows: what each system was last known to hold. Frames: key String, gid Int64 (null: not linked), khash Int64, fingerprint Int64
+(null: not known), seen / sent / before String (JSON; null: no difference from the golden record), written_at, modified (times, null:
+unknown), native_version String, state Int64.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import sqlalchemy as sa
+
+from trueup.store import bulk
+from trueup.store.schema import shadow as table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from trueup.store.db import Db
+
+PRESENT, MISSING, OUTSIDE, UNREADABLE = 0, 1, 2, 3
+INDEX_SCHEMA = {"khash": pl.Int64, "fingerprint": pl.Int64, "gid": pl.Int64, "state": pl.Int8}
+_INDEX_PAGE_ROWS = 200_000
+_COLUMNS = [
+    table.c.golden_id.label("gid") if column.name == "golden_id" else column
+    for column in table.c
+    if column.name not in {"entity", "system"}
+]
+
+
+def index(db: Db, entity: str, system: str, *, part: tuple[int, int] | None = None) -> pl.DataFrame:
+    """The whole shadow of a system as `khash`, `fingerprint`, `gid` (Int64) and `state` (Int8): 25 bytes a row, in no promised order.
+
+    `part=(i, n)` gives the i-th (from 0) of n parts by khash, `khash mod n` being i (mathematical, never negative).
+    """
+    scope = (db.entity(entity), db.system(system))
+    if part is not None and not (part[1] >= 1 and 0 <= part[0] < part[1]):
+        message = f"part {part} is not one of its own"
+        raise ValueError(message)
+    return _index_sqlite(db, scope, part) if db.backend == "sqlite" else _index_postgres(db, scope, part)
+
+
+def _index_sqlite(db: Db, scope: tuple[int, int], part: tuple[int, int] | None) -> pl.DataFrame:
+    # One text per column and page instead of four Python objects per row: SQLite writes the digits, Polars reads them.
+    only = "" if part is None else f" AND (khash % {part[1]} + {part[1]}) % {part[1]} = {part[0]}"
+    statement = (
+        "SELECT group_concat(khash, x'0a'), group_concat(coalesce(fingerprint, '-'), x'0a'), group_concat(coalesce(golden_id, '-'), x'0a'),"
+        " group_concat(state, x'0a'), max(key) FROM (SELECT * FROM shadow"
+        f" WHERE entity = {scope[0]} AND system = {scope[1]} AND key > ?{only} ORDER BY key LIMIT {_INDEX_PAGE_ROWS})"
+    )
+    driver: Any = db.connection.connection.driver_connection
+    frames, last = [pl.DataFrame(schema=INDEX_SCHEMA)], ""
+    while True:
+        *texts, newest = driver.execute(statement, (last,)).fetchone()
+        if newest is None:
+            return pl.concat(frames, rechunk=True)
+        frames.append(pl.DataFrame([_digits(text, name) for text, name in zip(texts, INDEX_SCHEMA, strict=True)]))
+        last = newest
+
+
+def _digits(text: str, name: str) -> pl.Series:
+    lines = text.encode()
+    return pl.read_csv(io.BytesIO(lines), has_header=False, schema={name: INDEX_SCHEMA[name]}, null_values="-").to_series()
+
+
+def _index_postgres(db: Db, scope: tuple[int, int], part: tuple[int, int] | None) -> pl.DataFrame:
+    only = "" if part is None else f" AND mod(mod(khash, {part[1]}) + {part[1]}, {part[1]}) = {part[0]}"
+    statement = (
+        f"COPY (SELECT khash, fingerprint, golden_id, state FROM shadow WHERE entity = {scope[0]} AND system = {scope[1]}{only})"
+        " TO STDOUT (FORMAT csv)"
+    )
+    driver: Any = db.connection.connection.driver_connection
+    buffer = io.BytesIO()
+    with driver.cursor() as cursor, cursor.copy(statement) as copy:
+        for block in copy:
+            buffer.write(block)
+    if buffer.tell() == 0:
+        return pl.DataFrame(schema=INDEX_SCHEMA)
+    buffer.seek(0)
+    return pl.read_csv(buffer, has_header=False, schema=INDEX_SCHEMA)
+
+
+def by_key(db: Db, entity: str, system: str, keys: pl.Series) -> pl.DataFrame:
+    """The shadows with these keys, all columns, by key; keys that are not known are left out."""
+    return db.frame(_select(db, entity, system).where(table.c.key.in_(db.each(keys.cast(pl.String)))).order_by(table.c.key))
+
+
+def by_golden(db: Db, entity: str, gids: pl.Series, systems: Sequence[str] | None = None) -> pl.DataFrame:
+    """The shadows linked to these golden records in the given systems (None: all), with the system's name in `system`."""
+    statement = sa.select(table.c.system, *_COLUMNS).where(
+        table.c.entity == db.entity(entity), table.c.golden_id.in_(db.each(gids.cast(pl.Int64)))
+    )
+    if systems is not None:
+        statement = statement.where(table.c.system.in_([db.system(name) for name in systems]))
+    frame = db.frame(statement)
+    return frame.with_columns(system=db.decode("system", frame["system"])).sort("gid", "system")
+
+
+def upsert(tx: Db, entity: str, system: str, frame: pl.DataFrame, *, new: bool = False) -> None:
+    """Store shadows by `key`; columns that the frame lacks stay as they are (null, or present, in a new row; `khash` is always needed).
+
+    `new=True` says that none of the keys is stored yet, which is faster. Raises StateError, undoing the transaction, where two keys of
+    a system would be linked to one golden record.
+    """
+    frame = _physical(frame)
+    if new:
+        bulk.insert(tx, table, frame.sort("key"), _scope(tx, entity, system))
+    else:
+        bulk.upsert(tx, table, frame.sort("key"), _scope(tx, entity, system), keys=["entity", "system", "key"])
+
+
+def set_fingerprint(tx: Db, entity: str, system: str, frame: pl.DataFrame) -> None:
+    """Change fingerprint, modified and native_version (those that the frame has) by `key`; unknown keys are left out."""
+    bulk.update(tx, table, _physical(frame), _scope(tx, entity, system), keys=["key"])
+
+
+def set_state(tx: Db, entity: str, system: str, keys: pl.Series, state: int) -> None:
+    """Change the state of these keys; unknown ones are left out."""
+    tx.execute(table.update().where(*_where(tx, entity, system), table.c.key.in_(tx.each(keys.cast(pl.String)))).values(state=state))
+
+
+def link(tx: Db, entity: str, system: str, frame: pl.DataFrame) -> None:
+    """Change the link of keys: frame `key`, `gid` (null: release it). Links are released first, so that one may move to another key."""
+    scope = _scope(tx, entity, system)
+    bulk.update(tx, table, frame.select("key", golden_id=pl.lit(None, pl.Int64)), scope, keys=["key"])
+    bulk.update(tx, table, frame.filter(pl.col("gid").is_not_null()).select("key", golden_id="gid"), scope, keys=["key"])
+
+
+def delete(tx: Db, entity: str, system: str, keys: pl.Series) -> None:
+    """Forget these keys, their links with them."""
+    tx.execute(table.delete().where(*_where(tx, entity, system), table.c.key.in_(tx.each(keys.cast(pl.String)))))
+
+
+def rekey(tx: Db, entity: str, system: str, frame: pl.DataFrame) -> None:
+    """Give rows another key: frame `old_key`, `new_key`, `khash` (of the new one). Keys may be exchanged; the rest of a row stays.
+
+    Raises StateError, undoing the transaction, where a new key belongs to a row that keeps it.
+    """
+    rows = by_key(tx, entity, system, frame["old_key"])
+    delete(tx, entity, system, frame["old_key"])
+    moved = rows.drop("khash").join(frame.select(key="old_key", new_key="new_key", khash="khash"), on="key", how="inner")
+    upsert(tx, entity, system, moved.drop("key").rename({"new_key": "key"}), new=True)
+
+
+def pending(db: Db, entity: str, system: str) -> pl.Series:
+    """Golden ids, ascending, of present rows that stand for something else than the golden record (`sent` is not null)."""
+    statement = sa.select(table.c.golden_id.label("gid")).where(
+        *_where(db, entity, system), table.c.sent.is_not(None), table.c.state == PRESENT, table.c.golden_id.is_not(None)
+    )
+    return db.frame(statement)["gid"].sort()
+
+
+def count(db: Db, entity: str, system: str, state: int | None = None) -> int:
+    """How many rows are known, in one state or (None) in any."""
+    statement = sa.select(sa.func.count()).select_from(table).where(*_where(db, entity, system))
+    if state == PRESENT:
+        return count(db, entity, system) - int(db.execute(statement.where(table.c.state != sa.literal_column("0"))).scalar_one())
+    if state is not None:
+        # The constant lets the small index of rows that are not present answer.
+        statement = statement.where(table.c.state != sa.literal_column("0"), table.c.state == state)
+    return int(db.execute(statement).scalar_one())
+
+
+def keys(db: Db, entity: str, system: str, chunk_rows: int = 50_000) -> Iterator[pl.DataFrame]:
+    """All known keys in chunks by key: frames `key`, `gid`, `khash`, `state`. Nothing at all for no rows."""
+    last = ""
+    statement = sa.select(table.c.key, table.c.golden_id.label("gid"), table.c.khash, table.c.state).where(*_where(db, entity, system))
+    while True:
+        frame = db.frame(statement.where(table.c.key > last).order_by(table.c.key).limit(chunk_rows))
+        if frame.is_empty():
+            return
+        last = str(frame["key"][-1])
+        yield frame
+
+
+def _scope(tx: Db, entity: str, system: str) -> dict[str, bulk.Constant]:
+    return {"entity": tx.entity(entity), "system": tx.system(system)}
+
+
+def _where(db: Db, entity: str, system: str) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    return table.c.entity == db.entity(entity), table.c.system == db.system(system)
+
+
+def _select(db: Db, entity: str, system: str) -> sa.Select[Any]:
+    return sa.select(*_COLUMNS).where(*_where(db, entity, system))
+
+
+def _physical(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.rename({"gid": "golden_id"}, strict=False)
