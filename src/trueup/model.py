@@ -214,12 +214,12 @@ class System:
 
     name: str
     connector: str
-    settings: MappingType[str, Any] = field(default_factory=dict)
+    settings: MappingType[str, Any] = field(default_factory=dict, repr=False)  # may hold passwords
     timezone: str | None = None  # zone of naive timestamps; None: UTC, and `check` says so
     limits: MappingType[str, Any] = field(default_factory=dict)
     paused: bool = False
     settle_s: float = 0.0  # how long after our write an old value may still be shown
-    webhook: MappingType[str, Any] | None = None
+    webhook: MappingType[str, Any] | None = field(default=None, repr=False)
     was: str | None = None
     owner: str | None = None
     line: int = 0

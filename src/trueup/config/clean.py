@@ -1,0 +1,24 @@
+"""Cleaning steps of a configuration, against those that the core knows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trueup.core.clean import STEPS, step_problem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trueup.config.report import Report
+    from trueup.model import CleanStep, FieldType
+    from trueup.yamlfile import YamlPath
+
+
+def check_steps(steps: Sequence[CleanStep], field_type: FieldType, path: YamlPath, report: Report) -> None:
+    """Each step must be known, fit the type, and have an argument exactly where it takes one."""
+    for number, step in enumerate(steps):
+        problem = step_problem(step, field_type)
+        if problem is not None:
+            fitting = [name for name, info in STEPS.items() if field_type in info.applies_to]
+            hint = f"steps for {field_type}: {', '.join(fitting)}" if fitting else "cleaning is for text and lists"
+            report.add((*path, number), problem, hint, unless=[(*path[:-1], "type")])

@@ -1,0 +1,374 @@
+"""The shape of a configuration: every setting with its type, its help text and an example.
+
+This is the one home of those texts: the checks, the JSON Schema for editors and the reference page are made from it. What a single
+value may look like is in `forms.py`; whether values fit each other is checked in `entities.py`, `fields.py`, `mappings.py` and `systems.py`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
+
+from trueup.config import forms
+from trueup.model import DeleteAction, Direction, FieldType, When
+
+if TYPE_CHECKING:
+    from pydantic import GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
+    from pydantic_core import CoreSchema
+
+_NAMES_SCHEMA: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+_EXPRESSION = "a Polars SQL expression over one row"
+
+Text = Annotated[str, BeforeValidator(forms.filled_text)]
+Duration = Annotated[
+    float, PlainValidator(forms.duration_s), WithJsonSchema({"type": "string", "pattern": forms.DURATION_PATTERN, "examples": ["15m"]})
+]
+Share = Annotated[
+    float | None,
+    PlainValidator(forms.share),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string"}, {"const": False}]}),
+]
+Zone = Annotated[str, PlainValidator(forms.zone), WithJsonSchema({"type": "string", "examples": ["Europe/London", "UTC"]})]
+Names = Annotated[tuple[str, ...], PlainValidator(forms.name_list), WithJsonSchema(_NAMES_SCHEMA)]
+MatchRule = Annotated[
+    tuple[str, ...], PlainValidator(forms.match_rule), WithJsonSchema({"type": "array", "items": {"type": "string"}, "minItems": 1})
+]
+ClockRanges = Annotated[
+    tuple[tuple[str, str], ...], PlainValidator(forms.clock_ranges), WithJsonSchema({"type": "array", "examples": [["09:00", "17:00"]]})
+]
+Schedule = Annotated[
+    When,
+    PlainValidator(forms.when),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"const": "realtime"},
+                {"type": "object", "properties": {"every": {"type": "string"}}, "required": ["every"], "additionalProperties": False},
+                {
+                    "type": "object",
+                    "properties": {"at": {"type": "string"}, "days": _NAMES_SCHEMA, "timezone": {"type": "string"}},
+                    "required": ["at"],
+                    "additionalProperties": False,
+                },
+                {
+                    "type": "object",
+                    "properties": {"cron": {"type": "string"}, "timezone": {"type": "string"}},
+                    "required": ["cron"],
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
+]
+ConflictForm = Annotated[
+    forms.Conflict,
+    PlainValidator(forms.conflict),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": list(forms.PLAIN_RULES)},
+                {
+                    "type": "object",
+                    "properties": {"merge": {"enum": list(forms.MERGES)}},
+                    "required": ["merge"],
+                    "additionalProperties": False,
+                },
+                {"type": "object", "properties": {"rule": {"type": "string"}}, "required": ["rule"], "additionalProperties": False},
+            ]
+        }
+    ),
+]
+CleanForm = Annotated[
+    tuple[Any, ...],
+    PlainValidator(forms.clean_steps),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": ["string", "object"]}}]}),
+]
+KeyForm = Annotated[
+    forms.Key,
+    PlainValidator(forms.key),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                *_NAMES_SCHEMA["anyOf"],
+                {
+                    "type": "object",
+                    "properties": {"column": _NAMES_SCHEMA, "assign": _NAMES_SCHEMA},
+                    "required": ["column"],
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
+]
+ObjectForm = Annotated[
+    forms.NativeObject,
+    PlainValidator(forms.native_object),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "object", "properties": {"sql": {"type": "string"}}, "required": ["sql"], "additionalProperties": False},
+            ]
+        }
+    ),
+]
+
+
+HIDDEN: dict[str, Any] = {"hidden": True}
+"""Marks what only the short form of a shape sets."""
+
+
+class Shape(BaseModel):
+    """Base of all shapes: unknown settings are refused, an empty setting (`where:`) is as if not said."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, alias_generator=lambda name: name.rstrip("_"), arbitrary_types_allowed=True
+    )
+    short_schema: ClassVar[dict[str, Any] | None] = None  # JSON Schema of the short form, where there is one
+
+    @classmethod
+    def from_short(cls, value: Any) -> Any:
+        """The long form of a short one; anything else unchanged."""
+        return value
+
+    @classmethod
+    def settings(cls) -> tuple[str, ...]:
+        """The names that a person may write here."""
+        return tuple(info.alias or name for name, info in cls.model_fields.items() if info.json_schema_extra is not HIDDEN)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _prepare(cls, value: Any) -> Any:
+        value = cls.from_short(value)
+        if not isinstance(value, dict):
+            return value
+        known = {info.alias or name for name, info in cls.model_fields.items()}
+        return {name: item for name, item in value.items() if item is not None or name not in known}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The long form, and the short one beside it."""
+        schema = handler.resolve_ref_schema(handler(core_schema))
+        for name in [name for name, part in schema.get("properties", {}).items() if "hidden" in part]:
+            del schema["properties"][name]
+        if cls.short_schema is None:
+            return schema
+        return {"description": schema.pop("description", ""), "anyOf": [cls.short_schema, schema]}
+
+
+class LimitsShape(Shape):
+    """How hard a system may be worked."""
+
+    rows_per_s: float | None = Field(None, gt=0, allow_inf_nan=False, description="Rows read or written per second at most.", examples=[500])
+    connections: int | None = Field(None, ge=1, le=1000, description="Connections open at once at most.", examples=[2])
+    not_between: ClockRanges = Field(
+        (), description="Times of day (in the system's time zone) at which it is left alone; one pair or a list of pairs.", examples=[["09:00", "17:00"]]
+    )
+
+
+class TimestampShape(Shape):
+    """Where a signed message says when it was sent."""
+
+    header: Text = Field(description="The header with the time.", examples=["X-Timestamp"])
+    unit: Literal["s", "ms", "iso"] = Field("s", description="Seconds or milliseconds since 1970, or an ISO 8601 time.")
+    max_age_s: float = Field(300, gt=0, allow_inf_nan=False, description="Older messages are refused.")
+
+
+class VerifyShape(Shape):
+    """How an incoming message proves where it comes from."""
+
+    kind: Literal["standard", "hmac", "basic", "token"] = Field(
+        description="standard: Standard Webhooks; hmac: a signature over the body; basic: user and password; token: a header with a secret."
+    )
+    secret: Text | None = Field(None, description="The shared secret (standard, hmac, token).", examples=["${SHOP_HOOK_SECRET}"])
+    header: Text | None = Field(None, description="The header with the signature or the token (hmac, token).", examples=["X-Signature"])
+    hash: Literal["sha1", "sha256", "sha384", "sha512"] = Field("sha256", description="The hash of an hmac.")
+    encoding: Literal["hex", "base64"] = Field("hex", description="How the hmac is written.")
+    prefix: str = Field("", description="Text before the signature.", examples=["sha256="])
+    message: Text = Field("${body}", description="What is signed; ${timestamp} and ${body} stand for themselves here.", examples=["${timestamp}.${body}"])
+    timestamp: TimestampShape | None = Field(None, description="Refuse old messages by this time.")
+    user: Text | None = Field(None, description="The user (basic).")
+    password: Text | None = Field(None, description="The password (basic).", examples=["${HOOK_PASSWORD}"])
+
+
+class EventShape(Shape):
+    """Where an incoming message says what changed: JSON Pointers into the body; a plain word stands for itself."""
+
+    id: Text | None = Field(None, description="The message's own id, by which repeats are known.", examples=["/id"])
+    key: Text | None = Field(None, description="The key of the changed record.", examples=["/data/id"])
+    object_: Text | None = Field(None, description="The object it belongs to.", examples=["/data/table"])
+
+
+class WebhookShape(Shape):
+    """Messages that this system sends when something changed."""
+
+    verify: VerifyShape = Field(description="How a message proves where it comes from.")
+    event: EventShape | None = Field(None, description='Where the message says what changed; left out: {"object": …, "key": …}.')
+
+
+class SystemShape(Shape):
+    """One connected place that holds records. Settings not listed here are the connector's own (url, path, …)."""
+
+    model_config = ConfigDict(extra="allow")
+
+    connector: Text = Field(description="The kind of system.", examples=["postgres", "mysql", "sqlite", "csv", "excel", "jsonl"])
+    timezone: Zone | None = Field(None, description="Time zone of timestamps that name none; left out: UTC.", examples=["Europe/London"])
+    limits: LimitsShape | None = Field(None, description="How hard the system may be worked.")
+    paused: bool = Field(default=False, description="Nothing is delivered to a paused system.")
+    settle: Duration | None = Field(None, description="How long after a write the system may still show the old value.", examples=["5s"])
+    webhook: WebhookShape | None = Field(None, description="Messages that the system sends when something changed.")
+    was: Text | None = Field(None, description="The former name of this system, so that its links are kept.")
+    owner: Text | None = Field(None, description="Role or person responsible: shown in runbooks, receives the alerts.", examples=["IT operations"])
+
+
+class FieldShape(Shape):
+    """One field of an entity, as all systems agree on it."""
+
+    short_schema = {"type": "string", "description": "The field's type alone."}
+
+    type: FieldType = Field("text", description="What kind of value it is.")
+    entity: Text | None = Field(None, description="The entity that a reference points to.", examples=["customer"])
+    scale: int | None = Field(None, ge=0, le=12, description="Decimal places of a decimal, rounded half to even.", examples=[2])
+    required: bool = Field(default=False, description="A row without this value is rejected.")
+    unique: bool = Field(default=False, description="No two records may have the same value.")
+    pattern: Text | None = Field(None, description="A regular expression that the text must match.", examples=["^[A-Z]{2}[0-9]{6}$"])
+    min: Any = Field(None, description="The smallest value allowed.", examples=[0])
+    max: Any = Field(None, description="The largest value allowed.", examples=["2099-12-31"])
+    one_of: list[Any] | None = Field(None, min_length=1, description="The values allowed.", examples=[["active", "closed"]])
+    clean: CleanForm = Field((), description="Steps that bring a value into standard form before it is compared and delivered.", examples=[["trim", "lower"]])
+    write_back: bool = Field(default=False, description="The cleaned value also goes back to where it came from.")
+    source_of_truth: Text | None = Field(None, description="The system that owns this field: only its edits count.", examples=["crm"])
+    conflict: ConflictForm | None = Field(None, description="What happens when the field was changed in two systems; left out: a person decides.", examples=["last_write_wins"])
+    hold_if: Text | None = Field(
+        None, description=f"{_EXPRESSION}; where it is true, the change waits for a person.", examples=["incoming < base * 0.5"]
+    )
+    owner: Text | None = Field(None, description="Role or person responsible for this field.")
+    was: Text | None = Field(None, description="The former name of this field, so that its values are kept.")
+
+    @classmethod
+    def from_short(cls, value: Any) -> Any:
+        """`email: text` and `email:` stand for a field of that type, and of type text."""
+        if value is None:
+            return {}
+        return {"type": value} if isinstance(value, str) else value
+
+
+class FieldMappingShape(Shape):
+    """How one system shows one field: a column, or expressions for reading and writing."""
+
+    short_schema = {"type": "string", "description": "A column: the same value both ways."}
+
+    column: Text | None = Field(None, description="The native column: the same value both ways.", examples=["email_address"])
+    read: Text | None = Field(None, description=f"{_EXPRESSION} of native columns; alone, the field is only read here.", examples=["concat_ws(' ', first_name, last_name)"])
+    write: dict[str, Text] | None = Field(
+        None,
+        min_length=1,
+        description=f"Native column and {_EXPRESSION} of the entity's fields; without read, the field is only written here.",
+        examples=[{"first_name": "split_part(name, ' ', 1)"}],
+    )
+    values: dict[str, Any] | None = Field(None, min_length=1, description="The entity's value and this system's word for it, one to one.", examples=[{"active": "A", "closed": "C"}])
+    format: Text | None = Field(None, description="A number by example, or strptime codes for dates.", examples=["1,234.56", "%d/%m/%Y"])
+    separator: str | None = Field(None, min_length=1, description="What stands between the items of a list; left out: `;`.", examples=[","])
+    lossy: bool = Field(default=False, description="The system may change a written value for good, for example shorten it.")
+    owner: Text | None = Field(None, description="Role or person responsible for this field in this system.")
+
+    @classmethod
+    def from_short(cls, value: Any) -> Any:
+        """`email: email_address` stands for `{column: email_address}`."""
+        return {"column": value} if isinstance(value, str | int | float) and not isinstance(value, bool) else value
+
+
+class MappingShape(Shape):
+    """How one system's table, sheet or resource shows an entity."""
+
+    object_: ObjectForm | None = Field(
+        None, description="Table, view, sheet or API resource, or {sql: SELECT …} that is only read; a single file and a workbook's first sheet need none.", examples=["contacts"]
+    )
+    key: KeyForm = Field(description="The column or columns that identify a row, and who gives a new row its key.", examples=["id"])
+    modified: Text | None = Field(None, description="The column with the time of the last edit: reads only what is new, and dates the edits.", examples=["updated_at"])
+    direction: Direction = Field("both", description="read: never written; write: read only to match, compare and verify.")
+    where: Text | None = Field(None, description=f"{_EXPRESSION} of native columns: which rows take part.", examples=["country = 'GB'"])
+    set_: dict[str, Any] | None = Field(None, description="Native columns and their constants in new rows.", examples=[{"country": "GB"}])
+    header_row: int = Field(1, ge=1, le=1_000_000, description="The row with the column names, in a file or sheet.")
+    empty: Literal["text", "null"] = Field("null", description="What an empty cell of a file means.")
+    separator: str | None = Field(None, min_length=1, description="What stands between the items of lists in this object; left out: `;`.")
+    create: bool = Field(default=False, description="A missing file or table is made.")
+    options: dict[str, Any] | None = Field(None, description="The connector's own settings for this object.")
+    owner: Text | None = Field(None, description="Role or person responsible for this mapping.")
+    fields: dict[str, FieldMappingShape] = Field(min_length=1, description="The entity's fields and where they are here.", examples=[{"email": "email_address"}])
+
+
+class DeletesShape(Shape):
+    """Who may delete records, and what follows."""
+
+    from_: Names | None = Field(None, description="The systems whose deletes count.", examples=[["crm"]])
+    action: DeleteAction = Field(description="propagate: deleted everywhere; archive: fields are set; ignore: nothing.")
+    set_: dict[str, Any] | None = Field(None, description="The fields and values that archive a record.", examples=[{"status": "closed"}])
+
+
+class GuardShape(Shape):
+    """What a pass may change without being asked: it is held where both the share and the count are exceeded."""
+
+    short_schema = {"enum": ["off", "on", True, False]}
+
+    deletes: Share = Field(0.05, description="Share of the rows of a system that may be deleted.", examples=["5%"])
+    updates: Share = Field(0.30, description="Share of the rows of a system that may be updated.", examples=["30%"])
+    at_least: int = Field(20, ge=0, description="So many changes are never held.", examples=[20])
+    off: bool = Field(default=False, json_schema_extra=HIDDEN)
+
+    @classmethod
+    def from_short(cls, value: Any) -> Any:
+        """`off` and `on`, as text or as YAML's own false and true."""
+        if isinstance(value, bool):
+            return {"off": not value}
+        if isinstance(value, str) and value.strip().lower() in {"off", "on"}:
+            return {"off": value.strip().lower() == "off"}
+        return value
+
+
+class FullShape(Shape):
+    """The complete sweep of objects that are otherwise read by cursor."""
+
+    every: Duration = Field(description="How often every row is looked at.", examples=["1d"])
+
+
+class TriggersShape(Shape):
+    """What may wake an immediate pass; the scheduled sweep still sees everything."""
+
+    events: list[Literal["created", "updated", "deleted"]] = Field(["created", "updated", "deleted"], min_length=1, description="Kinds of changes.")
+    fields: Names | None = Field(None, description="Only changes of these fields.", examples=[["email", "phone"]])
+
+
+class EntityShape(Shape):
+    """A kind of record that several systems share."""
+
+    match: list[MatchRule] = Field([], description="How one record is recognised across systems: rules of fields, the first that gives exactly one counts.", examples=[[["email"], ["phone", "name"]]])
+    precedence: Names | None = Field(None, description="Systems in order: breaks ties, and decides at first contact where nothing else does.", examples=[["crm", "billing"]])
+    source_of_truth: Text | None = Field(None, description="The system that owns all fields it shows that name neither an owner nor a conflict rule.", examples=["crm"])
+    fields: dict[str, FieldShape] = Field(min_length=1, description="The fields on which all systems agree.")
+    mappings: dict[str, MappingShape] = Field({}, description="Per system: where the records are and how they look there.")
+    deletes: DeletesShape | None = Field(None, description="Who may delete, and what follows; left out: deletes are reported, never done.")
+    guard: GuardShape = Field(GuardShape(), description="What a pass may change without being asked, or off.")
+    full: FullShape | None = Field(None, description="The complete sweep of objects read by cursor; left out: once a day.")
+    owner: Text | None = Field(None, description="Role or person responsible: shown in runbooks, receives the alerts.", examples=["Head of Sales"])
+    max_delay: Duration | None = Field(None, description="The tolerated wait: measured, reported, alerted.", examples=["2m"])
+    when: list[Schedule] = Field([], description="When passes run by themselves.", examples=[["realtime", {"every": "15m"}]])
+    triggers: TriggersShape | None = Field(None, description="What may wake an immediate pass.")
+
+
+class ConfigShape(Shape):
+    """A trueup configuration."""
+
+    state: Text = Field(".trueup/state.db", description="Where trueup keeps its state: a file, or a postgresql:// URL to share the work.", examples=["postgresql://…"])
+    systems: dict[str, SystemShape] = Field(min_length=1, description="The connected systems, by names of your own.")
+    entities: dict[str, EntityShape] = Field({}, description="The kinds of records that they share.")
+
+
+SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a configuration, for editors."""
+    return {"$schema": SCHEMA_DIALECT, "title": "trueup configuration", **ConfigShape.model_json_schema(by_alias=True)}

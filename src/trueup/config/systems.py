@@ -1,0 +1,122 @@
+"""Systems: from their shape to the model, each with its connector's own settings checked."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trueup.config.schema import SystemShape
+from trueup.config.settings import check_settings
+from trueup.config.suggest import did_you_mean, listing
+from trueup.connectors import registry
+from trueup.errors import UsageError
+from trueup.model import System
+from trueup.yamlfile import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trueup.config.report import Report
+    from trueup.config.schema import VerifyShape
+    from trueup.yamlfile import YamlPath
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}", re.ASCII)
+_NEEDS = {"standard": ("secret",), "hmac": ("secret", "header"), "basic": ("user", "password"), "token": ("header", "secret")}
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltSystem:
+    """A system and the kind of its connector (`database`, `file`, `api` …); None where the connector is not known."""
+
+    system: System
+    kind: str | None
+
+
+def check_name(path: YamlPath, what: str, report: Report) -> None:
+    """Names of systems and entities stand in commands, links and views, so they are kept simple."""
+    name = str(path[-1])
+    if not _NAME.fullmatch(name):
+        report.add(path, f"`{name}` cannot name {what}", "use letters, digits, _ and -, a letter first, at most 63 characters")
+
+
+def build_systems(shapes: Mapping[str, SystemShape], report: Report) -> dict[str, BuiltSystem]:
+    """All systems, those with problems too (they are reported), in the order of the file."""
+    built = {}
+    for name, shape in shapes.items():
+        path: YamlPath = ("systems", name)
+        check_name(path, "a system", report)
+        built[name] = _build(name, shape, path, report)
+    _check_former_names(shapes, report)
+    return built
+
+
+def _build(name: str, shape: SystemShape, path: YamlPath, report: Report) -> BuiltSystem:
+    settings = dict(shape.model_extra or {})
+    kind = None
+    found = _connector(shape.connector, path, report)
+    if found is not None:
+        kind, schema = found
+        settings = check_settings(settings, schema, path, report, SystemShape.settings())
+    _check_webhook(shape, path, report)
+    return BuiltSystem(
+        System(
+            name=name,
+            connector=shape.connector,
+            settings={key: plain(value) for key, value in settings.items() if value is not None},
+            timezone=shape.timezone,
+            limits=_limits(shape),
+            paused=shape.paused,
+            settle_s=shape.settle or 0.0,
+            webhook=shape.webhook.model_dump(by_alias=True, exclude_none=True) if shape.webhook else None,
+            was=shape.was,
+            owner=shape.owner,
+            line=report.line(path),
+        ),
+        kind,
+    )
+
+
+def _connector(name: str, path: YamlPath, report: Report) -> tuple[str | None, Mapping[str, Any]] | None:
+    """Kind and settings schema of a connector; None where there is no such connector, which is reported."""
+    known = registry.names()
+    if name not in known:
+        report.add((*path, "connector"), f"unknown connector `{name}`{did_you_mean(name, known)}", listing("known", known))
+        return None
+    try:
+        found = registry.connector_class(name)
+        schema = found.settings_schema()
+    except (UsageError, ImportError) as error:
+        report.add((*path, "connector"), f"the connector `{name}` cannot be loaded: {error}", "install or repair the package that brings it")
+        return None
+    caps = getattr(found, "caps", None)
+    return getattr(caps, "kind", None), schema
+
+
+def _limits(shape: SystemShape) -> dict[str, Any]:
+    return shape.limits.model_dump(exclude_unset=True, exclude_none=True) if shape.limits else {}
+
+
+def _check_webhook(shape: SystemShape, path: YamlPath, report: Report) -> None:
+    if shape.webhook is None:
+        return
+    verify: VerifyShape = shape.webhook.verify
+    place = (*path, "webhook", "verify")
+    for name in _NEEDS[verify.kind]:
+        if getattr(verify, name) is None and not report.is_broken((*place, name)):
+            report.also(place, f"`{name}` is missing: verify by {verify.kind} needs {' and '.join(_NEEDS[verify.kind])}", "")
+    if verify.kind == "hmac" and "${timestamp}" in verify.message and verify.timestamp is None:
+        report.add((*place, "message"), "the message holds ${timestamp}, but `timestamp` does not say where it stands", "add timestamp: {header: …}")
+
+
+def _check_former_names(shapes: Mapping[str, SystemShape], report: Report) -> None:
+    former: dict[str, str] = {}
+    for name, shape in shapes.items():
+        if shape.was is None:
+            continue
+        path = ("systems", name, "was")
+        if shape.was in shapes:
+            report.add(path, f"`{shape.was}` is still a system here", "`was` is for the old name of a renamed system: remove one of the two")
+        elif shape.was in former:
+            report.add(path, f"`{former[shape.was]}` was `{shape.was}` too", "only one system can continue another")
+        former[shape.was] = name
