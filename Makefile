@@ -23,10 +23,10 @@ demo: setup ## a small company appears in ./demo, drifted apart, and is brought 
 	@$(RUN) scripts/demo.py
 
 test: setup ## unit, conformance, stories, system and documentation tests, with private servers
-	@$(RUN) -m pytest -n $(WORKERS) -m "not slow" $(ARGS)
+	@$(RUN) -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(ARGS)
 
 test-slow: setup ## the long ones
-	@$(RUN) -m pytest -n $(WORKERS) -m slow --timeout 3600 $(ARGS)
+	@$(RUN) -m pytest -n $(WORKERS) --dist worksteal -m slow --timeout 3600 $(ARGS)
 
 check: setup ## formatting, lint, types, import rules, generated pages not stale
 	@$(RUN) -m ruff format --check --quiet . || { echo 'not formatted: run `make format`'; exit 1; }

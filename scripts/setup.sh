@@ -22,14 +22,18 @@ find_python() {
     return 1
 }
 
-# Where it lies is part of it: a copied .venv points into the old place.
-wanted="$(pwd) $(cat "$lock" pyproject.toml | sha256sum | cut -d ' ' -f 1)"
-stamp=.venv/.trueup-setup
+# The programs in .venv name the place where they lie: one that was copied or moved is built anew.
+if [ -e .venv ] && ! grep -qsF "$(pwd -P)/.venv" .venv/bin/activate; then
+    rm -rf .venv
+fi
+
+state_of() { cat "$1" pyproject.toml | sha256sum; }
+
 # What is installed for the benchmarks holds everything that development needs.
-for known in "$stamp-$lock" "$stamp-requirements-bench.lock"; do
-    if [ -x .venv/bin/python ] && [ -f "$known" ]; then
-        other="$(pwd) $(cat "${known#"$stamp"-}" pyproject.toml | sha256sum | cut -d ' ' -f 1)"
-        [ "$(cat "$known")" = "$other" ] && exit 0
+stamp=.venv/.trueup-setup
+for known in "$lock" requirements-bench.lock; do
+    if [ -x .venv/bin/python ] && [ "$(cat "$stamp-$known" 2>/dev/null)" = "$(state_of "$known")" ]; then
+        exit 0
     fi
 done
 
@@ -50,4 +54,4 @@ pip=(.venv/bin/python -m pip --disable-pip-version-check install --quiet)
 "${pip[@]}" --require-hashes --requirement "$lock"
 "${pip[@]}" --no-deps --no-build-isolation --editable .
 rm -f "$stamp"-*
-echo "$wanted" >"$stamp-$lock"
+state_of "$lock" >"$stamp-$lock"
