@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 60
 _ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
+_READING = {"select", "with", "values", ""}
 _HINT = "one SELECT statement; the views are named as the entities, besides `links` and `changes`"
 
 Answer = tuple[list[str], list[tuple[Any, ...]]]
@@ -25,6 +26,8 @@ def query(reader: sa.Engine, backend: Backend, sql: str, limit: int) -> Answer:
     statement = sql.strip().rstrip(";").strip()
     if not statement:
         raise StateError("no SQL was given", hint=_HINT)
+    if statement.split(None, 1)[0].lower().lstrip("(") not in _READING:
+        raise StateError("only reading is allowed here", hint=_HINT)
     if backend == "sqlite":
         return _sqlite(reader, statement, limit)
     return _postgres(reader, statement, limit)
@@ -32,9 +35,9 @@ def query(reader: sa.Engine, backend: Backend, sql: str, limit: int) -> Answer:
 
 def _sqlite(reader: sa.Engine, sql: str, limit: int) -> Answer:
     pooled = reader.raw_connection()
+    driver: Any = pooled.driver_connection
     # Taken out of the pool and closed afterwards: the authorizer stays with the connection.
     pooled.detach()
-    driver: Any = pooled.driver_connection
     until = time.monotonic() + TIMEOUT_S
     try:
         driver.set_progress_handler(lambda: int(time.monotonic() > until), 100_000)
@@ -51,8 +54,8 @@ def _sqlite(reader: sa.Engine, sql: str, limit: int) -> Answer:
 
 def _postgres(reader: sa.Engine, sql: str, limit: int) -> Answer:
     pooled = reader.raw_connection()
-    pooled.detach()
     driver: Any = pooled.driver_connection
+    pooled.detach()
     driver_error: Any = reader.dialect.loaded_dbapi
     try:
         driver.rollback()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
@@ -13,6 +12,7 @@ from sqlalchemy.pool import QueuePool
 from trueup.errors import StateError
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from collections.abc import Callable
 
 Backend = Literal["sqlite", "postgresql"]

@@ -1,4 +1,6 @@
-"""Failures: what could not be read, mapped, matched or written, why, and when it is tried again. Frames: id Int64, entity, system String,
+"""Failures: what could not be read, mapped, matched or written, why, and when it is tried again.
+
+Frames: id Int64, entity, system String,
 key String, gid Int64 (either may be null; both null: the whole mapping), stage `read` | `map` | `match` | `write`, field String (null: the
 whole row), reason String, attempts Int64, first_at, last_at, next_try_at (null: at the next run that sees it), told Boolean.
 """
@@ -57,7 +59,7 @@ def put(tx: Db, entity: str, frame: pl.DataFrame) -> None:
     )
 
 
-_OPTIONAL = {"key": pl.String, "gid": pl.Int64, "field": pl.String, "next_try_at": pl.Datetime("us", "UTC")}
+_OPTIONAL: dict[str, pl.DataType] = {"key": pl.String(), "gid": pl.Int64(), "field": pl.String(), "next_try_at": pl.Datetime("us", "UTC")}
 
 
 def clear(
@@ -70,8 +72,9 @@ def clear(
     stage: str | Sequence[str] | None = None,
     field: str | None = None,
 ) -> None:
-    """Forget failures that are over: of these keys, or of these golden records (both None: of the mapping as a whole), at one stage or more
-    (None: any), of one field (None: any).
+    """Forget failures that are over: of these keys, or of these golden records (both None: of the mapping as a whole).
+
+    `stage` is one stage or several (None: any), `field` one field (None: any).
     """
     statement = table.delete().where(*lanes.within(tx, table, entity, system))
     if keys is None and gids is None:

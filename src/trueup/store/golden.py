@@ -1,4 +1,6 @@
-"""Golden records. Frames: id Int64, data String (JSON object of the known fields; null for a record without any), origin_system String
+"""Golden records.
+
+Frames: id Int64, data String (JSON object of the known fields; null for a record without any), origin_system String
 and origin_at (whose edit the record's values are, unless `origins` says otherwise), origins String (JSON {field: [system, time]}; null:
 no field differs), version Int64, deleted_at (null: alive), alias_of Int64 (null: not an alias). Ids are unique across entities.
 """
@@ -25,7 +27,7 @@ _MAX_ALIAS_STEPS = 64
 
 
 def allocate(tx: Db, entity: str, n: int) -> int:
-    """The first of `n` consecutive fresh ids; never given out again, except after a transaction that was undone. Raises ValueError for n < 1."""
+    """The first of `n` fresh ids in a row; given out again only where the transaction was undone. Raises ValueError for n < 1."""
     tx.entity(entity)
     return _advance(tx, "golden", n) - n + 1
 
@@ -81,7 +83,7 @@ def since(db: Db, entity: str, version: int) -> pl.Series:
 
 
 def resolve_alias(db: Db, entity: str, ids: pl.Series) -> pl.DataFrame:
-    """Frame `id`, `gid`: each distinct id asked for and the record that it stands for now (itself where it is no alias or is not stored)."""
+    """Frame `id`, `gid`: each distinct id asked for and the record that it stands for now (itself where it is no alias)."""
     found = pl.DataFrame({"id": ids.unique().drop_nulls().cast(pl.Int64)}).with_columns(gid=pl.col("id"))
     code = db.entity(entity)
     for _ in range(_MAX_ALIAS_STEPS):

@@ -1,4 +1,6 @@
-"""History: every accepted, losing and overruled edit and why. Frames: version Int64, gid Int64, run Int64, field String (null: the whole
+"""History: every accepted, losing and overruled edit and why.
+
+Frames: version Int64, gid Int64, run Int64, field String (null: the whole
 record), kind String, system String, at (when it was edited; null: unknown), recorded_at, rule, before, after, detail String.
 """
 

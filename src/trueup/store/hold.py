@@ -1,5 +1,7 @@
-"""Held parts of a run: a guard stopped them, and a person approves up to a ceiling or refuses. Frames: id Int64, entity, system, kind
-String, counts / limit_ String (JSON), since, decision `approved` | `refused` (null: none yet), ceiling Int64, decided_at.
+"""Held parts of a run: a guard stopped them, and a person approves up to a ceiling or refuses.
+
+Frames: id Int64, entity, system, kind String, counts / limit_ String (JSON), since,
+decision `approved` | `refused` (null: none yet), ceiling Int64, decided_at.
 """
 
 from __future__ import annotations

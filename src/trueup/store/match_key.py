@@ -28,6 +28,14 @@ def lookup(db: Db, entity: str, frame: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(found)
 
 
+def of(db: Db, entity: str, gids: pl.Series) -> pl.DataFrame:
+    """Everything that is indexed of these golden records."""
+    statement = sa.select(table.c.rule, table.c.hash, table.c.golden_id.label("gid")).where(
+        table.c.entity == db.entity(entity), table.c.golden_id.in_(db.each(gids.cast(pl.Int64)))
+    )
+    return pl.concat([pl.DataFrame(schema=_SCHEMA), db.frame(statement)])
+
+
 def add(tx: Db, entity: str, frame: pl.DataFrame) -> None:
     """Add `rule`, `hash`, `gid`; what is there already stays."""
     rows = frame.select("rule", "hash", golden_id="gid").sort("rule", "hash", "golden_id")

@@ -1,4 +1,6 @@
-"""Parked rows: nobody but a person can say which golden record they are. Frames: id Int64, entity, system, key String, candidates String
+"""Parked rows: nobody but a person can say which golden record they are.
+
+Frames: id Int64, entity, system, key String, candidates String
 (JSON list of golden ids), why String, run Int64, since, decision String (JSON; null: none yet), decided_at.
 """
 

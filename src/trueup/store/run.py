@@ -37,8 +37,9 @@ class Run:
 
 
 def start(tx: Db, command: str, *, at: datetime) -> int:
-    """Begin a run and give its number. To be called under `Store.lock`: runs that another process left running are then known to be
-    dead, and are marked as failed.
+    """Begin a run and give its number.
+
+    To be called under `Store.lock`: runs that another process left running are then known to be dead, and are marked as failed.
     """
     left = sa.and_(table.c.status == "running", table.c.id.not_in(sorted(tx.runs)))
     tx.execute(table.update().where(left).values(status="failed", finished_at=at, error=STOPPED))

@@ -43,7 +43,7 @@ def add(
 def outstanding(db: Db, entity: str, system: str) -> list[Sending]:
     """Intents without an outcome, oldest first: after a crash, what may or may not have been written."""
     rows = db.execute(sa.select(table).where(*lanes.within(db, table, entity, system)).order_by(table.c.id))
-    return [Sending(row.id, row.kind, row.run, row.at, row.owner, pl.read_ipc(io.BytesIO(row.payload), memory_map=False)) for row in rows]
+    return [Sending(row.id, row.kind, row.run, row.at, row.owner, pl.read_ipc(io.BytesIO(row.payload))) for row in rows]
 
 
 def remove(tx: Db, *ids: int) -> None:

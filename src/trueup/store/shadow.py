@@ -1,4 +1,6 @@
-"""Shadows: what each system was last known to hold. Frames: key String, gid Int64 (null: not linked), khash Int64, fingerprint Int64
+"""Shadows: what each system was last known to hold.
+
+Frames: key String, gid Int64 (null: not linked), khash Int64, fingerprint Int64
 (null: not known), seen / sent / before String (JSON; null: no difference from the golden record), written_at, modified (times, null:
 unknown), native_version String, state Int64.
 """

@@ -25,9 +25,23 @@ def keep(connection: sa.Connection, views: dict[str, str]) -> None:
 
 
 def drop(connection: sa.Connection, name: str) -> None:
-    """Drop one view."""
-    quoted = '"' + name.replace('"', '""') + '"'
-    connection.exec_driver_sql("DROP VIEW IF EXISTS " + quoted.replace("%", "%%"))
+    """Drop one view; nothing where it is not there."""
+    _run(connection, f"DROP VIEW IF EXISTS {quoted(name)}")
+
+
+def create(connection: sa.Connection, name: str, definition: str) -> None:
+    """Make one view of a SELECT."""
+    _run(connection, f"CREATE VIEW {quoted(name)} AS {definition}")
+
+
+def quoted(name: str) -> str:
+    """A name as it may stand in SQL, whatever it holds."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _run(connection: sa.Connection, statement: str) -> None:
+    # text() would take a colon for a parameter, and psycopg a per cent sign.
+    connection.exec_driver_sql(statement.replace("%", "%%") if connection.dialect.name == "postgresql" else statement)
 
 
 def drop_all(connection: sa.Connection) -> None:

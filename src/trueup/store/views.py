@@ -39,11 +39,7 @@ def refresh(tx: Db, entities: Mapping[str, Sequence[tuple[str, str]]]) -> None:
             viewlist.drop(tx.connection, name)
     for name, definition in wanted.items():
         if made.get(name) != definition:
-            tx.connection.exec_driver_sql(
-                f"CREATE VIEW {_name(name)} AS {definition}".replace("%", "%%")
-                if tx.backend == "postgresql"
-                else f"CREATE VIEW {_name(name)} AS {definition}"
-            )
+            viewlist.create(tx.connection, name, definition)
     viewlist.keep(tx.connection, wanted)
 
 
@@ -55,7 +51,7 @@ def _entity(tx: Db, entity: str, fields: Sequence[tuple[str, str]]) -> str:
             name = f"field_{name}"
         taken.add(name.lower())
         value = _sqlite_value(field, kind) if tx.backend == "sqlite" else _postgres_value(field, kind)
-        columns.append(f"{value} AS {_name(name)}")
+        columns.append(f"{value} AS {viewlist.quoted(name)}")
     columns.append("version")
     alive = f"entity = {tx.entity(entity)} AND deleted_at IS NULL AND alias_of IS NULL"
     return f"SELECT {', '.join(columns)} FROM golden WHERE {alive}"
@@ -65,7 +61,8 @@ def _sqlite_value(field: str, kind: str) -> str:
     path = '$."' + field.replace('"', '\\"') + '"'
     value = f"json_extract(data, {_text(path)})"
     if kind in {"integer", "reference"}:
-        return f"CASE WHEN {value} IS NOT NULL AND CAST(CAST({value} AS INTEGER) AS TEXT) = CAST({value} AS TEXT) THEN CAST({value} AS INTEGER) END"
+        number = f"CAST({value} AS INTEGER)"
+        return f"CASE WHEN CAST({number} AS TEXT) = CAST({value} AS TEXT) THEN {number} END"
     if kind == "float":
         return f"CASE WHEN {value} GLOB '*[0-9]*' THEN CAST({value} AS REAL) END"
     if kind == "boolean":
@@ -113,10 +110,6 @@ def _moment(tx: Db, column: str) -> str:
     # Whole seconds by SQLite, the rest by hand: its own fractions are rounded to milliseconds.
     rest = f"(({column} % 1000000) + 1000000) % 1000000"
     return f"strftime('%Y-%m-%dT%H:%M:%S', ({column} - {rest}) / 1000000, 'unixepoch') || printf('.%06dZ', {rest})"
-
-
-def _name(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _text(text: str) -> str:
