@@ -85,8 +85,13 @@ def configuration() -> str:
     parts = [CONFIGURATION_HEAD, *_section("trueup.yaml", whole, definitions)]
     for name, part in definitions.items():
         if part.get("properties"):
-            parts += _section(part.get("title", name), part, definitions)
+            parts += _section(_title(name), part, definitions)
     return "\n".join(parts)
+
+
+def _title(definition: str) -> str:
+    """What a kind of section is called: the schema's name without the code's suffix."""
+    return definition.removesuffix("Shape")
 
 
 def _section(title: str, part: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterator[str]:
@@ -107,13 +112,13 @@ def _type_of(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     if "$ref" in field:
         name = field["$ref"].rsplit("/", 1)[-1]
         target = definitions.get(name, {})
-        return str(target.get("title", name)) if target.get("properties") else _type_of(target, definitions)
+        return f"[{_title(name)}](#{_title(name).lower()})" if target.get("properties") else _type_of(target, definitions)
     for several in ("anyOf", "oneOf", "allOf"):
         if several in field:
             kinds = [_type_of(one, definitions) for one in field[several] if one.get("type") != "null"]
             return " or ".join(dict.fromkeys(kinds))
     if "enum" in field:
-        return ", ".join(f"`{value}`" for value in field["enum"])
+        return ", ".join(f"`{json.dumps(value)}`" if not isinstance(value, str) else f"`{value}`" for value in field["enum"])
     if "const" in field:
         return f"`{field['const']}`"
     if field.get("type") == "array":
