@@ -6,6 +6,7 @@ the canonical *text* of a native key (see `connectors/base.py`).
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -78,8 +79,8 @@ class FieldMapping:
     field: str
     column: str | None = None
     read: str | None = None
-    write: MappingType[str, str] = field(default_factory=dict)
-    values: MappingType[str, Any] = field(default_factory=dict)
+    write: MappingType[str, str] = dataclasses.field(default_factory=dict)
+    values: MappingType[str, Any] = dataclasses.field(default_factory=dict)
     format: str | None = None
     separator: str = ";"
     lossy: bool = False

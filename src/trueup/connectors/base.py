@@ -1,8 +1,8 @@
-"""The connector contract. A connector reads and writes one kind of system and knows nothing else: no policy, no state, no other system.
+r"""The connector contract. A connector reads and writes one kind of system and knows nothing else: no policy, no state, no other system.
 
 Keys
     Outside a connector a row is known by its *key text*. One key column: its canonical text (integer `42`, text as it is, uuid in
-    lower case, date ISO, decimal without trailing zeros). Several: the texts joined by `|`, with `\\` before any `\\` or `|` inside
+    lower case, date ISO, decimal without trailing zeros). Several: the texts joined by `|`, with `\` before any `\` or `|` inside
     (`join_key`, `split_key`). The connector turns key text into native values and back; nobody else does.
 
 Rows
@@ -113,8 +113,10 @@ class Connector(Protocol):
 
     @classmethod
     def open(cls, name: str, settings: Mapping[str, Any], *, directory: str = ".") -> Connector:
-        """Prepare to use the system called `name`. Relative paths start at `directory`. Raises UsageError-like ConfigProblem for
-        unknown or missing settings; does not need to connect yet."""
+        """Prepare to use the system called `name`; it need not connect yet.
+
+        Relative paths start at `directory`. Raises UsageError-like ConfigProblem for unknown or missing settings.
+        """
         ...
 
     @classmethod
@@ -142,7 +144,8 @@ class Connector(Protocol):
         """Rows of an object: all, those modified at or after cursor `since`, or those with the given keys (missing ones are left out).
 
         Always ends with exactly one page whose `complete` says whether everything asked for was shown; that page may be empty. A NULL
-        or doubled key is a Reject, never a row. Memory stays bounded by a few pages."""
+        or doubled key is a Reject, never a row. Memory stays bounded by a few pages.
+        """
         ...
 
     def find(self, obj: ObjectSpec, columns: Sequence[str], values: pl.DataFrame) -> pl.DataFrame:

@@ -1,9 +1,9 @@
-"""Cells: the one form in which the core compares, merges and stores values.
+r"""Cells: the one form in which the core compares, merges and stores values.
 
 A frame of cells has one String column per field. A cell is
 
     Polars null     absent or unknown: nobody said anything about this field
-    NULL ("\\x00")   the value null, said explicitly
+    NULL ("\x00")   the value null, said explicitly
     other text      the canonical text of the value, unique per value, so that equal text means equal value:
                     text NFC; integer `-12`; decimal without trailing zeros `1.5`; float shortest repr; boolean `true`/`false`;
                     date `2026-11-20`; datetime `2026-11-20T02:00:00.123456Z` (fraction only where not zero);
