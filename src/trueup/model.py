@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from trueup.errors import Problem
 
 FieldType = Literal["text", "integer", "decimal", "float", "boolean", "date", "datetime", "list", "json", "reference"]
-ConflictRule = Literal[
-    "manual", "last_write_wins", "first_write_wins", "max", "min", "add", "union", "text", "rule"
-]
+ConflictRule = Literal["manual", "last_write_wins", "first_write_wins", "max", "min", "add", "union", "text", "rule"]
 """`max`, `min`, `add`, `union`, `text` are written `{merge: …}` in the configuration, `rule` is `{rule: expression}`."""
 Direction = Literal["both", "read", "write"]
 DeleteAction = Literal["propagate", "archive", "ignore"]
