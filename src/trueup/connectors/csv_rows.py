@@ -165,7 +165,7 @@ class CsvReading(Reading):
     def frame(self, chunk: Chunk, data: bytes, columns: Sequence[str]) -> tuple[pl.DataFrame, list[CellReject]]:
         """See the base class."""
         if not columns:
-            return pl.DataFrame(), []
+            return pl.DataFrame(height=chunk.rows), []
         if chunk.plain:
             frame = self._polars(data, sorted({self._index[name] for name in columns}))
             return frame.select(pl.col(self._position(name)).alias(name) for name in columns), []

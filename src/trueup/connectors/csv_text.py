@@ -73,7 +73,7 @@ def _is_single_byte_ascii(codec: str) -> bool:
         every = bytes(range(256)).decode(codec, "replace")
     except (LookupError, UnicodeError):  # no text encoding, such as base64
         return False
-    return len(every) == 256 and every[:128] == bytes(range(128)).decode("ascii")  # noqa: PLR2004 - all bytes
+    return len(every) == 256 and every[:128] == bytes(range(128)).decode("ascii")
 
 
 def allows_delimiter(codec: str, delimiter: str) -> bool:
