@@ -73,7 +73,9 @@ def coerce_columns(frame: pl.DataFrame, targets: Mapping[str, Target]) -> Coerce
             raise ValueError(message)
     values = raw.select([takes[name][0](pl.col(name)).alias(name) for name in targets])
     left = raw.select([_left(pl.col(name), values[name], raw.schema[name], targets[name]) for name in targets])
-    open_names = [name for name, any_left in zip(targets, left.select(pl.all().any()).row(0) if left.height else (), strict=False) if any_left]
+    open_names = [
+        name for name, any_left in zip(targets, left.select(pl.all().any()).row(0) if left.height else (), strict=False) if any_left
+    ]
     failures: dict[str, pl.DataFrame] = {}
     for name in open_names:
         column, failed = _settle(raw[name], values[name], left[name], takes[name][1:], targets[name])
@@ -303,19 +305,19 @@ def _float_from_float(_target: Target) -> Take:
 
 
 def _boolean_from_string(target: Target) -> Take:
-    true_words, false_words = TRUE_WORDS, FALSE_WORDS
+    true_words, false_words = list(TRUE_WORDS), list(FALSE_WORDS)
     if target.format:
-        true_words, false_words = ((word.strip().lower(),) for word in target.format.split("/", 1))
+        true_words, false_words = ([word.strip().lower()] for word in target.format.split("/", 1))
 
     def take(column: pl.Expr) -> pl.Expr:
         word = column.str.strip_chars().str.to_lowercase()
-        return pl.when(word.is_in(true_words)).then(True).when(word.is_in(false_words)).then(False).otherwise(None)  # noqa: FBT003
+        return pl.when(word.is_in(true_words)).then(True).when(word.is_in(false_words)).then(False).otherwise(None)
 
     return take
 
 
 def _boolean_from_number(_target: Target) -> Take:
-    return lambda column: pl.when(column == 1).then(True).when(column == 0).then(False).otherwise(None)  # noqa: FBT003
+    return lambda column: pl.when(column == 1).then(True).when(column == 0).then(False).otherwise(None)
 
 
 # dates and times
@@ -329,9 +331,11 @@ def _date_from_string(target: Target) -> Take:
     def take(column: pl.Expr) -> pl.Expr:
         text = column.str.strip_chars()
         if target.format:
-            return _known_years(text.str.to_datetime(target.format, strict=False, time_unit="us").dt.date()) if _has_clock(
-                target.format
-            ) else _known_years(text.str.to_date(target.format, strict=False))
+            return (
+                _known_years(text.str.to_datetime(target.format, strict=False, time_unit="us").dt.date())
+                if _has_clock(target.format)
+                else _known_years(text.str.to_date(target.format, strict=False))
+            )
         iso = pl.when(text.str.contains(_ISO_DATE)).then(text).otherwise(None)
         return _known_years(iso.str.to_date("%Y-%m-%d", strict=False))
 

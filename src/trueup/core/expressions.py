@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
 FUNCTIONS = frozenset({
     # text
@@ -43,7 +43,8 @@ _PAREN_WORDS = frozenset({
 
 _FORBIDDEN_WORDS = frozenset({
     "all", "any", "current_date", "current_time", "current_timestamp", "current_user", "distinct_on", "except", "exists", "filter", "group",
-    "having", "intersect", "limit", "localtime", "localtimestamp", "offset", "order", "over", "partition", "qualify", "select", "session_user",
+    "having", "intersect",
+    "limit", "localtime", "localtimestamp", "offset", "order", "over", "partition", "qualify", "select", "session_user",
     "some", "union", "unnest", "user", "values", "where", "window", "with", "within",
 })  # fmt: skip
 """Words of whole queries, windows and clocks. A column of such a name can be used in double quotes."""
@@ -104,6 +105,16 @@ def evaluate(frame: pl.DataFrame, compiled: CompiledExpression, dtype: pl.DataTy
     except _FAILURES:
         pass
     return _bisect(inputs, expr)
+
+
+def result_type(compiled: CompiledExpression, schema: Mapping[str, pl.DataType]) -> pl.DataType:
+    """The type an expression gives over columns of these types. Raises ValueError where it cannot run on them at all."""
+    frame = pl.DataFrame(schema=dict(schema) or {"__row": pl.Int64()})
+    try:
+        return _run(frame, compiled.expr).dtype
+    except _FAILURES as error:
+        message = f"{compiled.text!r} cannot run: {_first_line(error)}"
+        raise ValueError(message) from None
 
 
 # ---------------------------------------------------------------- reading
@@ -226,9 +237,7 @@ def _closing(text: str, tokens: Sequence[tuple[str, str]], opening: int) -> int:
     raise ValueError(message)
 
 
-def _two_arguments(
-    text: str, name: str, tokens: Sequence[tuple[str, str]]
-) -> tuple[Sequence[tuple[str, str]], Sequence[tuple[str, str]]]:
+def _two_arguments(text: str, name: str, tokens: Sequence[tuple[str, str]]) -> tuple[Sequence[tuple[str, str]], Sequence[tuple[str, str]]]:
     between, depth, cuts = _SEARCHES[name.lower()], 0, []
     for at, (_, token) in enumerate(tokens):
         depth += {"(": 1, ")": -1}.get(token, 0)

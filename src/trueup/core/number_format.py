@@ -38,9 +38,10 @@ class NumberFormat:
         body = _plain_spaces(text).str.strip_chars()
         negative = body.str.starts_with("-") | body.str.contains(r"^\(.*\)$") | body.str.ends_with("-")
         body = body.str.strip_chars("()").str.strip_chars("-+ ")
-        for mark, strip in ((self.prefix, pl.Expr.str.strip_prefix), (self.suffix, pl.Expr.str.strip_suffix)):  # type: ignore[attr-defined]
-            if mark.strip():
-                body = strip(body, _spaces(mark).strip()).str.strip_chars("-+ ")
+        if self.prefix.strip():
+            body = body.str.strip_prefix(_spaces(self.prefix).strip()).str.strip_chars("-+ ")
+        if self.suffix.strip():
+            body = body.str.strip_suffix(_spaces(self.suffix).strip()).str.strip_chars("-+ ")
         digits = body.str.replace_all(_spaces(self.group), "", literal=True) if self.group else body
         if self.point != ".":
             digits = digits.str.replace(self.point, ".", literal=True)

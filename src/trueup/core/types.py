@@ -346,10 +346,11 @@ def _datetime(value: Any, target: Target) -> datetime:
     if value.tzinfo is None:
         value = localised(value, target.zone)
     try:
-        return value.astimezone(UTC)
+        moment: datetime = value.astimezone(UTC)
     except OverflowError:
         message = f"{shown} is outside the years 1 to 9999"
         raise ValueError(message) from None
+    return moment
 
 
 def _time_in_text(value: str) -> datetime:

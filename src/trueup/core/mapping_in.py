@@ -1,0 +1,205 @@
+"""Native rows to cells: the reading half of a mapping."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from trueup.core.cells import ABSENT, AT, KEY, NULL, VERSION, to_cells
+from trueup.core.checks import Check, check_cells
+from trueup.core.clean import clean_column
+from trueup.core.coerce import coerce_columns
+from trueup.core.expressions import CompiledExpression, evaluate
+from trueup.core.types import UTC_TIME, Target, show
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from trueup.model import Field, FieldMapping
+
+DIRTY = "__dirty"  # List(String): write_back fields that cleaning changed; null when none
+_ISSUES = {"row": pl.UInt32(), "field": pl.String(), "reason": pl.String()}
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """How one field is read. `values` is native text -> cell, None where the values are as they are."""
+
+    field: Field
+    mapping: FieldMapping
+    columns: tuple[str, ...]
+    expression: CompiledExpression | None
+    target: Target
+    values: Mapping[str | None, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """`rows`: `__key`, `__at`, `__version` where given, `__dirty`, then a cell column per readable field, in the entity's order.
+
+    `rejected`: `__key`, field ("" where the row as a whole is meant), reason. A row with any reject is in `rejected` alone, once per
+    bad field. `cleaned` counts, per field with cleaning steps, the accepted rows that cleaning changed.
+    """
+
+    rows: pl.DataFrame
+    rejected: pl.DataFrame
+    cleaned: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Cells of some fields, row by row as in the native frame; `issues` says what is wrong: row, field, reason."""
+
+    cells: pl.DataFrame
+    uncleaned: Mapping[str, pl.Series]  # the cells before cleaning, of fields that have steps
+    issues: pl.DataFrame
+
+
+def no_issues() -> pl.DataFrame:
+    """An empty frame of issues."""
+    return pl.DataFrame(schema=_ISSUES)
+
+
+def blank_to_null(native: pl.DataFrame) -> pl.DataFrame:
+    """Empty texts as null, in all native columns: an empty cell of a file is nothing."""
+    texts = [name for name, dtype in native.schema.items() if dtype == pl.String and not name.startswith("__")]
+    return native.with_columns([pl.when(pl.col(name) != "").then(pl.col(name)).alias(name) for name in texts]) if texts else native
+
+
+def run_expression(native: pl.DataFrame, expression: CompiledExpression, decimals: frozenset[str]) -> tuple[pl.Series, pl.DataFrame]:
+    """An expression over native columns, exact-decimal texts taken as decimals. Values, and failures as row, reason."""
+    inputs = native.select(expression.names) if expression.names else native
+    texts = {name: Target("decimal") for name in expression.names if name in decimals and native.schema[name] == pl.String}
+    if not texts:
+        return evaluate(inputs, expression)
+    coerced = coerce_columns(inputs, texts)
+    values, failed = evaluate(inputs.with_columns(coerced.values.get_columns()), expression)
+    bad = [frame.cast({"row": pl.Int64}) for frame in coerced.failures.values()]
+    return values, pl.concat([failed, *bad]).unique("row", keep="last", maintain_order=True)
+
+
+def read_fields(native: pl.DataFrame, readers: Sequence[Reader], decimals: frozenset[str], columns: Mapping[str, str]) -> Read:
+    """Cells of the readers' fields; `columns` is native column -> column type. Cleaned, not yet checked."""
+    raw, issues = _raw_columns(native, readers, decimals)
+    plain = {reader.field.name: reader.target for reader in readers if reader.values is None}
+    coerced = coerce_columns(raw, plain)
+    issues += [_issues(name, frame) for name, frame in coerced.failures.items()]
+    fields = {reader.field.name: reader.field for reader in readers}
+    made = coerced.values.select([to_cells(pl.col(name), fields[name]).alias(name) for name in plain]).get_columns() if plain else []
+    cells = {column.name: column for column in made}
+    for reader in readers:
+        if reader.values is not None:
+            cells[reader.field.name], frame = _looked_up(raw[reader.field.name], reader, columns)
+            issues.append(_issues(reader.field.name, frame))
+    if ABSENT in native.columns:
+        cells = _without_absent(native, readers, cells)
+    uncleaned = {}
+    for reader in readers:
+        if reader.field.clean:
+            name = reader.field.name
+            uncleaned[name] = cells[name]
+            cells[name] = clean_column(cells[name], reader.field.clean, reader.field.type)
+    frame = pl.DataFrame([cells[reader.field.name].alias(reader.field.name) for reader in readers])
+    found = [issue for issue in issues if issue.height]
+    return Read(frame, uncleaned, pl.concat(found) if found else no_issues())
+
+
+def mapped_rows(
+    native: pl.DataFrame, readers: Sequence[Reader], read: Read, checks: Sequence[Check], *, whole: pl.DataFrame, modified: pl.Series
+) -> Mapped:
+    """Checked rows and rejects. `whole` are issues of rows as such (`where` failed on them); `modified` their edit times."""
+    broken = check_cells(read.cells, checks)
+    parts = [frame for frame in (whole, read.issues, broken) if frame.height]
+    version = [native[VERSION]] if VERSION in native.columns else []
+    rows = pl.DataFrame([native[KEY], modified.alias(AT), *version, _dirty(read, readers, native.height), *read.cells.get_columns()])
+    if not parts:
+        return Mapped(rows, _rejected(native, no_issues()), _cleaned(read, None))
+    issues = pl.concat(parts).unique(["row", "field"], keep="first", maintain_order=True).sort("row", maintain_order=True)
+    good = ~pl.int_range(native.height, dtype=pl.UInt32, eager=True).is_in(issues["row"].unique().implode())
+    return Mapped(rows.filter(good), _rejected(native, issues), _cleaned(read, good))
+
+
+def edit_times(native: pl.DataFrame, column: str | None, zone: str) -> pl.Series:
+    """When each row was edited, as far as its system says: Datetime(us, UTC), null where unknown or unreadable."""
+    unknown = pl.repeat(None, native.height, dtype=UTC_TIME, eager=True)
+    if column is None or column not in native.columns:
+        return unknown
+    try:
+        return coerce_columns(native, {column: Target("datetime", zone=zone)}).values.to_series()
+    except ValueError:  # a version counter, say: it orders rows, but dates nothing
+        return unknown
+
+
+def _raw_columns(native: pl.DataFrame, readers: Sequence[Reader], decimals: frozenset[str]) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
+    columns, issues = [], []
+    for reader in readers:
+        name = reader.field.name
+        if reader.expression is None:
+            columns.append(native[reader.columns[0]].alias(name))
+            continue
+        values, failed = run_expression(native, reader.expression, decimals)
+        columns.append(values.alias(name))
+        issues.append(_issues(name, failed))
+    return pl.DataFrame(columns), issues
+
+
+def _issues(field: str, failures: pl.DataFrame) -> pl.DataFrame:
+    return failures.select(
+        pl.col("row").cast(pl.UInt32), pl.lit(field).alias("field"), (pl.lit(f"{field}: ") + pl.col("reason")).alias("reason")
+    )
+
+
+def native_text(values: pl.Series, column_type: str | None) -> pl.Series:
+    """Native values as texts to look up: 1 and 1.0 are `1`, true is `true`, 1.50 in a decimal column is `1.5`."""
+    text = coerce_columns(pl.DataFrame({"v": values}), {"v": Target("text")}).values.to_series()
+    if column_type == "decimal" and values.dtype == pl.String:
+        stripped = pl.when(pl.col("v").str.contains(".", literal=True)).then(pl.col("v").str.strip_chars_end("0").str.strip_chars_end("."))
+        return text.to_frame("v").select(stripped.otherwise(pl.col("v")).alias("v")).to_series()
+    return text
+
+
+def _looked_up(raw: pl.Series, reader: Reader, columns: Mapping[str, str]) -> tuple[pl.Series, pl.DataFrame]:
+    values = dict(reader.values or {})
+    text = native_text(raw, columns.get(reader.columns[0]) if reader.expression is None else None)
+    null_cell = values.pop(None, NULL)
+    table = pl.DataFrame({"v": list(values), "cell": list(values.values())}, schema={"v": pl.String, "cell": pl.String})
+    joined = pl.DataFrame({"v": text}).join(table, on="v", how="left", maintain_order="left")
+    nothing = pl.col("v").is_null() | ((pl.col("v") == "") & pl.col("cell").is_null() & pl.lit(reader.field.type != "text"))
+    cells = joined.select(pl.when(nothing).then(pl.lit(null_cell)).otherwise(pl.col("cell"))).to_series()
+    bad = cells.is_null().arg_true()
+    known = ", ".join(str(value) for value in values)
+    reasons = [f"{show(value)} is not among the values given: {known}" for value in text.gather(bad)]
+    return cells, pl.DataFrame({"row": bad.cast(pl.UInt32), "reason": pl.Series(reasons, dtype=pl.String)})
+
+
+def _without_absent(native: pl.DataFrame, readers: Sequence[Reader], cells: Mapping[str, pl.Series]) -> dict[str, pl.Series]:
+    frame = pl.DataFrame([native[ABSENT], *(cells[reader.field.name].alias(reader.field.name) for reader in readers)])
+    absent = pl.col(ABSENT).fill_null([])
+    exprs = []
+    for reader in readers:
+        missing = pl.any_horizontal([absent.list.contains(name) for name in reader.columns]) if reader.columns else pl.lit(value=False)
+        exprs.append(pl.when(~missing).then(pl.col(reader.field.name)).alias(reader.field.name))
+    return {column.name: column for column in frame.select(exprs).get_columns()}
+
+
+def _dirty(read: Read, readers: Sequence[Reader], height: int) -> pl.Series:
+    names = [reader.field.name for reader in readers if reader.field.write_back and reader.field.name in read.uncleaned]
+    if not names:
+        return pl.repeat(None, height, dtype=pl.List(pl.String), eager=True).alias(DIRTY)
+    marks = pl.DataFrame([read.cells[name].ne_missing(read.uncleaned[name]).alias(name) for name in names])
+    listed = pl.concat_list([pl.when(pl.col(name)).then(pl.lit(name)) for name in names]).list.drop_nulls()
+    return marks.select(pl.when(pl.any_horizontal(names)).then(listed).alias(DIRTY)).to_series()
+
+
+def _cleaned(read: Read, good: pl.Series | None) -> dict[str, int]:
+    counts = {}
+    for name, before in read.uncleaned.items():
+        changed = read.cells[name].ne_missing(before)
+        counts[name] = int((changed if good is None else changed & good).sum())
+    return counts
+
+
+def _rejected(native: pl.DataFrame, issues: pl.DataFrame) -> pl.DataFrame:
+    return issues.select(native[KEY].gather(issues["row"]).alias(KEY), "field", "reason")

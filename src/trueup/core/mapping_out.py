@@ -1,0 +1,353 @@
+"""Cells to native rows: the writing half of a mapping, and the test that what is written would read back as meant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from trueup.core.cells import KEY, NULL, from_cells
+from trueup.core.clean import clean_column
+from trueup.core.coerce import coerce_columns, decimal_text, wall_clock
+from trueup.core.expressions import CompiledExpression, evaluate
+from trueup.core.mapping_in import blank_to_null, read_fields
+from trueup.core.number_format import number_format
+from trueup.core.types import DECIMAL_DIGITS, DECIMAL_PLACES, UTC_TIME, Target, coerce_value, show
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from trueup.core.mapping import CompiledMapping
+    from trueup.core.mapping_in import Reader
+    from trueup.model import ColumnInfo, Field, FieldMapping
+
+_DTYPES: dict[str, pl.DataType] = {
+    "integer": pl.Int64(),
+    "float": pl.Float64(),
+    "boolean": pl.Boolean(),
+    "date": pl.Date(),
+    "datetime": UTC_TIME,
+    "timestamp": pl.Datetime("us"),
+    "list": pl.List(pl.String),
+    "binary": pl.Binary(),
+}
+_TARGETS: dict[str, Any] = {name: name for name in ("integer", "float", "decimal", "boolean", "date", "datetime", "list")}
+_TARGETS["timestamp"] = "datetime"
+"""Column types with values of their own; all others hold text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """How one field is written. `values` is cell -> native text, None where the values are as they are; `words` are for booleans in text."""
+
+    field: Field
+    mapping: FieldMapping
+    columns: tuple[str, ...]
+    expressions: Mapping[str, CompiledExpression]
+    target: Target
+    values: Mapping[str, str | None] | None
+    words: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Native:
+    """Rows to write. All three frames begin with the bookkeeping columns of the cells (`__gid`, `__op`, …), untouched.
+
+    rows      every row given, with the native columns of the fields, typed as the connector contract says. A field that was rejected
+              for a row, and an absent cell, are null there: leave its columns (`columns_of`) out of what is written
+    rejected  bookkeeping, field, reason: what cannot be written as meant, one line per row and field
+    image     bookkeeping, cells: what reading each row back will give; absent where that cannot be told or was rejected
+    """
+
+    rows: pl.DataFrame
+    rejected: pl.DataFrame
+    image: pl.DataFrame
+
+
+def native_dtype(column_type: str) -> pl.DataType:
+    """The Polars type in which a connector gives and takes a column; decimals are exact text."""
+    return _DTYPES.get(column_type, pl.String())
+
+
+def expression_dtype(column_type: str) -> pl.DataType:
+    """The Polars type that an expression sees."""
+    return pl.Decimal(DECIMAL_DIGITS, DECIMAL_PLACES) if column_type == "decimal" else native_dtype(column_type)
+
+
+def column_value(value: Any, column: ColumnInfo, zone: str) -> Any:
+    """A constant of the configuration in a column's own type. Raises ValueError."""
+    kind = _TARGETS.get(column.type)
+    if value is None or kind is None:
+        return None if value is None else coerce_value(value, Target("text"))
+    typed = coerce_value(value, Target(kind, zone=zone))
+    if column.type == "decimal":
+        return coerce_value(typed, Target("text"))
+    if column.type == "timestamp" and typed is not None:
+        series = pl.Series([typed], dtype=UTC_TIME).dt.convert_time_zone(zone).dt.replace_time_zone(None)
+        return series[0]
+    return typed
+
+
+def native_rows(mapping: CompiledMapping, cells: pl.DataFrame, writers: Sequence[Writer], *, new: bool) -> Native:
+    """See `CompiledMapping.to_native`. Raises ValueError where a cell column that a field needs is missing (a caller's mistake)."""
+    book = cells.select([name for name in cells.columns if name.startswith("__")])
+    columns: dict[str, pl.Series] = {}
+    issues: list[pl.DataFrame] = []
+    for writer in writers:
+        made, failed = _written(writer, cells, mapping)
+        issues += failed
+        columns.update(made)
+    if new:
+        _add_constants(mapping, columns, cells.height)
+    issues += _too_long(mapping, writers, columns)
+    image, differing = _read_back(mapping, cells, writers, columns)
+    rejected = pl.concat([*issues, *differing]) if issues or differing else _no_rejects()
+    rejected = rejected.unique(["row", "field"], keep="first", maintain_order=True).sort("row", maintain_order=True)
+    if rejected.height:
+        image = _without_rejected(image, rejected)
+    rows = book.with_columns([column.alias(name) for name, column in columns.items()]) if columns else book
+    reasons = rejected.select("field", "reason")
+    return Native(
+        rows=rows,
+        rejected=book[rejected["row"].to_list()].hstack(reasons) if book.width else reasons,
+        image=book.hstack(image) if book.width else image,
+    )
+
+
+def _no_rejects() -> pl.DataFrame:
+    return pl.DataFrame(schema={"row": pl.UInt32, "field": pl.String, "reason": pl.String})
+
+
+def _rejects(field: str, failures: pl.DataFrame) -> pl.DataFrame:
+    return failures.select(
+        pl.col("row").cast(pl.UInt32), pl.lit(field).alias("field"), (pl.lit(f"{field}: ") + pl.col("reason")).alias("reason")
+    )
+
+
+# ---------------------------------------------------------------- one field
+
+
+def _written(writer: Writer, cells: pl.DataFrame, mapping: CompiledMapping) -> tuple[dict[str, pl.Series], list[pl.DataFrame]]:
+    """The native columns of one field, and what could not be written."""
+    name = writer.field.name
+    if not writer.expressions:
+        column = writer.columns[0]
+        values, failed = _plain(writer, cells, mapping.columns[column], mapping.zone)
+        return {column: values}, [_rejects(name, failed)] if failed.height else []
+    made, issues = {}, []
+    absent = cells[name].is_null() if name in cells.columns else pl.repeat(value=False, n=cells.height, dtype=pl.Boolean, eager=True)
+    for column, expression in writer.expressions.items():
+        values, failed = evaluate(_typed(mapping, cells, expression.names), expression)
+        native, refused = _as_column(values, mapping.columns[column], mapping.zone)
+        made[column] = native.to_frame("v").select(pl.when(~pl.lit(absent)).then(pl.col("v"))).to_series()
+        issues += [_rejects(name, frame) for frame in (failed, refused) if frame.height]
+    return made, issues
+
+
+def _typed(mapping: CompiledMapping, cells: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """Entity fields as expressions see them; a reference is the key text in the system at hand."""
+    missing = [name for name in names if name not in cells.columns]
+    if missing:
+        message = f"the write expressions need the field {missing[0]!r}, which was not given"
+        raise ValueError(message)
+    exprs = []
+    for name in names:
+        field = mapping.entity.fields[name]
+        cell = pl.col(name)
+        exprs.append((pl.when(cell != NULL).then(cell) if field.type == "reference" else from_cells(cell, field)).alias(name))
+    return cells.select(exprs) if exprs else pl.DataFrame({"__row": pl.int_range(cells.height, eager=True)})
+
+
+def _plain(writer: Writer, cells: pl.DataFrame, column: ColumnInfo, zone: str) -> tuple[pl.Series, pl.DataFrame]:
+    """One cell column as one native column; failures as row, reason."""
+    source = cells[writer.field.name]
+    if writer.values is not None:
+        text, failed = _native_values(source, writer.values)
+        native, refused = _as_column(text, column, zone)
+        return native, pl.concat([failed, refused])
+    if column.type in _TARGETS and column.type != "list":
+        return _as_column(_source_text(source, writer.field), column, zone)
+    if column.type == "list" and writer.field.type == "list":
+        return source.to_frame("c").select(from_cells(pl.col("c"), writer.field)).to_series(), _no_failures()
+    if column.type == "list":
+        return _as_column(_source_text(source, writer.field), column, zone, separator=writer.target.separator)
+    return _as_text(source, writer, column, zone)
+
+
+def _no_failures() -> pl.DataFrame:
+    return pl.DataFrame(schema={"row": pl.UInt32, "reason": pl.String})
+
+
+def _source_text(source: pl.Series, field: Field) -> pl.Series:
+    text: pl.Expr = pl.when(pl.col("c") != NULL).then(pl.col("c"))
+    if field.type == "list":
+        text = from_cells(pl.col("c"), field).list.join("\x1f")  # one item is a value; several never are
+    return source.to_frame("c").select(text.alias("c")).to_series()
+
+
+def _native_values(source: pl.Series, values: Mapping[str, str | None]) -> tuple[pl.Series, pl.DataFrame]:
+    table = pl.DataFrame({"c": list(values), "v": list(values.values())}, schema={"c": pl.String, "v": pl.String})
+    joined = source.to_frame("c").join(table.with_columns(known=pl.lit(value=True)), on="c", how="left", maintain_order="left")
+    unknown = joined.select(pl.col("c").is_not_null() & (pl.col("c") != NULL) & pl.col("known").is_null()).to_series().arg_true()
+    reasons = [f"{show(cell)} has no native value: values gives {', '.join(values)}" for cell in source.gather(unknown)]
+    return joined["v"], pl.DataFrame({"row": unknown.cast(pl.UInt32), "reason": pl.Series(reasons, dtype=pl.String)})
+
+
+def _as_column(values: pl.Series, column: ColumnInfo, zone: str, *, separator: str = "\x00") -> tuple[pl.Series, pl.DataFrame]:
+    """Values in the column's own type; failures as row, reason."""
+    kind = _TARGETS.get(column.type)
+    target = Target(kind or "text", zone=zone, separator=separator)
+    number_like = kind in {"integer", "float", "decimal"}
+    if number_like and values.dtype == pl.String:
+        values = values.replace({"true": "1", "false": "0"})
+    try:
+        coerced = coerce_columns(pl.DataFrame({"v": values}), {"v": target})
+    except ValueError:
+        rows = values.is_not_null().arg_true()
+        reason = f"a value of type {values.dtype} cannot be written to the {column.type} column {column.name!r}"
+        nothing = pl.repeat(None, values.len(), dtype=native_dtype(column.type), eager=True)
+        return nothing, pl.DataFrame(
+            {"row": rows.cast(pl.UInt32), "reason": [reason] * len(rows)}, schema={"row": pl.UInt32, "reason": pl.String}
+        )
+    native = coerced.values.to_series()
+    if column.type == "decimal":
+        native = coerced.values.select(decimal_text(pl.col("v"))).to_series()
+    elif column.type == "timestamp":
+        native = native.dt.convert_time_zone(zone).dt.replace_time_zone(None)
+    return native, coerced.failures.get("v", _no_failures())
+
+
+def _as_text(source: pl.Series, writer: Writer, column: ColumnInfo, zone: str) -> tuple[pl.Series, pl.DataFrame]:
+    """One cell column as text: the canonical text, but for formats, lists, booleans and times."""
+    field, form = writer.field, writer.target.format
+    frame, cell = source.to_frame("c"), pl.col("c")
+    typed = from_cells(cell, field) if field.type != "reference" else pl.when(cell != NULL).then(cell)
+    text: pl.Expr = pl.when(cell != NULL).then(cell)
+    failed = _no_failures()
+    if field.type == "list" and column.type != "json":
+        separator = writer.target.separator
+        items = frame.select(typed.alias("i"))["i"]
+        text = typed.list.join(separator)
+        inside = items.list.eval(pl.element().str.contains(separator, literal=True)).list.any().fill_null(value=False).arg_true()
+        reasons = [f"an item contains the separator {separator!r}, so the list cannot be written as text" for _ in inside]
+        failed = pl.DataFrame({"row": inside.cast(pl.UInt32), "reason": pl.Series(reasons, dtype=pl.String)})
+    elif field.type == "boolean" and (form or writer.words):
+        true_word, false_word = (word.strip() for word in str(form or writer.words).split("/", 1))
+        text = pl.when(typed).then(pl.lit(true_word)).when(~typed).then(pl.lit(false_word))
+    elif field.type == "datetime":
+        local = typed.dt.convert_time_zone(zone).dt.replace_time_zone(None)
+        text = local.dt.strftime(form) if form else wall_clock(local)
+    elif field.type == "date" and form:
+        text = typed.dt.strftime(form)
+    elif form and field.type in {"integer", "decimal", "float"}:
+        return _formatted(frame.select(text.alias("c"))["c"], form), failed
+    return frame.select(text.alias("v"))["v"], failed
+
+
+def _formatted(texts: pl.Series, form: str) -> pl.Series:
+    numbers = number_format(form)
+    distinct = texts.drop_nulls().unique()
+    plain = distinct if not distinct.str.contains("e", literal=True).any() else _without_exponent(distinct)
+    table = pl.DataFrame({"c": distinct, "v": pl.Series([numbers.written(text) for text in plain], dtype=pl.String)})
+    return texts.to_frame("c").join(table, on="c", how="left", maintain_order="left")["v"]
+
+
+def _without_exponent(texts: pl.Series) -> pl.Series:
+    return pl.Series([coerce_value(coerce_value(text, Target("decimal")), Target("text")) for text in texts], dtype=pl.String)
+
+
+# ---------------------------------------------------------------- the whole row
+
+
+def _add_constants(mapping: CompiledMapping, columns: dict[str, pl.Series], height: int) -> None:
+    """`set` for new rows; where a field is written to the same column, the constant fills its nulls."""
+    for name, value in mapping.constants.items():
+        constant = pl.Series(name, [value], dtype=native_dtype(mapping.columns[name].type)).new_from_index(0, height)
+        columns[name] = columns[name].to_frame("v").select(pl.coalesce("v", pl.lit(constant))).to_series() if name in columns else constant
+
+
+def _too_long(mapping: CompiledMapping, writers: Sequence[Writer], columns: Mapping[str, pl.Series]) -> list[pl.DataFrame]:
+    issues = []
+    for writer in writers:
+        for name in writer.columns:
+            limit, column = mapping.columns[name].max_length, columns[name]
+            if limit is None or column.dtype != pl.String or mapping.columns[name].type == "decimal":
+                continue
+            rows = (column.str.len_chars() > limit).fill_null(value=False).arg_true()
+            if len(rows):
+                reasons = [
+                    f"{show(text)} is too long for column {name!r}: {len(text)} characters, and it takes {limit}"
+                    for text in column.gather(rows)
+                ]
+                issues.append(_rejects(writer.field.name, pl.DataFrame({"row": rows.cast(pl.UInt32), "reason": reasons})))
+    return issues
+
+
+def _read_back(
+    mapping: CompiledMapping, cells: pl.DataFrame, writers: Sequence[Writer], columns: Mapping[str, pl.Series]
+) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
+    """What the rows would read back as, and where that is not what was meant."""
+    names = [writer.field.name for writer in writers]
+    nothing = pl.repeat(None, cells.height, dtype=pl.String, eager=True)
+    image = pl.DataFrame([nothing.alias(name) for name in names]) if names else pl.DataFrame()
+    readers = [reader for reader in mapping.readers if reader.field.name in names and set(reader.columns) <= set(columns)]
+    if not readers or cells.is_empty():
+        return image, []
+    used = dict.fromkeys(name for reader in readers for name in reader.columns)
+    native = pl.DataFrame([columns[name].alias(name) for name in used])
+    native = blank_to_null(native) if mapping.empty_is_null else native
+    if not native.width:  # a read expression without columns
+        native = pl.DataFrame({KEY: pl.repeat(None, cells.height, dtype=pl.String, eager=True)})
+    back = read_fields(native, readers, mapping.decimals, mapping.column_types)
+    unreadable = {name: part for (name,), part in back.issues.partition_by("field", as_dict=True).items()} if back.issues.height else {}
+    issues, seen = [], {}
+    for reader in readers:
+        name = reader.field.name
+        meant, found = cells[name], back.cells[name]
+        failed = unreadable.get(name)
+        if failed is not None:
+            bad = pl.int_range(cells.height, dtype=pl.UInt32, eager=True).is_in(failed["row"].implode())
+            found = found.to_frame("f").select(pl.when(~pl.lit(bad)).then(pl.col("f"))).to_series()
+        seen[name] = found.to_frame("f").select(pl.when(pl.lit(meant.is_not_null())).then(pl.col("f"))).to_series()
+        if not reader.mapping.lossy:
+            issues += _differences(reader, meant, found, failed, empty_is_null=mapping.empty_is_null)
+    return image.with_columns([column.alias(name) for name, column in seen.items()]), issues
+
+
+def _differences(
+    reader: Reader, meant: pl.Series, found: pl.Series, failed: pl.DataFrame | None, *, empty_is_null: bool
+) -> list[pl.DataFrame]:
+    name = reader.field.name
+    wanted = meant
+    differs = wanted.ne_missing(found) & meant.is_not_null()
+    if differs.any():  # what the system's own cleaning or empty cells make of it is no difference
+        wanted = clean_column(meant, reader.field.clean, reader.field.type)
+        if empty_is_null or reader.expression is not None:  # nothing is nothing, whether a file or concat_ws makes "" or null of it
+            wanted, found = (column.replace({"": NULL, "[]": NULL}) for column in (wanted, found))
+        differs &= wanted.ne_missing(found)
+    rows = differs.arg_true()
+    if not len(rows):
+        return []
+    why = dict(zip(failed["row"], failed["reason"], strict=True)) if failed is not None else {}
+    reasons = [
+        f"{name}: {_shown(cell)} could not be read back: {why[row].removeprefix(f'{name}: ')}"
+        if row in why
+        else f"{name}: {_shown(cell)} would read back as {_shown(other)} (lossy: true allows it)"
+        for row, cell, other in zip(rows, meant.gather(rows), found.gather(rows), strict=True)
+    ]
+    return [pl.DataFrame({"row": rows.cast(pl.UInt32), "field": [name] * len(rows), "reason": reasons})]
+
+
+def _shown(cell: str | None) -> str:
+    return "nothing" if cell is None or cell == NULL else show(cell)
+
+
+def _without_rejected(image: pl.DataFrame, rejected: pl.DataFrame) -> pl.DataFrame:
+    rows = pl.int_range(image.height, dtype=pl.UInt32, eager=True)
+    changes = []
+    for (field,), part in rejected.partition_by("field", as_dict=True).items():
+        if field in image.columns:
+            bad = rows.is_in(part["row"].implode())
+            changes.append(pl.when(~pl.lit(bad)).then(pl.col(str(field))).alias(str(field)))
+    return image.with_columns(changes)
