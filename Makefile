@@ -29,12 +29,14 @@ test-slow: setup ## the long ones
 	@$(RUN) -m pytest -n $(WORKERS) --dist worksteal -m slow --timeout 3600 $(ARGS)
 
 check: setup ## formatting, lint, types, import rules, generated pages not stale
-	@$(RUN) -m ruff format --check --quiet . || { echo 'not formatted: run `make format`'; exit 1; }
-	@$(RUN) -m ruff check --quiet .
-	@$(RUN) -m mypy
-	@.venv/bin/lint-imports --no-logo
-	@$(RUN) scripts/generate.py --check
-	@$(RUN) scripts/release_notes.py --check
+	@failed=0; \
+	$(RUN) -m ruff format --check --output-format concise . || { echo 'not formatted: run `make format`'; failed=1; }; \
+	$(RUN) -m ruff check --output-format concise . || failed=1; \
+	$(RUN) -m mypy || failed=1; \
+	.venv/bin/lint-imports --no-logo || failed=1; \
+	$(RUN) scripts/generate.py --check || failed=1; \
+	$(RUN) scripts/release_notes.py --check || failed=1; \
+	exit $$failed
 
 format: setup ## format the code and mend what lint can mend
 	@$(RUN) -m ruff check --fix --quiet . || true
