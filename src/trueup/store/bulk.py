@@ -7,19 +7,22 @@ row by row. PostgreSQL takes a COPY into a temporary table and one statement fro
 from __future__ import annotations
 
 import io
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-import sqlalchemy as sa
 
 from trueup.store.db import no_gc
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import sqlalchemy as sa
 
     from trueup.store.db import Db
 
 FEW_ROWS = 100
+_STATEMENT_ROWS = 50
 _LITERAL_ROWS = 64  # from here on it pays to look for columns of one value
 Constant = int | str | None
 
@@ -104,18 +107,24 @@ def _insert(tx: Db, table: sa.Table, frame: pl.DataFrame, constants: Mapping[str
     frame = stored(frame)
     fixed = dict(constants)
     if frame.height >= _LITERAL_ROWS:
-        frame, same = _split_same(frame, table)
+        frame, same = _split_same(frame)
         fixed.update(same)
     columns = ", ".join(map(_q, (*fixed, *frame.columns)))
     literals = [_literal(value) for value in fixed.values()]
     if tx.backend == "postgresql" and frame.height > FEW_ROWS:
         _copy(tx, table, frame, columns, literals, conflict)
         return
-    values = ", ".join(literals + [_mark(tx)] * frame.width)
-    _many(tx, f"INSERT INTO {table.name} ({columns}) VALUES ({values}) {conflict}", frame)
+    row = f"({', '.join(literals + [_mark(tx)] * frame.width)})"
+    head = f"INSERT INTO {table.name} ({columns}) VALUES "
+    whole = frame.height - frame.height % _STATEMENT_ROWS if tx.backend == "sqlite" and not conflict else 0
+    if whole:
+        # Most of the cost of a small row is the step into SQLite, so each step takes several rows (measured: slower with ON CONFLICT).
+        _many(tx, f"{head}{', '.join([row] * _STATEMENT_ROWS)} {conflict}", frame.head(whole), rows=_STATEMENT_ROWS)
+    if whole < frame.height:
+        _many(tx, f"{head}{row} {conflict}", frame.slice(whole))
 
 
-def _split_same(frame: pl.DataFrame, table: sa.Table) -> tuple[pl.DataFrame, dict[str, Constant]]:
+def _split_same(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, Constant]]:
     """Columns that are null throughout, or one whole number throughout, become constants; at least one column stays."""
     same: dict[str, Constant] = {}
     for column in frame.get_columns():
@@ -124,8 +133,7 @@ def _split_same(frame: pl.DataFrame, table: sa.Table) -> tuple[pl.DataFrame, dic
         if column.null_count() == frame.height:
             same[column.name] = None
         elif column.dtype.is_integer() and column.null_count() == 0 and column.min() == column.max():
-            if not isinstance(table.c[column.name].type, sa.Boolean):
-                same[column.name] = int(column[0])
+            same[column.name] = int(column[0])
     return frame.drop(same.keys()), same
 
 
@@ -148,10 +156,14 @@ def _stage(tx: Db, table: sa.Table, frame: pl.DataFrame) -> None:
         copy.write(buffer.getbuffer())
 
 
-def _many(tx: Db, statement: str, frame: pl.DataFrame) -> None:
+def _many(tx: Db, statement: str, frame: pl.DataFrame, *, rows: int = 1) -> None:
+    """Run a statement once per `rows` rows of the frame, whose height is a multiple of it."""
     with no_gc():
-        rows = list(zip(*(column.to_list() for column in frame.get_columns()), strict=True))
-        tx.connection.exec_driver_sql(statement, rows)
+        values: Iterable[tuple[Any, ...]] = zip(*(column.to_list() for column in frame.get_columns()), strict=True)
+        if rows > 1:
+            flat, step = tuple(chain.from_iterable(values)), rows * frame.width
+            values = (flat[start : start + step] for start in range(0, len(flat), step))
+        tx.connection.exec_driver_sql(statement, list(values))
 
 
 def _mark(tx: Db) -> str:

@@ -1,4 +1,6 @@
-"""The review queue. Frames: id Int64, gid Int64, field String, kind `conflict` | `hold`, base / golden String (cells; null: none),
+"""The review queue.
+
+Frames: id Int64, gid Int64, field String, kind `conflict` | `hold`, base / golden String (cells; null: none),
 candidates String (JSON), run Int64, opened_at, closed_at (null: open), resolution String.
 """
 

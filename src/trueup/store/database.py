@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import sqlalchemy as sa
-
 from trueup.errors import StateError
 from trueup.store import ask, engine, locks, migrate
 from trueup.store.db import Db, Names
@@ -18,6 +16,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import datetime
     from types import TracebackType
+
+    import sqlalchemy as sa
 
 WAIT_FOR_WRITER_S = 600.0
 

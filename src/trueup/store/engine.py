@@ -12,8 +12,8 @@ from sqlalchemy.pool import QueuePool
 from trueup.errors import StateError
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Callable
+    from pathlib import Path
 
 Backend = Literal["sqlite", "postgresql"]
 
@@ -24,7 +24,7 @@ PAGE_BYTES = 8192
 CACHE_KIB = 64 * 1024
 BUSY_MS = 10_000
 WAL_KEEP_BYTES = 64 * 1024 * 1024
-WAL_CHECKPOINT_PAGES = 4000
+WAL_CHECKPOINT_PAGES = 16_000
 POSTGRES_SCHEMA = "trueup"
 
 

@@ -8,7 +8,7 @@ unknown), native_version String, state Int64.
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
 import sqlalchemy as sa
@@ -44,21 +44,27 @@ def index(db: Db, entity: str, system: str, *, part: tuple[int, int] | None = No
 
 
 def _index_sqlite(db: Db, scope: tuple[int, int], part: tuple[int, int] | None) -> pl.DataFrame:
-    # One text per column and page instead of four Python objects per row: SQLite writes the digits, Polars reads them.
+    # One text per column and page instead of four Python objects per row: SQLite writes the digits, Polars reads them. A second,
+    # faster driver on the same file is out of the question: another copy of SQLite in this process would undo this one's locks
+    # (https://www.sqlite.org/howtocorrupt.html, section 2.2.1).
+    lane = f"entity = {scope[0]} AND system = {scope[1]}"
     only = "" if part is None else f" AND (khash % {part[1]} + {part[1]}) % {part[1]} = {part[0]}"
-    statement = (
+    page = (
         "SELECT group_concat(khash, x'0a'), group_concat(coalesce(fingerprint, '-'), x'0a'), group_concat(coalesce(golden_id, '-'), x'0a'),"
-        " group_concat(state, x'0a'), max(key) FROM (SELECT * FROM shadow"
-        f" WHERE entity = {scope[0]} AND system = {scope[1]} AND key > ?{only} ORDER BY key LIMIT {_INDEX_PAGE_ROWS})"
+        f" group_concat(state, x'0a') FROM shadow WHERE {lane}{only}"
     )
     driver: Any = db.connection.connection.driver_connection
-    frames, last = [pl.DataFrame(schema=INDEX_SCHEMA)], ""
+    frames: list[pl.DataFrame] = [pl.DataFrame(schema=INDEX_SCHEMA)]
+    after, done = "", cast("tuple[str, ...]", ())  # the first page has no lower end: an empty text is a key as well
     while True:
-        *texts, newest = driver.execute(statement, (last,)).fetchone()
-        if newest is None:
+        step = f"SELECT key FROM shadow WHERE {lane}{after} ORDER BY key LIMIT 1 OFFSET {_INDEX_PAGE_ROWS - 1}"
+        end = driver.execute(step, done).fetchone()
+        columns = driver.execute(f"{page}{after}{' AND key <= ?' if end else ''}", (*done, *(end or ()))).fetchone()
+        if columns[0] is not None:
+            frames.append(pl.DataFrame([_digits(text, name) for text, name in zip(columns, INDEX_SCHEMA, strict=True)]))
+        if end is None:
             return pl.concat(frames, rechunk=True)
-        frames.append(pl.DataFrame([_digits(text, name) for text, name in zip(texts, INDEX_SCHEMA, strict=True)]))
-        last = newest
+        after, done = " AND key > ?", end
 
 
 def _digits(text: str, name: str) -> pl.Series:
@@ -166,13 +172,13 @@ def count(db: Db, entity: str, system: str, state: int | None = None) -> int:
 
 def keys(db: Db, entity: str, system: str, chunk_rows: int = 50_000) -> Iterator[pl.DataFrame]:
     """All known keys in chunks by key: frames `key`, `gid`, `khash`, `state`. Nothing at all for no rows."""
-    last = ""
     statement = sa.select(table.c.key, table.c.golden_id.label("gid"), table.c.khash, table.c.state).where(*_where(db, entity, system))
+    page = statement
     while True:
-        frame = db.frame(statement.where(table.c.key > last).order_by(table.c.key).limit(chunk_rows))
+        frame = db.frame(page.order_by(table.c.key).limit(chunk_rows))
         if frame.is_empty():
             return
-        last = str(frame["key"][-1])
+        page = statement.where(table.c.key > str(frame["key"][-1]))
         yield frame
 
 
