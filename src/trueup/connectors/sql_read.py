@@ -84,15 +84,16 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """Columns of a table to read: those asked for first, then key and modified where they were not asked for."""
+    """Columns of a table to read: those asked for first, then the key where it was not asked for, and `modified` when `dated`."""
 
     table: Table
     asked: tuple[str, ...]
+    dated: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every native column that the query reads, each once."""
-        modified = (self.table.modified,) if self.table.modified else ()
+        modified = (self.table.modified,) if self.table.modified and self.dated else ()
         return tuple(dict.fromkeys((*self.asked, *self.table.key, *modified)))
 
     @property
@@ -175,7 +176,7 @@ def _checked(select: Select, raw: pl.DataFrame) -> pl.DataFrame:
 def _newest(select: Select, frame: pl.DataFrame) -> str | None:
     """The greatest `modified` of the frame as cursor text; None without such a column or value."""
     modified = select.table.modified
-    if modified is None or frame.is_empty():
+    if modified is None or modified not in select.names or frame.is_empty():
         return None
     column = select.table.column(modified)
     newest = _greatest(frame.get_column(select.alias(modified)), column)

@@ -155,7 +155,7 @@ class SqlConnector(ABC):
         if not table.key:
             message = f"{table.info.name} has no key"
             raise ObjectMissingError(message, hint="name its key column in the mapping", system=self.name)
-        select = Select(table, tuple(columns))
+        select = Select(table, tuple(columns), dated=keys is None)
         select.outputs  # noqa: B018  raises for a missing column at the call, not at the first page
         if keys is not None:
             return self._keyed_pages(select, pl.Series("__key", list(keys), dtype=pl.String()).unique(maintain_order=True), page_rows)

@@ -1,0 +1,78 @@
+"""Values on their way into PostgreSQL: whole columns as text, COPY data, and what a table will have stored of them."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from trueup.connectors.postgres_tables import PgType
+    from trueup.connectors.sql_read import SqlColumn
+
+_ESCAPED = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+"""https://www.postgresql.org/docs/current/sql-copy.html, text format."""
+
+
+def as_text(frame: pl.DataFrame) -> pl.DataFrame:
+    """Every column in the text that PostgreSQL reads back exactly; null stays null."""
+    return frame.select([_text(pl.col(name), dtype).alias(name) for name, dtype in frame.schema.items()])
+
+
+def _text(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    if isinstance(dtype, pl.Datetime):
+        zone = "+00" if dtype.time_zone else ""
+        moment = column.dt.convert_time_zone("UTC") if dtype.time_zone else column
+        return moment.dt.to_string(f"%Y-%m-%d %H:%M:%S%.6f{zone}")
+    if isinstance(dtype, pl.List):
+        item = pl.element().str.replace_all("\\", "\\\\", literal=True).str.replace_all('"', '\\"', literal=True)
+        quoted = column.cast(pl.List(pl.String())).list.eval(pl.lit('"') + item + pl.lit('"')).list.eval(pl.element().fill_null("NULL"))
+        return pl.lit("{") + quoted.list.join(",") + pl.lit("}")
+    return column.cast(pl.String())
+
+
+def copy_data(frame: pl.DataFrame) -> bytes:
+    """A frame of text columns in COPY's text format, where `\\N` is null and nothing else is."""
+    escaped = frame.with_columns(pl.col(pl.String()).str.replace_many(_ESCAPED))
+    buffer = io.BytesIO()
+    escaped.write_csv(buffer, include_header=False, separator="\t", quote_style="never", null_value="\\N")
+    return buffer.getvalue()
+
+
+def kept(column: SqlColumn, pg: PgType, sent: pl.Series) -> pl.Series | None:
+    """What a page will show of values that the column stores as they were sent; None when that cannot be told from the type alone
+    (rounding, padding, normalising types), so that the database has to be asked."""
+    if pg.is_domain:
+        return None
+    if pg.is_enum or (pg.name in {"text", "varchar"}):
+        longest = sent.cast(pl.String()).str.len_chars().max()
+        fits = pg.max_length is None or not isinstance(longest, int) or longest <= pg.max_length
+        return sent.cast(pl.String()) if fits else None
+    if pg.name == "uuid":
+        plain = sent.str.to_lowercase()
+        return plain if plain.str.contains(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$").all() else None
+    if pg.name == "numeric":
+        return _kept_numeric(pg.scale, sent.cast(pl.String()))
+    if pg.name in {"timestamp", "timestamptz"} and pg.typmod >= 0:
+        return None
+    exact = {"int2", "int4", "int8", "bool", "date", "float8", "timestamp", "timestamptz"}
+    return sent.cast(column.dtype) if pg.name in exact else None
+
+
+def _kept_numeric(scale: int | None, sent: pl.Series) -> pl.Series | None:
+    """Plain numbers that no rounding touches, padded to the column's scale as PostgreSQL shows them."""
+    plain = sent.str.contains(r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$") & ~sent.str.contains(r"^-[0.]+$")
+    if not plain.all():
+        return None
+    if scale is None:
+        return sent
+    fraction = sent.str.extract(r"\.([0-9]+)$").fill_null("")
+    longest = fraction.str.len_chars().max()
+    if scale < 0 or (isinstance(longest, int) and longest > scale):
+        return None
+    if scale == 0:
+        return sent
+    frame = pl.DataFrame({"sent": sent, "fraction": fraction})
+    whole = pl.col("sent").str.extract(r"^(-?[0-9]+)")
+    return frame.select(whole + "." + pl.col("fraction").str.pad_end(scale, "0")).to_series()
