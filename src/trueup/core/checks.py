@@ -64,11 +64,11 @@ def check_cells(frame: pl.DataFrame, checks: Sequence[Check]) -> pl.DataFrame:
     empty = pl.DataFrame(schema={"row": pl.UInt32, "field": pl.String, "reason": pl.String})
     if not checks or frame.is_empty():
         return empty
-    masks = frame.select([check.failing.fill_null(value=False).alias(str(number)) for number, check in enumerate(checks)])
+    found = frame.select([check.failing.any().alias(str(number)) for number, check in enumerate(checks)]).row(0)
     broken = []
-    for check, found in zip(checks, masks.select(pl.all().any()).row(0), strict=True):
-        if found:
-            rows = masks[str(checks.index(check))].arg_true()
+    for check, any_fails in zip(checks, found, strict=True):
+        if any_fails:
+            rows = frame.select(check.failing.fill_null(value=False)).to_series().arg_true()
             cells = frame[check.field].gather(rows)
             reasons = pl.Series([check.reason(cell) for cell in cells], dtype=pl.String)
             broken.append(pl.DataFrame({"row": rows.cast(pl.UInt32), "field": [check.field] * len(rows), "reason": reasons}))

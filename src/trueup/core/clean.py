@@ -98,8 +98,9 @@ def clean_column(cells: pl.Series, steps: Sequence[CleanStep], kind: FieldType) 
         return cells
     if kind == "list":
         return _clean_lists(cells, steps)
-    if all(STEPS[step.name].vector for step in steps):
-        return _restored(cells, _cleaned_texts(_texts(cells), steps))
+    vectors = [STEPS[step.name].vector for step in steps]
+    if all(vectors):
+        return _cleaned_at_once(cells, [vector for vector in vectors if vector is not None])
     distinct = _texts(cells).drop_nulls().unique()
     return _restored(cells, _replaced(_texts(cells), distinct, _cleaned_texts(distinct, steps)))
 
@@ -110,6 +111,22 @@ def uncleaned(cells: pl.Series, steps: Sequence[CleanStep]) -> pl.Series:
     distinct = _texts(cells).drop_nulls().unique()
     bad = [text for text in distinct if text and any(_library().clean_one(text, step) is None for step in judged)]
     return cells.is_in(bad).fill_null(value=False)
+
+
+def _cleaned_at_once(cells: pl.Series, vectors: Sequence[Callable[[pl.Expr], pl.Expr]]) -> pl.Series:
+    text: pl.Expr = pl.when(pl.col("c") != NULL).then(pl.col("c"))
+    for vector in vectors:
+        text = vector(text)
+    kept = pl.col("c").is_null() | (pl.col("c") == NULL)
+    cleaned = cells.to_frame("c").select(pl.when(kept).then(pl.col("c")).otherwise(text.fill_null(NULL)).alias(cells.name)).to_series()
+    return _normalised(cleaned)
+
+
+def _normalised(texts: pl.Series) -> pl.Series:
+    """NFC, at no cost where all is ASCII."""
+    frame = texts.to_frame("c")
+    plain = frame.select((pl.col("c").str.len_bytes() == pl.col("c").str.len_chars()).all()).item()
+    return texts if plain else texts.str.normalize("NFC")
 
 
 def _texts(cells: pl.Series) -> pl.Series:
@@ -133,8 +150,7 @@ def _cleaned_texts(texts: pl.Series, steps: Sequence[CleanStep]) -> pl.Series:
         else:
             one = _library().clean_one
             done = pl.Series([text if not text else (one(text, step) or text) for text in done], dtype=pl.String)
-    changed_form = (done.str.len_bytes() != done.str.len_chars()).any()
-    return done.str.normalize("NFC") if changed_form else done
+    return _normalised(done)
 
 
 def _replaced(texts: pl.Series, old: pl.Series, new: pl.Series) -> pl.Series:

@@ -7,6 +7,7 @@ the next one sees only what is left. What none takes goes to `coerce_value`, onc
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -26,6 +27,7 @@ _PLAIN_INTEGER = r"^[+-]?\d{1,19}$"
 _ISO_DATE = r"^\d{4}-\d{2}-\d{2}$"
 _ISO_TIME = r"^\d{4}-\d{2}-\d{2}[ T][012]\d:[0-5]\d:[0-5]\d(?:\.\d{1,9})?Z?$"
 _ISO_OFFSET = r"^\d{4}-\d{2}-\d{2}[ T][012]\d:[0-5]\d:[0-5]\d(?:\.\d{1,9})?[+-]\d{2}(?::?\d{2})?$"
+_FEW_ROWS = 1_000  # below this, normalising every text at once is faster than looking first which need it
 _EXACT_FLOAT = 2.0**53
 _JUST_BEYOND_INT64 = 2.0**63
 
@@ -71,14 +73,16 @@ def coerce_columns(frame: pl.DataFrame, targets: Mapping[str, Target]) -> Coerce
         if not ways:
             message = f"column {name!r} ({raw.schema[name]}) cannot be read as {targets[name].type}"
             raise ValueError(message)
-    values = raw.select([takes[name][0](pl.col(name)).alias(name) for name in targets])
-    left = raw.select([_left(pl.col(name), values[name], raw.schema[name], targets[name]) for name in targets])
-    open_names = [
-        name for name, any_left in zip(targets, left.select(pl.all().any()).row(0) if left.height else (), strict=False) if any_left
-    ]
+    few = raw.height <= _FEW_ROWS
+    values = raw.select([_first(name, raw.schema[name], target, few=few) for name, target in targets.items()])
     failures: dict[str, pl.DataFrame] = {}
-    for name in open_names:
-        column, failed = _settle(raw[name], values[name], left[name], takes[name][1:], targets[name])
+    for name, target in targets.items():
+        if values[name].null_count() == raw[name].null_count():
+            continue
+        left = _left(raw[name], values[name], target)
+        if not left.any():
+            continue
+        column, failed = _settle(raw[name], values[name], left, takes[name][1:], target)
         values = values.with_columns(column.alias(name))
         if failed.height:
             failures[name] = failed
@@ -94,11 +98,20 @@ def _widened(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(changes) if changes else frame
 
 
-def _left(raw: pl.Expr, value: pl.Series, dtype: pl.DataType, target: Target) -> pl.Expr:
-    given = raw.is_not_null()
-    if dtype == pl.String and target.type != "text":
-        given &= ~raw.str.contains(r"^\s*$")
-    return given & pl.lit(value.is_null())
+@lru_cache(maxsize=8192)
+def _first(name: str, dtype: pl.DataType, target: Target, *, few: bool) -> pl.Expr:
+    """The fastest way for one column, ready to run: building expressions costs more than running them on one row."""
+    takes = alternatives(dtype, target)
+    take = takes[-1] if target.type == "text" and few else takes[0]
+    return take(pl.col(name)).alias(name)
+
+
+def _left(raw: pl.Series, value: pl.Series, target: Target) -> pl.Series:
+    """True where a value was given and not taken; a blank text is no value, but for type text."""
+    left = raw.is_not_null() & value.is_null()
+    if raw.dtype == pl.String and target.type != "text":
+        left &= ~raw.str.contains(r"^\s*$").fill_null(value=False)
+    return left
 
 
 def _settle(raw: pl.Series, value: pl.Series, left: pl.Series, takes: Sequence[Take], target: Target) -> tuple[pl.Series, pl.DataFrame]:
@@ -137,6 +150,7 @@ def _answers(raw: pl.Series, target: Target) -> pl.DataFrame:
 # ---------------------------------------------------------------- by type
 
 
+@lru_cache(maxsize=1024)
 def alternatives(dtype: pl.DataType, target: Target) -> list[Take]:
     """The vectorised ways from a (plain) Polars type to the target, fastest first; empty where there is none."""
     kind = _KINDS.get(type(dtype), "")

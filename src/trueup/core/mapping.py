@@ -324,7 +324,7 @@ class _Compiler:
             if text in inward and not mapped.lossy and not quiet:
                 self._problem(
                     f"{place}.values",
-                    f"{native!r} stands for both {inward[text]!r} and {canonical!r}: reading it back would lose one (lossy: true allows it)",
+                    f"{native!r} stands for both {inward[text]!r} and {canonical!r}, and reading it would lose one (lossy: true allows it)",
                 )
             inward.setdefault(text, cell)
             outward[cell] = text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -13,11 +14,12 @@ from trueup.core.clean import clean_column
 from trueup.core.coerce import coerce_columns
 from trueup.core.expressions import CompiledExpression, evaluate
 from trueup.core.types import UTC_TIME, Target, show
+from trueup.model import Field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from trueup.model import Field, FieldMapping
+    from trueup.model import FieldMapping, FieldType
 
 DIRTY = "__dirty"  # List(String): write_back fields that cleaning changed; null when none
 _ISSUES = {"row": pl.UInt32(), "field": pl.String(), "reason": pl.String()}
@@ -87,7 +89,7 @@ def read_fields(native: pl.DataFrame, readers: Sequence[Reader], decimals: froze
     coerced = coerce_columns(raw, plain)
     issues += [_issues(name, frame) for name, frame in coerced.failures.items()]
     fields = {reader.field.name: reader.field for reader in readers}
-    made = coerced.values.select([to_cells(pl.col(name), fields[name]).alias(name) for name in plain]).get_columns() if plain else []
+    made = coerced.values.select([_cell(name, fields[name].type) for name in plain]).get_columns() if plain else []
     cells = {column.name: column for column in made}
     for reader in readers:
         if reader.values is not None:
@@ -104,6 +106,11 @@ def read_fields(native: pl.DataFrame, readers: Sequence[Reader], decimals: froze
     frame = pl.DataFrame([cells[reader.field.name].alias(reader.field.name) for reader in readers])
     found = [issue for issue in issues if issue.height]
     return Read(frame, uncleaned, pl.concat(found) if found else no_issues())
+
+
+@lru_cache(maxsize=4096)
+def _cell(name: str, kind: FieldType) -> pl.Expr:
+    return to_cells(pl.col(name), Field(name=name, type=kind)).alias(name)
 
 
 def mapped_rows(

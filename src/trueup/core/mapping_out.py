@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -39,7 +40,10 @@ _TARGETS["timestamp"] = "datetime"
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """How one field is written. `values` is cell -> native text, None where the values are as they are; `words` are for booleans in text."""
+    """How one field is written. `values` is cell -> native text, None where the values are as they are.
+
+    `words` are for booleans in text columns: `yes/no`; None: `true/false`.
+    """
 
     field: Field
     mapping: FieldMapping
@@ -92,12 +96,12 @@ def column_value(value: Any, column: ColumnInfo, zone: str) -> Any:
 def native_rows(mapping: CompiledMapping, cells: pl.DataFrame, writers: Sequence[Writer], *, new: bool) -> Native:
     """See `CompiledMapping.to_native`. Raises ValueError where a cell column that a field needs is missing (a caller's mistake)."""
     book = cells.select([name for name in cells.columns if name.startswith("__")])
-    columns: dict[str, pl.Series] = {}
-    issues: list[pl.DataFrame] = []
+    columns, issues = _plain_columns([writer for writer in writers if not writer.expressions], cells, mapping)
     for writer in writers:
-        made, failed = _written(writer, cells, mapping)
-        issues += failed
-        columns.update(made)
+        if writer.expressions:
+            made, failed = _computed_columns(writer, cells, mapping)
+            issues += failed
+            columns.update(made)
     if new:
         _add_constants(mapping, columns, cells.height)
     issues += _too_long(mapping, writers, columns)
@@ -106,7 +110,7 @@ def native_rows(mapping: CompiledMapping, cells: pl.DataFrame, writers: Sequence
     rejected = rejected.unique(["row", "field"], keep="first", maintain_order=True).sort("row", maintain_order=True)
     if rejected.height:
         image = _without_rejected(image, rejected)
-    rows = book.with_columns([column.alias(name) for name, column in columns.items()]) if columns else book
+    rows = pl.DataFrame([*book.get_columns(), *(column.alias(name) for name, column in columns.items())])
     reasons = rejected.select("field", "reason")
     return Native(
         rows=rows,
@@ -125,22 +129,18 @@ def _rejects(field: str, failures: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-# ---------------------------------------------------------------- one field
+# ---------------------------------------------------------------- expressions
 
 
-def _written(writer: Writer, cells: pl.DataFrame, mapping: CompiledMapping) -> tuple[dict[str, pl.Series], list[pl.DataFrame]]:
-    """The native columns of one field, and what could not be written."""
+def _computed_columns(writer: Writer, cells: pl.DataFrame, mapping: CompiledMapping) -> tuple[dict[str, pl.Series], list[pl.DataFrame]]:
+    """The native columns of a field with write expressions, and what could not be written. An absent field writes nothing."""
     name = writer.field.name
-    if not writer.expressions:
-        column = writer.columns[0]
-        values, failed = _plain(writer, cells, mapping.columns[column], mapping.zone)
-        return {column: values}, [_rejects(name, failed)] if failed.height else []
     made, issues = {}, []
-    absent = cells[name].is_null() if name in cells.columns else pl.repeat(value=False, n=cells.height, dtype=pl.Boolean, eager=True)
+    there = cells[name].is_not_null() if name in cells.columns else pl.repeat(value=True, n=cells.height, dtype=pl.Boolean, eager=True)
     for column, expression in writer.expressions.items():
         values, failed = evaluate(_typed(mapping, cells, expression.names), expression)
         native, refused = _as_column(values, mapping.columns[column], mapping.zone)
-        made[column] = native.to_frame("v").select(pl.when(~pl.lit(absent)).then(pl.col("v"))).to_series()
+        made[column] = pl.DataFrame({"v": native, "there": there}).select(pl.when("there").then("v")).to_series()
         issues += [_rejects(name, frame) for frame in (failed, refused) if frame.height]
     return made, issues
 
@@ -159,31 +159,103 @@ def _typed(mapping: CompiledMapping, cells: pl.DataFrame, names: Sequence[str]) 
     return cells.select(exprs) if exprs else pl.DataFrame({"__row": pl.int_range(cells.height, eager=True)})
 
 
-def _plain(writer: Writer, cells: pl.DataFrame, column: ColumnInfo, zone: str) -> tuple[pl.Series, pl.DataFrame]:
-    """One cell column as one native column; failures as row, reason."""
-    source = cells[writer.field.name]
-    if writer.values is not None:
-        text, failed = _native_values(source, writer.values)
-        native, refused = _as_column(text, column, zone)
-        return native, pl.concat([failed, refused])
-    if column.type in _TARGETS and column.type != "list":
-        return _as_column(_source_text(source, writer.field), column, zone)
-    if column.type == "list" and writer.field.type == "list":
-        return source.to_frame("c").select(from_cells(pl.col("c"), writer.field)).to_series(), _no_failures()
-    if column.type == "list":
-        return _as_column(_source_text(source, writer.field), column, zone, separator=writer.target.separator)
-    return _as_text(source, writer, column, zone)
+def _as_column(values: pl.Series, column: ColumnInfo, zone: str) -> tuple[pl.Series, pl.DataFrame]:
+    """What an expression gave, in the column's own type; failures as row, reason."""
+    try:
+        coerced = coerce_columns(pl.DataFrame({"v": values}), {"v": _column_target(column, zone, ";")})
+    except ValueError:
+        rows = values.is_not_null().arg_true()
+        reason = f"a value of type {values.dtype} cannot be written to the {column.type} column {column.name!r}"
+        nothing = pl.repeat(None, values.len(), dtype=native_dtype(column.type), eager=True)
+        return nothing, pl.DataFrame({"row": rows.cast(pl.UInt32), "reason": pl.Series([reason] * len(rows), dtype=pl.String)})
+    native = coerced.values.select(_in_column(pl.col("v"), column, zone)).to_series()
+    return native, coerced.failures.get("v", pl.DataFrame(schema={"row": pl.UInt32, "reason": pl.String}))
 
 
-def _no_failures() -> pl.DataFrame:
-    return pl.DataFrame(schema={"row": pl.UInt32, "reason": pl.String})
+def _column_target(column: ColumnInfo, zone: str, separator: str) -> Target:
+    return Target(_TARGETS.get(column.type, "text"), zone=zone, separator=separator)
 
 
-def _source_text(source: pl.Series, field: Field) -> pl.Series:
-    text: pl.Expr = pl.when(pl.col("c") != NULL).then(pl.col("c"))
+def _in_column(typed: pl.Expr, column: ColumnInfo, zone: str) -> pl.Expr:
+    """A coerced value in the form of the connector contract."""
+    if column.type == "decimal":
+        return decimal_text(typed)
+    if column.type == "timestamp":
+        return typed.dt.convert_time_zone(zone).dt.replace_time_zone(None)
+    return typed
+
+
+# ---------------------------------------------------------------- plain fields
+
+
+def _plain_columns(
+    writers: Sequence[Writer], cells: pl.DataFrame, mapping: CompiledMapping
+) -> tuple[dict[str, pl.Series], list[pl.DataFrame]]:
+    """All plain fields at once: a source text per field, coerced to its column's type where that is not text."""
+    if not writers:
+        return {}, []
+    infos = {writer.field.name: mapping.columns[writer.columns[0]] for writer in writers}
+    issues: list[pl.DataFrame] = []
+    looked_up = {}
+    for writer in writers:
+        if writer.values is not None:
+            looked_up[writer.field.name], failed = _native_values(cells[writer.field.name], writer.values)
+            issues += [_rejects(writer.field.name, failed)] if failed.height else []
+    sources = cells.select(
+        [
+            (
+                pl.lit(looked_up[writer.field.name])
+                if writer.values is not None
+                else _source(pl.col(writer.field.name), writer, infos[writer.field.name], mapping.zone)
+            ).alias(writer.field.name)
+            for writer in writers
+        ]
+    )
+    targets = {
+        writer.field.name: _column_target(infos[writer.field.name], mapping.zone, writer.target.separator)
+        for writer in writers
+        if infos[writer.field.name].type in _TARGETS
+    }
+    coerced = coerce_columns(sources, targets)
+    issues += [_rejects(name, failed) for name, failed in coerced.failures.items()]
+    typed = {}
+    if targets:
+        done = coerced.values.select([_in_column(pl.col(name), infos[name], mapping.zone).alias(name) for name in targets])
+        typed = {column.name: column for column in done.get_columns()}
+    columns = {}
+    for writer in writers:
+        name = writer.field.name
+        column = typed[name] if name in typed else sources[name]
+        if name not in typed and writer.values is None and writer.target.format and writer.field.type in _NUMBERS:
+            column = _formatted(column, writer.target.format)
+        if name not in typed and writer.values is None and writer.field.type == "list" and infos[name].type != "json":
+            issues += _separator_inside(cells[name], writer)
+        columns[writer.columns[0]] = column
+    return columns, issues
+
+
+_NUMBERS = frozenset({"integer", "decimal", "float"})
+
+
+def _source(cell: pl.Expr, writer: Writer, column: ColumnInfo, zone: str) -> pl.Expr:
+    """The text (a list for list columns) that stands for a cell in this column; null for absent and NULL."""
+    field, form = writer.field, writer.target.format
+    text = pl.when(cell != NULL).then(cell)
+    typed = text if field.type == "reference" else from_cells(cell, field)
+    in_text = column.type not in _TARGETS
     if field.type == "list":
-        text = from_cells(pl.col("c"), field).list.join("\x1f")  # one item is a value; several never are
-    return source.to_frame("c").select(text.alias("c")).to_series()
+        return text if column.type == "json" else typed if column.type == "list" else typed.list.join(writer.target.separator)
+    if field.type == "boolean" and in_text:
+        true_word, false_word = (word.strip() for word in str(form or writer.words or "true/false").split("/", 1))
+        return pl.when(typed).then(pl.lit(true_word)).when(~typed).then(pl.lit(false_word))
+    if field.type == "boolean" and column.type in _NUMBERS:
+        return pl.when(typed).then(pl.lit("1")).when(~typed).then(pl.lit("0"))
+    if field.type == "datetime" and in_text:
+        local = typed.dt.convert_time_zone(zone).dt.replace_time_zone(None)
+        return local.dt.strftime(form) if form else wall_clock(local)
+    if field.type == "date" and in_text and form:
+        return typed.dt.strftime(form)
+    return text
 
 
 def _native_values(source: pl.Series, values: Mapping[str, str | None]) -> tuple[pl.Series, pl.DataFrame]:
@@ -194,55 +266,14 @@ def _native_values(source: pl.Series, values: Mapping[str, str | None]) -> tuple
     return joined["v"], pl.DataFrame({"row": unknown.cast(pl.UInt32), "reason": pl.Series(reasons, dtype=pl.String)})
 
 
-def _as_column(values: pl.Series, column: ColumnInfo, zone: str, *, separator: str = "\x00") -> tuple[pl.Series, pl.DataFrame]:
-    """Values in the column's own type; failures as row, reason."""
-    kind = _TARGETS.get(column.type)
-    target = Target(kind or "text", zone=zone, separator=separator)
-    number_like = kind in {"integer", "float", "decimal"}
-    if number_like and values.dtype == pl.String:
-        values = values.replace({"true": "1", "false": "0"})
-    try:
-        coerced = coerce_columns(pl.DataFrame({"v": values}), {"v": target})
-    except ValueError:
-        rows = values.is_not_null().arg_true()
-        reason = f"a value of type {values.dtype} cannot be written to the {column.type} column {column.name!r}"
-        nothing = pl.repeat(None, values.len(), dtype=native_dtype(column.type), eager=True)
-        return nothing, pl.DataFrame(
-            {"row": rows.cast(pl.UInt32), "reason": [reason] * len(rows)}, schema={"row": pl.UInt32, "reason": pl.String}
-        )
-    native = coerced.values.to_series()
-    if column.type == "decimal":
-        native = coerced.values.select(decimal_text(pl.col("v"))).to_series()
-    elif column.type == "timestamp":
-        native = native.dt.convert_time_zone(zone).dt.replace_time_zone(None)
-    return native, coerced.failures.get("v", _no_failures())
-
-
-def _as_text(source: pl.Series, writer: Writer, column: ColumnInfo, zone: str) -> tuple[pl.Series, pl.DataFrame]:
-    """One cell column as text: the canonical text, but for formats, lists, booleans and times."""
-    field, form = writer.field, writer.target.format
-    frame, cell = source.to_frame("c"), pl.col("c")
-    typed = from_cells(cell, field) if field.type != "reference" else pl.when(cell != NULL).then(cell)
-    text: pl.Expr = pl.when(cell != NULL).then(cell)
-    failed = _no_failures()
-    if field.type == "list" and column.type != "json":
-        separator = writer.target.separator
-        items = frame.select(typed.alias("i"))["i"]
-        text = typed.list.join(separator)
-        inside = items.list.eval(pl.element().str.contains(separator, literal=True)).list.any().fill_null(value=False).arg_true()
-        reasons = [f"an item contains the separator {separator!r}, so the list cannot be written as text" for _ in inside]
-        failed = pl.DataFrame({"row": inside.cast(pl.UInt32), "reason": pl.Series(reasons, dtype=pl.String)})
-    elif field.type == "boolean" and (form or writer.words):
-        true_word, false_word = (word.strip() for word in str(form or writer.words).split("/", 1))
-        text = pl.when(typed).then(pl.lit(true_word)).when(~typed).then(pl.lit(false_word))
-    elif field.type == "datetime":
-        local = typed.dt.convert_time_zone(zone).dt.replace_time_zone(None)
-        text = local.dt.strftime(form) if form else wall_clock(local)
-    elif field.type == "date" and form:
-        text = typed.dt.strftime(form)
-    elif form and field.type in {"integer", "decimal", "float"}:
-        return _formatted(frame.select(text.alias("c"))["c"], form), failed
-    return frame.select(text.alias("v"))["v"], failed
+def _separator_inside(source: pl.Series, writer: Writer) -> list[pl.DataFrame]:
+    separator = writer.target.separator
+    items = source.to_frame("c").select(from_cells(pl.col("c"), writer.field)).to_series()
+    inside = items.list.eval(pl.element().str.contains(separator, literal=True)).list.any().fill_null(value=False).arg_true()
+    if not len(inside):
+        return []
+    reason = f"{writer.field.name}: an item contains the separator {separator!r}, so the list cannot be written as text"
+    return [pl.DataFrame({"row": inside.cast(pl.UInt32), "field": [writer.field.name] * len(inside), "reason": [reason] * len(inside)})]
 
 
 def _formatted(texts: pl.Series, form: str) -> pl.Series:
@@ -254,7 +285,7 @@ def _formatted(texts: pl.Series, form: str) -> pl.Series:
 
 
 def _without_exponent(texts: pl.Series) -> pl.Series:
-    return pl.Series([coerce_value(coerce_value(text, Target("decimal")), Target("text")) for text in texts], dtype=pl.String)
+    return pl.Series([f"{Decimal(text):f}" for text in texts], dtype=pl.String)
 
 
 # ---------------------------------------------------------------- the whole row
@@ -300,33 +331,36 @@ def _read_back(
     if not native.width:  # a read expression without columns
         native = pl.DataFrame({KEY: pl.repeat(None, cells.height, dtype=pl.String, eager=True)})
     back = read_fields(native, readers, mapping.decimals, mapping.column_types)
-    unreadable = {name: part for (name,), part in back.issues.partition_by("field", as_dict=True).items()} if back.issues.height else {}
-    issues, seen = [], {}
-    for reader in readers:
+    unreadable = (
+        {str(name): part for (name,), part in back.issues.partition_by("field", as_dict=True).items()} if back.issues.height else {}
+    )
+    seen = back.cells
+    if unreadable:
+        seen = _without_rejected(seen, back.issues)
+    read_names = [reader.field.name for reader in readers]
+    meant = cells.select(read_names)
+    both = meant.hstack([seen[name].alias(f"__{name}") for name in read_names])
+    seen = both.select([pl.when(pl.col(name).is_not_null()).then(pl.col(f"__{name}")).alias(name) for name in read_names])
+    differs = both.select(
+        [(pl.col(name).is_not_null() & pl.col(name).ne_missing(pl.col(f"__{name}"))).any().alias(name) for name in read_names]
+    ).row(0)
+    issues = []
+    for reader, any_differs in zip(readers, differs, strict=True):
         name = reader.field.name
-        meant, found = cells[name], back.cells[name]
-        failed = unreadable.get(name)
-        if failed is not None:
-            bad = pl.int_range(cells.height, dtype=pl.UInt32, eager=True).is_in(failed["row"].implode())
-            found = found.to_frame("f").select(pl.when(~pl.lit(bad)).then(pl.col("f"))).to_series()
-        seen[name] = found.to_frame("f").select(pl.when(pl.lit(meant.is_not_null())).then(pl.col("f"))).to_series()
-        if not reader.mapping.lossy:
-            issues += _differences(reader, meant, found, failed, empty_is_null=mapping.empty_is_null)
-    return image.with_columns([column.alias(name) for name, column in seen.items()]), issues
+        if any_differs and not reader.mapping.lossy:
+            issues += _differences(reader, meant[name], seen[name], unreadable.get(name), empty_is_null=mapping.empty_is_null)
+    return image.with_columns(seen.get_columns()), issues
 
 
 def _differences(
     reader: Reader, meant: pl.Series, found: pl.Series, failed: pl.DataFrame | None, *, empty_is_null: bool
 ) -> list[pl.DataFrame]:
+    """Rows whose meaning is lost; what the field's own cleaning or empty cells make of a value is no loss."""
     name = reader.field.name
-    wanted = meant
-    differs = wanted.ne_missing(found) & meant.is_not_null()
-    if differs.any():  # what the system's own cleaning or empty cells make of it is no difference
-        wanted = clean_column(meant, reader.field.clean, reader.field.type)
-        if empty_is_null or reader.expression is not None:  # nothing is nothing, whether a file or concat_ws makes "" or null of it
-            wanted, found = (column.replace({"": NULL, "[]": NULL}) for column in (wanted, found))
-        differs &= wanted.ne_missing(found)
-    rows = differs.arg_true()
+    wanted, got = clean_column(meant, reader.field.clean, reader.field.type), found
+    if empty_is_null or reader.expression is not None:  # nothing is nothing, whether a file or concat_ws makes "" or null of it
+        wanted, got = (column.replace({"": NULL, "[]": NULL}) for column in (wanted, got))
+    rows = (meant.is_not_null() & meant.ne_missing(found) & wanted.ne_missing(got)).arg_true()
     if not len(rows):
         return []
     why = dict(zip(failed["row"], failed["reason"], strict=True)) if failed is not None else {}
