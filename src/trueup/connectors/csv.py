@@ -9,6 +9,8 @@ from __future__ import annotations
 import codecs
 from typing import IO, TYPE_CHECKING, Any
 
+import polars as pl
+
 from trueup.connectors.csv_dialect import Dialect, read_dialect
 from trueup.connectors.csv_grammar import grammar
 from trueup.connectors.csv_rows import CsvReading
@@ -19,6 +21,7 @@ from trueup.model import ColumnInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import ExitStack
 
     from trueup.connectors.filebase import Stamp
     from trueup.connectors.filerows import Reading
@@ -80,11 +83,13 @@ class CsvConnector(FileConnector):
             problems.append(Problem("", 0, f"{place}.quote", f"{quote!r} cannot be the quote", "one ASCII character, or none"))
         return problems
 
-    def _columns(self, obj: ObjectSpec, file: IO[bytes]) -> dict[str, ColumnInfo]:
-        dialect, source = self._dialect(obj, file)
-        if source is not file:
-            source.close()
+    def _columns(self, obj: ObjectSpec, opened: ExitStack) -> dict[str, ColumnInfo]:
+        dialect, source = self._dialect(obj, opened.enter_context(self._open(obj)))
+        opened.enter_context(source)
         return _columns_of(dialect)
+
+    def _comparable(self, rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+        return super()._comparable(rows, names).with_columns(pl.col(names).fill_null(""))
 
     def _working(self, reading: Reading, file: IO[bytes]) -> IO[bytes]:
         assert isinstance(reading, CsvReading)

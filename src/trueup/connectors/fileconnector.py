@@ -64,8 +64,8 @@ class FileConnector(ABC):
         return file
 
     @abstractmethod
-    def _columns(self, obj: ObjectSpec, file: IO[bytes]) -> dict[str, ColumnInfo]:
-        """The columns of an open file."""
+    def _columns(self, obj: ObjectSpec, opened: contextlib.ExitStack) -> dict[str, ColumnInfo]:
+        """The columns of the file, which is opened until `opened` is closed."""
 
     @abstractmethod
     def _new_content(self, columns: Sequence[str]) -> bytes:
@@ -85,7 +85,7 @@ class FileConnector(ABC):
         """See the contract."""
         info = self._info(obj)
         missing = [name for name in obj.key if name not in info.columns]
-        if missing and (info.columns or not obj.create):
+        if missing and info.columns:  # a file of objects without any row shows no column
             raise self.missing_column(missing[0], info.columns)
         return info
 
@@ -169,13 +169,17 @@ class FileConnector(ABC):
         return self.path.exists() and self.path.stat().st_size > 0
 
     def _info(self, obj: ObjectSpec) -> ObjectInfo:
-        with self._open(obj) as file:
-            columns = self._columns(obj, file)
+        with contextlib.ExitStack() as opened:
+            columns = self._columns(obj, opened)
         return ObjectInfo(name=self.path.name, columns=columns, kind="file", assigns_key=True)
 
     def _comparable(self, rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
         """The rows in the form in which `find` compares them."""
-        return rows.select(*([KEY] if KEY in rows.columns else []), *(pl.col(name).cast(pl.String) for name in names))
+        texts = []
+        for name in names:
+            is_list = isinstance(rows.schema[name], pl.List)
+            texts.append(pl.col(name).list.join("\x00") if is_list else pl.col(name).cast(pl.String))
+        return rows.select(*([KEY] if KEY in rows.columns else []), *texts)
 
     def missing_column(self, name: str, columns: Mapping[str, ColumnInfo]) -> ObjectMissingError:
         """The error for a column that the file does not have."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from trueup.model import ColumnInfo
 
 MAX_RECORD_BYTES = 1 << 26
-MANY_DOUBLED = 10_000
+MANY_UNUSABLE = 10_000
 
 
 class CellRefusedError(Exception):
@@ -174,11 +174,13 @@ class Reading(ABC):
         return filled[bisect_right([chunk.row for chunk in filled], row) - 1]
 
     def settle_keys(self) -> None:
-        """Take rows with an empty or doubled key out of `keys` and into `rejected`. Raises ObjectUnreadableError when most are doubled."""
+        """Take rows with an empty or doubled key out of `keys` and into `rejected`. Raises ObjectUnreadableError when most are such."""
+        if not self.key_columns:
+            return
         usable = pl.DataFrame({KEY: self.keys}).with_row_index("row")
         empty = usable.filter(pl.col(KEY).is_null())["row"].to_list()
         doubled = usable.filter(pl.col(KEY).is_not_null() & pl.col(KEY).is_duplicated())
-        self._refuse_useless_key(doubled)
+        self._refuse_useless_key(len(empty), doubled.height)
         lines = self._lines({*empty, *doubled["row"]})
         names = ", ".join(self.key_columns)
         self.rejected += [Reject(None, f"the key ({names}) is empty", f"line {lines[row]}", self.key_columns[0]) for row in empty]
@@ -187,11 +189,12 @@ class Reading(ABC):
         if doubled.height:
             self.keys = usable.select(pl.when(pl.col(KEY).is_duplicated()).then(None).otherwise(pl.col(KEY)).alias(KEY))[KEY]
 
-    def _refuse_useless_key(self, doubled: pl.DataFrame) -> None:
-        if doubled.height < MANY_DOUBLED or doubled.height * 2 < len(self.keys):
+    def _refuse_useless_key(self, empty: int, doubled: int) -> None:
+        """A key that tells hardly any row from another is one error, not a reject for each of a million rows."""
+        if empty + doubled < MANY_UNUSABLE or (empty + doubled) * 2 < len(self.keys):
             return
         raise ObjectUnreadableError(
-            f"{doubled.height} rows of {self.path} share their key ({', '.join(self.key_columns)}) with another row",
+            f"the key ({', '.join(self.key_columns)}) is empty in {empty} rows of {self.path}, and {doubled} rows share theirs",
             hint="name the column, or the columns, that tell rows apart as `key`",
             system=self.system,
         )

@@ -123,7 +123,7 @@ def test_empty_and_doubled_keys_are_rejected_with_their_lines(tmp_path):
 def test_a_key_that_tells_nothing_apart_is_an_error_not_a_million_rejects(tmp_path):
     path = tmp_path / "a.csv"
     path.write_bytes(b"id,v\n" + b"1,a\n" * 20_000)
-    with pytest.raises(ObjectUnreadableError, match="20000 rows"):
+    with pytest.raises(ObjectUnreadableError, match="20000 rows share"):
         read_all(connector(path), ["v"])
 
 
