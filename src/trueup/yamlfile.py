@@ -14,7 +14,7 @@ import re
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -46,7 +46,7 @@ class WrittenInt(int):
 
     text: str
 
-    def __new__(cls, value: int, text: str) -> WrittenInt:
+    def __new__(cls, value: int, text: str) -> Self:
         """Keep the value and how it was written."""
         number = super().__new__(cls, value)
         number.text = text
@@ -61,7 +61,7 @@ class WrittenFloat(float):
 
     text: str
 
-    def __new__(cls, value: float, text: str) -> WrittenFloat:
+    def __new__(cls, value: float, text: str) -> Self:
         """Keep the value and how it was written."""
         number = super().__new__(cls, value)
         number.text = text
@@ -221,7 +221,7 @@ class _Reader:
         try:
             if isinstance(node, SequenceNode):
                 return self._list(node, path)
-            return self._mapping(node, path)
+            return self._mapping(node, path) if isinstance(node, MappingNode) else None
         finally:
             self._open.discard(id(node))
 

@@ -70,7 +70,11 @@ def _check_match(around: Surroundings) -> None:
             if field is None:
                 around.report.unknown(place, "field", name, f"match of {around.entity}", around.shape.fields)
             elif field.type in _UNMATCHED:
-                around.report.add(place, f"`{name}` cannot match: a field of type {field.type} is no identity", "match by text, numbers, dates or references")
+                around.report.add(
+                    place,
+                    f"`{name}` cannot match: a field of type {field.type} is no identity",
+                    "match by text, numbers, dates or references",
+                )
             elif not _systems_that_show(around, (name,)) and not around.report.is_broken((*around.path, "mappings")):
                 around.report.add(place, f"`{name}` cannot match: no mapping shows it", f"map {name} in at least two systems")
         if rule in around.shape.match[:number]:
@@ -96,7 +100,9 @@ def _precedence(around: Surroundings) -> tuple[str, ...]:
         elif name in around.shape.mappings:
             kept.append(name)
         elif not around.lost_mapping(name):
-            around.report.note(place, f"{name} has no mapping for {around.entity}: its precedence has no effect", "add a mapping, or remove it here")
+            around.report.note(
+                place, f"{name} has no mapping for {around.entity}: its precedence has no effect", "add a mapping, or remove it here"
+            )
     return tuple(kept)
 
 
@@ -109,14 +115,22 @@ def _deletes(around: Surroundings) -> Deletes | None:
         if shape.action == "ignore":
             sources = tuple(around.shape.mappings)
         else:
-            report.also(path, "`from` is missing in deletes: whose deletes count?", f"for example from: [{next(iter(around.shape.mappings), 'crm')}]")
+            report.also(
+                path,
+                "`from` is missing in deletes: whose deletes count?",
+                f"for example from: [{next(iter(around.shape.mappings), 'crm')}]",
+            )
     for name in sources:
         if name not in around.systems:
             if not report.is_broken(("systems", name)):
                 what = f"unknown system `{name}` in deletes of {around.entity}{did_you_mean(name, around.systems)}"
                 report.add((*path, "from"), what, listing("systems", around.systems))
         elif name not in around.shape.mappings and not around.lost_mapping(name):
-            report.add((*path, "from"), f"{name} has no mapping for {around.entity}, so nothing can be deleted there", listing("mappings", around.shape.mappings))
+            report.add(
+                (*path, "from"),
+                f"{name} has no mapping for {around.entity}, so nothing can be deleted there",
+                listing("mappings", around.shape.mappings),
+            )
     if shape.action == "archive" and not shape.set_ and not report.is_broken((*path, "set")):
         report.also(path, "`set` is missing in deletes: what archives a record?", "for example set: {status: closed}")
     if shape.action != "archive" and shape.set_:
@@ -146,7 +160,9 @@ def _archive_values(around: Surroundings) -> dict[str, Any]:
         allowed = [str(item) for item in field.one_of or ()]
         text = canonical(values[name], field.type)
         if allowed and text not in allowed and field.type == "text":
-            around.report.add(place, f"`{text}` is none of the values that {name} may have{did_you_mean(text, allowed)}", listing("one_of", allowed))
+            around.report.add(
+                place, f"`{text}` is none of the values that {name} may have{did_you_mean(text, allowed)}", listing("one_of", allowed)
+            )
     return values
 
 
@@ -160,7 +176,9 @@ def _triggers(around: Surroundings) -> dict[str, Any]:
         return {}
     for number, name in enumerate(shape.fields or ()):
         if name not in around.shape.fields and not around.lost_field(name):
-            around.report.unknown((*around.path, "triggers", "fields", number), "field", name, f"triggers of {around.entity}", around.shape.fields)
+            around.report.unknown(
+                (*around.path, "triggers", "fields", number), "field", name, f"triggers of {around.entity}", around.shape.fields
+            )
     return {"events": tuple(dict.fromkeys(shape.events)), "fields": shape.fields or ()}
 
 
@@ -170,18 +188,37 @@ def _note(around: Surroundings) -> None:
     if report.is_broken((*around.path, "mappings")):
         return
     if len(shape.mappings) < _ENOUGH:
-        report.note(around.path, f"{name} has {len(shape.mappings) or 'no'} mapping{'' if len(shape.mappings) == 1 else 's'}", "two are needed to keep anything in agreement")
+        report.note(
+            around.path,
+            f"{name} has {len(shape.mappings) or 'no'} mapping{'' if len(shape.mappings) == 1 else 's'}",
+            "two are needed to keep anything in agreement",
+        )
         return
     if not shape.match:
-        report.note(around.path, f"{name} has no match rules: no row will be linked to a row of another system", "for example match: [[email]]")
+        report.note(
+            around.path, f"{name} has no match rules: no row will be linked to a row of another system", "for example match: [[email]]"
+        )
     for number, rule in enumerate(shape.match):
         if len(_systems_that_show(around, rule)) < _ENOUGH:
-            report.note((*around.path, "match", number), f"fewer than two systems show all of {', '.join(rule)}: this rule links nothing", "map the fields, or remove the rule")
-    for field in shape.fields:
-        if not any(field in mapping.fields for mapping in shape.mappings.values()):
-            report.note(around.field_path(field), f"{field} is in no mapping", "map it, or remove it")
+            report.note(
+                (*around.path, "match", number),
+                f"fewer than two systems show all of {', '.join(rule)}: this rule links nothing",
+                "map the fields, or remove the rule",
+            )
+    _note_fields(around)
     if all(mapping.direction == "read" or (mapping.object_ and mapping.object_.sql) for mapping in shape.mappings.values()):
-        report.note(around.path, f"{name} is only read everywhere: differences are found and never mended", "give one mapping direction: both or write")
-    for one, other in combinations(shape.mappings, 2):
-        if not set(shape.mappings[one].fields) & set(shape.mappings[other].fields):
-            report.note(around.mapping_path(other), f"{one} and {other} share no field of {name}", "")
+        report.note(
+            around.path,
+            f"{name} is only read everywhere: differences are found and never mended",
+            "give one mapping direction: both or write",
+        )
+
+
+def _note_fields(around: Surroundings) -> None:
+    mappings = around.shape.mappings
+    for field in around.shape.fields:
+        if not any(field in mapping.fields for mapping in mappings.values()):
+            around.report.note(around.field_path(field), f"{field} is in no mapping", "map it, or remove it")
+    for one, other in combinations(mappings, 2):
+        if not set(mappings[one].fields) & set(mappings[other].fields):
+            around.report.note(around.mapping_path(other), f"{one} and {other} share no field of {around.entity}", "")

@@ -68,10 +68,10 @@ def open_environment(directory: Path, process: Mapping[str, str]) -> Environment
 
 
 def parse_dotenv(text: str, file: str) -> tuple[dict[str, str], list[Problem]]:
-    """`NAME=value` per line, with `export ` before it allowed; the last one of a name counts.
+    r"""`NAME=value` per line, with `export ` before it allowed; the last one of a name counts.
 
     `#` begins a comment at the start of a line, and after a blank in an unquoted value. 'Single' quotes keep all as it is; "double"
-    quotes know \\n, \\r, \\t, \\", \\\\ and \\$. A value never reaches over several lines.
+    quotes know \n, \r, \t, \", \\ and \$. A value never reaches over several lines.
     """
     values: dict[str, str] = {}
     problems: list[Problem] = []
@@ -147,9 +147,7 @@ def _is_template(path: YamlPath) -> bool:
     return path[:1] == ("systems",) and path[2:] == ("webhook", "verify", "message")
 
 
-def _replacement(
-    match: re.Match[str], path: YamlPath, document: YamlDocument, environment: Environment, result: Substituted
-) -> str:
+def _replacement(match: re.Match[str], path: YamlPath, document: YamlDocument, environment: Environment, result: Substituted) -> str:
     if match.group() == "$$":
         return "$"
     name, closed = match.group(1), match.group(2)

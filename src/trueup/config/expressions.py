@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trueup.config.suggest import did_you_mean, listing
 from trueup.core.expressions import parse_expression
 
 if TYPE_CHECKING:
@@ -13,10 +14,14 @@ if TYPE_CHECKING:
     from trueup.yamlfile import YamlPath
 
 
-def check_expression(text: str, path: YamlPath, report: Report, names: Collection[str] | None) -> tuple[str, ...]:
-    """The names that an expression uses; none where it cannot be read, which is reported. `names` are those that exist; None: any."""
+def check_expression(text: str, path: YamlPath, report: Report, names: Collection[str] | None) -> None:
+    """An expression must be readable and use only names that exist. `names` are those; None: any (columns are compared by `check`)."""
     try:
-        return parse_expression(text, names).names
+        used = parse_expression(text).names
     except ValueError as error:
         report.add(path, str(error), "an expression looks at one row: columns, constants, operators and row-wise functions")
-        return ()
+        return
+    unknown = [name for name in used if names is not None and name not in names]
+    if unknown and names is not None:
+        meant = "; ".join(f"unknown name `{name}` in this expression{did_you_mean(name, names)}" for name in unknown)
+        report.add(path, meant, listing("known here", names))

@@ -153,7 +153,12 @@ def _check_fits_type(shape: FieldShape, path: YamlPath, report: Report) -> None:
     if shape.one_of is not None and kind in _NO_LIST:
         report.add((*path, "one_of"), f"`one_of` {wrong}", "", unless=[type_path])
     if shape.write_back and not shape.clean:
-        report.add((*path, "write_back"), "`write_back` without `clean` does nothing", "add the steps to clean, or remove write_back", unless=[(*path, "clean")])
+        report.add(
+            (*path, "write_back"),
+            "`write_back` without `clean` does nothing",
+            "add the steps to clean, or remove write_back",
+            unless=[(*path, "clean")],
+        )
 
 
 def _check_pattern(pattern: str, path: YamlPath, report: Report) -> None:
@@ -184,7 +189,7 @@ def _check_conflict(shape: FieldShape, path: YamlPath, around: Surroundings) -> 
 
 def _rule_names(around: Surroundings) -> Collection[str] | None:
     """What rules may use; None (anything) where a field could not be read, so that its name is not called unknown."""
-    if any(other[:3] == (*around.path, "fields") and around.lost_field(str(other[3])) for other in around.report.broken if len(other) > 3):  # noqa: PLR2004  entities, name, fields, field
+    if any(other[:3] == (*around.path, "fields") and around.lost_field(str(other[3])) for other in around.report.broken if len(other) > 3):
         return None
     return (*RULE_NAMES, *around.shape.fields)
 
@@ -193,7 +198,12 @@ def _check_reference(shape: FieldShape, path: YamlPath, around: Surroundings) ->
     report = around.report
     if shape.type != "reference":
         if shape.entity is not None:
-            report.add((*path, "entity"), f"`entity` does not fit a field of type {shape.type}", "it is for type reference", unless=[(*path, "type")])
+            report.add(
+                (*path, "entity"),
+                f"`entity` does not fit a field of type {shape.type}",
+                "it is for type reference",
+                unless=[(*path, "type")],
+            )
         return
     if shape.entity is None:
         if not report.is_broken((*path, "entity")):
@@ -228,7 +238,11 @@ def check_owner_system(owner: str, place: YamlPath, around: Surroundings, field:
         if shown is None or not shows(shown):
             what = "does not map" if shown is None else "only writes, and never reads,"
             able = [system for system, other in around.shape.mappings.items() if field in other.fields and shows(other.fields[field])]
-            report.add(place, f"{owner} is the source of truth of {field}, but its mapping {what} this field", listing("systems that show it", able))
+            report.add(
+                place,
+                f"{owner} is the source of truth of {field}, but its mapping {what} this field",
+                listing("systems that show it", able),
+            )
 
 
 def _entity_owner(name: str, shape: FieldShape, around: Surroundings) -> str | None:

@@ -73,7 +73,7 @@ def _state(state: str, directory: Path, report: Report) -> str:
     scheme, separator, _ = state.partition("://")
     if not separator:
         return os.path.normpath(directory / state)
-    if scheme == "postgres" or scheme == "postgresql" or scheme.startswith("postgresql+"):
+    if scheme in {"postgres", "postgresql"} or scheme.startswith("postgresql+"):
         return state
     report.add(("state",), "this is neither a file nor a postgresql:// address", "write a path such as .trueup/state.db, or postgresql://…")
     return state

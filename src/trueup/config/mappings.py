@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from trueup.config.expressions import check_expression
-from trueup.config.forms import ASSIGNERS, Key, NativeObject, kind_of
+from trueup.config.forms import ASSIGNERS, NativeObject, kind_of
 from trueup.config.suggest import did_you_mean, listing
 from trueup.config.values import canonical, typed
 from trueup.core.types import Target, format_problem
@@ -135,13 +135,17 @@ def _check_ways(name: str, shape: FieldMappingShape, path: YamlPath, report: Rep
     if shape.column is not None and expressions:
         report.add(path, f"`{name}` has a column and {' and '.join(expressions)}", "keep the column, or the expressions", unless=lost)
     if shape.column is None and expressions and shape.values is not None:
-        report.add((*path, "values"), "`values` goes with a column, not with expressions", "say it with CASE WHEN … in read and write", unless=lost)
+        report.add(
+            (*path, "values"), "`values` goes with a column, not with expressions", "say it with CASE WHEN … in read and write", unless=lost
+        )
 
 
 def _write_names(around: Surroundings) -> tuple[str, ...] | None:
     """The fields that write expressions may use; None (anything) where a field could not be read."""
     fields_path = (*around.path, "fields")
-    lost = any(path[:3] == fields_path and len(path) > len(fields_path) and around.lost_field(str(path[3])) for path in around.report.broken)
+    lost = any(
+        path[:3] == fields_path and len(path) > len(fields_path) and around.lost_field(str(path[3])) for path in around.report.broken
+    )
     return None if lost else tuple(around.shape.fields)
 
 
@@ -198,7 +202,9 @@ def _values(written: dict[str, Any], name: str, field: FieldShape, path: YamlPat
             continue
         word = canonical(native, "text")
         if word in natives:
-            report.add(place, f"`{natives[word]}` and `{ours}` stand for the same native value", "a value map must be one to one, to be read back")
+            report.add(
+                place, f"`{natives[word]}` and `{ours}` stand for the same native value", "a value map must be one to one, to be read back"
+            )
         natives.setdefault(word, ours)
         result[text] = plain(native)
     return result
@@ -233,14 +239,20 @@ def _check_columns(system: str, shape: MappingShape, path: YamlPath, report: Rep
     writers: dict[str, str] = {}
     for column, field in _written_columns(shape):
         if column in writers:
-            report.add((*path, "fields", field), f"the column `{column}` is written by {writers[column]} and {field}", "a column can take one field")
+            report.add(
+                (*path, "fields", field),
+                f"the column `{column}` is written by {writers[column]} and {field}",
+                "a column can take one field",
+            )
         writers.setdefault(column, field)
     for column, value in constants.items():
         place = (*path, "set", column)
         if column in writers:
             report.add(place, f"the column `{column}` is already written by the field {writers[column]}", "remove one of the two")
         elif column in shape.key.columns:
-            report.add(place, f"the key `{column}` cannot be the same in every new row", "say who gives the key: key: {column: …, assign: …}")
+            report.add(
+                place, f"the key `{column}` cannot be the same in every new row", "say who gives the key: key: {column: …, assign: …}"
+            )
         elif isinstance(value, dict | list):
             report.add(place, f"the constant for `{column}` is {kind_of(value)}", "write text, a number, true or false")
 
@@ -250,7 +262,12 @@ def _check_references(system: str, shape: MappingShape, path: YamlPath, around: 
     for name in shape.fields:
         field = around.shape.fields.get(name)
         target = around.entities.get(field.entity) if field is not None and field.type == "reference" and field.entity else None
-        if target is None or field is None or system in target.mappings or around.report.is_broken(("entities", str(field.entity), "mappings", system)):
+        if (
+            target is None
+            or field is None
+            or system in target.mappings
+            or around.report.is_broken(("entities", str(field.entity), "mappings", system))
+        ):
             continue
         message = f"{name} points to {field.entity}, which has no mapping in {system}: its keys cannot be translated"
         around.report.add((*path, "fields", name), message, f"add {system} to the mappings of {field.entity}")
@@ -270,9 +287,15 @@ def _assign(shape: MappingShape, kind: str | None, path: YamlPath, around: Surro
     for name in key.assign:
         if name not in around.shape.fields and not around.lost_field(name):
             known = [*ASSIGNERS, *around.shape.fields]
-            report.add(place, f"`{name}` cannot give a key: it is no field{did_you_mean(name, known)}", f"{', '.join(ASSIGNERS)} or {listing('fields', around.shape.fields)}")
+            report.add(
+                place,
+                f"`{name}` cannot give a key: it is no field{did_you_mean(name, known)}",
+                f"{', '.join(ASSIGNERS)} or {listing('fields', around.shape.fields)}",
+            )
     if len(key.assign) != len(key.columns):
-        report.add(place, f"the key has {len(key.columns)} columns and `assign` names {len(key.assign)} fields", "name one field for each column")
+        report.add(
+            place, f"the key has {len(key.columns)} columns and `assign` names {len(key.assign)} fields", "name one field for each column"
+        )
     return f"field:{','.join(key.assign)}"
 
 
@@ -290,5 +313,3 @@ def _plain_field_of(column: str, shape: MappingShape) -> str | None:
         if field.column == column and field.values is None and field.format is None:
             return name
     return None
-
-

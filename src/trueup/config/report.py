@@ -43,7 +43,7 @@ class Report:
 
     def unknown(self, path: YamlPath, what: str, name: str, where: str, known: Collection[str]) -> None:
         """`unknown field `emial` in mapping crm: did you mean `email`?`, with the known names as hint."""
-        self.add(path, f"unknown {what} `{name}` in {where}{did_you_mean(name, known)}", listing(f"{what}s there", known))
+        self.add(path, f"unknown {what} `{name}` in {where}{did_you_mean(name, known)}", listing("known", known))
 
     def note(self, path: YamlPath, message: str, hint: str = "") -> None:
         """Note what is no error but worth a look."""

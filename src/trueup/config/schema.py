@@ -1,7 +1,7 @@
 """The shape of a configuration: every setting with its type, its help text and an example.
 
 This is the one home of those texts: the checks, the JSON Schema for editors and the reference page are made from it. What a single
-value may look like is in `forms.py`; whether values fit each other is checked in `entities.py`, `fields.py`, `mappings.py` and `systems.py`.
+value may look like is in `forms.py`; whether values fit each other is checked in `entities.py`, `fields.py`, `mappings.py`, `systems.py`.
 """
 
 from __future__ import annotations
@@ -161,10 +161,14 @@ class Shape(BaseModel):
 class LimitsShape(Shape):
     """How hard a system may be worked."""
 
-    rows_per_s: float | None = Field(None, gt=0, allow_inf_nan=False, description="Rows read or written per second at most.", examples=[500])
+    rows_per_s: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Rows read or written per second at most.", examples=[500]
+    )
     connections: int | None = Field(None, ge=1, le=1000, description="Connections open at once at most.", examples=[2])
     not_between: ClockRanges = Field(
-        (), description="Times of day (in the system's time zone) at which it is left alone; one pair or a list of pairs.", examples=[["09:00", "17:00"]]
+        (),
+        description="Times of day (in the system's time zone) at which it is left alone; one pair or a list of pairs.",
+        examples=[["09:00", "17:00"]],
     )
 
 
@@ -187,7 +191,9 @@ class VerifyShape(Shape):
     hash: Literal["sha1", "sha256", "sha384", "sha512"] = Field("sha256", description="The hash of an hmac.")
     encoding: Literal["hex", "base64"] = Field("hex", description="How the hmac is written.")
     prefix: str = Field("", description="Text before the signature.", examples=["sha256="])
-    message: Text = Field("${body}", description="What is signed; ${timestamp} and ${body} stand for themselves here.", examples=["${timestamp}.${body}"])
+    message: Text = Field(
+        "${body}", description="What is signed; ${timestamp} and ${body} stand for themselves here.", examples=["${timestamp}.${body}"]
+    )
     timestamp: TimestampShape | None = Field(None, description="Refuse old messages by this time.")
     user: Text | None = Field(None, description="The user (basic).")
     password: Text | None = Field(None, description="The password (basic).", examples=["${HOOK_PASSWORD}"])
@@ -220,13 +226,15 @@ class SystemShape(Shape):
     settle: Duration | None = Field(None, description="How long after a write the system may still show the old value.", examples=["5s"])
     webhook: WebhookShape | None = Field(None, description="Messages that the system sends when something changed.")
     was: Text | None = Field(None, description="The former name of this system, so that its links are kept.")
-    owner: Text | None = Field(None, description="Role or person responsible: shown in runbooks, receives the alerts.", examples=["IT operations"])
+    owner: Text | None = Field(
+        None, description="Role or person responsible: shown in runbooks, receives the alerts.", examples=["IT operations"]
+    )
 
 
 class FieldShape(Shape):
     """One field of an entity, as all systems agree on it."""
 
-    short_schema = {"type": "string", "description": "The field's type alone."}
+    short_schema = {"type": "string", "description": "write a type (text), or {type: text, …}"}
 
     type: FieldType = Field("text", description="What kind of value it is.")
     entity: Text | None = Field(None, description="The entity that a reference points to.", examples=["customer"])
@@ -237,10 +245,16 @@ class FieldShape(Shape):
     min: Any = Field(None, description="The smallest value allowed.", examples=[0])
     max: Any = Field(None, description="The largest value allowed.", examples=["2099-12-31"])
     one_of: list[Any] | None = Field(None, min_length=1, description="The values allowed.", examples=[["active", "closed"]])
-    clean: CleanForm = Field((), description="Steps that bring a value into standard form before it is compared and delivered.", examples=[["trim", "lower"]])
+    clean: CleanForm = Field(
+        (), description="Steps that bring a value into standard form before it is compared and delivered.", examples=[["trim", "lower"]]
+    )
     write_back: bool = Field(default=False, description="The cleaned value also goes back to where it came from.")
     source_of_truth: Text | None = Field(None, description="The system that owns this field: only its edits count.", examples=["crm"])
-    conflict: ConflictForm | None = Field(None, description="What happens when the field was changed in two systems; left out: a person decides.", examples=["last_write_wins"])
+    conflict: ConflictForm | None = Field(
+        None,
+        description="What happens when the field was changed in two systems; left out: a person decides.",
+        examples=["last_write_wins"],
+    )
     hold_if: Text | None = Field(
         None, description=f"{_EXPRESSION}; where it is true, the change waits for a person.", examples=["incoming < base * 0.5"]
     )
@@ -258,17 +272,26 @@ class FieldShape(Shape):
 class FieldMappingShape(Shape):
     """How one system shows one field: a column, or expressions for reading and writing."""
 
-    short_schema = {"type": "string", "description": "A column: the same value both ways."}
+    short_schema = {"type": "string", "description": "write a column's name, or {read: …, write: {…}}"}
 
     column: Text | None = Field(None, description="The native column: the same value both ways.", examples=["email_address"])
-    read: Text | None = Field(None, description=f"{_EXPRESSION} of native columns; alone, the field is only read here.", examples=["concat_ws(' ', first_name, last_name)"])
+    read: Text | None = Field(
+        None,
+        description=f"{_EXPRESSION} of native columns; alone, the field is only read here.",
+        examples=["concat_ws(' ', first_name, last_name)"],
+    )
     write: dict[str, Text] | None = Field(
         None,
         min_length=1,
         description=f"Native column and {_EXPRESSION} of the entity's fields; without read, the field is only written here.",
         examples=[{"first_name": "split_part(name, ' ', 1)"}],
     )
-    values: dict[str, Any] | None = Field(None, min_length=1, description="The entity's value and this system's word for it, one to one.", examples=[{"active": "A", "closed": "C"}])
+    values: dict[str, Any] | None = Field(
+        None,
+        min_length=1,
+        description="The entity's value and this system's word for it, one to one.",
+        examples=[{"active": "A", "closed": "C"}],
+    )
     format: Text | None = Field(None, description="A number by example, or strptime codes for dates.", examples=["1,234.56", "%d/%m/%Y"])
     separator: str | None = Field(None, min_length=1, description="What stands between the items of a list; left out: `;`.", examples=[","])
     lossy: bool = Field(default=False, description="The system may change a written value for good, for example shorten it.")
@@ -284,10 +307,14 @@ class MappingShape(Shape):
     """How one system's table, sheet or resource shows an entity."""
 
     object_: ObjectForm | None = Field(
-        None, description="Table, view, sheet or API resource, or {sql: SELECT …} that is only read; a single file and a workbook's first sheet need none.", examples=["contacts"]
+        None,
+        description="Table, view, sheet or resource, or {sql: SELECT …} that is only read; a file or a first sheet need none.",
+        examples=["contacts"],
     )
     key: KeyForm = Field(description="The column or columns that identify a row, and who gives a new row its key.", examples=["id"])
-    modified: Text | None = Field(None, description="The column with the time of the last edit: reads only what is new, and dates the edits.", examples=["updated_at"])
+    modified: Text | None = Field(
+        None, description="The column with the time of the last edit: reads only what is new, and dates the edits.", examples=["updated_at"]
+    )
     direction: Direction = Field("both", description="read: never written; write: read only to match, compare and verify.")
     where: Text | None = Field(None, description=f"{_EXPRESSION} of native columns: which rows take part.", examples=["country = 'GB'"])
     set_: dict[str, Any] | None = Field(None, description="Native columns and their constants in new rows.", examples=[{"country": "GB"}])
@@ -297,7 +324,9 @@ class MappingShape(Shape):
     create: bool = Field(default=False, description="A missing file or table is made.")
     options: dict[str, Any] | None = Field(None, description="The connector's own settings for this object.")
     owner: Text | None = Field(None, description="Role or person responsible for this mapping.")
-    fields: dict[str, FieldMappingShape] = Field(min_length=1, description="The entity's fields and where they are here.", examples=[{"email": "email_address"}])
+    fields: dict[str, FieldMappingShape] = Field(
+        min_length=1, description="The entity's fields and where they are here.", examples=[{"email": "email_address"}]
+    )
 
 
 class DeletesShape(Shape):
@@ -311,7 +340,7 @@ class DeletesShape(Shape):
 class GuardShape(Shape):
     """What a pass may change without being asked: it is held where both the share and the count are exceeded."""
 
-    short_schema = {"enum": ["off", "on", True, False]}
+    short_schema = {"enum": ["off", "on", True, False], "description": 'write off, or {deletes: "5%", updates: "30%", at_least: 20}'}
 
     deletes: Share = Field(0.05, description="Share of the rows of a system that may be deleted.", examples=["5%"])
     updates: Share = Field(0.30, description="Share of the rows of a system that may be updated.", examples=["30%"])
@@ -337,22 +366,36 @@ class FullShape(Shape):
 class TriggersShape(Shape):
     """What may wake an immediate pass; the scheduled sweep still sees everything."""
 
-    events: list[Literal["created", "updated", "deleted"]] = Field(["created", "updated", "deleted"], min_length=1, description="Kinds of changes.")
+    events: list[Literal["created", "updated", "deleted"]] = Field(
+        ["created", "updated", "deleted"], min_length=1, description="Kinds of changes."
+    )
     fields: Names | None = Field(None, description="Only changes of these fields.", examples=[["email", "phone"]])
 
 
 class EntityShape(Shape):
     """A kind of record that several systems share."""
 
-    match: list[MatchRule] = Field([], description="How one record is recognised across systems: rules of fields, the first that gives exactly one counts.", examples=[[["email"], ["phone", "name"]]])
-    precedence: Names | None = Field(None, description="Systems in order: breaks ties, and decides at first contact where nothing else does.", examples=[["crm", "billing"]])
-    source_of_truth: Text | None = Field(None, description="The system that owns all fields it shows that name neither an owner nor a conflict rule.", examples=["crm"])
+    match: list[MatchRule] = Field(
+        [],
+        description="How one record is recognised across systems: rules of fields, the first that gives exactly one counts.",
+        examples=[[["email"], ["phone", "name"]]],
+    )
+    precedence: Names | None = Field(
+        None,
+        description="Systems in order: breaks ties, and decides at first contact where nothing else does.",
+        examples=[["crm", "billing"]],
+    )
+    source_of_truth: Text | None = Field(
+        None, description="The system that owns all fields it shows that name neither an owner nor a conflict rule.", examples=["crm"]
+    )
     fields: dict[str, FieldShape] = Field(min_length=1, description="The fields on which all systems agree.")
     mappings: dict[str, MappingShape] = Field({}, description="Per system: where the records are and how they look there.")
     deletes: DeletesShape | None = Field(None, description="Who may delete, and what follows; left out: deletes are reported, never done.")
     guard: GuardShape = Field(GuardShape(), description="What a pass may change without being asked, or off.")
     full: FullShape | None = Field(None, description="The complete sweep of objects read by cursor; left out: once a day.")
-    owner: Text | None = Field(None, description="Role or person responsible: shown in runbooks, receives the alerts.", examples=["Head of Sales"])
+    owner: Text | None = Field(
+        None, description="Role or person responsible: shown in runbooks, receives the alerts.", examples=["Head of Sales"]
+    )
     max_delay: Duration | None = Field(None, description="The tolerated wait: measured, reported, alerted.", examples=["2m"])
     when: list[Schedule] = Field([], description="When passes run by themselves.", examples=[["realtime", {"every": "15m"}]])
     triggers: TriggersShape | None = Field(None, description="What may wake an immediate pass.")
@@ -361,7 +404,11 @@ class EntityShape(Shape):
 class ConfigShape(Shape):
     """A trueup configuration."""
 
-    state: Text = Field(".trueup/state.db", description="Where trueup keeps its state: a file, or a postgresql:// URL to share the work.", examples=["postgresql://…"])
+    state: Text = Field(
+        ".trueup/state.db",
+        description="Where trueup keeps its state: a file, or a postgresql:// URL to share the work.",
+        examples=["postgresql://…"],
+    )
     systems: dict[str, SystemShape] = Field(min_length=1, description="The connected systems, by names of your own.")
     entities: dict[str, EntityShape] = Field({}, description="The kinds of records that they share.")
 

@@ -24,11 +24,20 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "array": (list,),
     "null": (type(None),),
 }
-_WORDS = {"string": "text", "integer": "a whole number", "number": "a number", "boolean": "true or false", "object": "a mapping", "array": "a list"}
+_WORDS = {
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "object": "a mapping",
+    "array": "a list",
+}
 _TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
-def check_settings(settings: Mapping[str, Any], schema: Mapping[str, Any], path: YamlPath, report: Report, general: tuple[str, ...]) -> dict[str, Any]:
+def check_settings(
+    settings: Mapping[str, Any], schema: Mapping[str, Any], path: YamlPath, report: Report, general: tuple[str, ...]
+) -> dict[str, Any]:
     """The settings with numbers and truth values in their types; everything wrong is reported. `general` are settings every system has."""
     known: Mapping[str, Any] = schema.get("properties", {})
     result: dict[str, Any] = {}
@@ -38,7 +47,11 @@ def check_settings(settings: Mapping[str, Any], schema: Mapping[str, Any], path:
                 result[name] = _checked(value, known[name], (*path, name), report)
         elif schema.get("additionalProperties", False) in (False, None):
             place = f"system {path[-1]}"
-            report.add((*path, name), f"unknown setting `{name}` in {place}{did_you_mean(name, [*known, *general])}", listing("known", [*known, *general]))
+            report.add(
+                (*path, name),
+                f"unknown setting `{name}` in {place}{did_you_mean(name, [*known, *general])}",
+                listing("known", [*known, *general]),
+            )
         else:
             result[name] = plain(value)
     for name in schema.get("required", ()):

@@ -34,6 +34,7 @@ _WRONG_KINDS = {
     "list_type": "a list",
 }
 _ROUNDS = 100
+_STAND_INS = {"key": "?", "connector": "?"}
 
 
 def read_shape(data: Any, report: Report) -> ConfigShape | None:
@@ -46,39 +47,55 @@ def read_shape(data: Any, report: Report) -> ConfigShape | None:
             return ConfigShape.model_validate(rest)
         except ValidationError as error:
             details = error.errors(include_url=False)
-        paths = [_existing(data, tuple(part for part in detail["loc"] if part != "[key]")) for detail in details]
+        paths = [_existing(data, _place(detail)) for detail in details]
         for path, detail in zip(paths, details, strict=True):
             _report(report, path, detail)
-        if not all([_remove(rest, path) for path in paths]):
+        mended = [_mend(rest, path, detail) for path, detail in zip(paths, details, strict=True)]
+        if not all(mended):
             return None
     return None
 
 
+def _mend(data: Any, path: YamlPath, detail: ErrorDetails) -> bool:
+    """Take out what is wrong; something missing gets a stand-in, so that what stands beside it can be checked. False: nothing is left."""
+    missing = str(detail["loc"][-1]) if detail["type"] == "missing" else ""
+    if missing not in _STAND_INS:
+        return _remove(data, path)
+    for part in path:
+        if not isinstance(data, dict) or part not in data:
+            return True
+        data = data[part]
+    data[missing] = _STAND_INS[missing]
+    return True
+
+
+def _place(detail: ErrorDetails) -> YamlPath:
+    """Where an error is; a missing setting is missing from the thing around it."""
+    place = tuple(part for part in detail["loc"] if part != "[key]")
+    return place[:-1] if detail["type"] == "missing" else place
+
+
 def _existing(data: Any, path: YamlPath) -> YamlPath:
-    """The longest beginning of `path` that the file has; a missing setting stands at what it is missing from."""
+    """The longest beginning of `path` that the file has."""
+    found: Any = data
     for length, part in enumerate(path):
-        if isinstance(data, dict) and part in data:
-            data = data[part]
-        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
-            data = data[part]
-        else:
+        if not (isinstance(found, dict) and part in found) and not (
+            isinstance(found, list) and isinstance(part, int) and part < len(found)
+        ):
             return path[:length]
+        found = found[part]
     return path
 
 
 def _remove(data: Any, path: YamlPath) -> bool:
     """Take out what is at `path`, or its list: an item cannot go without shifting the others. False where that is everything."""
-    for length, part in enumerate(path):
-        last = length == len(path) - 1
-        if isinstance(data, dict):
-            if part not in data:
-                return True
-            if last or (isinstance(data[part], list)):
-                del data[part]
-                return True
-            data = data[part]
-        else:
+    for length, part in enumerate(path, start=1):
+        if not isinstance(data, dict) or part not in data:
             return True
+        if length == len(path) or isinstance(data[part], list):
+            del data[part]
+            return True
+        data = data[part]
     return False
 
 
@@ -87,6 +104,7 @@ def _report(report: Report, path: YamlPath, detail: ErrorDetails) -> None:
     if detail["type"] == "missing":  # several may be missing from one thing: all are told, at the thing
         if not report.is_broken((*path, str(detail["loc"][-1]))):
             report.also(path, message, hint)
+            report.broken.add((*path, str(detail["loc"][-1])))
     else:
         report.add((*path, *below), message, hint)
 
@@ -110,11 +128,18 @@ def _explained(path: YamlPath, detail: ErrorDetails) -> tuple[str, str, YamlPath
         given = detail["input"]
         what = f"`{given}` is not known here{did_you_mean(given, known)}" if isinstance(given, str) else f"`{name}` is {kind_of(given)}"
         return what, listing("known", known), ()
+    shape = _shape_at(path)
+    if kind in _WRONG_KINDS and shape is not None and shape.short_schema is not None:
+        return (
+            f"`{name}` is {kind_of(detail['input'])}",
+            str(shape.short_schema.get("description", "write its settings as name: value")),
+            (),
+        )
     if kind in _WRONG_KINDS:
         return f"`{name}` must be {_WRONG_KINDS[kind]}", f"this is {kind_of(detail['input'])}", ()
     if kind == "too_short":
         return f"`{name}` is empty", "name at least one", ()
-    return f"`{name}`: {detail['msg'][:1].lower()}{detail['msg'][1:]}", "", ()
+    return f"`{name}` {detail['msg'].replace('Input should', 'must')}", "", ()
 
 
 def _settings(path: YamlPath) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-SHOWN = 12
+SHOWN = 20
 MAX_NAME = 80  # longer texts are no misspelled names, and comparing them takes long
 
 
@@ -28,7 +28,7 @@ def did_you_mean(name: str, known: Iterable[str], *, lead: str = ": ") -> str:
 
 
 def listing(what: str, known: Iterable[str]) -> str:
-    """`fields: name, email` in the given order, cut after a dozen; `there are no fields` where there are none."""
+    """`fields: name, email` in the given order, cut after `SHOWN`; `there are no fields` where there are none."""
     names = list(known)
     if not names:
         return f"there are no {what}"

@@ -87,7 +87,9 @@ def _connector(name: str, path: YamlPath, report: Report) -> tuple[str | None, M
         found = registry.connector_class(name)
         schema = found.settings_schema()
     except (UsageError, ImportError) as error:
-        report.add((*path, "connector"), f"the connector `{name}` cannot be loaded: {error}", "install or repair the package that brings it")
+        report.add(
+            (*path, "connector"), f"the connector `{name}` cannot be loaded: {error}", "install or repair the package that brings it"
+        )
         return None
     caps = getattr(found, "caps", None)
     return getattr(caps, "kind", None), schema
@@ -106,7 +108,11 @@ def _check_webhook(shape: SystemShape, path: YamlPath, report: Report) -> None:
         if getattr(verify, name) is None and not report.is_broken((*place, name)):
             report.also(place, f"`{name}` is missing: verify by {verify.kind} needs {' and '.join(_NEEDS[verify.kind])}", "")
     if verify.kind == "hmac" and "${timestamp}" in verify.message and verify.timestamp is None:
-        report.add((*place, "message"), "the message holds ${timestamp}, but `timestamp` does not say where it stands", "add timestamp: {header: …}")
+        report.add(
+            (*place, "message"),
+            "the message holds ${timestamp}, but `timestamp` does not say where it stands",
+            "add timestamp: {header: …}",
+        )
 
 
 def _check_former_names(shapes: Mapping[str, SystemShape], report: Report) -> None:
@@ -116,7 +122,9 @@ def _check_former_names(shapes: Mapping[str, SystemShape], report: Report) -> No
             continue
         path = ("systems", name, "was")
         if shape.was in shapes:
-            report.add(path, f"`{shape.was}` is still a system here", "`was` is for the old name of a renamed system: remove one of the two")
+            report.add(
+                path, f"`{shape.was}` is still a system here", "`was` is for the old name of a renamed system: remove one of the two"
+            )
         elif shape.was in former:
             report.add(path, f"`{former[shape.was]}` was `{shape.was}` too", "only one system can continue another")
         former[shape.was] = name

@@ -21,7 +21,7 @@ def typed(value: Any, field_type: FieldType) -> Any:
     """
     written = value.text if isinstance(value, WrittenFloat) or (isinstance(value, WrittenInt) and field_type == "text") else plain(value)
     if field_type == "text" and isinstance(written, bool | dict | list):
-        raise ValueError(f'{json.dumps(written)} is not text: put it in quotes if the text is meant')
+        raise ValueError(f"{json.dumps(written)} is not text: put it in quotes if the text is meant")
     found = coerce_value(written, Target(field_type))
     if found is None or found == []:
         raise ValueError(f"an empty value is no {field_type}")
