@@ -13,10 +13,9 @@ import re
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
+import polars as pl
 import psycopg
 from psycopg import conninfo
-
-import polars as pl
 
 from trueup.connectors.postgres_rows import adbc_frames, raw_schema, typed_frame
 from trueup.connectors.postgres_tables import (
@@ -60,13 +59,19 @@ _UUID = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 _BUSY = {"40001", "40P01", "55P03", "57014"}  # serialization, deadlock, lock timeout, statement timeout
 _UNREACHABLE = {"57P01", "57P02", "57P03", "53300", "53400", "25P03"}
 _MISSING = {"42P01", "42703", "3F000", "42883"}
-_REFUSED_WHOLE = {"53100": "no room is left on the server", "25006": "the server or the user may only read", "53200": "the server has no memory left"}
+_REFUSED_WHOLE = {
+    "53100": "no room is left on the server",
+    "25006": "the server or the user may only read",
+    "53200": "the server has no memory left",
+}
 
 
 class PostgresConnector(SqlConnector):
     """One PostgreSQL database, reached by a libpq URL."""
 
-    def __init__(self, name: str, info: Mapping[str, Any], *, schema: str | None, lock_timeout_s: float, statement_timeout_s: float) -> None:
+    def __init__(
+        self, name: str, info: Mapping[str, Any], *, schema: str | None, lock_timeout_s: float, statement_timeout_s: float
+    ) -> None:
         """Keep how to connect; nothing is opened yet."""
         self.name = name
         self.schema = schema
@@ -108,7 +113,11 @@ class PostgresConnector(SqlConnector):
                     "description": "postgresql://user:password@host:5432/database, with any libpq option after ?",
                     "secret": True,
                 },
-                "schema": {"type": "string", "title": "Schema", "description": "where unqualified names are looked up; default: the search path"},
+                "schema": {
+                    "type": "string",
+                    "title": "Schema",
+                    "description": "where unqualified names are looked up; default: the search path",
+                },
                 "lock_timeout_s": {
                     "type": "number",
                     "title": "Lock timeout",
@@ -141,9 +150,7 @@ class PostgresConnector(SqlConnector):
         """The connection for lookups and writes, opened again after it broke (never inside a transaction)."""
         if self._connection is None or self._connection.closed:
             with self._errors():
-                self._connection = psycopg.connect(
-                    conninfo.make_conninfo("", **self._info), autocommit=True, prepare_threshold=None
-                )
+                self._connection = psycopg.connect(conninfo.make_conninfo("", **self._info), autocommit=True, prepare_threshold=None)
         return self._connection
 
     @contextmanager
@@ -161,7 +168,9 @@ class PostgresConnector(SqlConnector):
     def _trouble(self, error: psycopg.Error) -> SystemError_:
         """A driver's error in the words of the contract (https://www.postgresql.org/docs/current/errcodes-appendix.html)."""
         state = error.sqlstate or ""
-        words = self._scrubbed(error.diag.message_primary or str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
+        words = self._scrubbed(
+            error.diag.message_primary or str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        )
         if state in _BUSY:
             return BusyError(words, hint="trying again later is right", system=self.name)
         if state in _REFUSED_WHOLE:
@@ -185,7 +194,9 @@ class PostgresConnector(SqlConnector):
 
     def _lost(self, words: str) -> SystemUnreachableError:
         place = f"{self._info.get('host') or 'the local server'}:{self._info.get('port') or 5432}"
-        return SystemUnreachableError(f"PostgreSQL at {place} does not answer: {words}", hint="check `url` and the server", system=self.name)
+        return SystemUnreachableError(
+            f"PostgreSQL at {place} does not answer: {words}", hint="check `url` and the server", system=self.name
+        )
 
     @staticmethod
     def _is_inside_row(error: psycopg.Error) -> bool:
@@ -233,9 +244,11 @@ class PostgresConnector(SqlConnector):
         sql = (obj.sql or "").strip().rstrip(";")
         with self._errors(), self._read_only(session):
             result = session.execute(f"SELECT * FROM ({sql}\n) AS t LIMIT 0".encode()).pgresult
-            described = [] if result is None else [
-                ((result.fname(index) or b"").decode(), result.ftype(index), result.fmod(index)) for index in range(result.nfields)
-            ]
+            described = (
+                []
+                if result is None
+                else [((result.fname(index) or b"").decode(), result.ftype(index), result.fmod(index)) for index in range(result.nfields)]
+            )
         if not described:
             message = "the query gives no columns"
             raise ObjectMissingError(message, system=self.name)
@@ -254,9 +267,8 @@ class PostgresConnector(SqlConnector):
 
     def _limits(self) -> str:
         """Timeouts for the transaction that has just begun, as SQL."""
-        return (
-            f"SET LOCAL lock_timeout = {int(self.lock_timeout_s * 1000)}; SET LOCAL statement_timeout = {int(self.statement_timeout_s * 1000)};"
-        )
+        lock_ms, statement_ms = int(self.lock_timeout_s * 1000), int(self.statement_timeout_s * 1000)
+        return f"SET LOCAL lock_timeout = {lock_ms}; SET LOCAL statement_timeout = {statement_ms};"
 
     def _names_there(self) -> str:
         names = [info.name for info in self.discover()[:20]]
@@ -266,7 +278,7 @@ class PostgresConnector(SqlConnector):
 
     def _scan(self, select: Select, since: str | None, page_rows: int) -> Iterator[pl.DataFrame]:
         del page_rows  # the driver sizes its batches in bytes
-        sql = f"SELECT {select.outputs} FROM {select.table.source} AS t"  # noqa: S608  every name is quoted
+        sql = f"SELECT {select.outputs} FROM {select.table.source} AS t"
         if since is not None:
             modified = self._ordered(select.table.column(select.table.modified or ""))
             order = ", ".join([modified, *(f"t.{quoted(name)}" for name in select.table.key)])
@@ -305,7 +317,7 @@ class PostgresConnector(SqlConnector):
         select = Select(table, table.key)
         reads = ", ".join(f"{column.read} AS c{index}" for index, column in enumerate(select.columns))
         places = ", ".join(str(index + 1) for index in range(len(select.columns)))
-        sql = f"SELECT {reads} FROM {table.source} AS t GROUP BY {places} HAVING count(*) > 1"  # noqa: S608  every name is quoted
+        sql = f"SELECT {reads} FROM {table.source} AS t GROUP BY {places} HAVING count(*) > 1"
         schema = {name: dtype for name, dtype in raw_schema(select).items() if name.startswith("c")}
         session = self._session()
         with self._errors(), self._read_only(session):
@@ -337,7 +349,7 @@ class PostgresConnector(SqlConnector):
         if not texts.width:
             relation, parameters = "(SELECT 1) AS v JOIN", []
         sql = f"{head} {relation} {_percent(select.table.source)} AS t ON {_percent(where)}"
-        sql = f"{_percent(head)}{sql[len(head):]}"
+        sql = f"{_percent(head)}{sql[len(head) :]}"
         with self._errors():
             if self._in_write:
                 rows = session.execute(sql.encode(), parameters or None, binary=True).fetchall()
@@ -424,7 +436,7 @@ class PostgresConnector(SqlConnector):
         return pl.DataFrame(rows, schema={name: table.column(name).dtype for name in names}, orient="row")
 
     def _next_number(self, table: Table, name: str) -> int:
-        sql = f"SELECT coalesce(max(t.{quoted(name)}), 0)::bigint + 1 FROM {table.source} AS t"  # noqa: S608  every name is quoted
+        sql = f"SELECT coalesce(max(t.{quoted(name)}), 0)::bigint + 1 FROM {table.source} AS t"
         row = self._session().execute(sql.encode()).fetchone()
         return int(row[0]) if row else 1
 
@@ -441,13 +453,13 @@ class PostgresConnector(SqlConnector):
             message = "the table kept fewer rows than it was given"
             raise RowRefusedError(message)
         if not job.written:
-            sql = f"INSERT INTO {table.target} AS t DEFAULT VALUES RETURNING {select.outputs}"  # noqa: S608  every name is quoted
+            sql = f"INSERT INTO {table.target} AS t DEFAULT VALUES RETURNING {select.outputs}"
             return self._inserted(table, job, select, sql, [])
         relation, parameters = self._carry(texts.insert_column(0, job.frame.get_column("__op").cast(pl.String()).alias("op")))
         values = ", ".join(self._stored_value(table.column(name), f"v.n{index}") for index, name in enumerate(job.written))
         overriding = " OVERRIDING SYSTEM VALUE" if _facts(table).identities & set(job.written) else ""
         sql = (
-            f"INSERT INTO {_percent(table.target or '')} AS t ({_percent(columns)}){overriding}"  # noqa: S608  every name is quoted
+            f"INSERT INTO {_percent(table.target or '')} AS t ({_percent(columns)}){overriding}"
             f" SELECT {_percent(values)} FROM {relation} ORDER BY v.op::bigint RETURNING {_percent(select.outputs)}"
         )
         return self._inserted(table, job, select, sql, parameters)
@@ -483,7 +495,7 @@ class PostgresConnector(SqlConnector):
         )
         relation, parameters = self._carry(self._job_texts(job))
         sql = (
-            f"UPDATE {_percent(table.target or '')} AS t SET {_percent(assignments)} FROM {relation}"  # noqa: S608  every name is quoted
+            f"UPDATE {_percent(table.target or '')} AS t SET {_percent(assignments)} FROM {relation}"
             f" WHERE {_percent(conjunction(self._conditions(table, job)))} RETURNING v.op::bigint, {_percent(select.outputs)}"
         )
         rows = self._session().execute(sql.encode(), parameters, binary=True).fetchall()
@@ -492,7 +504,7 @@ class PostgresConnector(SqlConnector):
     def _delete(self, table: Table, job: Job) -> pl.Series:
         relation, parameters = self._carry(self._job_texts(job))
         sql = (
-            f"DELETE FROM {_percent(table.target or '')} AS t USING {relation}"  # noqa: S608  every name is quoted
+            f"DELETE FROM {_percent(table.target or '')} AS t USING {relation}"
             f" WHERE {_percent(conjunction(self._conditions(table, job)))} RETURNING v.op::bigint"
         )
         rows = self._session().execute(sql.encode(), parameters, binary=True).fetchall()

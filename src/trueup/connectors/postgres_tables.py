@@ -90,26 +90,28 @@ _COLUMNS = f"""
     LEFT JOIN pg_collation k ON k.oid = a.attcollation
     WHERE a.attrelid = ANY(%s) AND a.attnum > 0 AND NOT a.attisdropped
     ORDER BY a.attrelid, a.attnum
-"""  # noqa: S608  constants only
+"""
 
 _QUERY_COLUMNS = f"""
     SELECT a.name, {_TYPE_COLUMNS}
     FROM unnest(%s::text[], %s::oid[], %s::int[]) WITH ORDINALITY AS a(name, atttypid, atttypmod, place) {_TYPE_FACTS}
     ORDER BY a.place
-"""  # noqa: S608  constants only
+"""
 
 _RELATIONS = """
     SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind AS kind, c.reltuples AS tuples,
         pg_table_is_visible(c.oid) AS visible, c.relhasrules AND c.relkind NOT IN ('v', 'm') AS has_rules, c.relrowsecurity AS row_security,
         pg_relation_is_updatable(c.oid, true) AS updatable,
-        (SELECT array_agg(x.attname::text ORDER BY p.place) FROM pg_index i, unnest(i.indkey::int[]) WITH ORDINALITY AS p(number, place),
-            pg_attribute x WHERE i.indrelid = c.oid AND i.indisprimary AND p.place <= i.indnkeyatts AND x.attrelid = c.oid AND x.attnum = p.number)
+        (SELECT array_agg(x.attname::text ORDER BY p.place)
+            FROM pg_index i, unnest(i.indkey::int[]) WITH ORDINALITY AS p(number, place), pg_attribute x
+            WHERE i.indrelid = c.oid AND i.indisprimary AND p.place <= i.indnkeyatts AND x.attrelid = c.oid AND x.attnum = p.number)
             AS primary_key,
         (SELECT json_agg(u.names) FROM (SELECT array_agg(x.attname) AS names FROM pg_index i, unnest(i.indkey::int[]) WITH ORDINALITY
             AS p(number, place), pg_attribute x WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
             AND i.indexprs IS NULL AND p.place <= i.indnkeyatts AND x.attrelid = c.oid AND x.attnum = p.number GROUP BY i.indexrelid) u)
             AS unique_sets,
-        (SELECT json_object_agg(k.conname, k.names) FROM (SELECT k.conname, array_agg(x.attname) AS names FROM pg_constraint k, pg_attribute x
+        (SELECT json_object_agg(k.conname, k.names) FROM (SELECT k.conname, array_agg(x.attname) AS names
+            FROM pg_constraint k, pg_attribute x
             WHERE k.conrelid = c.oid AND x.attrelid = c.oid AND x.attnum = ANY(k.conkey) GROUP BY k.conname) k) AS constraints,
         (SELECT coalesce(bit_or(g.tgtype::int), 0) FROM pg_trigger g WHERE NOT g.tgisinternal AND g.tgenabled <> 'D'
             AND (g.tgrelid = c.oid OR c.relkind = 'p' AND g.tgrelid IN (SELECT relid FROM pg_partition_tree(c.oid)))) AS triggers
@@ -191,7 +193,7 @@ def candidates(parts: Sequence[str], whole: str, schema: str | None) -> list[str
     for names in (tuple(parts), tuple(part.lower() for part in parts), (whole,)):
         if len(names) == 1 and schema is not None:
             names = (schema, *names)  # noqa: PLW2901  the qualified form
-        if len(names) <= 2:  # noqa: PLR2004  schema and name
+        if len(names) <= 2:
             found.append(".".join(quoted(name) for name in names))
     return list(dict.fromkeys(found))
 
@@ -263,7 +265,15 @@ def query_table(connection: psycopg.Connection[Any], obj: ObjectSpec, described:
     with connection.cursor(row_factory=dict_row) as cursor:
         names, oids, mods = (list(part) for part in zip(*described, strict=True))
         rows = cursor.execute(_QUERY_COLUMNS, [names, oids, mods]).fetchall()
-    nothing = {"not_null": False, "generated": "", "identity": "", "default_sql": None, "updatable": False, "loose_collation": False, "sequence": None}
+    nothing = {
+        "not_null": False,
+        "generated": "",
+        "identity": "",
+        "default_sql": None,
+        "updatable": False,
+        "loose_collation": False,
+        "sequence": None,
+    }
     types = {row["name"]: _type(row | nothing) for row in rows}
     columns = {row["name"]: _column(row | nothing, types[row["name"]], is_table=False, writable=False) for row in rows}
     info = ObjectInfo(name=obj.label, columns={name: column.info for name, column in columns.items()}, key=obj.key, kind="query")
@@ -323,7 +333,7 @@ def _column_type(row: Mapping[str, Any]) -> ColumnType:
 _EARLIEST, _END = "0001-01-01", "10000-01-01"
 
 
-def pg_column(info: ColumnInfo, pg: PgType, default: str | None) -> SqlColumn:
+def pg_column(info: ColumnInfo, pg: PgType, default: str | None) -> SqlColumn:  # noqa: C901  one case a type
     """The column with the SQL to read and compare it. Moments and dates outside the years 1 to 9999, infinity included, do not fit."""
     cell = f"t.{quoted(info.name)}"
     read, fits, compare, cast = f"{cell}::text", None, f'{cell}::text COLLATE "C"', "text"

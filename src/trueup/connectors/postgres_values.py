@@ -33,7 +33,7 @@ def _text(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 
 def copy_data(frame: pl.DataFrame) -> bytes:
-    """A frame of text columns in COPY's text format, where `\\N` is null and nothing else is."""
+    r"""A frame of text columns in COPY's text format, where `\\N` is null and nothing else is."""
     escaped = frame.with_columns(pl.col(pl.String()).str.replace_many(_ESCAPED))
     buffer = io.BytesIO()
     escaped.write_csv(buffer, include_header=False, separator="\t", quote_style="never", null_value="\\N")
@@ -41,8 +41,10 @@ def copy_data(frame: pl.DataFrame) -> bytes:
 
 
 def kept(column: SqlColumn, pg: PgType, sent: pl.Series) -> pl.Series | None:
-    """What a page will show of values that the column stores as they were sent; None when that cannot be told from the type alone
-    (rounding, padding, normalising types), so that the database has to be asked."""
+    """What a page will show of values that the column stores as they were sent.
+
+    None when that cannot be told from the type alone (rounding, padding, normalising types), so that the database has to be asked.
+    """
     if pg.is_domain:
         return None
     if pg.is_enum or (pg.name in {"text", "varchar"}):

@@ -14,10 +14,11 @@ import polars as pl
 from trueup.connectors.base import Reject
 from trueup.connectors.sql_types import DECIMAL_TEXT, cell_text, dtype_of, expand_exponent, key_text
 from trueup.errors import ObjectMissingError
-from trueup.model import ColumnInfo, ObjectInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from trueup.model import ColumnInfo, ObjectInfo
 
 BAD = "bad"
 OP = "op"

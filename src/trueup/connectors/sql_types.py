@@ -42,9 +42,7 @@ def plain_decimal(text: pl.Expr) -> pl.Expr:
     """The same number without exponent, plus sign or trailing zeros: `1.50` -> `1.5`, `-0` -> `0`, `1e3` -> `1000`."""
     unsigned = text.str.strip_prefix("+")
     trimmed = (
-        pl.when(unsigned.str.contains(".", literal=True))
-        .then(unsigned.str.strip_chars_end("0").str.strip_suffix("."))
-        .otherwise(unsigned)
+        pl.when(unsigned.str.contains(".", literal=True)).then(unsigned.str.strip_chars_end("0").str.strip_suffix(".")).otherwise(unsigned)
     )
     nonzero = pl.when(trimmed.is_in(["-0", "", "-"])).then(pl.lit("0")).otherwise(trimmed)
     return pl.when(text.str.contains("[eE]")).then(expand_exponent(text)).otherwise(nonzero)
@@ -111,7 +109,11 @@ def typed(column: pl.Expr, column_type: ColumnType) -> pl.Expr:
         case "date":
             return column.str.to_date("%Y-%m-%d", strict=False)
         case "datetime":
-            return column.str.strip_suffix("Z").str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False).dt.replace_time_zone("UTC")
+            return (
+                column.str.strip_suffix("Z")
+                .str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
+                .dt.replace_time_zone("UTC")
+            )
         case "timestamp":
             return column.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
         case _:

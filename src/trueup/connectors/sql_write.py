@@ -67,8 +67,10 @@ class Job:
 
 
 def check_batch(table: Table, batch: WriteBatch) -> None:
-    """Raises WriteRefusedError where the object takes no writes, ObjectMissingError for an unknown column, WriteRefusedError for one
-    that cannot be written."""
+    """Check that the object takes what the batch brings.
+
+    Raises WriteRefusedError where the object takes no writes or a column cannot be written, ObjectMissingError for an unknown column.
+    """
     if table.target is None or not table.writable:
         message = f"{table.info.name} cannot be written: it is a {table.info.kind} that takes no writes"
         raise WriteRefusedError(message, hint="map the table behind it, or set direction: read")
@@ -90,7 +92,9 @@ def plan_jobs(table: Table, batch: WriteBatch, rows_per_job: int = PAGE_ROWS) ->
         return
     frame = _with_keys(table, batch.rows)
     if batch.expected is not None:
-        frame = frame.join(batch.expected.rename({name: f"__old_{name}" for name in batch.expected.columns if name != "__op"}), on="__op", how="left")
+        frame = frame.join(
+            batch.expected.rename({name: f"__old_{name}" for name in batch.expected.columns if name != "__op"}), on="__op", how="left"
+        )
     for _, part in _rounds(frame):
         yield from _keyed_jobs(table, batch, part, rows_per_job)
 
@@ -158,8 +162,11 @@ def _keyed_jobs(table: Table, batch: WriteBatch, frame: pl.DataFrame, rows_per_j
 
 
 def paired(table: Table, job: Job, raw: pl.DataFrame, aliases: tuple[str, ...]) -> pl.DataFrame:
-    """Returned rows with the `op` that each belongs to, for statements that cannot return it: by key (`aliases` are the key's columns in
-    `raw`). Raises RowRefusedError for a job of several rows that cannot be paired, so that they are carried out one by one."""
+    """Returned rows with the `op` that each belongs to, for statements that cannot return it.
+
+    They are told apart by key (`aliases` are the key's columns in `raw`). Raises RowRefusedError for a job of several rows that
+    cannot be paired, so that they are carried out one by one.
+    """
     if job.frame.height == 1:
         return raw.with_columns(pl.lit(job.frame.get_column("__op")[0], dtype=pl.Int64()).alias("op"))
     parts = [(alias, table.column(name).info.type) for alias, name in zip(aliases, table.key, strict=True)]
@@ -175,6 +182,16 @@ def paired(table: Table, job: Job, raw: pl.DataFrame, aliases: tuple[str, ...]) 
         message = "the returned rows cannot be told apart"
         raise RowRefusedError(message)
     return rows.drop("__paired")
+
+
+def too_long(table: Table, job: Job) -> str | None:
+    """The one column whose new text is longer than it takes, of a job of one row; None when there is none, or several."""
+    found = []
+    for index, name in enumerate(job.written):
+        limit, value = table.column(name).info.max_length, job.frame.get_column(f"n{index}")[0]
+        if limit is not None and isinstance(value, str) and len(value) > limit:
+            found.append(name)
+    return found[0] if len(found) == 1 else None
 
 
 # ---------------------------------------------------------------- outcomes
@@ -203,12 +220,16 @@ def settled(
 
 
 def done(table: Table, job: Job, rows: pl.DataFrame, unreadable: pl.DataFrame) -> pl.DataFrame:
-    """Outcomes of operations that were carried out: `rows` (`__op`, `__key`, returning columns) as stored, `unreadable` (`__op`, `__key`)
-    were stored but cannot be shown."""
+    """Outcomes of operations that were carried out.
+
+    `rows` (`__op`, `__key`, returning columns) are shown as stored; `unreadable` (`__op`, `__key`) were stored but cannot be shown.
+    """
     schema = outcome_schema(table, job.returning)
     stored = job.kind != "delete"
     fixed: dict[str, pl.Expr] = {"__status": pl.lit("done"), "__stored": pl.lit(stored)}
-    known = rows.select([fixed.get(name, pl.col(name) if name in rows.columns else pl.lit(None)).cast(dtype).alias(name) for name, dtype in schema.items()])
+    known = rows.select(
+        [fixed.get(name, pl.col(name) if name in rows.columns else pl.lit(None)).cast(dtype).alias(name) for name, dtype in schema.items()]
+    )
     if unreadable.is_empty():
         return known
     return pl.concat([known, settled(table, job.of(unreadable), "done")])

@@ -15,20 +15,30 @@ import difflib
 import time
 import uuid
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import polars as pl
 
 from trueup.connectors.base import PAGE_ROWS, Page
 from trueup.connectors.sql_read import OP, Select, newer, repaged, shape
 from trueup.connectors.sql_types import key_text, key_values, plain_decimal, typed
-from trueup.connectors.sql_write import BusyError, Job, RowRefusedError, TransactionLostError, check_batch, done, plan_jobs, settled
+from trueup.connectors.sql_write import (
+    BusyError,
+    Job,
+    RowRefusedError,
+    TransactionLostError,
+    check_batch,
+    done,
+    plan_jobs,
+    settled,
+    too_long,
+)
 from trueup.errors import ObjectMissingError, ObjectUnreadableError, UsageError
 from trueup.model import Caps
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from trueup.connectors.base import WriteBatch
     from trueup.connectors.sql_read import Shaped, Table
@@ -78,8 +88,10 @@ class SqlConnector(ABC):
 
     @abstractmethod
     def _scan(self, select: Select, since: str | None, page_rows: int) -> Iterator[pl.DataFrame]:
-        """Raw frames (`select.schema`, about `page_rows` each) of all rows, or of those modified at or after `since` in the order of
-        modified, then key. One snapshot where that does not block the application."""
+        """Raw frames (`select.schema`, about `page_rows` each) of all rows, or of those modified at or after `since`.
+
+        The latter in the order of modified, then key. One snapshot where that does not block the application.
+        """
 
     @abstractmethod
     def _doubled(self, table: Table) -> pl.DataFrame:
@@ -87,8 +99,11 @@ class SqlConnector(ABC):
 
     @abstractmethod
     def _lookup(self, select: Select, names: tuple[str, ...], values: pl.DataFrame) -> pl.DataFrame:
-        """Raw rows whose columns `names` equal a row of `values` (columns in the order of `names`, null-safe; typed as a page shows
-        them). More rows than asked for are allowed (case-insensitive collations): the caller filters exactly."""
+        """Raw rows whose columns `names` equal a row of `values`.
+
+        `values` has its columns in the order of `names`, typed as a page shows them; null equals null. More rows than asked for
+        are allowed (case-insensitive collations): the caller filters exactly.
+        """
 
     @abstractmethod
     def _transaction(self) -> AbstractContextManager[None]:
@@ -100,8 +115,10 @@ class SqlConnector(ABC):
 
     @abstractmethod
     def _assign(self, table: Table, names: tuple[str, ...], count: int) -> pl.DataFrame | None:
-        """Values for the key columns `names` of `count` new rows (columns `names`), taken from the database's own sequences or
-        defaults; None where only the insert itself can tell."""
+        """Values for the key columns `names` of `count` new rows, as a frame of these columns.
+
+        Taken from the database's own sequences or defaults; None where only the insert itself can tell.
+        """
 
     @abstractmethod
     def _next_number(self, table: Table, name: str) -> int:
@@ -109,8 +126,10 @@ class SqlConnector(ABC):
 
     @abstractmethod
     def _create(self, table: Table, job: Job, select: Select) -> pl.DataFrame:
-        """Insert the job's rows: `op` and `select`'s raw columns of the rows as stored. Where a key is not among the written columns
-        the job has one row."""
+        """Insert the job's rows: `op` and `select`'s raw columns of the rows as stored.
+
+        Where a key is not among the written columns the job has one row.
+        """
 
     @abstractmethod
     def _update(self, table: Table, job: Job, select: Select) -> pl.DataFrame:
@@ -239,7 +258,9 @@ class SqlConnector(ABC):
         check_batch(table, batch)
         outcomes = [self._settle_packed(table, obj, pack) for pack in _packed(plan_jobs(table, batch))]
         if not outcomes:
-            return settled(table, Job(kind=batch.kind, frame=batch.rows.select("__op", "__key"), written=(), returning=batch.returning), "done")
+            return settled(
+                table, Job(kind=batch.kind, frame=batch.rows.select("__op", "__key"), written=(), returning=batch.returning), "done"
+            )
         return pl.concat(outcomes)
 
     def _settle_packed(self, table: Table, obj: ObjectSpec, jobs: list[Job]) -> pl.DataFrame:
@@ -270,7 +291,7 @@ class SqlConnector(ABC):
             raise
         except RowRefusedError as refused:
             if job.frame.height == 1:
-                return settled(table, job, "rejected", reason=refused.message, column=refused.column)
+                return settled(table, job, "rejected", reason=refused.message, column=refused.column or too_long(table, job))
         return pl.concat([self._settle(table, obj, half) for half in job.halves()])
 
     def _carry_out(self, table: Table, obj: ObjectSpec, job: Job) -> pl.DataFrame:
@@ -305,15 +326,15 @@ class SqlConnector(ABC):
             if assigned is not None:
                 width = len(job.written)
                 named = assigned.rename({name: f"n{width + index}" for index, name in enumerate(open_names)})
-                job = Job(
-                    kind="create", frame=job.frame.hstack(named), written=(*job.written, *open_names), returning=job.returning
-                )
+                job = Job(kind="create", frame=job.frame.hstack(named), written=(*job.written, *open_names), returning=job.returning)
         outcomes = self._stored(table, job, self._create(table, job, Select(table, job.returning)))
         kept = outcomes.get_column("__op")
         lost = job.of(job.frame.filter(~pl.col("__op").is_in(kept.implode())))
         if lost.frame.is_empty():
             return outcomes
-        return pl.concat([outcomes, settled(table, lost, "rejected", reason="the database did not keep the row (a trigger or rule dropped it)")])
+        return pl.concat(
+            [outcomes, settled(table, lost, "rejected", reason="the database did not keep the row (a trigger or rule dropped it)")]
+        )
 
     def _new_keys(self, table: Table, obj: ObjectSpec, names: tuple[str, ...], count: int) -> pl.DataFrame | None:
         """Keys for new rows as the mapping's `assign` says; None where only the insert itself can tell."""

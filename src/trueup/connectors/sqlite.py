@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 import polars as pl
 
-from trueup.connectors.sql_read import BAD, OP, Select, conjunction, null_patterns, split_name
+from trueup.connectors.sql_read import OP, Select, conjunction, null_patterns, split_name
 from trueup.connectors.sql_write import BusyError, Job, RowRefusedError, TransactionLostError, paired
 from trueup.connectors.sqlbase import SqlConnector, checked_settings
 from trueup.connectors.sqlite_rows import AdbcRows, PlainRows, frame_of, values_of
@@ -174,13 +174,17 @@ class SqliteConnector(SqlConnector):
         if code.startswith("SQLITE_FULL"):
             return WriteRefusedError(f"no room is left to write {self.path}: {text}", hint="free space on the disk", system=self.name)
         if code.startswith("SQLITE_READONLY"):
-            return WriteRefusedError(f"{self.path} cannot be written: {text}", hint="check the file's and folder's rights", system=self.name)
+            return WriteRefusedError(
+                f"{self.path} cannot be written: {text}", hint="check the file's and folder's rights", system=self.name
+            )
         if code.startswith(("SQLITE_PERM", "SQLITE_AUTH")):
             return AccessRefusedError(f"access to {self.path} is refused: {text}", system=self.name)
         if code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
             return ObjectUnreadableError(f"{self.path} is not a readable SQLite database: {text}", hint="check the file", system=self.name)
         if code.startswith(("SQLITE_CANTOPEN", "SQLITE_IOERR")):
-            return SystemUnreachableError(f"{self.path} cannot be opened or read: {text}", hint="check the file and its folder", system=self.name)
+            return SystemUnreachableError(
+                f"{self.path} cannot be opened or read: {text}", hint="check the file and its folder", system=self.name
+            )
         if re.search(r"no such (table|column|view)|has no column", text):
             self._tables.clear()
             return ObjectMissingError(text, hint="the database changed; compare it with the mapping", system=self.name)
@@ -231,7 +235,7 @@ class SqliteConnector(SqlConnector):
                 rows.close()
 
     def _whole_query(self, select: Select, since: str | None) -> str:
-        sql = f"SELECT {select.outputs} FROM {select.table.source} AS t"  # noqa: S608  every name is quoted
+        sql = f"SELECT {select.outputs} FROM {select.table.source} AS t"
         if since is None:
             return sql
         bound, modified = self._bound(select.table, since)
@@ -245,7 +249,7 @@ class SqliteConnector(SqlConnector):
             bound, modified = self._bound(select.table, since)
             positions, condition = [modified, *positions], f"WHERE {modified} >= {bound}"
         place = "".join(f", quote({position}) AS p{index}" for index, position in enumerate(positions))
-        base = f"SELECT {select.outputs}{place} FROM {select.table.source} AS t"  # noqa: S608  every name is quoted
+        base = f"SELECT {select.outputs}{place} FROM {select.table.source} AS t"
         while True:
             sql = f"{base} {condition} ORDER BY {', '.join(positions)} LIMIT {page_rows}"
             page = pl.concat([pl.DataFrame(schema=frame_of(select, len(positions))), *rows.frames(select, sql, page_rows, len(positions))])
@@ -271,7 +275,7 @@ class SqliteConnector(SqlConnector):
             return literal(since), cell
         day, clock = moment.groups()
         with_space = self._reader().execute(
-            f"SELECT EXISTS (SELECT 1 FROM {table.source} AS t WHERE {cell} >= ? AND {cell} < ?)",  # noqa: S608  every name is quoted
+            f"SELECT EXISTS (SELECT 1 FROM {table.source} AS t WHERE {cell} >= ? AND {cell} < ?)",
             (f"{day} ", f"{day}T"),
         )
         return literal(f"{day} {clock}" if with_space.fetchone()[0] else f"{day}T{clock}"), cell
@@ -280,7 +284,7 @@ class SqliteConnector(SqlConnector):
         select = Select(table, table.key)
         reads = [f"{column.read} AS c{index}" for index, column in enumerate(select.columns[: len(table.key)])]
         places = ", ".join(str(index + 1) for index in range(len(reads)))
-        sql = f"SELECT {', '.join(reads)} FROM {table.source} AS t GROUP BY {places} HAVING count(*) > 1"  # noqa: S608  every name is quoted
+        sql = f"SELECT {', '.join(reads)} FROM {table.source} AS t GROUP BY {places} HAVING count(*) > 1"
         schema = {name: dtype for name, dtype in select.schema.items() if name in {f"c{index}" for index in range(len(reads))}}
         with self._errors():
             return pl.DataFrame(self._reader().execute(sql).fetchall(), schema=schema, orient="row")
@@ -299,7 +303,7 @@ class SqliteConnector(SqlConnector):
                 joined = f"temp.{_VALUES} AS v CROSS JOIN {select.table.source} AS t"
                 if not by_value:
                     joined = f"{select.table.source} AS t CROSS JOIN temp.{_VALUES} AS v"
-                sql = f"SELECT {select.outputs} FROM {joined} WHERE {conjunction([*matches, *empty])}"  # noqa: S608  every name is quoted
+                sql = f"SELECT {select.outputs} FROM {joined} WHERE {conjunction([*matches, *empty])}"
                 found.append(PlainRows.of(select, connection, sql))
         return pl.concat(found)
 
@@ -308,7 +312,7 @@ class SqliteConnector(SqlConnector):
         connection.execute(f"DROP TABLE IF EXISTS temp.{_VALUES}")
         connection.execute(f"CREATE TEMP TABLE {_VALUES} ({', '.join(rows.columns)})")
         places = ", ".join("?" * rows.width)
-        connection.executemany(f"INSERT INTO temp.{_VALUES} VALUES ({places})", values_of(rows, columns))  # noqa: S608
+        connection.executemany(f"INSERT INTO temp.{_VALUES} VALUES ({places})", values_of(rows, columns))
 
     # ------------------------------------------------------------ writing
 
@@ -364,7 +368,7 @@ class SqliteConnector(SqlConnector):
 
     def _next_number(self, table: Table, name: str) -> int:
         cell = f"t.{quoted(name)}"
-        sql = f"SELECT max({cell}) FROM {table.source} AS t WHERE typeof({cell}) = 'integer'"  # noqa: S608  every name is quoted
+        sql = f"SELECT max({cell}) FROM {table.source} AS t WHERE typeof({cell}) = 'integer'"
         row = self._writer().execute(sql).fetchone()
         return int(row[0] or 0) + 1
 
@@ -378,7 +382,7 @@ class SqliteConnector(SqlConnector):
             rows = f"({names}) SELECT {given} FROM temp.{_VALUES} WHERE 1 ORDER BY __op"
         else:
             rows = "DEFAULT VALUES"
-        sql = f"INSERT INTO {table.target} AS t {rows} RETURNING {_bare(select)}"  # noqa: S608  every name is quoted
+        sql = f"INSERT INTO {table.target} AS t {rows} RETURNING {_bare(select)}"
         return self._returned(table, job, select, sql)
 
     def _update(self, table: Table, job: Job, select: Select) -> pl.DataFrame:
@@ -386,7 +390,7 @@ class SqliteConnector(SqlConnector):
         self._carry_job(connection, table, job)
         assignments = ", ".join(f"{quoted(name)} = v.n{index}" for index, name in enumerate(job.written))
         sql = (
-            f"UPDATE {table.target} AS t SET {assignments} FROM temp.{_VALUES} AS v"  # noqa: S608  every name is quoted
+            f"UPDATE {table.target} AS t SET {assignments} FROM temp.{_VALUES} AS v"
             f" WHERE {conjunction(_conditions(table, job))} RETURNING {_bare(select)}"
         )
         return self._returned(table, job, select, sql)
@@ -402,12 +406,12 @@ class SqliteConnector(SqlConnector):
         self._carry_job(connection, table, job)
         where = conjunction(_conditions(table, job))
         # The write lock is held: what matches now is what the second statement deletes.
-        matching = connection.execute(f"SELECT v.__op FROM temp.{_VALUES} AS v CROSS JOIN {table.source} AS t WHERE {where}").fetchall()  # noqa: S608
+        matching = connection.execute(f"SELECT v.__op FROM temp.{_VALUES} AS v CROSS JOIN {table.source} AS t WHERE {where}").fetchall()
         facts = _facts(table)
         cells = [f"t.{facts.rowid}"] if facts.rowid else [f"t.{quoted(name)}" for name in table.key]
         chosen = ", ".join(cells)
         connection.execute(
-            f"DELETE FROM {table.target} AS t WHERE ({chosen}) IN"  # noqa: S608  every name is quoted
+            f"DELETE FROM {table.target} AS t WHERE ({chosen}) IN"
             f" (SELECT {chosen} FROM temp.{_VALUES} AS v CROSS JOIN {table.source} AS t WHERE {where})"
         )
         return pl.Series("__op", [row[0] for row in matching], dtype=pl.Int64())

@@ -90,7 +90,7 @@ class AdbcRows:
         self._values(sql)
 
     def journal_mode(self) -> str:
-        """`wal`, `delete`, …"""
+        """How the file keeps its transactions: `wal`, `delete`, …."""
         return str(self._values("PRAGMA journal_mode")[0])
 
     def _values(self, sql: str) -> list[Any]:
@@ -105,7 +105,7 @@ class AdbcRows:
         schema = _ordered(select, positions)
         first = ", ".join(f"{_FIRST_VALUES[dtype]} AS {name}" for name, dtype in schema.items())
         with _as_sqlite_errors():
-            self._cursor.execute(f"SELECT {first} UNION ALL SELECT * FROM ({sql})")  # noqa: S608  composed of quoted parts
+            self._cursor.execute(f"SELECT {first} UNION ALL SELECT * FROM ({sql})")
             stream = nanoarrow.ArrayStream(self._cursor.fetch_arrow())
             skip = 1
             for array in stream:
@@ -144,7 +144,7 @@ class PlainRows:
         self._connection.execute(sql).fetchall()
 
     def journal_mode(self) -> str:
-        """`wal`, `delete`, …"""
+        """How the file keeps its transactions: `wal`, `delete`, …."""
         return str(self._connection.execute("PRAGMA journal_mode").fetchone()[0])
 
     def frames(self, select: Select, sql: str, page_rows: int, positions: int = 0) -> Iterator[pl.DataFrame]:

@@ -5,7 +5,7 @@ the declared type, and says of the others that they do not fit (https://www.sqli
 
 Declared type -> column type: the first that applies of
     BOOL…                      boolean   0 and 1, or the words true and false
-    DECIMAL, NUMERIC, MONEY    decimal   the stored number's text; `DECIMAL TEXT` keeps every digit, plain DECIMAL keeps 15 (SQLite's own rule)
+    DECIMAL, NUMERIC, MONEY    decimal   the stored number's text; `DECIMAL TEXT` keeps every digit, plain DECIMAL keeps 15
     …DATE…, …TIME…, UUID       text      ISO text mostly; SQLite has no such types. A number in there is shown as its digits
     JSON…                      json
     …INT…                      integer
@@ -123,11 +123,11 @@ def find_object(connection: sqlite3.Connection, parts: Sequence[str], whole: str
     wanted = [("main", whole)]
     if len(parts) == 1:
         wanted.append(("main", parts[0]))
-    elif len(parts) == 2:  # noqa: PLR2004  schema and name
+    elif len(parts) == 2:
         wanted += [(schema, parts[1]) for schema in attached if schema.lower() == parts[0].lower()]
     for schema, name in wanted:
         row = connection.execute(
-            f"SELECT name, type, coalesce(sql, '') FROM {quoted(schema)}.sqlite_schema"  # noqa: S608  quoted
+            f"SELECT name, type, coalesce(sql, '') FROM {quoted(schema)}.sqlite_schema"
             " WHERE type IN ('table', 'view') AND name = ? COLLATE NOCASE ORDER BY name = ? DESC LIMIT 1",
             (name, name),
         ).fetchone()
@@ -179,7 +179,7 @@ def load_table(connection: sqlite3.Connection, obj: ObjectSpec, found: tuple[str
     triggers = [
         row[0].upper()
         for row in connection.execute(
-            f"SELECT sql FROM {quoted(schema)}.sqlite_schema WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE AND sql IS NOT NULL",  # noqa: S608
+            f"SELECT sql FROM {quoted(schema)}.sqlite_schema WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE AND sql IS NOT NULL",
             (name,),
         )
     ]
@@ -223,7 +223,9 @@ def _facts(
     taken = {column.lower() for column in columns}
     rowid = next((word for word in ("rowid", "_rowid_", "oid") if word not in taken), None)
     single = primary[0] if len(primary) == 1 else None
-    is_number = single is not None and columns[single].info.native_type.upper() == "INTEGER" and not _has_own_index(connection, schema, name)
+    is_number = (
+        single is not None and columns[single].info.native_type.upper() == "INTEGER" and not _has_own_index(connection, schema, name)
+    )
     return SqliteFacts(rowid, single if is_number else None, autoincrement=bool(re.search(r"\bAUTOINCREMENT\b", sql.upper())))
 
 
@@ -236,7 +238,7 @@ def _estimate(connection: sqlite3.Connection, schema: str, name: str, rowid: str
     """The greatest row number, which no listing can exceed by much; None where rows have none."""
     if rowid is None:
         return None
-    row = connection.execute(f"SELECT max({rowid}) FROM {quoted(schema)}.{quoted(name)}").fetchone()  # noqa: S608  quoted
+    row = connection.execute(f"SELECT max({rowid}) FROM {quoted(schema)}.{quoted(name)}").fetchone()
     return max(int(row[0] or 0), 0)
 
 
