@@ -1,0 +1,98 @@
+"""The world of the memory connector: the simplest example of a `World`, and the one on which the mutants are tried first."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from trueup.connectors.memory import FULL_CAPS, MemoryColumn, MemoryConnector, MemoryWorld
+from trueup.model import ColumnInfo
+from trueup.testing.conformance_world import DEFAULT_TYPES, Row, Traits, Trial, World, holds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trueup.connectors.base import Connector
+    from trueup.connectors.memory import MemoryTable
+    from trueup.model import Caps, ColumnType, ObjectSpec
+
+_WORLDS = itertools.count(1)
+_TYPES: frozenset[ColumnType] = DEFAULT_TYPES | {"list"}
+
+
+class MemoryTrialWorld(World):
+    """A memory world of its own with the given abilities; `plain` is one without versions, in which every column is present."""
+
+    traits: ClassVar[Traits] = Traits(
+        types=_TYPES, versions=True, absent=True, misfits=True, refuses=frozenset({"length", "null", "unique", "number"})
+    )
+    connector: ClassVar[type[Connector]] = MemoryConnector
+
+    def __init__(self, caps: Caps = FULL_CAPS) -> None:
+        """Make the world."""
+        super().__init__()
+        self.name = f"trial-{next(_WORLDS)}"
+        self.memory = MemoryWorld.named(self.name)
+        self.memory.caps = caps
+        self.memory.versions = self.traits.versions
+        self.memory.absent = self.traits.absent
+
+    def settings(self) -> dict[str, Any]:
+        """See World."""
+        return {"world": self.name}
+
+    def make(self, name: str, trial: Trial) -> None:
+        """See World."""
+        columns = [
+            MemoryColumn(
+                info=ColumnInfo(
+                    name=column, type=said.type, nullable=said.nullable, max_length=said.max_length, has_default=column in trial.key
+                ),
+                unique=said.unique,
+            )
+            for column, said in trial.columns.items()
+        ]
+        self.memory.add_table(name, columns, trial.key)
+
+    def insert(self, obj: ObjectSpec, rows: Sequence[Row]) -> None:
+        """See World."""
+        for row in rows:
+            self._table(obj).insert(_inside(self._table(obj), row))
+
+    def rows(self, obj: ObjectSpec) -> list[Row]:
+        """See World."""
+        table = self._table(obj)
+        return [dict(row.values) for row in (*table.rows.values(), *table.stray)]
+
+    def edit(self, obj: ObjectSpec, where: Row, values: Row) -> None:
+        """See World."""
+        table = self._table(obj)
+        for key in [key for key, row in table.rows.items() if holds(row.values, where)]:
+            table.edit(key, _inside(table, values))
+
+    def remove(self, obj: ObjectSpec, where: Row) -> None:
+        """See World."""
+        table = self._table(obj)
+        for key in [key for key, row in table.rows.items() if holds(row.values, where)]:
+            table.remove(key)
+
+    def close(self) -> None:
+        """See World."""
+        MemoryWorld.forget(self.name)
+
+    def _table(self, obj: ObjectSpec) -> MemoryTable:
+        return self.memory.tables[obj.name or ""]
+
+
+class PlainMemoryTrialWorld(MemoryTrialWorld):
+    """A memory world whose rows have no versions and lack no column, as those of most databases."""
+
+    traits: ClassVar[Traits] = replace(MemoryTrialWorld.traits, versions=False, absent=False)
+
+
+def _inside(table: MemoryTable, row: Row) -> Row:
+    """Values as the table keeps them: decimals as text."""
+    return {
+        name: str(value) if value is not None and table.columns[name].info.type == "decimal" else value for name, value in row.items()
+    }
