@@ -1,0 +1,69 @@
+"""Births: records that only one system shows, met for the first time. The golden record is what that row says; nothing to settle.
+
+The same decision as `reconcile` would reach, without comparing cell by cell: a first load is made of these.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from trueup.core.cells import AT, GID, KEY, VERSION, records_to_json
+from trueup.core.fingerprint import match_hash
+from trueup.core.merge import FREEZE_SCHEMA, HISTORY_SCHEMA
+from trueup.core.reconcile import FINGERPRINT, GOLDEN_SCHEMA, GONE_SCHEMA, KHASH, SHADOW_SCHEMA, Decision
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from trueup.model import Entity
+
+
+def births(entity: Entity, system: str, rows: pl.DataFrame, now: datetime) -> Decision:
+    """Decide about new rows of one system (as in `Facts.observed`), each the only one of its record."""
+    shown = set(rows.columns)
+    records = rows.select(
+        GID, *[pl.col(name) if name in shown else pl.lit(None, dtype=pl.String).alias(name) for name in entity.fields]
+    )
+    moment = pl.lit(now).cast(pl.Datetime("us", "UTC"))
+    golden = rows.select(
+        pl.col(GID).alias("id"),
+        records_to_json(records, entity.fields).alias("data"),
+        pl.lit(system).alias("origin_system"),
+        pl.min_horizontal(pl.col(AT).fill_null(moment), moment).alias("origin_at"),
+        *[pl.lit(None, dtype=GOLDEN_SCHEMA[name]).alias(name) for name in ("origins", "version", "deleted_at", "alias_of")],
+    )
+    shadows = rows.select(
+        pl.col(GID).alias("gid"),
+        pl.lit(system).alias("system"),
+        pl.col(KEY).alias("key"),
+        pl.col(KHASH).alias("khash"),
+        pl.col(FINGERPRINT).alias("fingerprint"),
+        *[pl.lit(None, dtype=SHADOW_SCHEMA[name]).alias(name) for name in ("seen", "sent", "before", "written_at")],
+        pl.col(AT).alias("modified"),
+        (pl.col(VERSION) if VERSION in shown else pl.lit(None, dtype=pl.String)).alias("native_version"),
+        pl.lit(0, dtype=pl.Int64).alias("state"),
+    )
+    index = [
+        records.select(pl.lit(number, dtype=pl.Int64).alias("rule"), match_hash(records, rule, number).alias("hash"), GID).drop_nulls("hash")
+        for number, rule in enumerate(entity.match)
+    ]
+    nobody = pl.DataFrame(schema=GONE_SCHEMA)
+    return Decision(
+        records=records,
+        golden=golden,
+        born=rows[GID],
+        shadows=shadows,
+        removed=nobody,
+        after=shadows,
+        deleted=pl.Series(GID, [], dtype=pl.Int64),
+        index=pl.concat(index) if index else pl.DataFrame(schema={"rule": pl.Int64(), "hash": pl.Int64(), GID: pl.Int64()}),
+        indexed=pl.Series(GID, [], dtype=pl.Int64),
+        history=pl.DataFrame(schema=HISTORY_SCHEMA),
+        frozen=pl.DataFrame(schema=FREEZE_SCHEMA),
+        thawed=pl.DataFrame(schema={GID: pl.Int64(), "field": pl.String()}),
+    )
+
+
+

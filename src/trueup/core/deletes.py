@@ -1,0 +1,126 @@
+"""Deletes: believed only when confirmed, and only from a system that may delete. A delete loses against an edit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from trueup.core.cells import AT, GID, KEY, SYSTEM, cell_from_python, json_to_records
+from trueup.core.merge import CHANGE_SCHEMA, HISTORY_SCHEMA
+
+if TYPE_CHECKING:
+    from trueup.core.merge import Merged
+    from trueup.core.reconcile import Facts
+
+
+@dataclass(frozen=True)
+class DeleteVerdict:
+    """What follows from rows that are gone.
+
+    changes   golden changes of `archive`
+    removed   shadows to drop (__gid, __system, __key)
+    missing   rows to be left alone from now on (__gid, __system, __key, told: whether a person must hear of it)
+    deleted   golden ids deleted now; `dead` all golden ids at hand that are deleted afterwards; `revived` those that live again
+    """
+
+    changes: pl.DataFrame
+    removed: pl.DataFrame
+    missing: pl.DataFrame
+    history: pl.DataFrame
+    deleted: pl.Series
+    dead: pl.Series
+    revived: pl.Series
+
+
+def settle_deletes(facts: Facts, merged: Merged) -> DeleteVerdict:
+    """Decide what every confirmed disappearance means."""
+    gone = facts.gone.select(GID, SYSTEM, KEY)
+    rule = facts.entity.deletes
+    was_dead = facts.golden.filter(pl.col("deleted_at").is_not_null())["id"]
+    edited = pl.concat([merged.changes[GID], merged.frozen[GID]]).unique()
+    revived = was_dead.filter(was_dead.is_in(edited.implode()))
+    believed = set(rule.sources if rule else ()) - facts.moved
+    entitled = gone.filter(pl.col(SYSTEM).is_in(list(believed)))
+    others = gone.join(entitled.select(GID, SYSTEM), on=[GID, SYSTEM], how="anti").with_columns(told=pl.lit(value=True))
+    if rule is not None and rule.action == "ignore":
+        others = pl.concat([others, entitled.with_columns(told=pl.lit(value=False))])
+        entitled = entitled.clear()
+    # A deleted record's row that is gone as well needs nothing more: it is what was wanted.
+    done = gone.filter(pl.col(GID).is_in(was_dead.implode()) & ~pl.col(GID).is_in(revived.implode()))
+    others = others.join(done, on=[GID, SYSTEM], how="anti")
+    entitled = entitled.join(done, on=[GID, SYSTEM], how="anti")
+    losing = _losing(facts, merged, entitled)
+    standing = entitled.join(losing.select(GID, SYSTEM), on=[GID, SYSTEM], how="anti")
+    changes = pl.DataFrame(schema=CHANGE_SCHEMA)
+    missing = others
+    deleted = standing[GID].unique()
+    removed = pl.concat([losing, done])
+    told = [_history(losing, facts, "delete lost", "an edit, a pending delivery or an open conflict stands against it")]
+    if rule is not None and rule.action == "archive":
+        changes = _archive(facts, standing)
+        missing = pl.concat([others, standing.with_columns(told=pl.lit(value=False))])
+        deleted = deleted.clear()
+        told.append(_history(standing, facts, "archive", "deletes: archive"))
+    else:
+        removed = pl.concat([removed, standing])
+        told.append(_history(standing, facts, "delete", "deletes: propagate"))
+    dead = pl.concat([was_dead, deleted]).unique()
+    return DeleteVerdict(
+        changes=changes,
+        removed=removed,
+        missing=missing,
+        history=pl.concat(told),
+        deleted=deleted,
+        dead=dead.filter(~dead.is_in(revived.implode())),
+        revived=revived,
+    )
+
+
+def _losing(facts: Facts, merged: Merged, entitled: pl.DataFrame) -> pl.DataFrame:
+    """Deletes that lose: the deleter had not heard of every golden value, an edit came in this run, or the record is frozen."""
+    behind = facts.shadows.filter(pl.col("sent").is_not_null()).select(pl.col("gid").alias(GID), pl.col("system").alias(SYSTEM))
+    edited = pl.concat([merged.changes[GID], merged.frozen[GID], facts.frozen[GID]]).unique()
+    unaware = entitled.join(behind, on=[GID, SYSTEM], how="semi")
+    against = entitled.filter(pl.col(GID).is_in(edited.implode()))
+    return pl.concat([unaware, against]).unique()
+
+
+def _archive(facts: Facts, rows: pl.DataFrame) -> pl.DataFrame:
+    """The golden changes that `archive` makes: each field of `set` to its value."""
+    parts = [pl.DataFrame(schema=CHANGE_SCHEMA)]
+    ids = facts.golden.select(pl.col("id").alias(GID))
+    golden = pl.concat([ids, json_to_records(facts.golden["data"], facts.entity.fields)], how="horizontal")
+    deletes = facts.entity.deletes
+    for name, value in (deletes.set if deletes else {}).items():
+        cell = cell_from_python(value, facts.entity.fields[name])
+        parts.append(
+            rows.unique(GID)
+            .join(golden.select(GID, pl.col(name).alias("before")), on=GID)
+            .filter(pl.col("before").ne_missing(pl.lit(cell)))
+            .select(
+                GID,
+                pl.lit(name).alias("field"),
+                "before",
+                pl.lit(cell).alias("after"),
+                SYSTEM,
+                pl.lit(facts.now).cast(pl.Datetime("us", "UTC")).alias(AT),
+                pl.lit("deletes: archive").alias("rule"),
+            )
+        )
+    return pl.concat(parts)
+
+
+def _history(rows: pl.DataFrame, facts: Facts, kind: str, rule: str) -> pl.DataFrame:
+    """One history line per row, without a field."""
+    return rows.select(
+        GID,
+        pl.lit(None, dtype=pl.String).alias("field"),
+        pl.lit(None, dtype=pl.String).alias("before"),
+        pl.lit(None, dtype=pl.String).alias("after"),
+        SYSTEM,
+        pl.lit(facts.now).cast(pl.Datetime("us", "UTC")).alias(AT),
+        pl.lit(rule).alias("rule"),
+        pl.lit(kind).alias("kind"),
+    ).cast(HISTORY_SCHEMA)

@@ -1,0 +1,90 @@
+"""Deliver: golden record minus what a system stands for -> operations for that system. Always derived, never stored as a message."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from trueup.core.cells import GID, KEY
+from trueup.core.shadow import decode_delta
+
+if TYPE_CHECKING:
+    from trueup.core.reconcile import Decision
+    from trueup.model import Entity
+
+FIELDS = "__fields"
+PRESENT = 0
+
+
+@dataclass(frozen=True)
+class Due:
+    """What one system must be told about a set of records.
+
+    deletes   __gid, __key
+    creates   __gid and the golden cells of the fields that may be written
+    updates   __gid, __key, __fields (List: the fields due), the golden cells of all writable fields (those not due are context for
+              expressions), and `seen:FIELD` for each writable field: what the system was last seen to hold
+    """
+
+    deletes: pl.DataFrame
+    creates: pl.DataFrame
+    updates: pl.DataFrame
+
+    @property
+    def rows(self) -> int:
+        """How many operations this is."""
+        return self.deletes.height + self.creates.height + self.updates.height
+
+
+def due(entity: Entity, system: str, decision: Decision, *, frozen: pl.DataFrame, blocked: pl.Series, may_create: bool) -> Due:
+    """What is due in `system` for the records of a decision.
+
+    frozen     (__gid, field) that a person must settle first
+    blocked    golden ids that must not be created here (a parked row may be one of them)
+    may_create whether the system was completely observed, or can be asked for a row before it is created
+    """
+    writable = list(entity.written(system))
+    mine = decision.after.filter(pl.col("system") == system)
+    deletes = mine.filter(pl.col("gid").is_in(decision.deleted.implode()) & (pl.col("state") == PRESENT)).select(
+        pl.col("gid").alias(GID), pl.col("key").alias(KEY)
+    )
+    alive = decision.records.filter(~pl.col(GID).is_in(decision.deleted.implode()))
+    creates = alive.clear().select(GID, *writable)
+    if may_create and writable:
+        lacking = alive.join(mine.select(pl.col("gid").alias(GID)), on=GID, how="anti", maintain_order="left")
+        creates = lacking.filter(~pl.col(GID).is_in(blocked.implode())).select(GID, *writable)
+        creates = creates.filter(pl.any_horizontal(pl.col(name).is_not_null() for name in writable))
+    return Due(deletes, creates, _updates(writable, mine, alive, frozen))
+
+
+def _updates(writable: list[str], mine: pl.DataFrame, alive: pl.DataFrame, frozen: pl.DataFrame) -> pl.DataFrame:
+    """Rows whose `sent` differs from golden in a field that may be written and is not frozen."""
+    waiting = mine.filter(pl.col("sent").is_not_null() & (pl.col("state") == PRESENT)).join(
+        alive.select(pl.col(GID).alias("gid")), on="gid", how="semi"
+    )
+    stopped = set(frozen.select(GID, "field").rows())
+    named = [
+        (gid, key, [name for name in decode_delta(sent) if name in set(writable) and (gid, name) not in stopped], decode_delta(seen))
+        for gid, key, sent, seen in waiting.select("gid", "key", "sent", "seen").rows()
+    ]
+    named = [row for row in named if row[2]]
+    rows = pl.DataFrame(
+        [(gid, key, names) for gid, key, names, _seen in named],
+        schema={GID: pl.Int64(), KEY: pl.String(), FIELDS: pl.List(pl.String())},
+        orient="row",
+    ).join(alive.select(GID, *writable), on=GID, how="left", maintain_order="left")
+    seen_columns = []
+    for name in writable:
+        differing = pl.Series(f"_{name}", [seen.get(name) for *_rest, seen in named], dtype=pl.String)
+        has = pl.Series(f"_has_{name}", [name in seen for *_rest, seen in named], dtype=pl.Boolean)
+        seen_columns.append(pl.when(pl.lit(has)).then(pl.lit(differing)).otherwise(pl.col(name)).alias(f"seen:{name}"))
+    rows = rows.with_columns(seen_columns) if named else rows.with_columns([pl.lit(None, dtype=pl.String).alias(f"seen:{n}") for n in writable])
+    # A golden value that nobody has said yet is nothing to deliver.
+    said = [pl.when(pl.col(name).is_not_null()).then(pl.lit(name)) for name in writable]
+    if not said:
+        return rows
+    return rows.with_columns(pl.col(FIELDS).list.set_intersection(pl.concat_list(said).list.drop_nulls()).alias(FIELDS)).filter(
+        pl.col(FIELDS).list.len() > 0
+    )

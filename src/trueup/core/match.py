@@ -1,0 +1,185 @@
+"""Match: which golden record is this new row? Yes, new, or ask a person.
+
+A row without a link carries one hash per match rule (null where a value of the rule is missing; null never matches). The rules are
+tried in order; the first that gives exactly one golden record without a link in that system links the row. Where a rule gives several,
+the following rules may narrow them down; where it gives only records that are linked already, the row is parked.
+A weaker rule never links where a stronger one has differing values on both sides.
+
+Systems are taken in order of precedence and rows in order of their key, so that the result does not depend on who was read first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from trueup.core.cells import GID, KEY, SYSTEM
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+INDEX_SCHEMA = {"rule": pl.Int64(), "hash": pl.Int64(), GID: pl.Int64()}
+PAIR_SCHEMA = {GID: pl.Int64(), SYSTEM: pl.String()}
+PARKED_SCHEMA = {SYSTEM: pl.String(), KEY: pl.String(), "candidates": pl.List(pl.Int64()), "why": pl.String()}
+LINK_SCHEMA = {SYSTEM: pl.String(), KEY: pl.String(), "page": pl.Int32(), GID: pl.Int64(), "born": pl.Boolean()}
+
+SEVERAL = "may be one of several records"
+TAKEN = "that record already has a row in this system"
+DOUBLE = "the same record stands twice in this system"
+
+
+@dataclass(frozen=True)
+class Matching:
+    """What matching decided: `links` (__system, __key, __gid, born: the record is new) and `parked` rows with their candidates."""
+
+    links: pl.DataFrame
+    parked: pl.DataFrame
+
+
+def rule_columns(count: int) -> list[str]:
+    """The names of the hash columns of `count` match rules."""
+    return [f"h{number}" for number in range(count)]
+
+
+def index_of(rows: pl.DataFrame, count: int) -> pl.DataFrame:
+    """The long index (rule, hash, __gid) of rows with __gid and one hash column per rule; missing hashes are left out."""
+    parts = [
+        rows.select(pl.lit(number, dtype=pl.Int64).alias("rule"), pl.col(name).alias("hash"), GID).drop_nulls("hash")
+        for number, name in enumerate(rule_columns(count))
+    ]
+    return pl.concat(parts) if parts else pl.DataFrame(schema=INDEX_SCHEMA)
+
+
+def match(
+    rows: pl.DataFrame, precedence: Sequence[str], rules: int, known: pl.DataFrame, taken: pl.DataFrame, first_gid: int, barren: Sequence[str]
+) -> Matching:
+    """Match unlinked rows.
+
+    rows        __system, __key, page (kept as it is) and one hash column per rule (`rule_columns`)
+    known       index (rule, hash, __gid) of golden records that may be meant
+    taken       (__gid, __system) links that stand; links of rows confirmed gone are not among them
+    first_gid   golden id for the first new record; the following ones count up
+    barren      systems whose rows never make a new record; what matches nothing there is left out
+    """
+    links, parked = [], []
+    next_gid = first_gid
+    columns = rule_columns(rules)
+    for system in precedence:
+        mine = rows.filter(pl.col(SYSTEM) == system)
+        if mine.is_empty():
+            continue
+        mine = _in_key_order(mine)
+        occupied = taken.filter(pl.col(SYSTEM) == system).select(GID).unique()
+        linked, asked, free = _link(mine, columns, known, occupied)
+        born, twins = _births(free.clear() if system in barren else free, columns, next_gid)
+        next_gid += born.height
+        links.append(linked.select(SYSTEM, KEY, "page", GID, pl.lit(value=False).alias("born")))
+        links.append(born.select(SYSTEM, KEY, "page", GID, pl.lit(value=True).alias("born")))
+        parked += [asked, twins]
+        here = pl.concat([linked.select(GID, *columns), born.select(GID, *columns)])
+        known = pl.concat([known, index_of(here, rules)]) if rules else known
+        taken = pl.concat([taken, here.select(GID, pl.lit(system).alias(SYSTEM))])
+    return Matching(
+        pl.concat([frame.cast(LINK_SCHEMA) for frame in links]) if links else pl.DataFrame(schema=LINK_SCHEMA),
+        pl.concat([frame.cast(PARKED_SCHEMA) for frame in parked]) if parked else pl.DataFrame(schema=PARKED_SCHEMA),
+    )
+
+
+def _in_key_order(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows by key, whole numbers by size and before other keys."""
+    number = pl.col(KEY).cast(pl.Int64, strict=False)
+    return rows.sort([number, pl.col(KEY)], nulls_last=True).with_row_index("_row")
+
+
+def _link(
+    rows: pl.DataFrame, columns: list[str], known: pl.DataFrame, occupied: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Split rows into linked (with __gid), parked (as PARKED_SCHEMA) and those that no golden record claims."""
+    undecided = rows
+    linked: list[pl.DataFrame] = []
+    narrowing = pl.DataFrame(schema={"_row": pl.UInt32(), GID: pl.Int64()})
+    parked: list[pl.DataFrame] = []
+    for number, name in enumerate(columns):
+        pairs = _candidates(undecided, number, name, columns, known)
+        if pairs.is_empty():
+            continue
+        earlier = narrowing.select("_row").unique()
+        narrowed = pairs.join(narrowing, on=["_row", GID], how="semi")
+        pairs = pl.concat([pairs.join(earlier, on="_row", how="anti"), narrowed])
+        free = pairs.join(occupied, on=GID, how="anti")
+        counts = free.group_by("_row").agg(pl.col(GID).first().alias(GID), pl.len().alias("free"))
+        unique = counts.filter(pl.col("free") == 1).select("_row", GID)
+        full = pairs.join(free.select("_row").unique(), on="_row", how="anti")
+        parked.append(_parked(undecided, full, TAKEN))
+        several = free.join(counts.filter(pl.col("free") > 1), on="_row", how="semi").select("_row", GID)
+        narrowing = pl.concat(
+            [narrowing.join(several.select("_row").unique(), on="_row", how="anti"), several]
+        )
+        linked.append(undecided.join(unique, on="_row"))
+        done = pl.concat([unique.select("_row"), full.select("_row").unique()])
+        undecided = undecided.join(done, on="_row", how="anti")
+        narrowing = narrowing.join(done, on="_row", how="anti")
+    parked.append(_parked(undecided, narrowing, SEVERAL))
+    free_rows = undecided.join(narrowing.select("_row").unique(), on="_row", how="anti")
+    every_link = pl.concat(linked) if linked else rows.clear().with_columns(pl.lit(None, dtype=pl.Int64).alias(GID))
+    firsts = every_link.sort("_row").unique(GID, keep="first", maintain_order=True)
+    twins = every_link.join(firsts.select("_row"), on="_row", how="anti")
+    parked.append(_parked(twins, twins.select("_row", GID), DOUBLE))
+    return firsts, pl.concat(parked), free_rows
+
+
+def _candidates(rows: pl.DataFrame, number: int, name: str, columns: list[str], known: pl.DataFrame) -> pl.DataFrame:
+    """(_row, __gid) pairs that one rule gives, without those that a stronger rule contradicts."""
+    index = known.filter(pl.col("rule") == number).select(pl.col("hash").alias(name), GID).unique()
+    pairs = rows.select("_row", *columns).join(index, on=name, how="inner")
+    for stronger in range(number):
+        if pairs.is_empty():
+            break
+        said = known.filter(pl.col("rule") == stronger).select(GID, pl.col("hash").alias("_said"))
+        mine = f"h{stronger}"
+        both = pairs.select("_row", GID, mine).drop_nulls(mine).join(said, on=GID, how="inner")
+        verdict = both.group_by("_row", GID).agg((pl.col(mine) == pl.col("_said")).any().alias("same"))
+        pairs = pairs.join(verdict.filter(~pl.col("same")), on=["_row", GID], how="anti")
+    return pairs.select("_row", GID).unique()
+
+
+def _parked(rows: pl.DataFrame, pairs: pl.DataFrame, why: str) -> pl.DataFrame:
+    """Parked rows with the sorted golden ids that they may be."""
+    lists = pairs.group_by("_row").agg(pl.col(GID).unique().sort().alias("candidates"))
+    return rows.join(lists, on="_row").select(SYSTEM, KEY, "candidates", pl.lit(why).alias("why"))
+
+
+def _births(rows: pl.DataFrame, columns: list[str], first_gid: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """New golden records for rows that nobody claims; rows of one system that look alike: the smallest key is born, the rest park."""
+    leader = rows.select("_row", *columns).with_columns(_leader=pl.col("_row"))
+    for number, name in enumerate(columns):
+        groups = leader.filter(pl.col(name).is_not_null() & (pl.col("_leader") == pl.col("_row")))
+        heads = groups.group_by(name).agg(pl.col("_row").min().alias("_head"), pl.len().alias("_many")).filter(pl.col("_many") > 1)
+        if heads.is_empty():
+            continue
+        doubles = groups.join(heads, on=name).filter(pl.col("_row") != pl.col("_head"))
+        for stronger in columns[:number]:
+            head_says = leader.select(pl.col("_row").alias("_head"), pl.col(stronger).alias("_head_says"))
+            doubles = doubles.join(head_says, on="_head", how="left").filter(
+                pl.col(stronger).is_null() | pl.col("_head_says").is_null() | (pl.col(stronger) == pl.col("_head_says"))
+            ).drop("_head_says")
+        moves = doubles.select("_row", "_head")
+        leader = (
+            leader.join(moves, on="_row", how="left", maintain_order="left")
+            .with_columns(_leader=pl.coalesce("_head", "_leader"))
+            .drop("_head")
+        )
+    heads = leader.filter(pl.col("_leader") == pl.col("_row")).select("_row").with_row_index("_number")
+    ids = heads.select("_row", (pl.col("_number").cast(pl.Int64) + first_gid).alias(GID))
+    born = rows.join(ids, on="_row", maintain_order="left")
+    followers = leader.filter(pl.col("_leader") != pl.col("_row")).select("_row", "_leader")
+    # A follower's leader may itself follow another row: walk up until a head is reached.
+    while not (chained := followers.join(followers.rename({"_row": "_leader", "_leader": "_top"}), on="_leader")).is_empty():
+        up = chained.select("_row", "_top")
+        followers = (
+            followers.join(up, on="_row", how="left").select("_row", pl.coalesce("_top", "_leader").alias("_leader"))
+        )
+    pairs = followers.join(ids.rename({"_row": "_leader"}), on="_leader").select("_row", GID)
+    return born, _parked(rows, pairs, DOUBLE)

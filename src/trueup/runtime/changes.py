@@ -1,0 +1,118 @@
+"""Changed mappings on a live state: what was mapped differently when the shadows were written.
+
+A field whose mapping is new or changed is at first contact in that system; a system that became another object is believed in nothing that
+it does not show. Neither overrules, deletes or delivers anything by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import polars as pl
+
+from trueup.config.describe import mapping_spec
+from trueup.core.cells import GID, json_to_records
+from trueup.core.fingerprint import match_hash
+from trueup.store import cursor, golden, mapping_version, match_key, meta
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from trueup.model import Config, Entity
+    from trueup.store import Store
+
+PLACE_SETTINGS = ("path", "url", "host", "database", "schema", "file")
+
+
+@dataclass(frozen=True)
+class MappingChanges:
+    """fields: system -> fields whose mapping changed (a system with another change has an empty set). moved: other objects.
+
+    rematch: the match rules changed, so the index of match values must be made anew.
+    """
+
+    fields: dict[str, frozenset[str]] = field(default_factory=dict)
+    moved: frozenset[str] = frozenset()
+    rematch: bool = False
+
+    def apply(self, store: Store, entity: Entity) -> None:
+        """Make the index of match values anew."""
+        with store.write() as tx:
+            match_key.clear(tx, entity.name)
+            for rows in golden.stream(tx, entity.name):
+                alive = rows.filter(pl.col("deleted_at").is_null() & pl.col("alias_of").is_null())
+                cells = pl.concat([alive.select(pl.col("id").alias(GID)), json_to_records(alive["data"], entity.fields)], how="horizontal")
+                for number, rule in enumerate(entity.match):
+                    index = cells.select(
+                        pl.lit(number, dtype=pl.Int64).alias("rule"), match_hash(cells, rule, number).alias("hash"), pl.col(GID).alias("gid")
+                    )
+                    match_key.add(tx, entity.name, index.drop_nulls("hash"))
+            meta.set_(tx, _match_name(entity), _match_text(entity))
+
+
+def mapping_changes(store: Store, entity: Entity, config: Config) -> MappingChanges:
+    """Compare the configuration with the mappings under which the shadows were written."""
+    fields: dict[str, frozenset[str]] = {}
+    moved: set[str] = set()
+    with store.read() as db:
+        known = meta.get(db, _match_name(entity))
+        rematch = known is not None and known != _match_text(entity)
+        for system in entity.mappings:
+            latest = mapping_version.latest(db, entity.name, system)
+            if latest is None:
+                continue
+            before, now = orjson.loads(latest.spec), _spec(entity, system, config)
+            if before == now:
+                continue
+            if any(before.get(part) != now[part] for part in ("place", "key", "name", "sql")):
+                moved.add(system)
+            fields[system] = frozenset(_changed_fields(before["mapping"]["fields"], now["mapping"]["fields"]))
+    return MappingChanges(fields, frozenset(moved), rematch)
+
+
+def remember_mappings(store: Store, entity: Entity, config: Config, complete: Iterable[str], at: datetime) -> None:
+    """Keep the mappings under which these systems were read completely."""
+    with store.write() as tx:
+        for system in complete:
+            text = orjson.dumps(_spec(entity, system, config), option=orjson.OPT_SORT_KEYS).decode()
+            latest = mapping_version.latest(tx, entity.name, system)
+            if latest is not None and latest.spec == text:
+                continue
+            number = mapping_version.put(tx, entity.name, system, text, at=at)
+            cursor.set_(tx, entity.name, system, mapping_version=number, considered_version=0)
+        if meta.get(tx, _match_name(entity)) != _match_text(entity):
+            meta.set_(tx, _match_name(entity), _match_text(entity))
+
+
+def _changed_fields(before: dict[str, Any], now: dict[str, Any]) -> Iterable[str]:
+    return (name for name, spec in now.items() if before.get(name) != spec)
+
+
+def _spec(entity: Entity, system: str, config: Config) -> dict[str, Any]:
+    """The mapping, and where its object is; no passwords."""
+    settings = config.systems[system].settings
+    native = entity.mappings[system].object
+    place = {name: _without_password(str(settings[name])) for name in PLACE_SETTINGS if name in settings}
+    mapping = mapping_spec(entity, system, timezone=config.systems[system].timezone)
+    body = {"mapping": mapping, "place": place, "key": list(native.key), "name": native.name, "sql": native.sql}
+    plain: dict[str, Any] = orjson.loads(orjson.dumps(body, default=str))
+    return plain
+
+
+def _without_password(text: str) -> str:
+    """An address without its user and password: changing those moves nothing."""
+    scheme, mark, rest = text.partition("://")
+    if not mark:
+        return text
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def _match_name(entity: Entity) -> str:
+    return f"match:{entity.name}"
+
+
+def _match_text(entity: Entity) -> str:
+    return orjson.dumps([list(rule) for rule in entity.match]).decode()

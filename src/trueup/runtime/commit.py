@@ -1,0 +1,208 @@
+"""Commit decisions and outcomes to the state: one transaction per chunk of records."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import orjson
+import polars as pl
+
+from trueup.core.cells import GID, KEY, NULL, SYSTEM, cell_to_python
+from trueup.core.merge import FREEZE_SCHEMA
+from trueup.core.shadow import decode_delta, encode_delta
+from trueup.store import conflict, failure, golden, history, match_key, sending, shadow
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from trueup.core.reconcile import Decision
+    from trueup.model import Entity
+    from trueup.runtime.outcomes import Results
+    from trueup.runtime.systems import Seat
+    from trueup.store import Db
+
+BACKOFF_S = (60.0, 300.0, 1_800.0, 7_200.0, 21_600.0)
+"""How long a failing delivery waits before it is tried again, where the system does not say; the last one repeats."""
+
+
+def value_json(cell: str | None, entity: Entity, name: str | None) -> str | None:
+    """A cell as JSON text for the history: None for an absent one, `null` for null."""
+    if cell is None or name is None or name not in entity.fields:
+        return None
+    if cell == NULL:
+        return "null"
+    return orjson.dumps(cell_to_python(cell, entity.fields[name])).decode()
+
+
+def commit_decision(tx: Db, entity: Entity, decision: Decision, *, run: int | None, now: datetime) -> int:
+    """Write what was decided. Returns the version under which it was written."""
+    version = golden.next_version(tx)
+    rows = decision.golden.with_columns(version=pl.lit(version, dtype=pl.Int64))
+    is_born = pl.col("id").is_in(decision.born.implode())
+    for part, new in ((rows.filter(is_born), True), (rows.filter(~is_born), False)):
+        if not part.is_empty():
+            golden.upsert(tx, entity.name, part, new=new)
+    for (system,), gone in decision.removed.partition_by(SYSTEM, as_dict=True).items():
+        shadow.delete(tx, entity.name, str(system), gone[KEY])
+    for (system,), mine in decision.shadows.partition_by("system", as_dict=True).items():
+        fresh = pl.col("gid").is_in(decision.born.implode())
+        for part, new in ((mine.filter(fresh), True), (mine.filter(~fresh), False)):
+            if not part.is_empty():
+                shadow.upsert(tx, entity.name, str(system), part.drop("system"), new=new)
+    if not decision.indexed.is_empty():
+        match_key.replace(tx, entity.name, decision.indexed, decision.index.rename({GID: "gid"}))
+    elif not decision.index.is_empty():
+        match_key.add(tx, entity.name, decision.index.rename({GID: "gid"}))
+    if not decision.history.is_empty():
+        history.append(tx, entity.name, _history(entity, decision.history, version=version, run=run, now=now))
+    if not decision.thawed.is_empty() or not decision.frozen.is_empty():
+        _commit_conflicts(tx, entity, decision, run=run, now=now)
+    return version
+
+
+def _history(entity: Entity, rows: pl.DataFrame, *, version: int, run: int | None, now: datetime) -> pl.DataFrame:
+    """Merge history as the store wants it, values as JSON."""
+    texts = {
+        side: pl.Series(side, [value_json(cell, entity, name) for cell, name in rows.select(side, "field").rows()], dtype=pl.String)
+        for side in ("before", "after")
+    }
+    return rows.select(
+        pl.lit(version, dtype=pl.Int64).alias("version"),
+        pl.col(GID).alias("gid"),
+        pl.lit(run, dtype=pl.Int64).alias("run"),
+        "field",
+        "kind",
+        pl.col(SYSTEM).alias("system"),
+        pl.col("__at").alias("at"),
+        pl.lit(now).cast(pl.Datetime("us", "UTC")).alias("recorded_at"),
+        "rule",
+        texts["before"],
+        texts["after"],
+    )
+
+
+def _commit_conflicts(tx: Db, entity: Entity, decision: Decision, *, run: int | None, now: datetime) -> None:
+    """Close what thawed, open or renew what is frozen."""
+    if not decision.thawed.is_empty():
+        open_now = conflict.open_of(tx, entity.name, decision.thawed[GID].unique())
+        ids = open_now.join(decision.thawed.rename({GID: "gid"}), on=["gid", "field"], how="semi")["id"]
+        conflict.close(tx, ids, now, "all agree")
+    if decision.frozen.is_empty():
+        return
+    agreed = {gid: row for gid, *row in decision.records.select(GID, *entity.fields).rows()}
+    names = list(entity.fields)
+    rows = []
+    for (gid, name), group in decision.frozen.partition_by([GID, "field"], as_dict=True, maintain_order=True).items():
+        candidates = [
+            {"system": system, "value": value, "at": at.isoformat() if at else None}
+            for system, value, at in group.sort(SYSTEM, nulls_last=True).select(SYSTEM, "value", "__at").rows()
+        ]
+        golden_cell = agreed.get(int(str(gid)), [None] * len(names))[names.index(str(name))]
+        rows.append((gid, name, group["kind"][0], group["base"][0], golden_cell, orjson.dumps(candidates).decode(), run, now))
+    schema = {
+        "gid": pl.Int64(),
+        "field": pl.String(),
+        "kind": pl.String(),
+        "base": pl.String(),
+        "golden": pl.String(),
+        "candidates": pl.String(),
+        "run": pl.Int64(),
+        "opened_at": pl.Datetime("us", "UTC"),
+    }
+    conflict.open_(tx, entity.name, pl.DataFrame(rows, schema=schema, orient="row"))
+
+
+def frozen_candidates(open_now: pl.DataFrame) -> pl.DataFrame:
+    """The candidates of open conflicts, as the merge wants them (FREEZE_SCHEMA)."""
+    rows = [
+        (gid, name, item["system"], item["value"], item["at"], True, base, kind)
+        for gid, name, base, kind, text in open_now.select("gid", "field", "base", "kind", "candidates").rows()
+        for item in orjson.loads(text)
+    ]
+    schema = dict(FREEZE_SCHEMA)
+    texts = {name: (pl.String() if name == "__at" else kind) for name, kind in schema.items()}
+    frame = pl.DataFrame(rows, schema=texts, orient="row")
+    return frame.with_columns(pl.col("__at").str.to_datetime(time_unit="us", time_zone="UTC", strict=False)).cast(schema)
+
+
+def commit_results(tx: Db, entity: Entity, seat: Seat, results: Results, *, now: datetime) -> None:
+    """Write the outcomes of one batch, and drop its intent."""
+    if not results.created.is_empty():
+        shadow.upsert(tx, entity.name, seat.name, results.created.drop("system"), new=False)
+    if results.removed:
+        shadow.delete(tx, entity.name, seat.name, pl.Series(results.removed, dtype=pl.String))
+    if results.written:
+        _commit_written(tx, entity, seat, results, now)
+    touched = pl.concat([results.created["gid"], pl.Series("gid", [item.gid for item in results.written], dtype=pl.Int64)])
+    if touched.len():
+        failure.clear(tx, entity.name, seat.name, gids=touched, stage="write")
+    if not results.failed.is_empty():
+        put_troubles(tx, entity, seat, results.failed, now=now)
+    if results.intent is not None:
+        sending.remove(tx, results.intent)
+
+
+def _commit_written(tx: Db, entity: Entity, seat: Seat, results: Results, now: datetime) -> None:
+    """Move `seen` and `sent` of the fields written; the rest of each shadow stays."""
+    keys = pl.Series([item.key for item in results.written], dtype=pl.String)
+    known = {row["key"]: row for row in shadow.by_key(tx, entity.name, seat.name, keys).iter_rows(named=True)}
+    gids = pl.Series([item.gid for item in results.written], dtype=pl.Int64)
+    remember = seat.is_file or seat.system.settle_s > 0
+    rows = []
+    for item in results.written:
+        row = known.get(item.key)
+        if row is None:
+            continue
+        seen, sent = decode_delta(row["seen"]), decode_delta(row["sent"])
+        for name, value in item.sent.items():
+            sent.pop(name, None)
+            seen.pop(name, None)
+            if item.seen[name] != value:
+                seen[name] = item.seen[name]
+        before = decode_delta(row["before"]) | item.before if remember else {}
+        rows.append((item.key, item.gid, row["khash"], item.fingerprint, encode_delta(seen), encode_delta(sent), encode_delta(before), now, row["modified"], item.version or row["native_version"], row["state"]))
+    schema = {
+        "key": pl.String(),
+        "gid": pl.Int64(),
+        "khash": pl.Int64(),
+        "fingerprint": pl.Int64(),
+        "seen": pl.String(),
+        "sent": pl.String(),
+        "before": pl.String(),
+        "written_at": pl.Datetime("us", "UTC"),
+        "modified": pl.Datetime("us", "UTC"),
+        "native_version": pl.String(),
+        "state": pl.Int64(),
+    }
+    del gids
+    shadow.upsert(tx, entity.name, seat.name, pl.DataFrame(rows, schema=schema, orient="row"))
+
+
+def put_troubles(tx: Db, entity: Entity, seat: Seat, troubles: pl.DataFrame, *, now: datetime) -> None:
+    """Record records that could not be written: (__gid, __key, field, reason, retry_s)."""
+    columns_to_field = {column: name for name in entity.mapped(seat.name) for column in _columns(seat, name)}
+    attempts = {gid: count for gid, count in failure.of(tx, entity.name, seat.name).select("gid", "attempts").rows() if gid is not None}
+    rows = []
+    for gid, key, name, reason, retry_s in troubles.select(GID, KEY, "field", "reason", "retry_s").rows():
+        wait = None
+        if retry_s is not None:
+            wait = retry_s if retry_s == 0.0 else max(retry_s, BACKOFF_S[min(attempts.get(gid, 0), len(BACKOFF_S) - 1)])
+        next_try = None if wait is None else now + timedelta(seconds=wait)
+        rows.append((seat.name, key, gid, "write", columns_to_field.get(name or "", name), reason, now, next_try))
+    schema = {
+        "system": pl.String(),
+        "key": pl.String(),
+        "gid": pl.Int64(),
+        "stage": pl.String(),
+        "field": pl.String(),
+        "reason": pl.String(),
+        "at": pl.Datetime("us", "UTC"),
+        "next_try_at": pl.Datetime("us", "UTC"),
+    }
+    failure.put(tx, entity.name, pl.DataFrame(rows, schema=schema, orient="row"))
+
+
+def _columns(seat: Seat, name: str) -> tuple[str, ...]:
+    mapping = seat.mapping.fields[name]
+    return (mapping.column,) if mapping.column is not None else tuple(mapping.write)

@@ -1,0 +1,378 @@
+"""Deliveries of a pass: one lane per system, side by side; each chunk's rows are sent while the next chunk is being decided."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import polars as pl
+
+from trueup.core.cells import GID, KEY, OP, SYSTEM, cell_to_python
+from trueup.core.deliver import FIELDS, Due, due
+from trueup.errors import TrueupError
+from trueup.model import Delivered, PlannedChange
+from trueup.runtime.commit import commit_results, put_troubles
+from trueup.runtime.lane import Lane, Preparation
+from trueup.runtime.outcomes import settle_updates
+from trueup.store import conflict, failure, golden, parked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from trueup.core.reconcile import Decision
+    from trueup.model import Entity, EntitySummary
+    from trueup.runtime.identify import Identified
+    from trueup.runtime.outcomes import Results
+    from trueup.runtime.run_pass import PassOptions
+    from trueup.runtime.systems import Seat
+    from trueup.store import Db, Store
+
+SHOWN_CHANGES = 100
+ATTEMPTS = 3
+"""How often a row is sent again within one chunk without the fields that the system rejected by name."""
+
+
+@dataclass
+class _Book:
+    """What one lane did so far."""
+
+    counts: Delivered = field(default_factory=Delivered)
+    wake: dict[str, None] = field(default_factory=dict)
+    changes: list[PlannedChange] = field(default_factory=list)
+    error: str | None = None
+    failed: set[int] = field(default_factory=set)
+    sent: int = 0
+    limited: bool = False
+    left_creates: bool = False
+
+
+class Deliveries:
+    """Everything a pass delivers, and what it learns of it."""
+
+    def __init__(  # noqa: PLR0913 - the surroundings of a pass, handed on
+        self,
+        store: Store,
+        entity: Entity,
+        seats: Mapping[str, Seat],
+        options: PassOptions,
+        *,
+        run: int | None,
+        owner: str,
+        clock: Callable[[], datetime],
+    ) -> None:
+        """`run` is None for a plan, which prepares everything and sends nothing."""
+        self._store = store
+        self._entity = entity
+        self._seats = seats
+        self._options = options
+        self._run = run
+        self._owner = owner
+        self._clock = clock
+        self._books: dict[str, _Book] = {name: _Book() for name in entity.precedence}
+        self._pool: ThreadPoolExecutor | None = None
+        self._tasks: dict[str, Future[None]] = {}
+        self._blocked: dict[str, pl.Series] = {}
+        self._parked_keys: dict[str, set[str]] = {}
+        self._failing: dict[str, pl.DataFrame] = {}
+        self._complete: frozenset[str] = frozenset()
+        self.unsettled: dict[str, dict[str, str]] = {}
+
+    # -------------------------------------------------------------- rounds
+
+    def begin_round(self, db: Db, found: Identified, complete: set[str]) -> None:
+        """Learn what must not be written now: parked rows and their candidates, failures whose time has not come."""
+        self._complete = frozenset(complete)
+        waiting = pl.concat(
+            [
+                parked.of(db, self._entity.name).select(
+                    "system", "key", pl.col("candidates").map_elements(_ids, return_dtype=pl.List(pl.Int64)).alias("candidates")
+                ),
+                found.parked.select(pl.col(SYSTEM).alias("system"), pl.col(KEY).alias("key"), "candidates"),
+            ]
+        )
+        now = self._clock()
+        for name in self._seats:
+            mine = waiting.filter(pl.col("system") == name)
+            self._blocked[name] = mine["candidates"].explode().drop_nulls().unique()
+            self._parked_keys[name] = set(mine["key"].to_list())
+            known = failure.of(db, self._entity.name, name).filter(pl.col("stage") == "write")
+            late = pl.col("next_try_at").is_null() | (pl.col("next_try_at") > now)
+            self._failing[name] = known.filter(late & pl.col("gid").is_not_null()).select(pl.col("gid").alias(GID), "field")
+
+    def submit(self, decision: Decision) -> None:
+        """Deliver what follows from one decision, lane by lane, in the background."""
+        for name, seat in self._seats.items():
+            if not self._entity.written(name):
+                continue
+            previous = self._tasks.pop(name, None)
+            if previous is not None:
+                previous.result()
+            if self._books[name].error is not None:
+                continue
+            if self._options.plan or len(self._seats) == 1:
+                self._deliver(name, seat, decision)
+                continue
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(max_workers=len(self._seats), thread_name_prefix="deliver")
+            self._tasks[name] = self._pool.submit(self._deliver, name, seat, decision)
+
+    def finish_round(self) -> None:
+        """Wait for every lane."""
+        for task in self._tasks.values():
+            task.result()
+        self._tasks.clear()
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+    def take_wake(self) -> dict[str, list[str]]:
+        """Keys to look at again, per system; asked once."""
+        wake = {name: list(book.wake) for name, book in self._books.items() if book.wake}
+        for book in self._books.values():
+            book.wake.clear()
+        return wake
+
+    def unsettle(self, system: str, keys: Sequence[str], why: str) -> None:
+        """Keys that must be read again before a cursor may pass them."""
+        self.unsettled.setdefault(system, {}).update(dict.fromkeys(keys, why))
+
+    def block_rows(self, rows: pl.DataFrame) -> None:
+        """Rows (__system, __key) that were parked just now."""
+        for system, key in rows.select(SYSTEM, KEY).rows():
+            self._parked_keys.setdefault(system, set()).add(key)
+
+    @property
+    def changes(self) -> list[PlannedChange]:
+        """What a plan would write, system by system."""
+        return [change for book in self._books.values() for change in book.changes]
+
+    @property
+    def considered(self) -> set[str]:
+        """Systems in which every record that lacks a row was considered for creation."""
+        if self._options.limit is not None or self._options.keys is not None or self._options.plan:
+            limited = {name for name, book in self._books.items() if book.limited}
+        else:
+            limited = set()
+        if self._options.keys is not None or self._options.plan:
+            return set()
+        return {
+            name
+            for name in self._seats
+            if name not in limited
+            and name not in self._options.mute
+            and self._books[name].error is None
+            and not self._books[name].left_creates
+        }
+
+    def count(self, summary: EntitySummary) -> None:
+        """Put the lanes' counts into the summary."""
+        for name, book in self._books.items():
+            target = summary.systems[name]
+            target.delivered = book.counts
+            book.counts.failed = len(book.failed)
+            book.counts.pending = max(0, book.counts.pending)
+            if book.error is not None:
+                target.error = target.error or book.error
+
+    # -------------------------------------------------------------- one lane
+
+    def _deliver(self, name: str, seat: Seat, decision: Decision) -> None:
+        book = self._books[name]
+        caps = seat.connector.caps
+        in_full = name in self._complete
+        may_create = in_full or caps.find
+        todo = due(
+            self._entity,
+            name,
+            decision,
+            frozen=decision.frozen_pairs,
+            blocked=self._blocked.get(name, pl.Series(GID, [], dtype=pl.Int64)),
+            may_create=True,
+        )
+        if todo.creates.height and not may_create:
+            book.left_creates = True
+            todo = Due(todo.deletes, todo.creates.clear(), todo.updates)
+        todo = self._allowed(name, todo, decision)
+        if not todo.rows:
+            return
+        if name in self._options.mute:
+            book.counts.pending += todo.rows
+            return
+        todo = self._limited(book, todo)
+        lane = Lane(self._store, self._entity, seat, run=self._run, owner=self._owner)
+        try:
+            for attempt in range(ATTEMPTS):
+                ready = lane.prepare(todo, must_find=not in_full)
+                if self._options.plan:
+                    self._plan(name, ready, decision)
+                    return
+                again = self._send(name, lane, ready, decision, todo, first=attempt == 0)
+                if not again.rows:
+                    return
+                todo = again
+        except TrueupError as error:
+            error.system = error.system or name
+            book.error = str(error)
+            book.counts.pending += todo.rows
+
+    def _allowed(self, name: str, todo: Due, decision: Decision) -> Due:
+        """Without parked rows, and without failures whose time has not come unless the record has changed since."""
+        keys = self._parked_keys.get(name, set())
+        if keys:
+            stopped = pl.col(KEY).is_in(list(keys))
+            self._books[name].counts.pending += todo.updates.filter(stopped).height
+            todo = Due(todo.deletes.filter(~stopped), todo.creates, todo.updates.filter(~stopped))
+        failing = self._failing.get(name)
+        if failing is None or failing.is_empty():
+            return todo
+        failing = failing.filter(~pl.col(GID).is_in(decision.golden["id"].implode()))
+        whole = failing.filter(pl.col("field").is_null() | (pl.col("field") == ""))[GID]
+        before = todo.rows
+        waits = pl.col(GID).is_in(failing[GID].implode())
+        waits_whole = pl.col(GID).is_in(whole.implode())
+        updates = todo.updates.filter(~waits_whole)
+        if failing.height > whole.len():
+            held = failing.group_by(GID).agg(pl.col("field").alias("_held"))
+            updates = (
+                updates.join(held, on=GID, how="left", maintain_order="left")
+                .with_columns(pl.col(FIELDS).list.set_difference(pl.col("_held").fill_null([])).alias(FIELDS))
+                .drop("_held")
+                .filter(pl.col(FIELDS).list.len() > 0)
+            )
+        todo = Due(todo.deletes.filter(~waits_whole), todo.creates.filter(~waits), updates)
+        self._books[name].counts.pending += before - todo.rows
+        return todo
+
+    def _limited(self, book: _Book, todo: Due) -> Due:
+        """At most `--limit` deliveries per system; the rest stays pending."""
+        if self._options.limit is None:
+            return todo
+        room = max(0, self._options.limit - book.sent)
+        kept = []
+        for rows in (todo.deletes, todo.creates, todo.updates):
+            kept.append(rows.head(room))
+            room -= kept[-1].height
+        left = todo.rows - sum(rows.height for rows in kept)
+        if left:
+            book.limited = True
+            book.counts.pending += left
+        limited = Due(*kept)
+        book.sent += limited.rows
+        return limited
+
+    def _send(self, name: str, lane: Lane, ready: Preparation, decision: Decision, todo: Due, *, first: bool) -> Due:
+        """Send what was prepared and record it. Returns the rows to be sent again without the fields that were rejected by name."""
+        book, seat = self._books[name], self._seats[name]
+        if first:
+            book.counts.pending += todo.rows - ready.outside
+        for key in ready.wake:
+            book.wake[key] = None
+        if ready.troubles:
+            troubles = pl.concat(ready.troubles)
+            book.failed.update(troubles[GID].to_list())
+            with self._store.write() as tx:
+                put_troubles(tx, self._entity, seat, troubles, now=self._clock())
+        for settled in ready.settled:
+            outcomes = _as_stored(seat, settled)
+            results = settle_updates(self._entity, seat, settled, outcomes, decision.records, self._clock())
+            self._record(name, results, written=False)
+        again: list[pl.DataFrame] = []
+        for batch in ready.batches:
+            results = lane.send(batch, decision.records, self._clock())
+            self._record(name, results, written=True, kind=batch.kind)
+            if batch.kind == "update" and not results.failed.is_empty():
+                again.append(_rest(self._entity, seat, todo.updates, results.failed))
+        rows = pl.concat(again) if again else todo.updates.clear()
+        return Due(todo.deletes.clear(), todo.creates.clear(), rows)
+
+    def _record(self, name: str, results: Results, *, written: bool, kind: str = "update") -> None:
+        book = self._books[name]
+        with self._store.write() as tx:
+            commit_results(tx, self._entity, self._seats[name], results, now=self._clock())
+        book.counts.pending -= results.done
+        if written:
+            tally = {"create": "created", "update": "updated", "delete": "deleted"}[kind]
+            setattr(book.counts, tally, getattr(book.counts, tally) + results.done)
+            book.counts.stale += results.stale
+            book.failed.update(results.failed[GID].to_list())
+        for key in results.wake:
+            book.wake[key] = None
+
+    # -------------------------------------------------------------- plan
+
+    def _plan(self, name: str, ready: Preparation, decision: Decision) -> None:
+        """Count and show what would be written."""
+        book = self._books[name]
+        book.failed.update(gid for frame in ready.troubles for gid in frame[GID].to_list())
+        for batch in ready.batches:
+            count = batch.rows.height
+            tally = {"create": "created", "update": "updated", "delete": "deleted"}[batch.kind]
+            setattr(book.counts, tally, getattr(book.counts, tally) + count)
+            room = count if self._options.every_change else max(0, SHOWN_CHANGES - len(book.changes))
+            shown = batch.rows.head(room)
+            if shown.is_empty():
+                continue
+            fields = dict(batch.fields.rows()) if batch.kind != "delete" else {}
+            after = {row[GID]: row for row in decision.records.join(shown.select(GID), on=GID, how="semi").iter_rows(named=True)}
+            seen = _seen_cells(decision, name, shown[GID]) if batch.kind == "update" else {}
+            for op, gid, key in shown.select(OP, GID, KEY).rows():
+                values = {
+                    item: (self._python(seen.get((gid, item), after[gid][item]) if batch.kind == "update" else None, item), self._python(after[gid][item], item))
+                    for item in fields.get(op, [])
+                }
+                book.changes.append(PlannedChange(name, self._entity.name, gid, key, batch.kind, values))
+
+    def _python(self, cell: str | None, name: str) -> Any:
+        return cell_to_python(cell, self._entity.fields[name])
+
+
+def _seen_cells(decision: Decision, system: str, gids: pl.Series) -> dict[tuple[int, str], str | None]:
+    """What the system holds where that is not the golden value."""
+    from trueup.core.shadow import decode_delta
+
+    rows = decision.after.filter((pl.col("system") == system) & pl.col("gid").is_in(gids.implode()) & pl.col("seen").is_not_null())
+    return {(gid, name): cell for gid, text in rows.select("gid", "seen").rows() for name, cell in decode_delta(text).items()}
+
+
+def _ids(text: str) -> list[int]:
+    return [int(number) for number in orjson.loads(text)]
+
+
+def _as_stored(seat: Seat, settled: Any) -> pl.DataFrame:
+    """Outcomes for rows that already held what was to be written: done, and stored as they were just read."""
+    expected = settled.expected if settled.expected is not None else settled.rows.select(OP)
+    told = set(seat.returning) <= set(expected.columns)
+    return settled.rows.select(OP, GID, KEY).with_columns(
+        pl.lit("done").alias("__status"),
+        pl.lit(None, dtype=pl.String).alias("__version"),
+        pl.lit(None, dtype=pl.String).alias("__reason"),
+        pl.lit(None, dtype=pl.String).alias("__field"),
+        pl.lit(None, dtype=pl.Float64).alias("__retry_s"),
+        pl.lit(told).alias("__stored"),
+    ).join(expected.drop([name for name in expected.columns if name.startswith("__") and name != OP]), on=OP, how="left", maintain_order="left")
+
+
+def _rest(entity: Entity, seat: Seat, updates: pl.DataFrame, failed: pl.DataFrame) -> pl.DataFrame:
+    """Rows of which the system rejected named fields: what is left of them, without those fields."""
+    del entity
+    named = [
+        (gid, name)
+        for gid, column, retry_s in failed.select(GID, "field", "retry_s").rows()
+        if column is not None and retry_s is None
+        for name in seat.compiled.fields_of(column)
+    ]
+    if not named:
+        return updates.clear()
+    held = pl.DataFrame(named, schema={GID: pl.Int64(), "_held": pl.String()}, orient="row").group_by(GID).agg("_held")
+    return (
+        updates.join(held, on=GID, how="inner", maintain_order="left")
+        .with_columns(pl.col(FIELDS).list.set_difference("_held").alias(FIELDS))
+        .drop("_held")
+        .filter(pl.col(FIELDS).list.len() > 0)
+    )
+
+
+__all__ = ["Deliveries", "conflict", "golden"]

@@ -1,0 +1,274 @@
+"""Observe one system: read, decide presence on native keys, and keep only rows that are new or read differently than before.
+
+A row is compared with its shadow by the fingerprint of what was read, before any filter or mapping; only rows that differ are mapped.
+A disappearance is believed only after those keys were read once more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from trueup.store import shadow as shadow_table
+from trueup.core.cells import GID, KEY, SYSTEM
+from trueup.core.fingerprint import key_hash, match_hash, native_fingerprint
+from trueup.core.reconcile import FILTERED, FINGERPRINT, GONE_SCHEMA, KHASH, MISSING, PRESENT
+from trueup.model import Observed
+from trueup.runtime.cursors import step_back
+from trueup.runtime.references import reference_fields, to_golden
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from trueup.connectors.base import Page, Reject
+    from trueup.model import Entity
+    from trueup.runtime.spill import Spill
+    from trueup.runtime.systems import Seat
+    from trueup.store import Store
+
+CONFIRM_ROWS = 10_000
+FAILURE_SCHEMA = {KEY: pl.String(), "stage": pl.String(), "field": pl.String(), "reason": pl.String()}
+INDEX_SCHEMA = {KHASH: pl.Int64(), "fingerprint": pl.Int64(), GID: pl.Int64(), "state": pl.Int64()}
+
+
+@dataclass
+class Observation:
+    """What was seen in one system. Rows themselves are in the spill, in buckets (system, page).
+
+    complete   every row of the object was shown
+    full       the whole object was asked for (not only changes, not only keys)
+    gone       rows confirmed to be gone; filtered: keys of known rows that are there but outside of the filter
+    failures   rows that could not be read or mapped; their known keys are `unreadable`
+    changed    known rows that read differently: an upper bound of the edits
+    cursor     where the next incremental read may start, None where nothing was learned about that
+    """
+
+    system: str
+    complete: bool = False
+    full: bool = False
+    pages: int = 0
+    counts: Observed = field(default_factory=Observed)
+    gone: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=GONE_SCHEMA))
+    filtered: list[str] = field(default_factory=list)
+    failures: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FAILURE_SCHEMA))
+    changed: int = 0
+    known_rows: int = 0
+    emptied: bool = False
+    cursor: str | None = None
+    new_rows: list[pl.DataFrame] = field(default_factory=list)  # __system, __key, page, one hash column per match rule
+    waiting: set[str] = field(default_factory=set)  # keys of rows with a reference that nobody knows yet
+    asked: set[str] = field(default_factory=set)  # keys that were read one by one
+
+
+@dataclass(frozen=True)
+class _Index:
+    """Known rows of a system, sorted by key hash, to be searched page by page."""
+
+    rows: pl.DataFrame
+
+    def look(self, hashes: pl.Series) -> pl.DataFrame:
+        """Per hash: `at` (position, null where unknown), fingerprint, __gid and state."""
+        if self.rows.is_empty():
+            empty = {"at": pl.UInt32(), "fingerprint": pl.Int64(), GID: pl.Int64(), "state": pl.Int64()}
+            return pl.DataFrame({name: pl.Series(name, [None], dtype=kind).new_from_index(0, len(hashes)) for name, kind in empty.items()})
+        at = self.rows[KHASH].search_sorted(hashes).clip(0, self.rows.height - 1).cast(pl.UInt32)
+        found = self.rows[at]
+        return found.select(
+            pl.when(pl.col(KHASH) == hashes).then(pl.Series(at)).alias("at"),
+            *[pl.when(pl.col(KHASH) == hashes).then(pl.col(name)).alias(name) for name in ("fingerprint", GID, "state")],
+        )
+
+
+class Observer:
+    """Reads one system of one entity into a spill."""
+
+    def __init__(self, store: Store, entity: Entity, seat: Seat, spill: Spill, tick: Callable[[int], None] | None = None, *, remap: bool = False) -> None:
+        """`tick` hears of every page's row count. `remap` compares every row value by value: its mapping has changed."""
+        self._remap = remap
+        self._store = store
+        self._rules = entity
+        self._entity = entity.name
+        self._seat = seat
+        self._spill = spill
+        self._tick = tick or (lambda _rows: None)
+        self._rejected: list[tuple[str | None, str, str | None, str]] = []
+        self._map_failures: list[pl.DataFrame] = []
+
+    def sweep(self) -> Observation:
+        """Read everything; rows that are not there any more are confirmed by key."""
+        seat = self._seat
+        result = Observation(seat.name, full=True)
+        with self._store.read() as db:
+            rows = shadow_table.index(db, self._entity, seat.name)
+        index = _Index(rows.rename({"khash": KHASH, "gid": GID}).sort(KHASH))
+        result.known_rows = index.rows.filter(pl.col("state") != MISSING).height
+        positions: list[pl.Series] = []
+        highest: str | None = None
+        for page in self._read():
+            positions.append(self._take(page, index, result))
+            result.complete = page.complete
+            highest = page.cursor or highest
+        result.cursor = highest
+        if result.complete:
+            self._find_gone(index, positions, result)
+        return self._finish(result)
+
+    def changes(self, cursor: str, overlap_s: float, keys: Sequence[str]) -> Observation:
+        """Read what was modified since a cursor (a little earlier, for late commits), and the given unsettled keys."""
+        result = Observation(self._seat.name, cursor=cursor)
+        for page in self._read(since=step_back(cursor, overlap_s)):
+            self._take(page, self._known(page.rows), result)
+            result.cursor = page.cursor or result.cursor
+        if keys:
+            self._by_key(keys, result)
+        return self._finish(result)
+
+    def look(self, keys: Sequence[str]) -> Observation:
+        """Read the given keys only; known ones that are not there are gone."""
+        result = Observation(self._seat.name)
+        self._by_key(keys, result)
+        return self._finish(result)
+
+    # -------------------------------------------------------------- pages
+
+    def _read(self, since: str | None = None, keys: Sequence[str] | None = None) -> Iterator[Page]:
+        columns = self._seat.compiled.read_columns
+        yield from self._seat.connector.read(self._seat.mapping.object, columns, since=since, keys=keys)
+
+    def _known(self, rows: pl.DataFrame) -> _Index:
+        """The index of just these rows."""
+        with self._store.read() as db:
+            shadows = shadow_table.by_key(db, self._entity, self._seat.name, rows[KEY])
+        return _Index(
+            shadows.select(pl.col("khash").alias(KHASH), "fingerprint", pl.col("gid").alias(GID), pl.col("state").cast(pl.Int64)).sort(KHASH)
+        )
+
+    def _take(self, page: Page, index: _Index, result: Observation) -> pl.Series:
+        """Keep the page's rows that are new or differ. Returns the index positions that the page showed, rejected rows included."""
+        compiled = self._seat.compiled
+        native = page.rows
+        self._tick(native.height)
+        result.counts.read += native.height + len(page.rejected)
+        self._reject(page.rejected)
+        shown = native[KEY]
+        named = [reject.key for reject in page.rejected if reject.key is not None]
+        if page.gone:
+            self._told_gone(page.gone, result)
+        hashes = key_hash(shown)
+        known = index.look(hashes)
+        marks = native.with_columns(
+            hashes.alias(KHASH),
+            native_fingerprint(native, compiled.value_columns).alias(FINGERPRINT),
+            known[GID],
+            known["at"].alias("_at"),
+            known["fingerprint"].alias("_known"),
+            known["state"].alias("_state"),
+        )
+        differs = pl.col("_known").ne_missing(pl.col(FINGERPRINT)) | ~pl.col("_state").is_in([PRESENT, FILTERED])
+        kept = marks if self._remap else marks.filter(pl.col("_at").is_null() | differs)
+        self._keep(kept, result)
+        extra = index.look(key_hash(pl.Series(KEY, named, dtype=pl.String)))["at"] if named else pl.Series(dtype=pl.UInt32)
+        return pl.concat([known["at"].drop_nulls(), extra.drop_nulls()])
+
+    def _keep(self, kept: pl.DataFrame, result: Observation) -> None:
+        """Map the rows that take part and put them into the spill."""
+        if kept.is_empty():
+            return
+        compiled = self._seat.compiled
+        native = kept.drop(KHASH, FINGERPRINT, GID, "_at", "_known", "_state")
+        part = compiled.takes_part(native)
+        outside = kept.filter(~part & pl.col("_at").is_not_null() & (pl.col("_state") != FILTERED))
+        result.filtered += outside[KEY].to_list()
+        failing = compiled.where_rejects(native)
+        if not failing.is_empty():
+            self._map_failures.append(failing.select(KEY, pl.lit("map").alias("stage"), "field", "reason"))
+        kept = kept.filter(part)
+        mapped = compiled.to_cells(native.filter(part))
+        if not mapped.rejected.is_empty():
+            self._map_failures.append(mapped.rejected.select(KEY, pl.lit("map").alias("stage"), "field", "reason"))
+        if mapped.rows.is_empty():
+            return
+        marks = kept.select(KEY, KHASH, FINGERPRINT, GID)
+        rows = mapped.rows.join(marks, on=KEY, how="left", maintain_order="left")
+        if reference_fields(self._rules, self._seat.name):
+            with self._store.read() as db:
+                rows, waiting = to_golden(db, self._rules, self._seat.name, rows)
+            result.waiting.update(waiting)
+        fresh = rows.filter(pl.col(GID).is_null())
+        result.changed += rows.height - fresh.height
+        if not fresh.is_empty():
+            result.new_rows.append(self._match_rows(fresh, result.pages))
+        self._spill.add((self._seat.name, result.pages), rows)
+        result.pages += 1
+
+    def _match_rows(self, rows: pl.DataFrame, page: int) -> pl.DataFrame:
+        """What matching needs to know about new rows."""
+        shown = set(rows.columns)
+        hashes = [
+            match_hash(rows, rule, number).alias(f"h{number}")
+            if shown.issuperset(rule)
+            else pl.lit(None, dtype=pl.Int64).alias(f"h{number}")
+            for number, rule in enumerate(self._rules.match)
+        ]
+        return rows.select(
+            pl.lit(self._seat.name, dtype=pl.String).alias(SYSTEM), KEY, KHASH, pl.lit(page, dtype=pl.Int32).alias("page"), *hashes
+        )
+
+    def _reject(self, rejects: Sequence[Reject]) -> None:
+        for reject in rejects:
+            reason = f"{reject.where}: {reject.reason}" if reject.where else reject.reason
+            self._rejected.append((reject.key, "read", reject.column, reason))
+
+    # -------------------------------------------------------------- keys
+
+    def _by_key(self, keys: Sequence[str], result: Observation) -> None:
+        """Read keys; known ones that do not come back are gone."""
+        wanted = list(dict.fromkeys(keys))
+        result.asked |= set(wanted)
+        here: set[str] = set()
+        complete = True
+        for start in range(0, len(wanted), CONFIRM_ROWS):
+            part = wanted[start : start + CONFIRM_ROWS]
+            ended = False
+            for page in self._read(keys=part):
+                self._take(page, self._known(page.rows), result)
+                here.update(page.rows[KEY].to_list())
+                here.update(reject.key for reject in page.rejected if reject.key is not None)
+                ended = page.complete
+            complete = complete and ended
+        if complete:
+            self._told_gone([key for key in wanted if key not in here], result)
+
+    def _find_gone(self, index: _Index, positions: list[pl.Series], result: Observation) -> None:
+        """Known rows that a complete listing did not show, read once more by key."""
+        seen = pl.concat([pl.Series("at", [], dtype=pl.UInt32), *positions]).unique()
+        known = index.rows.with_row_index("_at").filter(pl.col("state") != MISSING)
+        vanished = known.filter(~pl.col("_at").is_in(seen.implode()))
+        if vanished.is_empty():
+            return
+        result.emptied = vanished.height == known.height
+        with self._store.read() as db:
+            shadows = shadow_table.by_golden(db, self._entity, vanished[GID], [self._seat.name])
+        self._by_key(shadows["key"].to_list(), result)
+
+    def _told_gone(self, keys: Sequence[str], result: Observation) -> None:
+        """Note known keys as gone; keys that nobody knows are nothing."""
+        if not keys:
+            return
+        with self._store.read() as db:
+            shadows = shadow_table.by_key(db, self._entity, self._seat.name, pl.Series(KEY, list(keys), dtype=pl.String))
+        gone = shadows.filter(pl.col("state") != MISSING).select(
+            pl.col("gid").alias(GID), pl.lit(self._seat.name, dtype=pl.String).alias(SYSTEM), pl.col("key").alias(KEY)
+        )
+        result.gone = pl.concat([result.gone, gone]).unique(KEY, keep="first", maintain_order=True)
+
+    def _finish(self, result: Observation) -> Observation:
+        rejects = pl.DataFrame(self._rejected, schema=FAILURE_SCHEMA, orient="row")
+        result.failures = pl.concat([rejects, *[frame.cast(FAILURE_SCHEMA) for frame in self._map_failures]])
+        keyed = result.failures[KEY].drop_nulls().n_unique()
+        result.counts.rejected = keyed + result.failures[KEY].null_count()
+        return result
+
+

@@ -1,0 +1,216 @@
+"""What the state must learn from a system's answers: shadows as the system stored them, failures, and keys to look at again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from trueup.core.cells import GID, KEY, OP, VERSION
+from trueup.core.deliver import FIELDS
+from trueup.core.fingerprint import key_hash, native_fingerprint
+from trueup.core.reconcile import SHADOW_SCHEMA
+from trueup.core.shadow import encode_delta
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from trueup.model import Entity
+    from trueup.runtime.lane import Prepared
+    from trueup.runtime.systems import Seat
+
+FAILED_SCHEMA = {GID: pl.Int64(), KEY: pl.String(), "field": pl.String(), "reason": pl.String(), "retry_s": pl.Float64()}
+
+
+@dataclass
+class Results:
+    """Outcomes of one batch.
+
+    created    new shadow rows (SHADOW_SCHEMA), whole
+    written    (__gid, __key, fields written, seen after, fingerprint, version): see `Written`
+    removed    keys of rows that are gone as wanted
+    """
+
+    created: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SHADOW_SCHEMA))
+    written: list[Written] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    failed: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FAILED_SCHEMA))
+    wake: list[str] = field(default_factory=list)
+    done: int = 0
+    stale: int = 0
+    intent: int | None = None
+
+
+@dataclass(frozen=True)
+class Written:
+    """One updated row: the fields that were written, what they read as now, and what they read as before."""
+
+    gid: int
+    key: str
+    sent: dict[str, str | None]  # golden values that were sent
+    seen: dict[str, str | None]  # as stored
+    before: dict[str, str | None]
+    fingerprint: int | None
+    version: str | None
+
+
+def settle_creates(
+    entity: Entity, seat: Seat, prepared: Prepared, outcomes: pl.DataFrame, golden: pl.DataFrame, now: datetime
+) -> Results:
+    """New rows: their shadows start with what the system stored."""
+    results = _troubles(outcomes, gone_is_done=False)
+    done = outcomes.filter(pl.col("__status") == "done")
+    if done.is_empty():
+        return results
+    results.done = done.height
+    shown = [name for name in entity.shown(seat.name) if entity.fields[name].type != "reference"]
+    stored, readable = _stored_cells(seat, done, prepared, shown)
+    base = done.select(OP, GID, KEY, VERSION).join(golden, on=GID, how="left", maintain_order="left")
+    fields = prepared.fields.select(OP, FIELDS)
+    both = base.join(stored, on=OP, how="left", maintain_order="left", suffix=":stored").join(fields, on=OP, how="left", maintain_order="left")
+    differing = [pl.col(f"{name}:stored").ne_missing(pl.col(name)) for name in shown if f"{name}:stored" in both.columns]
+    odd = both.filter(pl.any_horizontal(differing)) if differing else both.clear()
+    seen = {row["__gid"]: _differences(row, shown) for row in odd.iter_rows(named=True)}
+    unsent: dict[int, dict[str, str | None]] = {}
+    writable = set(entity.written(seat.name))
+    for gid, names in prepared.withheld.group_by(GID).agg("field").rows():
+        unsent[gid] = dict.fromkeys(set(names) & writable)
+    hashes = key_hash(done[KEY])
+    results.created = pl.DataFrame(
+        {
+            "gid": done[GID],
+            "system": pl.Series([seat.name], dtype=pl.String).new_from_index(0, done.height),
+            "key": done[KEY],
+            "khash": hashes,
+            "fingerprint": _fingerprints(seat, done, readable),
+            "seen": pl.Series([encode_delta(seen[gid]) if gid in seen else None for gid in done[GID].to_list()] if seen else [None] * done.height, dtype=pl.String),
+            "sent": pl.Series(
+                [encode_delta(unsent[gid]) if gid in unsent else None for gid in done[GID].to_list()] if unsent else [None] * done.height,
+                dtype=pl.String,
+            ),
+            "before": pl.Series([None] * done.height, dtype=pl.String),
+            "written_at": pl.Series([now], dtype=pl.Datetime("us", "UTC")).new_from_index(0, done.height),
+            "modified": pl.Series([None], dtype=pl.Datetime("us", "UTC")).new_from_index(0, done.height),
+            "native_version": done[VERSION],
+            "state": pl.Series([0], dtype=pl.Int64).new_from_index(0, done.height),
+        },
+        schema=SHADOW_SCHEMA,
+    )
+    return results
+
+
+def settle_updates(
+    entity: Entity, seat: Seat, prepared: Prepared, outcomes: pl.DataFrame, golden: pl.DataFrame, now: datetime
+) -> Results:
+    """Updated rows: `seen` moves for the fields written; a difference in any other field is somebody's edit, to be looked at again."""
+    del now
+    results = _troubles(outcomes, gone_is_done=False)
+    done = outcomes.filter(pl.col("__status") == "done")
+    results.done = done.height
+    if done.is_empty():
+        return results
+    shown = [name for name in entity.shown(seat.name) if entity.fields[name].type != "reference"]
+    stored, _readable = _stored_cells(seat, done, prepared, shown)
+    before = _cells_by_op(seat, prepared.expected) if prepared.expected is not None and not prepared.expected.is_empty() else None
+    fields = prepared.fields.select(OP, FIELDS)
+    rows = done.select(OP, GID, KEY, VERSION).join(fields, on=OP, how="left", maintain_order="left")
+    prints = _fingerprints(seat, done).to_list()
+    golden_rows = {row[GID]: row for row in golden.join(rows.select(GID), on=GID, how="semi").iter_rows(named=True)}
+    stored_rows = {row[OP]: row for row in stored.iter_rows(named=True)}
+    before_rows = {row[OP]: row for row in before.iter_rows(named=True)} if before is not None else {}
+    for (op, gid, key, version, names), fingerprint in zip(rows.rows(), prints, strict=True):
+        agreed, now_there, was = golden_rows[gid], stored_rows.get(op, {}), before_rows.get(op, {})
+        sent = {name: agreed[name] for name in names}
+        seen = {name: now_there.get(name, agreed[name]) if name in shown else agreed[name] for name in names}
+        others_moved = any(
+            name not in sent and name in was and now_there.get(name, was[name]) != was[name] for name in shown if name in now_there
+        )
+        if others_moved:
+            results.wake.append(key)
+        results.written.append(
+            Written(
+                gid,
+                key,
+                sent,
+                seen,
+                {name: was[name] for name in names if name in was},
+                None if others_moved else fingerprint,
+                version,
+            )
+        )
+    return results
+
+
+def settle_deletes(
+    entity: Entity, seat: Seat, prepared: Prepared, outcomes: pl.DataFrame, golden: pl.DataFrame, now: datetime
+) -> Results:
+    """Deleted rows; one that was gone already is as good."""
+    del entity, seat, prepared, golden, now
+    results = _troubles(outcomes, gone_is_done=True)
+    done = outcomes.filter(pl.col("__status").is_in(["done", "gone"]))
+    results.done = done.height
+    results.removed = done[KEY].to_list()
+    return results
+
+
+def _troubles(outcomes: pl.DataFrame, *, gone_is_done: bool) -> Results:
+    """Rejected and to be retried, stale and gone."""
+    results = Results()
+    status = pl.col("__status")
+    failed = outcomes.filter(status.is_in(["rejected", "retry"]))
+    results.failed = failed.select(
+        GID,
+        KEY,
+        pl.col("__field").alias("field"),
+        pl.col("__reason").fill_null("refused without a reason").alias("reason"),
+        pl.when(status == "retry").then(pl.col("__retry_s").fill_null(60.0)).otherwise(None).alias("retry_s"),
+    ).cast(FAILED_SCHEMA)
+    again = outcomes.filter(status.is_in(["stale"] if gone_is_done else ["stale", "gone"]))
+    results.stale = again.height
+    results.wake = again[KEY].drop_nulls().to_list()
+    return results
+
+
+def _stored_cells(seat: Seat, done: pl.DataFrame, prepared: Prepared, shown: list[str]) -> tuple[pl.DataFrame, list[bool]]:
+    """Cells as stored per operation: from the answer where it tells the row, else the image that was expected.
+
+    Also whether each row's stored form is known and readable, in the order of `done`.
+    """
+    told = done.filter("__stored")
+    image = prepared.image.select(OP, *[name for name in shown if name in prepared.image.columns])
+    if told.is_empty():
+        return image.join(done.select(OP), on=OP, how="semi"), [False] * done.height
+    cells = _cells_by_op(seat, told.select(OP, KEY, *seat.returning))
+    cells = cells.select(OP, *[name for name in shown if name in cells.columns])
+    known = set(cells[OP].to_list())
+    rest = image.join(done.select(OP), on=OP, how="semi").join(cells.select(OP), on=OP, how="anti")
+    return pl.concat([cells, rest], how="diagonal"), [op in known for op in done[OP].to_list()]
+
+
+def _cells_by_op(seat: Seat, native: pl.DataFrame) -> pl.DataFrame:
+    """Native rows mapped to cells, by operation number; unreadable rows are left out."""
+    keyed = native.with_columns(pl.col(OP).cast(pl.String).alias(KEY))
+    missing = [pl.lit(None, dtype=pl.String).alias(name) for name in seat.compiled.read_columns if name not in keyed.columns]
+    rows = seat.compiled.to_cells(keyed.drop(OP).with_columns(missing)).rows
+    return rows.with_columns(pl.col(KEY).cast(pl.Int64).alias(OP)).drop(KEY)
+
+
+def _fingerprints(seat: Seat, done: pl.DataFrame, readable: list[bool] | None = None) -> pl.Series:
+    """The fingerprint of each row as stored, null where that is not known (the next reading then compares cell by cell)."""
+    columns = seat.compiled.value_columns
+    if not set(columns) <= set(done.columns):
+        return pl.Series("fingerprint", [None] * done.height, dtype=pl.Int64)
+    prints = native_fingerprint(done, columns)
+    known = done["__stored"] if readable is None else done["__stored"] & pl.Series(readable)
+    return pl.select(pl.when(known).then(prints).otherwise(None)).to_series()
+
+
+def _differences(row: dict[str, object], shown: list[str]) -> dict[str, str | None]:
+    """The fields in which a stored row is not as the golden record says."""
+    found: dict[str, str | None] = {}
+    for name in shown:
+        stored = row.get(f"{name}:stored", row[name])
+        if stored != row[name]:
+            found[name] = stored if isinstance(stored, str) else None
+    return found

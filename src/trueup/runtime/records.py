@@ -1,0 +1,47 @@
+"""Find a record as people name it: `system:key` or a golden id."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from trueup.errors import UsageError
+from trueup.store import golden
+from trueup.store import shadow as shadow_table
+
+if TYPE_CHECKING:
+    from trueup.runtime.workspace import Workspace
+    from trueup.store import Db
+
+
+def find_record(workspace: Workspace, db: Db, entity: str, name: str) -> int:
+    """The golden id of a record. Raises UsageError where there is none."""
+    if entity not in workspace.config.entities:
+        raise UsageError(f"there is no entity {entity!r}", hint=f"configured: {', '.join(workspace.config.entities)}")
+    system, colon, key = name.partition(":")
+    if colon and system in workspace.config.entities[entity].mappings:
+        rows = shadow_table.by_key(db, entity, system, pl.Series([key], dtype=pl.String))
+        if not rows.is_empty() and rows["gid"][0] is not None:
+            return int(rows["gid"][0])
+        raise UsageError(f"{entity}: no record is linked to {key!r} in {system}", hint="`trueup sync` first, or look at `trueup matches`")
+    if name.isdigit() and not golden.fetch(db, entity, pl.Series([int(name)], dtype=pl.Int64)).is_empty():
+        return int(name)
+    raise UsageError(f"there is no {entity} {name!r}", hint="give a golden id, or system:key")
+
+
+def keys_of_record(workspace: Workspace, entity: str, name: str) -> dict[str, list[str]]:
+    """The keys per system to look at for one record; a row that nobody knows yet is looked at in its own system."""
+    config = workspace.config.entities[entity]
+    system, colon, key = name.partition(":")
+    with workspace.store.read() as db:
+        if colon and system in config.mappings:
+            rows = shadow_table.by_key(db, entity, system, pl.Series([key], dtype=pl.String))
+            if rows.is_empty():
+                return {system: [key]}
+        gid = find_record(workspace, db, entity, name)
+        links = shadow_table.by_golden(db, entity, pl.Series([gid], dtype=pl.Int64))
+    keys: dict[str, list[str]] = {}
+    for linked, native in links.select("system", "key").rows():
+        keys.setdefault(linked, []).append(native)
+    return keys

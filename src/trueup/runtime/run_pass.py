@@ -1,0 +1,590 @@
+"""One pass over one entity: observe, match, merge, deliver. See core/reconcile.py for the decision itself.
+
+    recover   what became of writes that an earlier process did not see the end of
+    observe   every system that can be reached, side by side
+    identify  links, people's decisions, match rules -> a golden record for every row
+    guard     count what would change; hold what is too much
+    chunks    facts -> decision -> commit -> deliver, some thousand records at a time
+    again     rows that moved under our hands are read once more, by key
+
+A plan is the same pass without the commits and the writes.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from trueup.core.births import births
+from trueup.core.cells import AT, GID, KEY, SYSTEM
+from trueup.core.reconcile import (
+    FILTERED,
+    FINGERPRINT,
+    GONE_SCHEMA,
+    SHADOW_SCHEMA,
+    UNREADABLE,
+    Decision,
+    Facts,
+    reconcile,
+)
+from trueup.errors import TrueupError
+from trueup.model import EntitySummary, SystemSummary
+from trueup.runtime.commit import commit_decision, frozen_candidates
+from trueup.runtime.cursors import OVERLAP_S
+from trueup.runtime.deliveries import Deliveries
+from trueup.runtime.guards import GuardState, guard_observations
+from trueup.runtime.identify import PROVISIONAL, Identified, identify
+from trueup.runtime.observe import Observation, Observer
+from trueup.runtime.recover import recover
+from trueup.runtime.spill import Spill
+from trueup.store import conflict, cursor, failure, golden, parked, sending, unsettled_key
+from trueup.store import shadow as shadow_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from trueup.model import Entity
+    from trueup.runtime.systems import Seat
+    from trueup.store import Db, Store
+
+CHUNK_ROWS = 50_000
+ROUNDS = 4
+"""How often rows that moved under our hands are looked at again within one run; what still moves then waits for the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class PassOptions:
+    """How to run a pass. `keys` (system -> keys) makes it look at these rows only; `limit` is deliveries per system."""
+
+    plan: bool = False
+    full: bool = False
+    limit: int | None = None
+    keys: Mapping[str, Sequence[str]] | None = None
+    every_change: bool = False  # a plan lists all changes, not only the first hundred
+    remapped: Mapping[str, frozenset[str]] = field(default_factory=dict)  # system -> fields whose mapping changed
+    moved: frozenset[str] = frozenset()  # systems that are another object than before
+    mute: frozenset[str] = frozenset()  # systems to which nothing is delivered (paused)
+
+
+@dataclass
+class Pass:
+    """One pass in work. `clock` gives the moment; `tick(system, rows)` hears of progress."""
+
+    store: Store
+    entity: Entity
+    seats: dict[str, Seat]
+    errors: Mapping[str, TrueupError]
+    run: int | None
+    owner: str
+    clock: Callable[[], datetime]
+    options: PassOptions = PassOptions()
+    tick: Callable[[str, int], None] = lambda _system, _rows: None
+    summary: EntitySummary = field(default_factory=EntitySummary)
+
+    def __post_init__(self) -> None:
+        self.now = self.clock()
+        self.complete: set[str] = set()
+        self.touched: set[str] = set()
+        self.guards: dict[str, GuardState] = {}
+        self.deliveries = Deliveries(self.store, self.entity, self.seats, self.options, run=self.run, owner=self.owner, clock=self.clock)
+        for name in self.entity.precedence:
+            self.summary.systems[name] = SystemSummary()
+        for name, error in self.errors.items():
+            self.summary.systems[name].error = str(error)
+
+    # -------------------------------------------------------------- the page
+
+    def work(self) -> EntitySummary:
+        """Run the pass; returns its summary. Raises StateError when the state cannot be written."""
+        if not self.options.plan:
+            self._recover()
+        with Spill() as spill:
+            observations = self._observe(spill, self._first_readers(spill))
+            self._round(spill, observations, first=True)
+        for _number in range(ROUNDS - 1):
+            wake = self.deliveries.take_wake()
+            if self.options.plan or not wake:
+                break
+            with Spill() as spill:
+                readers = {name: self._looker(spill, name, keys) for name, keys in wake.items() if name in self.seats}
+                again = self._observe(spill, readers)
+                self._round(spill, again, first=False)
+        self._finish(observations)
+        return self.summary
+
+    def _recover(self) -> None:
+        for name in list(self.seats):
+            try:
+                recover(self.store, self.entity, self.seats[name], self.now)
+            except TrueupError as error:
+                self._leave_out(name, error)
+
+    def _leave_out(self, name: str, error: TrueupError) -> None:
+        """A system that cannot take part: the others proceed."""
+        self.seats.pop(name, None)
+        self.summary.systems[name].error = str(error)
+
+    # -------------------------------------------------------------- observe
+
+    def _first_readers(self, spill: Spill) -> dict[str, Callable[[], Observation]]:
+        """How each system is read in this pass: whole, since its cursor, or by key."""
+        if self.options.keys is not None:
+            return {name: self._looker(spill, name, keys) for name, keys in self.options.keys.items() if name in self.seats}
+        readers: dict[str, Callable[[], Observation]] = {}
+        with self.store.read() as db:
+            for name, seat in self.seats.items():
+                observer = Observer(self.store, self.entity, seat, spill, lambda rows, name=name: self.tick(name, rows), remap=name in self.options.remapped)
+                standing = cursor.get(db, self.entity.name, name)
+                incremental = seat.connector.caps.incremental and seat.compiled.modified is not None
+                due_at = standing.full_at
+                stale = due_at is None or (self.now - due_at).total_seconds() >= self.entity.full_every_s
+                if self.options.full or name in self.options.remapped or not incremental or standing.cursor is None or stale:
+                    readers[name] = observer.sweep
+                    continue
+                keys = unsettled_key.of(db, self.entity.name, name)["key"].to_list()
+                readers[name] = _bound(observer, standing.cursor, keys)
+        return readers
+
+    def _looker(self, spill: Spill, name: str, keys: Sequence[str]) -> Callable[[], Observation]:
+        observer = Observer(self.store, self.entity, self.seats[name], spill)
+        return lambda: observer.look(keys)
+
+    def _observe(self, spill: Spill, readers: Mapping[str, Callable[[], Observation]]) -> dict[str, Observation]:
+        """Read the systems side by side; one that fails is left out, and what it showed so far is forgotten."""
+        observations: dict[str, Observation] = {}
+        if not readers:
+            return observations
+        if len(readers) == 1:
+            tasks = {name: _now(reader) for name, reader in readers.items()}
+        else:
+            with ThreadPoolExecutor(max_workers=len(readers), thread_name_prefix="observe") as pool:
+                tasks = {name: pool.submit(reader) for name, reader in readers.items()}
+        for name, task in tasks.items():
+            try:
+                observations[name] = task.result()
+            except TrueupError as error:
+                self._leave_out(name, error)
+                for bucket in [bucket for bucket in spill.buckets() if isinstance(bucket, tuple) and bucket[0] == name]:
+                    spill.drop(bucket)
+        for name, seen in observations.items():
+            if seen.complete:
+                self.complete.add(name)
+        return observations
+
+    # -------------------------------------------------------------- one round
+
+    def _round(self, spill: Spill, observations: dict[str, Observation], *, first: bool) -> None:
+        with self.store.read() as db:
+            found = identify(db, self.entity, observations)
+            self.guards = guard_observations(db, self.entity, observations, found, self.now) if first else {}
+            leftovers = self._leftovers(db, found) if first and self.options.keys is None else pl.Series(GID, [], dtype=pl.Int64)
+        if any(state.suspect for state in self.guards.values()):
+            self._count_precisely(spill, observations, found)
+        found.links = self._settle_ids(found.links)
+        self._count(observations, found, first=first)
+        if not self.options.plan:
+            self._commit_identified(observations, found)
+        with self.store.read() as db:
+            self.deliveries.begin_round(db, found, self.complete)
+        chunks = self._regroup(spill, observations, found, leftovers)
+        for number in chunks.order:
+            decision = self._decide(chunks.frames(number), chunks.gone(number), chunks.others(number), found)
+            self._take_in(decision)
+        self.deliveries.finish_round()
+
+    def _decide(
+        self, rows: Mapping[str, pl.DataFrame], gone: pl.DataFrame, others: pl.Series, found: Identified
+    ) -> Decision:
+        """Facts of one chunk, from the rows and the state, and the decision about them."""
+        born = found.links.filter("born")[GID]
+        count = (
+            pl.concat([frame.select(GID) for frame in rows.values()]).group_by(GID).len()
+            if rows
+            else pl.DataFrame(schema={GID: pl.Int64(), "len": pl.UInt32()})
+        )
+        single = count.filter((pl.col("len") == 1) & pl.col(GID).is_in(born.implode()))[GID]
+        parts = []
+        rest: dict[str, pl.DataFrame] = {}
+        for name, frame in rows.items():
+            alone = pl.col(GID).is_in(single.implode())
+            mine = frame.filter(alone)
+            if not mine.is_empty():
+                parts.append(births(self.entity, name, mine, self.now))
+            if mine.height < frame.height:
+                rest[name] = frame.filter(~alone)
+        gids = pl.concat([*[frame[GID] for frame in rest.values()], gone[GID], others]).unique(maintain_order=True)
+        if gids.len():
+            parts.append(reconcile(self._facts(rest, gone, gids, found)))
+        return _joined(parts) if parts else _joined([births(self.entity, self.entity.precedence[0], _no_rows(self.entity), self.now)])
+
+    def _facts(self, rows: Mapping[str, pl.DataFrame], gone: pl.DataFrame, gids: pl.Series, found: Identified) -> Facts:
+        """Everything that is known about these records."""
+        with self.store.read() as db:
+            known = golden.fetch(db, self.entity.name, gids)
+            shadows = shadow_table.by_golden(db, self.entity.name, gids).cast(SHADOW_SCHEMA)  # type: ignore[arg-type]
+            open_now = conflict.open_of(db, self.entity.name, gids)
+        shadows = _rekeyed(shadows, found)
+        observed = {name: self._in_time(name, frame, shadows) for name, frame in rows.items()}
+        known = known.select("id", "data", "origin_system", "origin_at", "origins", "version", "deleted_at", "alias_of")
+        refused = frozenset(name for name, state in self.guards.items() if state.refused)
+        return Facts(
+            entity=self.entity,
+            observed=observed,
+            gone=gone,
+            golden=known,
+            shadows=shadows.select(list(SHADOW_SCHEMA)),
+            frozen=frozen_candidates(open_now),
+            now=self.now,
+            refused=refused,
+            remapped=self.options.remapped,
+            moved=self.options.moved,
+            files=frozenset(name for name, seat in self.seats.items() if seat.is_file),
+        )
+
+    def _in_time(self, name: str, rows: pl.DataFrame, shadows: pl.DataFrame) -> pl.DataFrame:
+        """Without late readings: rows older than what is known, where only changes were read; they are read again later."""
+        if rows.is_empty() or name in self.complete:
+            return rows
+        known = shadows.filter(pl.col("system") == name).select(pl.col("gid").alias(GID), pl.col("modified").alias("_modified"))
+        late = rows.join(known, on=GID, how="left", maintain_order="left")["_modified"] > rows[AT]
+        late = late.fill_null(value=False)
+        if late.any():
+            self.deliveries.unsettle(name, rows.filter(late)[KEY].to_list(), "read later than it was written")
+        return rows.filter(~late)
+
+    def _take_in(self, decision: Decision) -> None:
+        """Count, commit and deliver one decision."""
+        summary = self.summary
+        summary.created += decision.born.len()
+        summary.updated += decision.updated
+        summary.deleted += decision.deleted_now
+        summary.overruled += decision.overruled
+        summary.missing += decision.missing
+        summary.conflicts_opened += decision.opened
+        for name, rows in decision.edited.items():
+            counts = summary.systems[name].observed
+            counts.updated += rows
+            counts.unchanged -= rows
+        if not self.options.plan and decision.anything:
+            with self.store.write() as tx:
+                commit_decision(tx, self.entity, decision, run=self.run, now=self.now)
+        self._park_reused(decision)
+        self.deliveries.submit(decision)
+
+    def _park_reused(self, decision: Decision) -> None:
+        if decision.reused.is_empty():
+            return
+        self.summary.parked += decision.reused.height
+        self.deliveries.block_rows(decision.reused)
+        if self.options.plan:
+            return
+        rows = decision.reused.select(
+            pl.col(SYSTEM).alias("system"),
+            pl.col(KEY).alias("key"),
+            pl.format("[{}]", GID).alias("candidates"),
+            pl.lit("another record? everything under this key changed at once").alias("why"),
+            pl.lit(self.run, dtype=pl.Int64).alias("run"),
+            pl.lit(self.now).cast(pl.Datetime("us", "UTC")).alias("since"),
+        )
+        with self.store.write() as tx:
+            parked.put(tx, self.entity.name, rows)
+        for name, mine in decision.reused.partition_by(SYSTEM, as_dict=True).items():
+            self.deliveries.unsettle(str(name[0]), mine[KEY].to_list(), "parked")
+
+    # -------------------------------------------------------------- preparation of chunks
+
+    def _leftovers(self, db: Db, found: Identified) -> pl.Series:
+        """Records that need attention although nobody moved them now: deliveries that wait, rows still to be created, freed candidates."""
+        parts = [pl.Series(GID, sorted(found.freed), dtype=pl.Int64)]
+        for name, seat in self.seats.items():
+            if not self.entity.written(name) or name in self.options.mute:
+                continue
+            parts.append(shadow_table.pending(db, self.entity.name, name).alias(GID))
+            if seat.connector.caps.creates:
+                considered = cursor.get(db, self.entity.name, name).considered_version
+                parts.append(golden.since(db, self.entity.name, considered).alias(GID))
+            waiting = failure.due(db, self.entity.name, name, self.now)["gid"].drop_nulls()
+            parts.append(waiting.alias(GID))
+        return pl.concat([part.cast(pl.Int64) for part in parts]).unique(maintain_order=True)
+
+    def _settle_ids(self, links: pl.DataFrame) -> pl.DataFrame:
+        """Real golden ids for the records that are born; a plan keeps provisional ones."""
+        born = links.filter(pl.col(GID) >= PROVISIONAL)[GID]
+        if born.is_empty() or self.options.plan:
+            return links
+        with self.store.write() as tx:
+            first = golden.allocate(tx, self.entity.name, int(born.max() or 0) - PROVISIONAL + 1)  # type: ignore[arg-type]
+        return links.with_columns(pl.when(pl.col(GID) >= PROVISIONAL).then(pl.col(GID) - PROVISIONAL + first).otherwise(GID).alias(GID))
+
+    def _regroup(self, spill: Spill, observations: Mapping[str, Observation], found: Identified, leftovers: pl.Series) -> Chunks:
+        """Put the rows read into chunks of records: the same record's rows from all systems into the same chunk, deletes first."""
+        held_updates = {name for name, state in self.guards.items() if state.held_updates}
+        held_deletes = [name for name, state in self.guards.items() if state.held_deletes]
+        gone = found.gone.filter(~pl.col(SYSTEM).is_in(held_deletes))
+        total = sum(seen.changed for seen in observations.values()) + found.links.height + leftovers.len()
+        chunks = Chunks(max(1, -(-total // CHUNK_ROWS)), spill, gone, leftovers)
+        links = found.links.partition_by(SYSTEM, "page", as_dict=True)
+        nothing = found.links.clear()
+        for name, seen in observations.items():
+            for page in range(seen.pages):
+                for rows in spill.take((name, page)):
+                    mine = links.get((name, page), nothing).select(KEY, pl.col(GID).alias("_gid"))
+                    linked = rows.join(mine, on=KEY, how="left", maintain_order="left")
+                    is_known = pl.col(GID).is_not_null()
+                    if name in held_updates:
+                        linked = linked.filter(~is_known)
+                    linked = linked.with_columns(pl.coalesce(GID, "_gid").alias(GID)).drop("_gid").filter(is_known)
+                    chunks.add(name, linked)
+        return chunks
+
+    def _count_precisely(self, spill: Spill, observations: Mapping[str, Observation], found: Identified) -> None:
+        """Count real edits of systems of which many rows read differently, and judge again."""
+        suspects = {name for name, state in self.guards.items() if state.suspect}
+        for name in suspects:
+            edits = 0
+            for page in range(observations[name].pages):
+                frames = list(spill.take((name, page)))
+                for rows in frames:
+                    known = rows.filter(pl.col(GID).is_not_null())
+                    if not known.is_empty():
+                        facts = self._facts({name: known}, pl.DataFrame(schema=GONE_SCHEMA), known[GID], found)
+                        edits += reconcile(facts).edited.get(name, 0)
+                    spill.add((name, page), rows)
+            self.guards[name].judge_updates(self.entity, edits)
+
+    # -------------------------------------------------------------- counts and commits around the chunks
+
+    def _count(self, observations: Mapping[str, Observation], found: Identified, *, first: bool) -> None:
+        links = dict(found.links.group_by(SYSTEM).len().rows())
+        for name, seen in observations.items():
+            counts = self.summary.systems[name].observed
+            state = self.guards.get(name)
+            gone = 0 if state is not None and state.held_deletes else found.gone.filter(pl.col(SYSTEM) == name).height
+            created = links.get(name, 0)
+            if first:
+                counts.read += seen.counts.read
+                counts.rejected += seen.counts.rejected
+                counts.unchanged += seen.counts.read - seen.counts.rejected - created
+            counts.created += created
+            counts.deleted += gone
+        self.summary.parked += found.parked.height
+        self.summary.held += sum(state.held_count for state in self.guards.values())
+
+    def _commit_identified(self, observations: Mapping[str, Observation], found: Identified) -> None:
+        """What observing and matching found out, apart from values."""
+        name_of = self.entity.name
+        moment = pl.lit(self.now).cast(pl.Datetime("us", "UTC"))
+        with self.store.write() as tx:
+            for (system,), rows in found.relinked.partition_by(SYSTEM, as_dict=True).items():
+                shadow_table.rekey(tx, name_of, str(system), rows.filter(pl.col("old_key") != pl.col("new_key")).select("old_key", "new_key", "khash"))
+            for system, keys in found.resolved.items():
+                parked.remove(tx, name_of, system, pl.Series(keys, dtype=pl.String))
+            if not found.parked.is_empty():
+                parked.put(
+                    tx,
+                    name_of,
+                    found.parked.select(
+                        pl.col(SYSTEM).alias("system"),
+                        pl.col(KEY).alias("key"),
+                        pl.format("[{}]", pl.col("candidates").cast(pl.List(pl.String)).list.join(",")).alias("candidates"),
+                        "why",
+                        pl.lit(self.run, dtype=pl.Int64).alias("run"),
+                        moment.alias("since"),
+                    ),
+                )
+            for name, seen in observations.items():
+                self._commit_seen(tx, name, seen)
+            for name, state in self.guards.items():
+                state.commit(tx, self.entity, name, self.now)
+
+    def _commit_seen(self, tx: Db, name: str, seen: Observation) -> None:
+        """Rows outside of the filter, unreadable rows and their reasons."""
+        entity = self.entity.name
+        if seen.filtered:
+            shadow_table.set_state(tx, entity, name, pl.Series(seen.filtered, dtype=pl.String), FILTERED)
+        bad = seen.failures
+        known_bad = bad[KEY].drop_nulls().unique()
+        if known_bad.len():
+            shadow_table.set_state(tx, entity, name, known_bad, UNREADABLE)
+            shadow_table.set_fingerprint(
+                tx, entity, name, pl.DataFrame({"key": known_bad, "fingerprint": pl.Series([None] * known_bad.len(), dtype=pl.Int64)})
+            )
+        recorded = failure.of(tx, entity, name).filter(pl.col("stage").is_in(["read", "map"]))
+        if not recorded.is_empty():
+            looked_at = recorded if seen.complete else recorded.filter(pl.col("key").is_in(list(seen.asked)))
+            mended = looked_at.filter(~pl.col("key").is_in(known_bad.implode()))["id"].to_list()
+            failure.drop(tx, mended)
+        if not bad.is_empty():
+            failure.put(
+                tx,
+                entity,
+                bad.unique([KEY, "stage", "field", "reason"], maintain_order=True).select(
+                    pl.lit(name, dtype=pl.String).alias("system"),
+                    pl.coalesce(KEY, pl.format("({})", pl.col("reason").str.split(": ").list.first())).alias("key"),
+                    "stage",
+                    "field",
+                    "reason",
+                    pl.lit(self.now).cast(pl.Datetime("us", "UTC")).alias("at"),
+                ),
+            )
+
+    def _finish(self, observations: Mapping[str, Observation]) -> None:
+        """Cursors, counts and what is still due; only now may a cursor pass the rows that were read."""
+        entity = self.entity.name
+        self.deliveries.count(self.summary)
+        if self.options.plan:
+            with self.store.read() as db:
+                self.summary.total = golden.count(db, entity) + self.summary.created
+                self.summary.conflicts_open = conflict.count(db, entity) + self.summary.conflicts_opened
+            self.summary.changes = self.deliveries.changes
+            return
+        with self.store.write() as tx:
+            if self.options.keys is None:
+                for name, seen in observations.items():
+                    self._advance(tx, name, seen)
+            self.summary.total = golden.count(tx, entity)
+            self.summary.conflicts_open = conflict.count(tx, entity)
+
+    def _advance(self, tx: Db, name: str, seen: Observation) -> None:
+        entity = self.entity.name
+        state = self.guards.get(name)
+        unsettled = dict.fromkeys(seen.waiting, "waits for a record that it refers to")
+        unsettled |= dict.fromkeys(seen.failures[KEY].drop_nulls().to_list(), "cannot be read")
+        unsettled |= dict.fromkeys(parked.of(tx, entity, name)["key"].to_list(), "parked")
+        unsettled |= self.deliveries.unsettled.get(name, {})
+        old = unsettled_key.of(tx, entity, name)["key"]
+        gone_by = old if seen.complete else old.filter(old.is_in(list(seen.asked)))
+        unsettled_key.remove(tx, entity, name, gone_by)
+        if unsettled:
+            rows = pl.DataFrame({"key": list(unsettled), "why": list(unsettled.values())}).with_columns(
+                since=pl.lit(self.now).cast(pl.Datetime("us", "UTC"))
+            )
+            unsettled_key.put(tx, entity, name, rows)
+        held = state is not None and (state.held_updates or state.held_deletes)
+        changes: dict[str, object] = {}
+        if seen.complete and not held:
+            changes |= {"full_at": self.now, "full_rows": seen.counts.read}
+        if seen.cursor is not None and not held and (seen.complete or not seen.full):
+            changes["cursor"] = seen.cursor
+        if name in self.deliveries.considered and not sending.outstanding(tx, entity, name):
+            changes["considered_version"] = golden.current_version(tx)
+        if changes:
+            cursor.set_(tx, entity, name, **changes)
+
+
+@dataclass
+class Chunks:
+    """Rows, disappearances and other records, dealt into chunks by golden id; the first chunk holds every delete."""
+
+    count: int
+    spill: Spill
+    all_gone: pl.DataFrame
+    leftovers: pl.Series
+
+    def __post_init__(self) -> None:
+        self._doomed = self.all_gone[GID].unique()
+
+    @property
+    def order(self) -> Iterator[int]:
+        """The chunks, deletes first."""
+        return iter(range(self.count))
+
+    def _number(self, gids: pl.Expr) -> pl.Expr:
+        dealt = (gids // max(1, CHUNK_ROWS // 8)) % self.count
+        return pl.when(gids.is_in(self._doomed.implode())).then(0).otherwise(dealt) if self._doomed.len() else dealt
+
+    def add(self, system: str, rows: pl.DataFrame) -> None:
+        """Deal rows with a golden id into their chunks."""
+        if self.count == 1:
+            self.spill.add(("chunk", system, 0), rows)
+            return
+        for (number,), part in rows.with_columns(self._number(pl.col(GID)).alias("_chunk")).partition_by("_chunk", as_dict=True).items():
+            self.spill.add(("chunk", system, number), part.drop("_chunk"))
+
+    def frames(self, number: int) -> dict[str, pl.DataFrame]:
+        """The rows of a chunk, per system; given away."""
+        found: dict[str, pl.DataFrame] = {}
+        for bucket in self.spill.buckets():
+            if isinstance(bucket, tuple) and bucket[0] == "chunk" and bucket[2] == number:
+                parts = list(self.spill.take(bucket))
+                rows = pl.concat(parts, how="vertical_relaxed") if len(parts) > 1 else parts[0]
+                # The same row may come by cursor and by key: the later reading stands.
+                found[bucket[1]] = rows.unique(KEY, keep="last", maintain_order=True) if len(parts) > 1 else rows
+        return found
+
+    def gone(self, number: int) -> pl.DataFrame:
+        """Disappearances: all of them are in the first chunk."""
+        return self.all_gone if number == 0 else self.all_gone.clear()
+
+    def others(self, number: int) -> pl.Series:
+        """Other records of a chunk."""
+        if self.count == 1 or self.leftovers.is_empty():
+            return self.leftovers if number == 0 else self.leftovers.clear()
+        dealt = self.leftovers.to_frame(GID).with_columns(self._number(pl.col(GID)).alias("_chunk"))
+        return dealt.filter(pl.col("_chunk") == number)[GID]
+
+
+def _bound(observer: Observer, since: str, keys: Sequence[str]) -> Callable[[], Observation]:
+    return lambda: observer.changes(since, OVERLAP_S, keys)
+
+
+def _now(reader: Callable[[], Observation]) -> Future[Observation]:
+    """Run in this thread, answering like a pool does."""
+    task: Future[Observation] = Future()
+    try:
+        task.set_result(reader())
+    except TrueupError as error:
+        task.set_exception(error)
+    return task
+
+
+def _rekeyed(shadows: pl.DataFrame, found: Identified) -> pl.DataFrame:
+    """Shadows of renamed rows under their new keys."""
+    if found.relinked.is_empty():
+        return shadows
+    names = found.relinked.select(
+        pl.col(GID).alias("gid"), pl.col(SYSTEM).alias("system"), pl.col("new_key").alias("_key"), pl.col("khash").alias("_khash")
+    )
+    return (
+        shadows.join(names, on=["gid", "system"], how="left", maintain_order="left")
+        .with_columns(key=pl.coalesce("_key", "key"), khash=pl.coalesce("_khash", "khash"))
+        .drop("_key", "_khash")
+    )
+
+
+def _joined(parts: list[Decision]) -> Decision:
+    """Decisions about different records as one."""
+    if len(parts) == 1:
+        return parts[0]
+    first = parts[0]
+    frames = {
+        name: pl.concat([getattr(part, name) for part in parts])
+        for name in ("golden", "shadows", "removed", "after", "index", "history", "frozen", "thawed", "missing_keys", "reused")
+    }
+    series = {name: pl.concat([getattr(part, name) for part in parts]) for name in ("born", "deleted", "indexed")}
+    edited: dict[str, int] = {}
+    for part in parts:
+        for name, rows in part.edited.items():
+            edited[name] = edited.get(name, 0) + rows
+    return Decision(
+        records=pl.concat([part.records.select(first.records.columns) for part in parts]),
+        **frames,
+        **series,
+        edited=edited,
+        updated=sum(part.updated for part in parts),
+        overruled=sum(part.overruled for part in parts),
+        missing=sum(part.missing for part in parts),
+        deleted_now=sum(part.deleted_now for part in parts),
+        opened=sum(part.opened for part in parts),
+    )
+
+
+def _no_rows(entity: Entity) -> pl.DataFrame:
+    """An empty frame of observed rows."""
+    texts = dict.fromkeys([KEY, *entity.fields], pl.String())
+    return pl.DataFrame(schema={GID: pl.Int64(), "__khash": pl.Int64(), FINGERPRINT: pl.Int64(), AT: pl.Datetime("us", "UTC")} | texts)
+

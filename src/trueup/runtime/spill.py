@@ -1,0 +1,79 @@
+"""Frames in buckets: in memory while they are small, in temporary files beyond that, so that memory stays bounded."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator
+    from types import TracebackType
+
+MEMORY_BYTES = 64 * 1024 * 1024
+
+
+class Spill:
+    """Buckets of frames of one schema each. Use as a context manager: leaving it removes the temporary files."""
+
+    def __init__(self, memory_bytes: int = MEMORY_BYTES) -> None:
+        """Keep at most `memory_bytes` in memory; later frames go to files."""
+        self._memory_bytes = memory_bytes
+        self._held = 0
+        self._frames: dict[Hashable, list[pl.DataFrame | Path]] = defaultdict(list)
+        self._folder: Path | None = None
+        self._files = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def add(self, bucket: Hashable, frame: pl.DataFrame) -> None:
+        """Put a frame into a bucket; empty ones are left out."""
+        if frame.is_empty():
+            return
+        size = frame.estimated_size()
+        if self._held + size <= self._memory_bytes:
+            self._held += int(size)
+            self._frames[bucket].append(frame)
+            return
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="trueup-"))
+        path = self._folder / f"{self._files}.arrow"
+        self._files += 1
+        frame.write_ipc(path, compression="lz4")
+        self._frames[bucket].append(path)
+
+    def buckets(self) -> list[Hashable]:
+        """The buckets that hold anything, in the order in which they were first used."""
+        return list(self._frames)
+
+    def take(self, bucket: Hashable) -> Iterator[pl.DataFrame]:
+        """The frames of a bucket, one by one; they are given away and freed."""
+        for item in self._frames.pop(bucket, []):
+            if isinstance(item, Path):
+                frame = pl.read_ipc(item, memory_map=False)
+                item.unlink()
+            else:
+                frame = item
+                self._held -= int(frame.estimated_size())
+            yield frame
+
+    def drop(self, bucket: Hashable) -> None:
+        """Forget a bucket."""
+        for _frame in self.take(bucket):
+            continue
+
+    def close(self) -> None:
+        """Forget everything and remove the temporary files. May be called twice."""
+        self._frames.clear()
+        self._held = 0
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None

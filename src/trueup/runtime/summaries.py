@@ -1,0 +1,60 @@
+"""A run's summary as JSON, as `plan`, `sync` and `run N` print it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+if TYPE_CHECKING:
+    from trueup.model import EntitySummary, PlannedChange, RunSummary
+
+
+def summary_dict(result: RunSummary) -> dict[str, Any]:
+    """The public form; see docs/reference."""
+    body: dict[str, Any] = {
+        "run": result.run,
+        "status": result.status,
+        "started_at": result.started_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "seconds": round(result.seconds, 3),
+        "entities": {name: _entity(summary) for name, summary in result.entities.items()},
+    }
+    if result.run is None:
+        body["changes"] = [_change(change) for summary in result.entities.values() for change in summary.changes]
+    if result.error is not None:
+        body["error"] = result.error
+    return body
+
+
+def summary_json(result: RunSummary) -> str:
+    """`summary_dict` as text."""
+    return orjson.dumps(summary_dict(result)).decode()
+
+
+def _entity(summary: EntitySummary) -> dict[str, Any]:
+    systems: dict[str, Any] = {}
+    for name, system in summary.systems.items():
+        systems[name] = {"observed": asdict(system.observed), "delivered": asdict(system.delivered)}
+        if system.error is not None:
+            systems[name]["error"] = system.error
+    return {
+        "golden": {"total": summary.total, "created": summary.created, "updated": summary.updated, "deleted": summary.deleted},
+        "conflicts": {"opened": summary.conflicts_opened, "open": summary.conflicts_open},
+        "overruled": summary.overruled,
+        "parked": summary.parked,
+        "missing": summary.missing,
+        "held": summary.held,
+        "systems": systems,
+    }
+
+
+def _change(change: PlannedChange) -> dict[str, Any]:
+    return {
+        "system": change.system,
+        "entity": change.entity,
+        "record": change.record,
+        "key": change.key,
+        "kind": change.kind,
+        "fields": {name: list(values) for name, values in change.fields.items()},
+    }

@@ -1,0 +1,106 @@
+"""Systems made ready for a run: opened connectors, described objects and compiled mappings, each failing for itself alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trueup.connectors.registry import connector_class
+from trueup.core.mapping import MappingError, compile_mapping
+from trueup.errors import TrueupError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trueup.connectors.base import Connector
+    from trueup.core.mapping import CompiledMapping
+    from trueup.model import Config, Entity, ObjectInfo, System
+    from trueup.model import Mapping as ModelMapping
+
+
+@dataclass
+class Seat:
+    """One system's place in one entity's pass: its connector, and its mapping compiled against what is really there."""
+
+    name: str
+    system: System
+    connector: Connector
+    mapping: ModelMapping
+    info: ObjectInfo
+    compiled: CompiledMapping
+
+    @property
+    def returning(self) -> tuple[str, ...]:
+        """The native columns that tell a stored row completely."""
+        return self.compiled.value_columns
+
+    @property
+    def is_file(self) -> bool:
+        """Whether people edit this system by saving a whole file over it."""
+        return self.connector.caps.kind == "file"
+
+
+class Systems:
+    """The opened systems of a configuration. A connector is used by one thread at a time: one per system and entity in work."""
+
+    def __init__(self, config: Config, connectors: Mapping[str, Connector] | None = None) -> None:
+        """Open nothing yet; `connectors` replaces connectors by name (tests and simulators put theirs in)."""
+        self.config = config
+        self._given = dict(connectors or {})
+        self._open: dict[str, Connector] = {}
+
+    def connector(self, name: str) -> Connector:
+        """The connector of a system, opened when first asked for."""
+        if name in self._given:
+            return self._given[name]
+        if name not in self._open:
+            system = self.config.systems[name]
+            kind = connector_class(system.connector)
+            self._open[name] = kind.open(name, system.settings, directory=self.config.directory)
+        return self._open[name]
+
+    def seats(self, entity: Entity) -> tuple[dict[str, Seat], dict[str, TrueupError]]:
+        """The systems of an entity that are ready, in order of precedence, and the errors of those that are not."""
+        seats: dict[str, Seat] = {}
+        errors: dict[str, TrueupError] = {}
+        for name in entity.precedence:
+            mapping = entity.mappings[name]
+            system = self.config.systems[name]
+            try:
+                connector = self.connector(name)
+                if mapping.object.create:
+                    connector.prepare(mapping.object, native_columns(entity, name))
+                info = connector.describe(mapping.object)
+                compiled = compile_mapping(entity, system, mapping, info)
+            except MappingError as error:
+                errors[name] = TrueupError(str(error), system=name, entity=entity.name, hint="see `trueup check`")
+            except TrueupError as error:
+                error.system = error.system or name
+                errors[name] = error
+            else:
+                seats[name] = Seat(name, system, connector, mapping, info, compiled)
+        return seats, errors
+
+    def close(self) -> None:
+        """Close every connector that was opened here."""
+        for connector in self._open.values():
+            connector.close()
+        self._open.clear()
+
+
+def native_columns(entity: Entity, system: str) -> dict[str, str]:
+    """The native columns of an object that may be made (`create: true`), with the column type that suits their field."""
+    mapping = entity.mappings[system]
+    types = {"reference": "text"}
+    columns = dict.fromkeys(mapping.object.key, "text")
+    for name, shown in mapping.fields.items():
+        if shown.column is not None:
+            kind = entity.fields[name].type
+            columns[shown.column] = types.get(kind, kind)
+        for column in shown.write:
+            columns.setdefault(column, "text")
+    for column in mapping.set:
+        columns.setdefault(column, "text")
+    if mapping.object.modified:
+        columns.setdefault(mapping.object.modified, "datetime")
+    return columns

@@ -1,0 +1,222 @@
+"""A workspace: a configuration with its state and its systems, and what can be done with them. `trueup.open` gives one."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from trueup.config.load import load_config
+from trueup.errors import TrueupError, UsageError
+from trueup.model import EntitySummary, RunSummary, SystemSummary
+from trueup.runtime.changes import mapping_changes, remember_mappings
+from trueup.runtime.order import in_order
+from trueup.runtime.records import keys_of_record
+from trueup.runtime.run_pass import Pass, PassOptions
+from trueup.runtime.summaries import summary_json
+from trueup.runtime.systems import Systems
+from trueup.store import Store, failure, paused, views
+from trueup.store import run as run_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from types import TracebackType
+
+    from trueup.connectors.base import Connector
+    from trueup.model import Config, RunStatus
+
+Tick = "Callable[[str, str, int], None]"
+
+
+class Workspace:
+    """One configuration at work. Use as a context manager, or `close()` it."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        connectors: Mapping[str, Connector] | None = None,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        """Connect to nothing yet. `connectors` replaces systems' connectors; `clock` gives the moment (aware, UTC)."""
+        self.config = config
+        self.systems = Systems(config, connectors)
+        self.clock = clock or (lambda: datetime.now(UTC))
+        self._store: Store | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close connections and the state. May be called twice."""
+        self.systems.close()
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    @property
+    def state_target(self) -> str:
+        """The path or URL of the state; a path is absolute."""
+        target = self.config.state
+        return target if "://" in target else str(Path(self.config.directory, target))
+
+    @property
+    def store(self) -> Store:
+        """The state, opened (and made) when first needed."""
+        if self._store is None:
+            self._store = Store.open(self.state_target)
+        return self._store
+
+    def lock(self, purpose: str, wait_s: float | None = None) -> AbstractContextManager[None]:
+        """Hold the state for this process. Raises StateLockedError."""
+        return self.store.lock(purpose, wait_s, now=self.clock())
+
+    # -------------------------------------------------------------- runs
+
+    def plan(self, entities: Sequence[str] = (), *, full: bool = False, every_change: bool = False, tick: Callable[[str, str, int], None] | None = None) -> RunSummary:
+        """What `sync` would do, without doing it; nothing is changed anywhere but the empty state file that may be made."""
+        names = self._entities(entities)
+        options = PassOptions(plan=True, full=full, every_change=every_change)
+        return self._passes(names, options, run=None, tick=tick)
+
+    def sync(  # noqa: PLR0913 - the options of the command, one each
+        self,
+        entities: Sequence[str] = (),
+        *,
+        full: bool = False,
+        limit: int | None = None,
+        record: tuple[str, str] | None = None,
+        wait_s: float | None = None,
+        tick: Callable[[str, str, int], None] | None = None,
+    ) -> RunSummary:
+        """One run. `record` is (entity, key) for a run over that record alone. Raises UsageError, StateError, StateLockedError."""
+        names = self._entities([record[0]] if record else entities)
+        with self.lock("sync", wait_s):
+            started = self.clock()
+            store = self.store
+            with store.write() as tx:
+                number = run_table.start(tx, "sync", at=started)
+            keys = None
+            try:
+                if record is not None:
+                    keys = keys_of_record(self, record[0], record[1])
+                result = self._passes(names, PassOptions(full=full, limit=limit, keys=keys), run=number, tick=tick)
+            except BaseException as error:
+                self._finish(number, "failed", started, None, str(error) if isinstance(error, TrueupError) else type(error).__name__)
+                raise
+            self._finish(number, result.status, started, result, result.error)
+            return result
+
+    def _finish(self, number: int, status: RunStatus, started: datetime, result: RunSummary | None, error: str | None) -> None:
+        at = self.clock()
+        text = summary_json(result) if result is not None else None
+        with self.store.write() as tx:
+            run_table.finish(tx, number, status, at=at, seconds=(at - started).total_seconds(), summary=text, error=error)
+
+    def _passes(self, names: Sequence[str], options: PassOptions, *, run: int | None, tick: Callable[[str, str, int], None] | None) -> RunSummary:
+        """One pass per entity, in order of reference."""
+        started_at = self.clock()
+        begun = time.perf_counter()
+        result = RunSummary(run=run, status="done", started_at=started_at, seconds=0.0)
+        stopped: list[str] = []
+        for name in names:
+            summary, problem = self._pass(name, options, run=run, tick=tick)
+            result.entities[name] = summary
+            if problem is not None:
+                stopped.append(problem)
+        result.seconds = time.perf_counter() - begun
+        result.status = self._status(result, stopped)
+        result.error = "; ".join(stopped) or None
+        return result
+
+    def _pass(
+        self, name: str, options: PassOptions, *, run: int | None, tick: Callable[[str, str, int], None] | None
+    ) -> tuple[EntitySummary, str | None]:
+        """One entity's pass, or why there was none."""
+        from dataclasses import replace
+
+        entity = self.config.entities[name]
+        seats, errors = self.systems.seats(entity)
+        problem = _too_few(name, entity.mappings, seats, errors)
+        if problem is not None:
+            summary = EntitySummary(systems={system: SystemSummary() for system in entity.precedence})
+            for system, error in errors.items():
+                summary.systems[system].error = str(error)
+            return summary, problem
+        with self.store.read() as db:
+            muted = frozenset(self._muted(dict.fromkeys(paused.list_(db)), name))
+        changed = mapping_changes(self.store, entity, self.config)
+        options = replace(options, mute=muted, remapped=changed.fields, moved=changed.moved)
+        if run is not None and changed.rematch:
+            changed.apply(self.store, entity)
+        work = Pass(
+            self.store,
+            entity,
+            seats,
+            errors,
+            run,
+            f"{os.getpid()}@{socket.gethostname()}",
+            self.clock,
+            options,
+            (lambda system, rows: tick(name, system, rows)) if tick else (lambda _system, _rows: None),
+        )
+        summary = work.work()
+        if run is not None:
+            remember_mappings(self.store, entity, self.config, work.complete, self.clock())
+            with self.store.write() as tx:
+                views.refresh(tx, {item.name: [(field.name, field.type) for field in item.fields.values()] for item in self.config.entities.values()})
+        return summary, None
+
+    def _muted(self, pauses: Mapping[tuple[str, str], None], entity: str) -> Iterator[str]:
+        everything = ("all", "") in pauses or ("entity", entity) in pauses
+        for name, system in self.config.systems.items():
+            if everything or system.paused or ("system", name) in pauses:
+                yield name
+
+    def _status(self, result: RunSummary, stopped: Sequence[str]) -> RunStatus:
+        """The outcome of a run from its parts; see the exit statuses."""
+        summaries = list(result.entities.values())
+        if stopped and len(stopped) == len(summaries):
+            return "failed"
+        if any(summary.held for summary in summaries):
+            return "held"
+        troubled = bool(stopped)
+        for summary in summaries:
+            troubled = troubled or summary.missing > 0
+            for system in summary.systems.values():
+                troubled = troubled or system.error is not None or system.observed.rejected > 0 or system.delivered.failed > 0
+        if not troubled and result.run is not None:
+            with self.store.read() as db:
+                troubled = any(failure.count(db, name) for name in result.entities)
+        return "partial" if troubled else "done"
+
+    def _entities(self, wanted: Sequence[str]) -> list[str]:
+        """Entity names in the order of a run. Raises UsageError for one that is not configured."""
+        known = self.config.entities
+        for name in wanted:
+            if name not in known:
+                raise UsageError(f"there is no entity {name!r}", hint=f"configured: {', '.join(known)}")
+        return in_order(known, wanted or known)
+
+
+def _too_few(name: str, mappings: Mapping[str, object], seats: Mapping[str, object], errors: Mapping[str, TrueupError]) -> str | None:
+    """Why an entity cannot run at all: fewer than two systems, or none that may be written."""
+    why = "; ".join(str(error) for error in errors.values())
+    if len(seats) < 2:  # noqa: PLR2004 - agreement needs two
+        reason = why or f"{len(mappings)} mapped"
+        return f"{name}: fewer than two systems can be reached: {reason}"
+    if not any(getattr(seat, "mapping").writes for seat in seats.values()):  # noqa: B009
+        return f"{name}: no system that may be written can be reached" + (f": {why}" if why else "")
+    return None
+
+
+def open_workspace(path: str | Path = "trueup.yaml", *, environ: Mapping[str, str] | None = None) -> Workspace:
+    """Read a configuration and make it ready to work. Raises ConfigError with every problem."""
+    return Workspace(load_config(path, environ=environ))
