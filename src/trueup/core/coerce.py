@@ -122,19 +122,19 @@ def _settle(raw: pl.Series, value: pl.Series, left: pl.Series, takes: Sequence[T
         done = rest.with_columns(take(pl.col("raw")).alias("value"))
         patches.append(done.filter(pl.col("value").is_not_null()).select("row", "value"))
         rest = done.filter(pl.col("value").is_null()).select("row", "raw")
-    answers = _answers(rest["raw"], target)
-    joined = rest.join(answers, on="raw", how="left", nulls_equal=True, maintain_order="left")
+    joined = _answers(rest, target)
     patches.append(joined.filter(pl.col("value").is_not_null()).select("row", "value"))
     patch = pl.concat(patches)
     whole = pl.DataFrame({"old": value}).with_row_index("row").join(patch, on="row", how="left", maintain_order="left")
     return whole.select(pl.coalesce("value", "old")).to_series(), joined.filter(pl.col("reason").is_not_null()).select("row", "reason")
 
 
-def _answers(raw: pl.Series, target: Target) -> pl.DataFrame:
-    distinct = raw.unique()
+def _answers(rest: pl.DataFrame, target: Target) -> pl.DataFrame:
+    """Each distinct value one by one: row, value, reason, in order of rows."""
+    groups = rest.group_by("raw", maintain_order=True).agg("row")
     values: list[Any] = []
     reasons: list[str | None] = []
-    for item in distinct:
+    for item in groups["raw"]:
         value, reason = None, None
         try:
             value = coerce_value(item.to_list() if isinstance(item, pl.Series) else item, target)
@@ -142,9 +142,8 @@ def _answers(raw: pl.Series, target: Target) -> pl.DataFrame:
             reason = str(error)
         values.append(value)
         reasons.append(reason)
-    return pl.DataFrame(
-        {"raw": distinct, "value": pl.Series(values, dtype=target.dtype), "reason": pl.Series(reasons, dtype=pl.String)},
-    )
+    answers = [pl.Series("value", values, dtype=target.dtype), pl.Series("reason", reasons, dtype=pl.String)]
+    return groups.select("row").with_columns(answers).explode("row").sort("row")
 
 
 # ---------------------------------------------------------------- by type

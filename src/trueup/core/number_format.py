@@ -36,12 +36,13 @@ class NumberFormat:
     def plain(self, text: pl.Expr) -> pl.Expr:
         """Plain decimal text (`-1234.56`) of formatted numbers; null where the text is not written this way."""
         body = _plain_spaces(text).str.strip_chars()
-        negative = body.str.starts_with("-") | body.str.contains(r"^\(.*\)$") | body.str.ends_with("-")
-        body = body.str.strip_chars("()").str.strip_chars("-+ ")
+        if self.suffix.strip():  # first, for a suffix may hold a dash: 1234,-
+            body = body.str.strip_suffix(_spaces(self.suffix).strip()).str.strip_chars()
+        body = body.str.replace(r"^\((.*)\)$", "-${1}").str.replace("\u2212", "-", literal=True)
+        negative = body.str.contains("-", literal=True)
+        body = body.str.strip_chars("-+ ")
         if self.prefix.strip():
             body = body.str.strip_prefix(_spaces(self.prefix).strip()).str.strip_chars("-+ ")
-        if self.suffix.strip():
-            body = body.str.strip_suffix(_spaces(self.suffix).strip()).str.strip_chars("-+ ")
         digits = body.str.replace_all(_spaces(self.group), "", literal=True) if self.group else body
         if self.point != ".":
             digits = digits.str.replace(self.point, ".", literal=True)
