@@ -75,8 +75,6 @@ def _check_match(around: Surroundings) -> None:
                     f"`{name}` cannot match: a field of type {field.type} is no identity",
                     "match by text, numbers, dates or references",
                 )
-            elif not _systems_that_show(around, (name,)) and not around.report.is_broken((*around.path, "mappings")):
-                around.report.add(place, f"`{name}` cannot match: no mapping shows it", f"map {name} in at least two systems")
         if rule in around.shape.match[:number]:
             around.report.add(place, f"the match rule [{', '.join(rule)}] is given twice", "keep one of them")
 

@@ -229,8 +229,10 @@ def check_owner_system(owner: str, place: YamlPath, around: Surroundings, field:
         return
     mapping = around.shape.mappings.get(owner)
     if mapping is None:
+        # Allowed for one field, so that a system can be connected later: an owner that holds no record overrules nobody.
+        tell = report.add if field is None else report.note
         hint = listing("systems with a mapping", around.shape.mappings)
-        report.add(place, f"{owner} is the source of truth, but has no mapping for {around.entity}", hint)
+        tell(place, f"{owner} is the source of truth, but has no mapping for {around.entity}", hint)
     elif mapping.direction == "write":
         report.add(place, f"{owner} is the source of truth, but its direction is write: its edits do not count", "make it both or read")
     elif field is not None and not report.is_broken((*around.mapping_path(owner), "fields", field)):

@@ -411,11 +411,3 @@ class ConfigShape(Shape):
     )
     systems: dict[str, SystemShape] = Field(min_length=1, description="The connected systems, by names of your own.")
     entities: dict[str, EntityShape] = Field({}, description="The kinds of records that they share.")
-
-
-SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a configuration, for editors."""
-    return {"$schema": SCHEMA_DIALECT, "title": "trueup configuration", **ConfigShape.model_json_schema(by_alias=True)}

@@ -77,13 +77,13 @@ def _place(detail: ErrorDetails) -> YamlPath:
 
 def _existing(data: Any, path: YamlPath) -> YamlPath:
     """The longest beginning of `path` that the file has."""
-    found: Any = data
     for length, part in enumerate(path):
-        if not (isinstance(found, dict) and part in found) and not (
-            isinstance(found, list) and isinstance(part, int) and part < len(found)
-        ):
+        if isinstance(data, dict) and part in data:
+            data = data[part]
+        elif isinstance(data, list) and part in range(len(data)):
+            data = data[int(part)]
+        else:
             return path[:length]
-        found = found[part]
     return path
 
 

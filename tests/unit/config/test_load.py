@@ -45,6 +45,13 @@ def test_the_whole_example_loads_without_a_note():
     assert config.systems["feed"].paused
 
 
+def test_the_documented_example_loads_as_it_stands():
+    config = load_config(ASSETS / "documented.yaml", URLS)
+    assert list(config.entities["customer"].mappings) == ["crm", "sheet"]
+    assert config.entities["customer"].precedence == ("crm", "sheet")
+    assert any("billing is the source of truth, but has no mapping" in note.message for note in config.notes)
+
+
 def test_the_customer_of_the_example_is_typed_as_written():
     customer = load_config(ASSETS / "full.yaml", URLS).entities["customer"]
     assert customer.match == (("email",), ("phone", "name"))

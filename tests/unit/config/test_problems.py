@@ -105,7 +105,6 @@ CASES = [
     (base(("[[email]]", "[email]")), 6, "a match rule is a list of fields"),
     (base(("[[email]]", "[[emial]]")), 6, "unknown field `emial` in match of customer: did you mean `email`?"),
     (base(("[[email]]", "[[tags]]")), 6, "type list is no identity"),
-    (base(("[[email]]", "[[credit]]")), 6, "no mapping shows it"),
     (base(("[[email]]", "[[email], [email]]")), 6, "given twice"),
     (entity("precedence: [crn]"), 11, "unknown system `crn` in precedence of customer: did you mean `crm`?"),
     (entity("precedence: [crm, crm]"), 11, "given twice"),

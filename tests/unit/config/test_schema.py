@@ -27,8 +27,24 @@ def test_it_is_valid_draft_2020_12_and_plain_json():
     assert json.loads(json.dumps(schema)) == schema
 
 
-def test_the_whole_example_is_valid():
-    assert errors(plain(read_yaml(ASSETS / "full.yaml").data)) == []
+@pytest.mark.parametrize("file", ["full.yaml", "documented.yaml"])
+def test_the_whole_example_is_valid(file):
+    assert errors(plain(read_yaml(ASSETS / file).data)) == []
+
+
+@pytest.mark.parametrize(
+    ("system", "valid"),
+    [
+        ("{connector: csv, path: x.csv}", True),
+        ("{connector: csv, path: '${PLACE}'}", True),
+        ("{connector: csv}", False),
+        ("{connector: csv, path: [x]}", False),
+        ("{connector: cvs, path: x}", False),
+        ("{path: x}", False),
+    ],
+)
+def test_settings_of_a_connector_are_known_to_the_editor(system, valid):
+    assert (errors(plain(parse_yaml(f"systems: {{s: {system}}}", "f").data)) == []) is valid
 
 
 @pytest.mark.parametrize(
