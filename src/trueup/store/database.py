@@ -12,7 +12,7 @@ from trueup.store import ask, engine, locks, migrate
 from trueup.store.db import Db, Names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from datetime import datetime
     from types import TracebackType
@@ -58,26 +58,25 @@ class Store:
         path = Path(target).expanduser()
         reader = engine.sqlite_engine(path, writer=False, read_only=read_only)
         writer = None if read_only else engine.sqlite_engine(path, writer=True, read_only=False)
-        try:
+
+        def prepare() -> None:
             engine.create_sqlite(path, create=create, shown_as=target)
             migrate.bring_up_to_date(reader, writer, shown=target)
-        except OSError as error:
-            raise engine.state_error(error, target) from error
-        except engine.driver_errors(reader) as error:
-            raise engine.state_error(error, target) from error
+
+        _prepared(prepare, target, reader, writer)
         return cls(target, "sqlite", writer, reader, locks.FileLock(path))
 
     @classmethod
     def _open_postgres(cls, target: str, *, create: bool, read_only: bool) -> Store:
-        one, schema = engine.postgres_engine(target, read_only=read_only)
-        shown = engine.shown(target)
-        try:
-            engine.create_schema(one, schema, create=create, shown_as=shown)
-            migrate.bring_up_to_date(one, None if read_only else one, shown=shown)
-        except engine.driver_errors(one) as error:
-            one.dispose()
-            raise engine.state_error(error, shown) from error
-        return cls(target, "postgresql", None if read_only else one, one, locks.AdvisoryLock(one, schema))
+        both, schema = engine.postgres_engine(target, read_only=read_only)
+        writer, shown = None if read_only else both, engine.shown(target)
+
+        def prepare() -> None:
+            engine.create_schema(both, schema, create=create, shown_as=shown)
+            migrate.bring_up_to_date(both, writer, shown=shown)
+
+        _prepared(prepare, shown, both, None)
+        return cls(target, "postgresql", writer, both, locks.AdvisoryLock(both, schema))
 
     def close(self) -> None:
         """Give back every connection and the process lock. May be called twice."""
@@ -174,3 +173,16 @@ class Store:
     def query(self, sql: str, limit: int = 1000) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Column names and at most `limit` rows of one reading SQL statement. Raises StateError for anything else than a read."""
         return ask.query(self._reader, self.backend, sql, limit)
+
+
+def _prepared(prepare: Callable[[], None], shown: str, reader: sa.Engine, writer: sa.Engine | None) -> None:
+    """Prepare a state; where that fails, leave no connection open, and tell the driver's errors as StateError."""
+    try:
+        prepare()
+    except BaseException as error:
+        for one in (reader, writer):
+            if one is not None:
+                one.dispose()
+        if isinstance(error, (OSError, *engine.driver_errors(reader))):
+            raise engine.state_error(error, shown) from error
+        raise

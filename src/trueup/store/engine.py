@@ -12,7 +12,6 @@ from sqlalchemy.pool import QueuePool
 from trueup.errors import StateError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 Backend = Literal["sqlite", "postgresql"]
@@ -167,6 +166,8 @@ _MEANINGS: tuple[tuple[str, str, str], ...] = (
     ("password authentication failed", "the state {target} refused the user or password", "check `state:` in the configuration"),
     ("could not translate host", "the server of the state {target} was not found", "check the host name in `state:`"),
     ("connection refused", "the server of the state {target} does not answer", "start it, or check host and port in `state:`"),
+    ("not a directory", "the state {target} cannot be opened: its folder is a file", "name another place in `state:`"),
+    ("file exists", "the state {target} cannot be opened: its folder is a file", "name another place in `state:`"),
     ("does not exist", "the state {target} cannot be opened: {reason}", "create the database, or check `state:`"),
 )
 
@@ -180,14 +181,6 @@ def state_error(error: BaseException, target: str) -> StateError:
         if needle in low:
             return StateError(message.format(target=target, reason=reason), hint=hint)
     return StateError(f"the state {target} refused an operation: {reason}", hint="run again; if it repeats, report it with this text")
-
-
-def guarded(errors: tuple[type[Exception], ...], target: str, action: Callable[[], Any]) -> Any:
-    """Run `action`, with the driver's errors told as StateError."""
-    try:
-        return action()
-    except errors as error:
-        raise state_error(error, target) from error
 
 
 def create_schema(pool: sa.Engine, name: str, *, create: bool, shown_as: str) -> None:

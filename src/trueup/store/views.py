@@ -58,8 +58,10 @@ def _entity(tx: Db, entity: str, fields: Sequence[tuple[str, str]]) -> str:
 
 
 def _sqlite_value(field: str, kind: str) -> str:
-    path = '$."' + field.replace('"', '\\"') + '"'
+    path = f'$."{field}"'
     value = f"json_extract(data, {_text(path)})"
+    if '"' in field or "\\" in field:  # which SQLite's paths cannot say
+        value = f"(SELECT value FROM json_each(data) WHERE key = {_text(field)})"
     if kind in {"integer", "reference"}:
         number = f"CAST({value} AS INTEGER)"
         return f"CASE WHEN CAST({number} AS TEXT) = CAST({value} AS TEXT) THEN {number} END"

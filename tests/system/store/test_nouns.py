@@ -121,7 +121,10 @@ def test_any_key_text_is_found_again(store: Store, extra: int) -> None:
         shadow.upsert(tx, "customer", "shop", given.head(1))
     with store.read() as db:
         got = shadow.by_key(db, "customer", "crm", pl.Series([*keys, "absent"]))
-        assert_frame_equal(got.select("key", "khash", "fingerprint", "seen").sort("khash"), given.select("key", "khash", "fingerprint", "seen").sort("khash"))
+        assert_frame_equal(
+            got.select("key", "khash", "fingerprint", "seen").sort("khash"),
+            given.select("key", "khash", "fingerprint", "seen").sort("khash"),
+        )
         assert got["sent"].null_count() == len(keys)
         assert set(pl.concat(shadow.keys(db, "customer", "crm", 4))["key"]) == set(keys)
         assert shadow.index(db, "customer", "crm").height == len(keys)
@@ -253,7 +256,16 @@ def test_intents_keep_their_frame_until_they_are_removed(store: Store) -> None:
 
 def opened(gid: int, golden_value: str, at: datetime = NOW) -> pl.DataFrame:
     return pl.DataFrame(
-        {"gid": [gid], "field": ["name"], "kind": ["conflict"], "base": [None], "golden": [golden_value], "candidates": ["[]"], "run": [1], "opened_at": [at]},
+        {
+            "gid": [gid],
+            "field": ["name"],
+            "kind": ["conflict"],
+            "base": [None],
+            "golden": [golden_value],
+            "candidates": ["[]"],
+            "run": [1],
+            "opened_at": [at],
+        },
         schema_overrides={"base": pl.String},
     )
 
@@ -297,7 +309,16 @@ def test_a_parked_row_waits_for_a_decision(store: Store) -> None:
 
 def failed(key: str | None, gid: int | None, reason: str, at: datetime, field: str | None = None) -> pl.DataFrame:
     return pl.DataFrame(
-        {"system": ["crm"], "key": [key], "gid": [gid], "stage": ["write"], "field": [field], "reason": [reason], "at": [at], "next_try_at": [LATER]},
+        {
+            "system": ["crm"],
+            "key": [key],
+            "gid": [gid],
+            "stage": ["write"],
+            "field": [field],
+            "reason": [reason],
+            "at": [at],
+            "next_try_at": [LATER],
+        },
         schema_overrides={"key": pl.String, "gid": pl.Int64, "field": pl.String},
     )
 
