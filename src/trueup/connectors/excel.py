@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from typing import IO, TYPE_CHECKING, Any, ClassVar, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 import polars as pl
 
 from trueup.connectors.base import PAGE_ROWS
-from trueup.connectors.excel_create import new_workbook
+from trueup.connectors.excel_create import added_sheet, name_problem, new_workbook
 from trueup.connectors.excel_package import Package
 from trueup.connectors.excel_rows import SheetRows, comparable
 from trueup.connectors.excel_scan import Book, scan_sheet
@@ -46,7 +46,7 @@ SCANS_KEPT = 4
 class ExcelConnector:
     """One workbook. Safe for one thread at a time."""
 
-    caps: ClassVar[Caps] = Caps(kind="file", precondition="native", stored_row=True, find=True, assigns_keys=True)
+    caps: Caps = Caps(kind="file", precondition="native", stored_row=True, find=True, assigns_keys=True)
 
     def __init__(self, name: str, settings: Mapping[str, Any], *, directory: str = ".") -> None:
         """Remember the settings; the file is opened by each call. Raises ConfigError for unknown, missing or wrong settings."""
@@ -162,9 +162,7 @@ class ExcelConnector:
 
     def _replace(self, package: Package, found: Stamp, splicer: SheetSplicer) -> None:
         """Write the workbook again with the edits of one sheet. Raises WriteRefusedError, ChangedUnderneathError."""
-        if any(name.startswith("_xmlsignatures/") for name in package.zip.namelist()):
-            message = f"the workbook {self.path} is digitally signed: any change would break the signature"
-            raise WriteRefusedError(message, hint="remove the signature in Excel, or set `direction: read`", system=self.name)
+        self._refuse_signed(package)
         scan = splicer.scan
         try:
             changed: dict[str, Iterable[bytes]] = {
@@ -184,26 +182,50 @@ class ExcelConnector:
             message = f"the workbook {self.path} would pass 4 GB"
             raise WriteRefusedError(message, hint="move its records to a database", system=self.name) from None
 
-    def prepare(self, obj: ObjectSpec, columns: Mapping[str, str]) -> None:
-        """See the contract: makes the workbook, or the header of an empty sheet.
+    def _refuse_signed(self, package: Package) -> None:
+        if any(name.startswith("_xmlsignatures/") for name in package.zip.namelist()):
+            message = f"the workbook {self.path} is digitally signed: any change would break the signature"
+            raise WriteRefusedError(message, hint="remove the signature in Excel, or set `direction: read`", system=self.name)
 
-        Raises ObjectMissingError for a missing sheet of a workbook that exists.
-        """
+    def prepare(self, obj: ObjectSpec, columns: Mapping[str, str]) -> None:
+        """See the contract: makes the workbook, one more sheet in it, or the header of an empty sheet."""
         if not obj.create:
             return
         names = {name: columns.get(name, "text") for name in dict.fromkeys([*obj.key, *columns])}
         with locked(self.name, self.path):
             if not self.path.exists() or not self.path.stat().st_size:
+                self._refuse_bad_name(obj.name)
                 with Replacement(self.name, self.path) as target:
                     target.write(new_workbook(obj.name, obj.header_row, names))
                     target.commit(None)
                 return
-            self._refuse_open_elsewhere()
             with self._opened() as (package, found):
+                if obj.name is not None and all(sheet.name != obj.name for sheet in package.sheets):
+                    self._add_sheet(package, found, obj.name, obj.header_row, names)
+                    return
                 scan = self._scan(package, found, obj.name, obj.header_row)
                 if not scan.columns and not scan.rows:
+                    self._refuse_open_elsewhere()
                     header = {number: Edit(Kind.TEXT, name) for number, name in enumerate(names, 1)}
                     self._replace(package, found, SheetSplicer(package, scan, {obj.header_row: header}, frozenset()))
+
+    def _add_sheet(self, package: Package, found: Stamp, name: str, header_row: int, columns: Mapping[str, str]) -> None:
+        self._refuse_bad_name(name)
+        self._refuse_open_elsewhere()
+        self._refuse_signed(package)
+        try:
+            changed, added = added_sheet(package, name, header_row, columns)
+        except XmlShapeError as error:
+            raise package.unreadable(f"the workbook {self.path} takes no new sheet: {error}", "add the sheet in Excel") from None
+        with Replacement(self.name, self.path) as target:
+            rewrite(package.file, package.zip, {part: [xml] for part, xml in changed.items()}, target.write, added=added)
+            target.commit(found)
+
+    def _refuse_bad_name(self, name: str | None) -> None:
+        problem = None if name is None else name_problem(name)
+        if problem:
+            message = f"the workbook {self.path} cannot have a sheet {name!r}"
+            raise ObjectMissingError(message, hint=problem, system=self.name)
 
     def close(self) -> None:
         """See the contract."""

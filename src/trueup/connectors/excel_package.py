@@ -163,15 +163,15 @@ class Package:
             raise self.unreadable(f"{part} of the workbook {self.path} declares entities", "open and save it in Excel")
         return root
 
-    def relations(self, part: str) -> dict[str, Relation]:
-        """The relations of a part (`""`: of the package) by their id; empty when it has none. Links to the outside are left out."""
+    def relations(self, part: str, *, external: bool = False) -> dict[str, Relation]:
+        """The relations of a part (`""`: of the package) by their id; empty when it has none. `external`: with links to the outside."""
         folder, name = posixpath.split(part)
         related = posixpath.join(folder, "_rels", f"{name}.rels")
         if not self.has(related):
             return {}
         found = {}
         for entry in self.tree(related).iterfind("{*}Relationship"):
-            if entry.get("TargetMode") != "External":
+            if external or entry.get("TargetMode") != "External":
                 target = posixpath.normpath(posixpath.join("/", folder, unquote(entry.get("Target", "")))).lstrip("/")
                 found[entry.get("Id", "")] = Relation(entry.get("Type", "").rsplit("/", 1)[-1], target)
         return found

@@ -44,6 +44,7 @@ _BLANK: dict[Look, ColumnType] = {
     Look.ELAPSED: "time",
     Look.NUMBER: "decimal",
     Look.WHOLE: "integer",
+    Look.BOOLEAN: "boolean",
 }
 _DTYPES: dict[ColumnType, pl.DataType] = {
     "integer": pl.Int64(),
@@ -179,7 +180,7 @@ class SheetRows:
     # ---------------------------------------------------------------- keys
 
     def settle_keys(self) -> None:
-        """Find usable keys, and reject rows without one. Raises as `check_columns`; ObjectUnreadableError when the key tells nothing apart."""
+        """Find usable keys, and reject rows without one. Raises as `check_columns`, and when most rows share their key."""
         self.check_columns(self.key)
         numbers = [self.scan.index(column) for column in self.key]
         kinds = [f"k{number}" for number in numbers]

@@ -16,7 +16,7 @@ MAX_TEXT = 32_767  # characters in a cell, counted as UTF-16 units
 EXACT_DIGITS = 15
 EXACT_WHOLE = 2**53  # whole numbers below are exact in a double
 DAY_MS = 86_400_000
-LAST_DAY = date(9999, 12, 31)
+BOOLEAN_FORMAT = '"TRUE";"TRUE";"FALSE"'
 
 
 class Kind(IntEnum):
@@ -50,6 +50,7 @@ class Look(IntEnum):
     TEXT = 5  # @
     GENERAL = 6
     WHOLE = 7  # 0, #,##0, 00000: no decimal places
+    BOOLEAN = 8  # our own format of empty columns made for booleans; Excel shows those as they are under any format
 
 
 _BUILT_IN_LOOKS = (
@@ -69,6 +70,8 @@ def look_of(format_id: int, code: str | None) -> Look:
     """What a number format shows. `code` is the workbook's own format of that number, None for a built-in one."""
     if code is None:
         return _BUILT_IN_LOOKS.get(format_id, Look.NUMBER)
+    if code == BOOLEAN_FORMAT:
+        return Look.BOOLEAN
     first = _LITERAL.sub("", code).split(";")[0]
     if _ELAPSED.search(first):
         return Look.ELAPSED

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from trueup.connectors.base import Outcomes, split_key
-from trueup.connectors.excel_package import column_letters
 from trueup.connectors.excel_rows import column_type, comparable, comparable_texts, dtype, typed
 from trueup.connectors.excel_scan import ROW, cell_name
 from trueup.connectors.excel_splice import EMPTY, Edit
@@ -77,20 +76,15 @@ class WritePlan:
         """Plan new rows after the last one."""
         scan = self.rows.scan
         self._note_formulas(None)
-        table = scan.table()
-        full = table is not None and table.totals > 0
         taken = self._taken()
         assign = self._assignment(sequence)
         number = scan.last_row
         for row in self.batch.rows.iter_rows(named=True):
             values = {name: row[name] for name in self.batch.columns}
             try:
-                if full and table is not None:
-                    message = f"the Excel table {table.name} ends with a totals row: a new row cannot be put in without moving it"
-                    raise CellRefusedError(message)
+                self._refuse_totals()
                 key = row[KEY] or self._key_of(values) or _assigned(assign, sequence)
-                if key in taken:
-                    raise CellRefusedError(f"a row with the key {key!r} exists already", self.rows.key[0])
+                self._refuse_taken(key, taken)
                 edits = self._new_row(number + 1, values | self._key_values(key))
             except CellRefusedError as error:
                 self._refuse(row[OP], "rejected", row[KEY], error.reason, error.column)
@@ -100,6 +94,15 @@ class WritePlan:
             self.new.add(number)
             self.edits[number] = edits
             self._accepted.append(_Accepted(row[OP], key, number, {}))
+
+    def _refuse_totals(self) -> None:
+        table = self.rows.scan.table()
+        if table is not None and table.totals > 0:
+            raise CellRefusedError(f"the Excel table {table.name} ends with a totals row: a new row cannot be put in without moving it")
+
+    def _refuse_taken(self, key: str, taken: set[str]) -> None:
+        if key in taken:
+            raise CellRefusedError(f"a row with the key {key!r} exists already", self.rows.key[0])
 
     def _new_row(self, number: int, values: Mapping[str, Any]) -> dict[int, Edit]:
         if number > MAX_ROWS:
@@ -160,13 +163,16 @@ class WritePlan:
             if row[ROW] is None:
                 self._missing(row)
                 continue
+            if self.batch.kind == "delete" and row[ROW] in self.edits:
+                self._refuse(row[OP], "gone", row[KEY], "the row was just deleted", None)
+                continue
             before = present[row[ROW]]
             written = self._written(row)
             wanted = expected.get(row[OP], {})
             stale = [
                 name
                 for name, text in wanted.items()
-                if (self.batch.kind == "delete" or name in written) and self._comparable(before, name) != text
+                if (self.batch.kind == "delete" or name in written) and self._now_comparable(before, name) != text
             ]
             if stale:
                 self._refuse(row[OP], "stale", row[KEY], "the row changed since it was read", stale[0])
@@ -193,6 +199,11 @@ class WritePlan:
         names = [name for name in expected.columns if not name.startswith("__")]
         texts = expected.select(OP).with_columns(comparable(expected[name]).alias(name) for name in names)
         return {row.pop(OP): row for row in texts.to_dicts()}
+
+    def _now_comparable(self, before: Mapping[str, Any], name: str) -> str | None:
+        """As `_comparable`; a cell that an earlier operation of this batch writes is no longer what was read."""
+        written = self.rows.scan.columns[name] in self.edits.get(before[ROW], ())
+        return _UNCOMPARABLE if written else self._comparable(before, name)
 
     def _comparable(self, before: Mapping[str, Any], name: str) -> str | None:
         number = self.rows.scan.index(name)
@@ -383,8 +394,3 @@ def _assigned(assign: str, sequence: Sequence) -> str:
     if assign == "uuid":
         return str(uuid.uuid4())
     raise CellRefusedError("the new row has no key, and this sheet gives none", None)
-
-
-def column_of(name: str, columns: Mapping[str, int]) -> str:
-    """The letters of a named column, for messages."""
-    return column_letters(columns[name])

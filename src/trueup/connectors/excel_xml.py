@@ -107,7 +107,7 @@ def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-_ROOT = re.compile(r"<([A-Za-z_][\w.-]*:)?(?:worksheet|sst|workbook|table)[\s>]")
+_ROOT = re.compile(r"<([A-Za-z_][\w.-]*:)?(?:worksheet|sst|workbook|table|styleSheet)[\s>]")
 
 
 def prefix_of(text: str) -> str:

@@ -27,6 +27,7 @@ _UTF8_NAME = 0x800
 _DEFLATED = 8
 _ZIP64_EXTRA = 1
 _VERSION = 20
+_FIRST_DAY = (0, 0x21)  # midnight of 1 January 1980, as zip files count
 
 
 class TooLargeError(Exception):
@@ -43,15 +44,22 @@ class _Member:
     end: int
 
 
-def rewrite(file: IO[bytes], archive: zipfile.ZipFile, changed: Mapping[str, Iterable[bytes]], write: Callable[[bytes], None]) -> None:
-    """Write the archive in `file` again through `write`, with new content for the members in `changed`.
+def rewrite(
+    file: IO[bytes],
+    archive: zipfile.ZipFile,
+    changed: Mapping[str, Iterable[bytes]],
+    write: Callable[[bytes], None],
+    *,
+    added: Mapping[str, bytes] | None = None,
+) -> None:
+    """Write the archive in `file` again through `write`, with new content for the members in `changed`, and `added` ones at the end.
 
     Raises TooLargeError, and whatever `write` and the contents raise.
     """
     members = _members(file, archive)
     position = 0
     for member in sorted(members, key=lambda each: each.start):
-        if len(member.record) and position > LIMIT:
+        if position > LIMIT:
             raise TooLargeError
         new_start = position
         if member.name in changed:
@@ -59,6 +67,10 @@ def rewrite(file: IO[bytes], archive: zipfile.ZipFile, changed: Mapping[str, Ite
         else:
             position += _copy(file, member.start, member.end, write)
         struct.pack_into("<L", member.record, 42, new_start)
+    for name, content in (added or {}).items():
+        members.append(_Member(name, _new_record(name), 0, 0))
+        struct.pack_into("<L", members[-1].record, 42, position)
+        position += _write_member(members[-1].record, name.encode(), b"", (_UTF8_NAME, *_FIRST_DAY), [content], write)
     size = 0
     for member in members:
         write(bytes(member.record))
@@ -104,19 +116,37 @@ def _write_changed(file: IO[bytes], member: _Member, content: Iterable[bytes], w
     fields = _LOCAL.unpack(file.read(_LOCAL.size))
     name = file.read(fields[9])
     extra = _without_zip64(file.read(fields[10]))
+    return _write_member(member.record, name, extra, (fields[2] & _UTF8_NAME, *fields[4:6]), content, write)
+
+
+def _write_member(
+    record: bytearray,
+    name: bytes,
+    extra: bytes,
+    head: tuple[int, int, int],
+    content: Iterable[bytes],
+    write: Callable[[bytes], None],
+) -> int:
+    """Write one member compressed, and its facts into its central record; `head` is flags, time, date. Returns the bytes written."""
     with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES) as packed:
         crc, size = _deflate(content, packed.write)
         packed_size = packed.tell()
         if max(size, packed_size) >= LIMIT:
             raise TooLargeError
-        flags = fields[2] & _UTF8_NAME
-        local = _LOCAL.pack(b"PK\x03\x04", _VERSION, flags, _DEFLATED, *fields[4:6], crc, packed_size, size, len(name), len(extra))
+        flags, *when = head
+        local = _LOCAL.pack(b"PK\x03\x04", _VERSION, flags, _DEFLATED, *when, crc, packed_size, size, len(name), len(extra))
         write(local + name + extra)
         packed.seek(0)
         while block := packed.read(COPY_BYTES):
             write(block)
-    _update_record(member.record, flags, crc, packed_size, size)
+    _update_record(record, flags, crc, packed_size, size)
     return len(local) + len(name) + len(extra) + packed_size
+
+
+def _new_record(name: str) -> bytearray:
+    encoded = name.encode()
+    fields = (_VERSION, _VERSION, _UTF8_NAME, _DEFLATED, *_FIRST_DAY, 0, 0, 0, len(encoded), 0, 0, 0, 0, 0, 0)
+    return bytearray(_CENTRAL.pack(b"PK\x01\x02", *fields) + encoded)
 
 
 def _deflate(content: Iterable[bytes], write: Callable[[bytes], int]) -> tuple[int, int]:
