@@ -72,7 +72,7 @@ class Store:
         writer, shown = None if read_only else both, engine.shown(target)
 
         def prepare() -> None:
-            engine.create_schema(both, schema, create=create, shown_as=shown)
+            migrate.create_schema(both, schema, create=create, shown=shown)
             migrate.bring_up_to_date(both, writer, shown=shown)
 
         _prepared(prepare, shown, both, None)

@@ -181,13 +181,3 @@ def state_error(error: BaseException, target: str) -> StateError:
         if needle in low:
             return StateError(message.format(target=target, reason=reason), hint=hint)
     return StateError(f"the state {target} refused an operation: {reason}", hint="run again; if it repeats, report it with this text")
-
-
-def create_schema(pool: sa.Engine, name: str, *, create: bool, shown_as: str) -> None:
-    """Make the schema of a PostgreSQL state where it is missing and `create` says so; else raises StateError."""
-    with pool.begin() as connection:
-        if connection.execute(sa.text("SELECT 1 FROM pg_namespace WHERE nspname = :name"), {"name": name}).scalar_one_or_none():
-            return
-        if not create:
-            raise StateError(f"there is no state at {shown_as} yet", hint="run `trueup sync` first, or check `state:` in the configuration")
-        connection.exec_driver_sql(f'CREATE SCHEMA IF NOT EXISTS "{name}"')

@@ -13,6 +13,9 @@ from trueup.store import schema, viewlist
 if TYPE_CHECKING:
     from alembic.config import Config
 
+PREPARING = 0x74727570
+"""The number of the advisory lock under which a state in PostgreSQL is prepared."""
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -34,10 +37,29 @@ def bring_up_to_date(reader: sa.Engine, writer: sa.Engine | None, *, shown: str)
         what = "holds no tables yet" if found is None else "has the tables of an older trueup"
         raise StateError(f"the state {shown} {what}", hint="run `trueup sync`, which brings it up to date")
     with writer.connect() as connection, connection.begin():
+        one_at_a_time(connection)
         # Another process may have done it while this one waited for its turn.
         if current_revision(connection) != schema.REVISION:
             viewlist.drop_all(connection)
             upgrade(connection)
+
+
+def create_schema(pool: sa.Engine, name: str, *, create: bool, shown: str) -> None:
+    """Make the schema of a PostgreSQL state where it is missing and `create` says so; else raises StateError."""
+    exists = sa.text("SELECT 1 FROM pg_namespace WHERE nspname = :name")
+    with pool.begin() as connection:
+        if connection.execute(exists, {"name": name}).scalar_one_or_none():
+            return
+        if not create:
+            raise StateError(f"there is no state at {shown} yet", hint="run `trueup sync` first, or check `state:` in the configuration")
+        one_at_a_time(connection)
+        connection.exec_driver_sql(f'CREATE SCHEMA IF NOT EXISTS "{name}"')
+
+
+def one_at_a_time(connection: sa.Connection) -> None:
+    """Wait until no other process prepares this state; it holds to the end of the transaction. SQLite's BEGIN IMMEDIATE has done it."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(PREPARING)))
 
 
 def current_revision(connection: sa.Connection) -> str | None:

@@ -11,7 +11,7 @@ import sys
 import textwrap
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ import pytest
 import sqlalchemy as sa
 
 from trueup.errors import StateError, StateLockedError
-from trueup.store import Store, engine, golden, meta, migrate, paused, run, schema, shadow
+from trueup.store import Db, Store, engine, golden, meta, migrate, paused, run, schema, shadow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,6 +51,13 @@ def says(process: subprocess.Popen[str]) -> str:
     """The next line that a child prints."""
     assert process.stdout is not None
     return process.stdout.readline().strip()
+
+
+def tell(process: subprocess.Popen[str]) -> None:
+    """Let a child that waits for a line go on."""
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
 
 
 HOLDER = """
@@ -191,21 +198,50 @@ def test_the_migrations_add_up_to_the_schema(target: str) -> None:
 
 
 def test_the_revision_named_in_the_schema_is_the_newest_migration() -> None:
-    newest = sorted(migrate.MIGRATIONS.glob("versions/[0-9]*.py"))[-1]
+    newest = max(migrate.MIGRATIONS.glob("versions/[0-9]*.py"))
     assert newest.name.startswith(schema.REVISION)
     assert schema.REVISION in migrate.known_revisions()
+
+
+OPENER = """
+    import sys
+    from trueup.store import Store, golden
+    print("ready", flush=True)
+    sys.stdin.readline()
+    with Store.open(sys.argv[1]) as store, store.write() as tx:
+        print(golden.next_version(tx), flush=True)
+"""
+
+
+def test_processes_that_make_a_state_at_once_share_it(target: str) -> None:
+    with ExitStack() as stack:
+        processes = [stack.enter_context(child(OPENER, target)) for _ in range(4)]
+        assert [says(process) for process in processes] == ["ready"] * 4
+        for process in processes:
+            tell(process)
+        assert sorted(says(process) for process in processes) == ["1", "2", "3", "4"]
 
 
 # ---------------------------------------------------------------- transactions
 
 
+def fail_after(store: Store, work: Callable[[Db], None]) -> None:
+    """Do work in a step that then fails."""
+    with store.write() as tx:
+        work(tx)
+        raise InterruptedError
+
+
 def test_a_step_that_fails_leaves_nothing_behind(store: Store) -> None:
-    with pytest.raises(ZeroDivisionError), store.write() as tx:
+    def work(tx: Db) -> None:
         golden.upsert(tx, "customer", pl.DataFrame({"id": [golden.allocate(tx, "customer", 1)], "version": [1]}))
         tx.system("crm")
-        _ = 1 // 0
+
+    with pytest.raises(InterruptedError):
+        fail_after(store, work)
     with store.read() as db:
         assert golden.count(db, "customer") == 0
+    # The names that were made in the failed step are not remembered either.
     with store.write() as tx:
         paused.set_(tx, "all")
         shadow.upsert(tx, "customer", "crm", pl.DataFrame({"key": ["a"], "gid": [1], "khash": [1]}))
@@ -214,11 +250,13 @@ def test_a_step_that_fails_leaves_nothing_behind(store: Store) -> None:
 
 
 def test_a_write_inside_a_write_is_the_same_step(store: Store) -> None:
-    with pytest.raises(ZeroDivisionError), store.write() as outer:
+    def work(outer: Db) -> None:
         with store.write() as inner:
             assert inner is outer
             meta.set_(inner, "a", "b")
-        _ = 1 // 0
+
+    with pytest.raises(InterruptedError):
+        fail_after(store, work)
     with store.read() as db:
         assert meta.get(db, "a") is None
 
@@ -230,9 +268,13 @@ def test_a_full_disk_is_told_and_nothing_is_half_written(tmp_path: Path) -> None
             meta.set_(tx, "a", "before")
             pages = tx.connection.exec_driver_sql("PRAGMA page_count").scalar_one()
             tx.connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 20}")
-        with pytest.raises(StateError, match="is full") as caught, store.write() as tx:
+
+        def work(tx: Db) -> None:
             meta.set_(tx, "a", "after")
             golden.upsert(tx, "customer", rows, new=True)
+
+        with pytest.raises(StateError, match="is full") as caught:
+            fail_after(store, work)
         assert "free some space" in str(caught.value)
         with store.write() as tx:
             tx.connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
@@ -278,7 +320,8 @@ def test_a_killed_process_leaves_whole_steps_only(target: str, delay_s: float) -
 
 
 def test_readers_see_whole_steps_while_a_writer_works(store: Store) -> None:
-    stop, wrong, looks = threading.Event(), [], [0, 0]
+    stop, looks = threading.Event(), [0, 0]
+    wrong: list[object] = []
 
     def look(number: int) -> None:
         try:
@@ -346,15 +389,8 @@ def test_a_second_process_is_refused_or_waits(target: str) -> None:
             pass
         assert 0.4 < time.monotonic() - begun < 5
         assert not store.locked
-
-        def let_go() -> None:
-            assert process.stdin is not None
-            process.stdin.write("\n")
-            process.stdin.flush()
-
-        threading.Timer(0.3, let_go).start()
+        threading.Timer(0.3, tell, [process]).start()
         with store.lock("sync", 20, now=NOW), store.lock("nested", now=NOW), store.write() as tx:
-            assert store.locked
             meta.set_(tx, "a", "b")
         assert not store.locked
 

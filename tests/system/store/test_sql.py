@@ -38,8 +38,7 @@ def fill(store: Store) -> None:
                 {
                     "id": [1, 2, 3, 4],
                     "data": [
-                        r'{"name":"Ann","visits":"-12","rate":"1.5","credit":"1.10","active":"true","odd \"'
-                        r"""'% :x":"yes"}""",
+                        """{"name":"Ann","visits":"-12","rate":"1.5","credit":"1.10","active":"true","odd \\"'% :x":"yes"}""",
                         '{"name":null,"visits":"many","rate":"x","credit":"?","active":"perhaps"}',
                         None,
                         '{"name":"gone"}',
