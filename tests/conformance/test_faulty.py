@@ -5,11 +5,11 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from trueup.connectors.base import WriteBatch
+from trueup.connectors.base import Page, WriteBatch
 from trueup.connectors.memory import MemoryConnector, MemoryWorld
 from trueup.errors import AccessRefusedError, SystemUnreachableError
 from trueup.model import ColumnInfo, ObjectSpec
-from trueup.testing.faulty import Fault, FaultyConnector, by_chance, hit_counts, wrong_password
+from trueup.testing.faulty import Call, Fault, FaultyConnector, by_chance, hit_counts, wrong_password
 
 PEOPLE = ObjectSpec(name="people", key=("id",), modified="changed")
 
@@ -71,7 +71,7 @@ def test_partial_shows_some_rows_and_is_not_complete(world: MemoryWorld):
 
 def test_a_read_breaks_off_in_the_middle(world: MemoryWorld):
     connector = faulty(world, Fault("read", "after", rows=4))
-    shown = []
+    shown: list[Page] = []
     with pytest.raises(SystemUnreachableError):
         shown.extend(connector.read(PEOPLE, ["name"], page_rows=3))
     pages = connector.read(PEOPLE, ["name"], page_rows=3)
@@ -123,7 +123,7 @@ def test_a_fault_that_never_happened_is_told(world: MemoryWorld):
 
 @pytest.mark.parametrize(("call", "how"), [("read", "half"), ("write", "partial"), ("find", "lag"), ("read", "delay")])
 def test_impossible_faults_are_refused(call, how):
-    with pytest.raises(ValueError, match="cannot fail|needs a hook"):
+    with pytest.raises(ValueError, match=r"cannot fail|needs a hook"):
         Fault(call, how)
 
 
@@ -142,8 +142,8 @@ def test_chance_is_the_same_for_the_same_seed(world: MemoryWorld):
 
 
 def test_decisions_may_come_from_outside(world: MemoryWorld):
-    calls = []
-    connector = FaultyConnector(MemoryConnector("crm", world), decide=calls.append)
+    calls: list[Call] = []
+    connector = FaultyConnector(MemoryConnector("crm", world), decide=lambda call: calls.append(call))  # noqa: PLW0108 - append gives None, which is what lets a call pass
     connector.describe(PEOPLE)
     connector.write(PEOPLE, creates("x", "y"))
     connector.find(PEOPLE, ["name"], pl.DataFrame({"name": ["<x>"]}))

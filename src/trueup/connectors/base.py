@@ -109,7 +109,10 @@ class WriteBatch:
 class Connector(Protocol):
     """What every connector offers; see the module's text for the meaning of each value."""
 
-    caps: Caps
+    @property
+    def caps(self) -> Caps:
+        """What this connector can do; a plain attribute will do."""
+        ...
 
     @classmethod
     def open(cls, name: str, settings: Mapping[str, Any], *, directory: str = ".") -> Connector:

@@ -54,7 +54,7 @@ def _skip_undeclared(rule: Rule, world: World) -> None:
 
 
 class ConnectorSuite:
-    """Subclass it as `Test…` and override the fixture `world`; the world may be shared by the class, its objects have names of their own."""
+    """Subclass it as `Test…` and override the fixture `world`, which the tests of a class may share: objects have names of their own."""
 
     @pytest.fixture
     def world(self) -> Iterator[World]:

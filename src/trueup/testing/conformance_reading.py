@@ -30,9 +30,9 @@ from trueup.testing.conformance_world import Column, Trial
 
 if TYPE_CHECKING:
     from trueup.connectors.base import Connector
-    from trueup.model import ColumnType, ObjectSpec
+    from trueup.model import ColumnType, ObjectSpec, OperationKind
     from trueup.testing.conformance_tools import Listing
-    from trueup.testing.conformance_world import World
+    from trueup.testing.conformance_world import Row, World
 
 read_rule = Rules()
 
@@ -60,7 +60,9 @@ STRANGE_KEYS = (
 
 
 def _twenty(world: World) -> ObjectSpec:
-    return world.object(people(), [person(f"k{number:02}", name=f"name {number}", note=None if number < 9 else "n") for number in range(20)])
+    """Twenty people, of whom the first nine have no note."""
+    rows = [person(f"k{number:02}", name=f"name {number}", note=None if number < 9 else "n") for number in range(20)]
+    return world.object(people(), rows)
 
 
 @read_rule()
@@ -273,8 +275,9 @@ def doubled_keys_are_rejects(world: World) -> None:
             equal({reject.key for reject in read.rejected}, {"b"}, "keys of the rejects")
         by_key = listing(connector, obj, keys=["a", "b"])
         equal((by_key.keys, {reject.key for reject in by_key.rejected}), (["a"], {"b"}), "rows and rejects, read by key")
-        for kind, values in (("update", {"name": "three"}), ("delete", {})):
-            status = send(connector, obj, kind, [("b", values)])[0]["__status"]  # type: ignore[arg-type]
+        writes: tuple[tuple[OperationKind, Row], ...] = (("update", {"name": "three"}), ("delete", {}))
+        for kind, values in writes:
+            status = send(connector, obj, kind, [("b", values)])[0]["__status"]
             require(status not in {"done", "gone"}, f"{kind} of a doubled key says {status}")
     equal(sorted((str(row["id"]), str(row["name"])) for row in world.rows(obj)), before, "rows after writes to a doubled key")
 
@@ -285,7 +288,7 @@ def doubled_keys_are_rejects(world: World) -> None:
 def _dated(world: World) -> tuple[ObjectSpec, dict[str, int]]:
     """An object with a modified column of which many rows share a time; key -> minute."""
     column_type: ColumnType = next(
-        name for name in ("datetime", "timestamp", "integer", "text") if name in world.traits.types  # type: ignore[misc]
+        name for name in ("datetime", "timestamp", "integer", "text") if name in world.traits.types
     )
     minutes = {f"k{number:02}": minute for number, minute in enumerate([0, 5, 5, 5, 5, 1, 2, 9, 9, 9, 3, 5])}
     rows = [{**person(key), "changed": _minute(minute, column_type)} for key, minute in minutes.items()]

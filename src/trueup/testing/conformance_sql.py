@@ -1,9 +1,8 @@
-"""Most of a `World` for any SQL database with a Python driver: what is left to an author is how to connect and what the types are called."""
+"""Most of a `World` for any SQL database with a Python driver: an author says how to connect and what the types are called."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from trueup.testing.conformance_world import Column, Row, Trial, World
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from trueup.model import ColumnType, ObjectSpec
 
@@ -56,7 +55,8 @@ class SqlWorld(World):
         """See World."""
         parts = []
         for column, said in trial.columns.items():
-            parts.append(f"{self.quote(column)} {self.assigned_key}" if trial.assigned and column in trial.key else self.definition(column, said))
+            assigned = trial.assigned and column in trial.key
+            parts.append(f"{self.quote(column)} {self.assigned_key}" if assigned else self.definition(column, said))
         if trial.guarded and not trial.assigned:
             parts.append(f"PRIMARY KEY ({', '.join(map(self.quote, trial.key))})")
         self.execute(f"CREATE TABLE {self.quote(name)} ({', '.join(parts)})")
@@ -66,11 +66,11 @@ class SqlWorld(World):
         for row in rows:
             names = ", ".join(map(self.quote, row))
             marks = ", ".join(self.mark for _ in row)
-            self.execute(f"INSERT INTO {self._table(obj)} ({names}) VALUES ({marks})", list(row.values()))  # noqa: S608: names are quoted
+            self.execute(f"INSERT INTO {self._table(obj)} ({names}) VALUES ({marks})", list(row.values()))  # noqa: S608 - names are quoted
 
     def rows(self, obj: ObjectSpec) -> list[Row]:
         """See World."""
-        cursor = self.execute(f"SELECT * FROM {self._table(obj)}")  # noqa: S608: the name is quoted
+        cursor = self.execute(f"SELECT * FROM {self._table(obj)}")  # noqa: S608 - names are quoted
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
@@ -78,13 +78,12 @@ class SqlWorld(World):
         """See World."""
         changes = ", ".join(f"{self.quote(name)} = {self.mark}" for name in values)
         self.execute(
-            f"UPDATE {self._table(obj)} SET {changes} WHERE {self._condition(where)}",  # noqa: S608: names are quoted
-            [*values.values(), *where.values()],
+            f"UPDATE {self._table(obj)} SET {changes} WHERE {self._condition(where)}", [*values.values(), *where.values()]  # noqa: S608 - names are quoted
         )
 
     def remove(self, obj: ObjectSpec, where: Row) -> None:
         """See World."""
-        self.execute(f"DELETE FROM {self._table(obj)} WHERE {self._condition(where)}", list(where.values()))  # noqa: S608: names are quoted
+        self.execute(f"DELETE FROM {self._table(obj)} WHERE {self._condition(where)}", list(where.values()))  # noqa: S608 - names are quoted
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> Any:
         """Run one statement; the driver's cursor."""

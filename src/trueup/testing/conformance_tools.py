@@ -1,7 +1,7 @@
 """What the conformance rules share: the table of rules, and short ways to read, write and compare.
 
-A rule is a plain function of a `World` that raises `RuleBrokenError` when the connector breaks it; `needs` are the abilities without which it
-cannot be tried. It can run anywhere: in the pytest suite, against a mutant, in a notebook.
+A rule is a plain function of a `World` that raises `RuleBrokenError` when the connector breaks it; its `needs` are the abilities without
+which it cannot be tried. It can run anywhere: in the pytest suite, against a mutant, in a notebook.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -75,7 +75,7 @@ def abilities(world: World) -> frozenset[str]:
         connector.close()
     flags = ("stored_row", "incremental", "tombstones", "find", "creates", "updates", "deletes", "assigns_keys")
     traits = world.traits
-    facts = ("versions", "empty_text", "absent", "unguarded_keys", "misfits", "composite_keys", "several_writers", "makes_objects", "controls")
+    facts = [trait.name for trait in fields(traits) if isinstance(getattr(traits, trait.name), bool)]
     found = {name for name in flags if getattr(caps, name)} | {name for name in facts if getattr(traits, name)}
     found |= {f"type:{name}" for name in traits.types} | {f"refuses:{name}" for name in traits.refuses}
     if caps.precondition != "none":

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -169,7 +169,7 @@ class World(ABC):
         """A connector to this world; the caller closes it."""
         return self.open(self.settings())
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most worlds hold nothing
         """Give back what the world holds."""
 
 
@@ -204,11 +204,3 @@ class RowsWorld(World):
 def holds(row: Row, where: Row) -> bool:
     """Whether a row has all the values of `where`; 7 and "7" are one key to a file of text."""
     return all(name in row and str(row[name]) == str(value) for name, value in where.items())
-
-
-@dataclass(slots=True)
-class MadeObject:
-    """What a world may keep of an object that it made."""
-
-    trial: Trial
-    rows: list[Row] = field(default_factory=list)

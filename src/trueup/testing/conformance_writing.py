@@ -140,6 +140,18 @@ def others_columns_stay(world: World) -> None:
 
 
 @write_rule("updates")
+def updates_of_nothing_are_done(world: World) -> None:
+    """An update that writes no column is done where its row is, and gone where it is not."""
+    obj = world.object(people(), [person("a")])
+    with connected(world) as connector:
+        operations: list[tuple[str | None, Row]] = [("a", {}), ("zz", {})]
+        equal(statuses(send(connector, obj, "update", operations)), ["done", "gone"], "status without a precondition")
+        before = [{"name": "Ada", "note": "first", "city": "Paris"}] * 2
+        equal(statuses(send(connector, obj, "update", operations, expected=before)), ["done", "gone"], "status with a precondition")
+    _same_texts(world, obj, {"a": {name: person("a")[name] for name in TEXTS}})
+
+
+@write_rule("updates")
 def updates_of_missing_rows_are_gone(world: World) -> None:
     """An update of a row that is not there says gone and makes no row."""
     obj = world.object(people(), [person("a")])
@@ -264,7 +276,7 @@ def writers_lose_no_update(world: World) -> None:
     """Of two writers that count up the same row at once, neither loses a step."""
     obj = world.object(people(steps=Column(type="integer")), [{**person("a"), "steps": 0}])
     done = [0, 0]
-    troubles: list[BaseException] = []
+    troubles: list[Exception] = []
     together = threading.Barrier(2)
 
     def count(writer: int) -> None:
@@ -272,7 +284,7 @@ def writers_lose_no_update(world: World) -> None:
             with connected(world) as connector:
                 for _ in range(10):
                     done[writer] += _step(connector, obj, together)
-        except BaseException as error:  # noqa: BLE001: carried to the caller's thread
+        except Exception as error:  # noqa: BLE001 - carried to the caller's thread
             troubles.append(error)
             together.abort()
 
@@ -337,7 +349,7 @@ def _not_done(outcomes: Sequence[Row]) -> dict[int, str]:
     return {number: row["__status"] for number, row in enumerate(outcomes) if row["__status"] != "done"}
 
 
-def _refused_value(world: World, refusal: Refusal) -> tuple[Column, Any, Any]:
+def _refused_value(refusal: Refusal) -> tuple[Column, Any, Any]:
     """A column with a limit, a value that it takes (of number n), and one that it does not."""
     match refusal:
         case "length":
@@ -351,18 +363,19 @@ def _refused_value(world: World, refusal: Refusal) -> tuple[Column, Any, Any]:
 
 
 def _refuses(world: World, refusal: Refusal) -> None:
-    column, good, bad = _refused_value(world, refusal)
+    column, good, bad = _refused_value(refusal)
     trial = people(limited=column)
     obj = world.object(trial, [{**person("old"), "limited": "taken" if refusal == "unique" else good}])
     values = [good.format(n=number) for number in range(50)]
     with connected(world) as connector:
-        for kind in ("create", "update"):
+        kinds: tuple[OperationKind, ...] = ("create", "update")
+        for kind in kinds:
             rows: list[tuple[str | None, Row]] = [
                 (f"k{number:02}", {"name": kind, "limited": bad if number == 31 else value}) for number, value in enumerate(values)
             ]
             if kind == "update":
                 world.insert(obj, [{**person("k31", name="create"), "limited": good.format(n=31)}])
-            outcomes = send(connector, obj, kind, rows)  # type: ignore[arg-type]
+            outcomes = send(connector, obj, kind, rows)
             equal(_not_done(outcomes), {31: "rejected"}, f"{kind}s not done, of which one has {bad!r}")
             require(outcomes[31]["__reason"], "the rejected record says no reason")
             require(outcomes[31]["__field"] in {None, "limited"}, f"the column at fault is said to be {outcomes[31]['__field']!r}")

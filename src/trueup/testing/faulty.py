@@ -74,8 +74,8 @@ class Fault:
 
     def __post_init__(self) -> None:
         """Refuse what can never happen."""
-        possible: dict[str, set[str]] = {"read": {"before", "after", "partial", "lag", "delay"}, "write": {"before", "after", "half", "retry", "delay"}}
-        if self.how not in possible.get(self.call, {"before", "after", "delay"}):
+        more = {"read": {"partial", "lag"}, "write": {"half", "retry"}}
+        if self.how not in {"before", "after", "delay"} | more.get(self.call, set()):
             message = f"a {self.call} cannot fail as {self.how!r}"
             raise ValueError(message)
         if self.how == "delay" and self.hook is None:
@@ -123,6 +123,15 @@ def _fits(fault: Fault, call: Call) -> bool:
     return fault.call == call.name and fault.kind in {None, call.kind} and fault.keyed in {None, call.keyed}
 
 
+@dataclass(slots=True)
+class _Waiting:
+    """A scripted fault, the calls until it happens, and how often it is still to happen."""
+
+    fault: Fault
+    calls: int
+    left: int
+
+
 class FaultyConnector:
     """Does what the connector behind it does, but for the faults of its script and those that `decide` asks for.
 
@@ -136,14 +145,14 @@ class FaultyConnector:
         """Stand before a connector."""
         self.inner = inner
         self.hits: list[Fault] = []
-        self._waiting = [[fault, fault.at, fault.times] for fault in script]
+        self._waiting = [_Waiting(fault, fault.at, fault.times) for fault in script]
         self._decide = decide
         self._remembered: dict[tuple[Any, ...], list[Page]] = {}
         self._remembers = decide is not None or any(fault.how == "lag" for fault in script)
 
     def assert_all_hit(self) -> None:
         """Raise AssertionError where a scripted fault has not happened as often as it was scripted."""
-        missed = [f"{fault} ({left} of {fault.times} times)" for fault, _, left in self._waiting if left]
+        missed = [f"{entry.fault} ({entry.left} of {entry.fault.times} times)" for entry in self._waiting if entry.left]
         if missed:
             raise AssertionError("scripted faults that never happened: " + "; ".join(missed))
 
@@ -167,13 +176,12 @@ class FaultyConnector:
     def _fault(self, call: Call, *, lag_possible: bool = False) -> Fault | None:
         """The fault that this call meets; counted as hit."""
         for entry in self._waiting:
-            fault = entry[0]
-            if not entry[2] or not _fits(fault, call) or (fault.how == "lag" and not lag_possible):
+            if not entry.left or not _fits(entry.fault, call) or (entry.fault.how == "lag" and not lag_possible):
                 continue
-            entry[1] -= 1
-            if entry[1] <= 0:
-                entry[2] -= 1
-                return self._hit(fault)
+            entry.calls -= 1
+            if entry.calls <= 0:
+                entry.left -= 1
+                return self._hit(entry.fault)
         chosen = self._decide(call) if self._decide else None
         return None if chosen is None or (chosen.how == "lag" and not lag_possible) else self._hit(chosen)
 

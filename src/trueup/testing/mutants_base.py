@@ -27,8 +27,10 @@ class Lie:
     """A connector that tells the truth; lies change one of its parts: `_listing`, `_batch`, `_outcomes`, or a whole method."""
 
     def __init__(self, inner: Connector) -> None:
-        """Stand before a connector."""
+        """Stand before a connector; `since` and `batch` are those of the call in hand."""
         self.inner = inner
+        self.since: str | None = None
+        self.batch: WriteBatch | None = None
 
     @classmethod
     def opens(cls, world: World, settings: Mapping[str, Any]) -> Connector:
@@ -69,7 +71,8 @@ class Lie:
     ) -> Iterator[Page]:
         """See base.Connector."""
         pages = list(self.inner.read(obj, columns, since=since, keys=keys, page_rows=page_rows))
-        return iter(self._listing(pages, since, keys))
+        self.since = since
+        return iter(self._listing(pages))
 
     def find(self, obj: ObjectSpec, columns: Sequence[str], values: pl.DataFrame) -> pl.DataFrame:
         """See base.Connector."""
@@ -77,7 +80,8 @@ class Lie:
 
     def write(self, obj: ObjectSpec, batch: WriteBatch) -> pl.DataFrame:
         """See base.Connector."""
-        return self._outcomes(self.inner.write(obj, self._batch(batch)), batch)
+        self.batch = batch
+        return self._outcomes(self.inner.write(obj, self._batch(batch)))
 
     def prepare(self, obj: ObjectSpec, columns: Mapping[str, str]) -> None:
         """See base.Connector."""
@@ -87,8 +91,7 @@ class Lie:
         """See base.Connector."""
         self.inner.close()
 
-    def _listing(self, pages: list[Page], since: str | None, keys: Sequence[str] | None) -> list[Page]:
-        del since, keys
+    def _listing(self, pages: list[Page]) -> list[Page]:
         return [replace(page, rows=self._rows(page.rows)) for page in pages]
 
     def _rows(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -97,8 +100,7 @@ class Lie:
     def _batch(self, batch: WriteBatch) -> WriteBatch:
         return batch
 
-    def _outcomes(self, outcomes: pl.DataFrame, batch: WriteBatch) -> pl.DataFrame:
-        del batch
+    def _outcomes(self, outcomes: pl.DataFrame) -> pl.DataFrame:
         return outcomes
 
     def _all(self, obj: ObjectSpec, columns: Sequence[str] = (), keys: Sequence[str] | None = None) -> pl.DataFrame:
@@ -140,6 +142,11 @@ def lie(*rules: str, applies: Callable[[World], bool] = lambda _world: True) -> 
 def native(rows: pl.DataFrame, *types: pl.DataType | type[pl.DataType]) -> list[str]:
     """The native columns of a frame that have one of the types; all of them where none is given."""
     return [name for name, dtype in rows.schema.items() if not name.startswith("__") and (not types or dtype.base_type() in types)]
+
+
+def each_text(frame: pl.DataFrame, change: Callable[[pl.Expr], pl.Expr]) -> pl.DataFrame:
+    """A frame with every native text column changed."""
+    return frame.with_columns(change(pl.col(name)).alias(name) for name in native(frame, pl.String))
 
 
 def ops_where(batch: WriteBatch, condition: Callable[[dict[str, Any]], bool]) -> list[int]:

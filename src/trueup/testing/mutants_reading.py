@@ -9,7 +9,7 @@ import polars as pl
 
 from trueup.connectors.base import PAGE_ROWS, Page, WriteBatch
 from trueup.errors import ObjectMissingError
-from trueup.testing.mutants_base import Lie, lie, native
+from trueup.testing.mutants_base import Lie, each_text, lie, native
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -92,8 +92,7 @@ class DecimalsThroughFloat(Lie):
     """Decimals pass through a float."""
 
     def _rows(self, rows: pl.DataFrame) -> pl.DataFrame:
-        exact = pl.col(native(rows, pl.String))
-        return rows.with_columns(pl.coalesce(exact.cast(pl.Float64, strict=False).cast(pl.String), exact).name.keep())
+        return each_text(rows, lambda exact: pl.coalesce(exact.cast(pl.Float64, strict=False).cast(pl.String), exact))
 
 
 @lie("decimals_survive")
@@ -101,9 +100,8 @@ class DecimalsOfTwoPlaces(Lie):
     """Decimals are rounded to two places on the way in."""
 
     def _batch(self, batch: WriteBatch) -> WriteBatch:
-        text = pl.col(native(batch.rows, pl.String))
-        short = text.str.extract(r"^(-?\d+(?:\.\d{1,2})?)\d*$")
-        return replace(batch, rows=batch.rows.with_columns(pl.coalesce(short, text).name.keep()))
+        two_places = r"^(-?\d+\.\d\d)\d+$"
+        return replace(batch, rows=each_text(batch.rows, lambda text: pl.coalesce(text.str.extract(two_places), text)))
 
 
 @lie("floats_survive")
@@ -122,13 +120,17 @@ class NullIsFalse(Lie):
         return rows.with_columns(pl.col(native(rows, pl.Boolean)).fill_null(value=False))
 
 
+def _moved(time: pl.Expr, by: str) -> pl.Expr:
+    """Times of this century moved; the others are near the ends of what can be said."""
+    return pl.when(time.dt.year().is_between(1950, 2100)).then(time.dt.offset_by(by)).otherwise(time)
+
+
 @lie("dates_survive")
 class DatesMoveADay(Lie):
     """A date of this century is a day early, as after a careless conversion between zones."""
 
     def _rows(self, rows: pl.DataFrame) -> pl.DataFrame:
-        days = pl.col(native(rows, pl.Date))
-        return rows.with_columns(pl.when(days.dt.year().is_between(1950, 2100)).then(days.dt.offset_by("-1d")).otherwise(days).name.keep())
+        return rows.with_columns(_moved(pl.col(name), "-1d").alias(name) for name in native(rows, pl.Date))
 
 
 @lie("moments_survive", "wall_clock_readings_survive")
@@ -136,9 +138,7 @@ class TimesMoveAnHour(Lie):
     """A time of this century is an hour early."""
 
     def _rows(self, rows: pl.DataFrame) -> pl.DataFrame:
-        times = pl.col(native(rows, pl.Datetime))
-        moved = pl.when(times.dt.year().is_between(1950, 2100)).then(times.dt.offset_by("-1h")).otherwise(times)
-        return rows.with_columns(moved.name.keep())
+        return rows.with_columns(_moved(pl.col(name), "-1h").alias(name) for name in native(rows, pl.Datetime))
 
 
 @lie("lists_survive")
@@ -161,7 +161,7 @@ class AbsentIsNull(Lie):
 class HidesRejects(Lie):
     """What cannot be read is silently left out."""
 
-    def _listing(self, pages: list[Page], since: str | None, keys: Sequence[str] | None) -> list[Page]:
+    def _listing(self, pages: list[Page]) -> list[Page]:
         return [replace(page, rejected=()) for page in pages]
 
 
@@ -208,7 +208,7 @@ class NeverQuiet(Lie):
 class DropsTheLastRow(Lie):
     """The last row of the first page is lost where there are more pages."""
 
-    def _listing(self, pages: list[Page], since: str | None, keys: Sequence[str] | None) -> list[Page]:
+    def _listing(self, pages: list[Page]) -> list[Page]:
         if len(pages) < 2:
             return pages
         return [replace(pages[0], rows=pages[0].rows.head(-1)), *pages[1:]]
@@ -218,7 +218,7 @@ class DropsTheLastRow(Lie):
 class DoublesARow(Lie):
     """A page begins with the row that the page before ended with."""
 
-    def _listing(self, pages: list[Page], since: str | None, keys: Sequence[str] | None) -> list[Page]:
+    def _listing(self, pages: list[Page]) -> list[Page]:
         if len(pages) < 2:
             return pages
         return [pages[0], replace(pages[1], rows=pl.concat([pages[0].rows.tail(1), pages[1].rows])), *pages[2:]]
@@ -228,7 +228,7 @@ class DoublesARow(Lie):
 class OneGreatPage(Lie):
     """Everything comes in one page."""
 
-    def _listing(self, pages: list[Page], since: str | None, keys: Sequence[str] | None) -> list[Page]:
+    def _listing(self, pages: list[Page]) -> list[Page]:
         return [replace(pages[-1], rows=pl.concat([page.rows for page in pages]))]
 
 
@@ -236,7 +236,7 @@ class OneGreatPage(Lie):
 class AlwaysComplete(Lie):
     """Every page says that it is the last."""
 
-    def _listing(self, pages: list[Page], since: str | None, keys: Sequence[str] | None) -> list[Page]:
+    def _listing(self, pages: list[Page]) -> list[Page]:
         return [replace(page, complete=True) for page in pages]
 
 
@@ -244,7 +244,7 @@ class AlwaysComplete(Lie):
 class NeverComplete(Lie):
     """No listing is ever complete."""
 
-    def _listing(self, pages: list[Page], since: str | None, keys: Sequence[str] | None) -> list[Page]:
+    def _listing(self, pages: list[Page]) -> list[Page]:
         return [replace(page, complete=False) for page in pages]
 
 
@@ -303,8 +303,13 @@ class MissingColumnsAreNull(Lie):
 class _AsksOtherKeys(Lie):
     """A read by key that asks for something else."""
 
-    def _asked(self, keys: list[str], obj: ObjectSpec) -> list[str]:
-        del obj
+    _obj: ObjectSpec
+
+    def _everything(self) -> list[str]:
+        found: list[str] = self._all(self._obj).get_column("__key").to_list()
+        return found
+
+    def _asked(self, keys: list[str]) -> list[str]:
         return keys
 
     def read(
@@ -317,7 +322,8 @@ class _AsksOtherKeys(Lie):
         page_rows: int = PAGE_ROWS,
     ) -> Iterator[Page]:
         """See base.Connector."""
-        asked = None if keys is None else self._asked(list(keys), obj)
+        self._obj = obj
+        asked = None if keys is None else self._asked(list(keys))
         return self.inner.read(obj, columns, since=since, keys=asked, page_rows=page_rows)
 
 
@@ -325,8 +331,8 @@ class _AsksOtherKeys(Lie):
 class UnknownKeysMeanAll(_AsksOtherKeys):
     """A key that is not there is ignored, and with it the whole restriction."""
 
-    def _asked(self, keys: list[str], obj: ObjectSpec) -> list[str]:
-        every = self._all(obj).get_column("__key").to_list()
+    def _asked(self, keys: list[str]) -> list[str]:
+        every = self._everything()
         return keys if set(keys) <= set(every) else every
 
 
@@ -334,16 +340,16 @@ class UnknownKeysMeanAll(_AsksOtherKeys):
 class KeysWithoutCase(_AsksOtherKeys):
     """Upper and lower case keys are one."""
 
-    def _asked(self, keys: list[str], obj: ObjectSpec) -> list[str]:
+    def _asked(self, keys: list[str]) -> list[str]:
         wanted = {key.casefold() for key in keys}
-        return [key for key in self._all(obj).get_column("__key").to_list() if key.casefold() in wanted]
+        return [key for key in self._everything() if key.casefold() in wanted]
 
 
 @lie("strange_keys_work")
 class EscapesKeysTwice(_AsksOtherKeys):
     """Quotes and backslashes in keys are escaped once too often."""
 
-    def _asked(self, keys: list[str], obj: ObjectSpec) -> list[str]:
+    def _asked(self, keys: list[str]) -> list[str]:
         return [key.replace("\\", "\\\\").replace("'", "''") for key in keys]
 
 
@@ -367,7 +373,7 @@ class JoinsKeysPlainly(Lie):
 class FirstOfDoubledKey(Lie):
     """Of rows that share a key one is shown as if it were the only one."""
 
-    def _listing(self, pages: list[Page], since: str | None, keys: Sequence[str] | None) -> list[Page]:
+    def _listing(self, pages: list[Page]) -> list[Page]:
         return [replace(page, rows=self._with(page), rejected=()) for page in pages]
 
     @staticmethod
@@ -380,7 +386,7 @@ class FirstOfDoubledKey(Lie):
 class WritesDoubledKeys(Lie):
     """A write to a key that several rows share says that it is done."""
 
-    def _outcomes(self, outcomes: pl.DataFrame, batch: WriteBatch) -> pl.DataFrame:
+    def _outcomes(self, outcomes: pl.DataFrame) -> pl.DataFrame:
         return outcomes.with_columns(pl.lit("done").alias("__status"))
 
 
@@ -432,7 +438,7 @@ class LosesEqualTimes(_SeesTimes):
 class CursorRunsAhead(Lie):
     """Every page has the cursor of the end."""
 
-    def _listing(self, pages: list[Page], since: str | None, keys: Sequence[str] | None) -> list[Page]:
+    def _listing(self, pages: list[Page]) -> list[Page]:
         return [replace(page, cursor=pages[-1].cursor) for page in pages]
 
 
@@ -440,15 +446,15 @@ class CursorRunsAhead(Lie):
 class CursorStays(Lie):
     """The cursor does not move."""
 
-    def _listing(self, pages: list[Page], since: str | None, keys: Sequence[str] | None) -> list[Page]:
-        return [replace(page, cursor=since or page.cursor) for page in pages]
+    def _listing(self, pages: list[Page]) -> list[Page]:
+        return [replace(page, cursor=self.since or page.cursor) for page in pages]
 
 
 @lie("deletes_are_told")
 class HidesDeletes(Lie):
     """Deletes are not told."""
 
-    def _listing(self, pages: list[Page], since: str | None, keys: Sequence[str] | None) -> list[Page]:
+    def _listing(self, pages: list[Page]) -> list[Page]:
         return [replace(page, gone=()) for page in pages]
 
 
@@ -475,7 +481,7 @@ class VersionAlwaysMoves(Lie):
 class ForgetsVersions(Lie):
     """A write reports no version."""
 
-    def _outcomes(self, outcomes: pl.DataFrame, batch: WriteBatch) -> pl.DataFrame:
+    def _outcomes(self, outcomes: pl.DataFrame) -> pl.DataFrame:
         return outcomes.with_columns(pl.lit(None, dtype=pl.String).alias("__version"))
 
 

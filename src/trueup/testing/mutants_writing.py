@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import polars as pl
 
 from trueup.connectors.base import OUTCOME_SCHEMA, PAGE_ROWS, WriteBatch
 from trueup.connectors.sql_types import dtype_of
-from trueup.errors import SystemUnreachableError, UsageError
+from trueup.errors import SystemUnreachableError, TrueupError, UsageError
 from trueup.testing.mutants_base import Lie, lie, native, only, ops_where, restated
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def claimed(connector: Connector, obj: ObjectSpec, batch: WriteBatch) -> pl.Data
 class NumbersByPlace(Lie):
     """Outcomes are numbered by their place in the batch."""
 
-    def _outcomes(self, outcomes: pl.DataFrame, batch: WriteBatch) -> pl.DataFrame:
+    def _outcomes(self, outcomes: pl.DataFrame) -> pl.DataFrame:
         return outcomes.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("__op"))
 
 
@@ -44,7 +45,7 @@ class NumbersByPlace(Lie):
 class SilentAboutFailures(Lie):
     """What failed has no outcome."""
 
-    def _outcomes(self, outcomes: pl.DataFrame, batch: WriteBatch) -> pl.DataFrame:
+    def _outcomes(self, outcomes: pl.DataFrame) -> pl.DataFrame:
         return outcomes.filter(pl.col("__status") == "done")
 
 
@@ -52,7 +53,7 @@ class SilentAboutFailures(Lie):
 class FailsWithoutReason(Lie):
     """What failed gives no reason."""
 
-    def _outcomes(self, outcomes: pl.DataFrame, batch: WriteBatch) -> pl.DataFrame:
+    def _outcomes(self, outcomes: pl.DataFrame) -> pl.DataFrame:
         return outcomes.with_columns(pl.lit(None, dtype=pl.String).alias("__reason"))
 
 
@@ -98,6 +99,15 @@ class WritesEveryColumn(Lie):
         return replace(batch, rows=batch.rows.with_columns(every))
 
 
+@lie("updates_of_nothing_are_done")
+class RefusesNothing(Lie):
+    """An update without columns is rejected."""
+
+    def _outcomes(self, outcomes: pl.DataFrame) -> pl.DataFrame:
+        idle = self.batch is not None and self.batch.kind == "update" and not self.batch.columns
+        return restated(outcomes, outcomes.get_column("__op").to_list(), "rejected") if idle else outcomes
+
+
 @lie("others_columns_stay")
 class WritesBackWhatItRead(Lie):
     """An update puts the whole row in place as it was when it was read."""
@@ -137,7 +147,7 @@ class WritesBackWhatItRead(Lie):
 class MissingIsDone(Lie):
     """What is not there is said to be done."""
 
-    def _outcomes(self, outcomes: pl.DataFrame, batch: WriteBatch) -> pl.DataFrame:
+    def _outcomes(self, outcomes: pl.DataFrame) -> pl.DataFrame:
         return restated(outcomes, outcomes.filter(pl.col("__status") == "gone").get_column("__op").to_list(), "done")
 
 
@@ -150,7 +160,7 @@ class DeletesTooMuch(Lie):
         before = self._all(obj).get_column("__key").to_list()
         outcomes = self.inner.write(obj, batch)
         left = set(self._all(obj).get_column("__key").to_list())
-        after = [other for key, other in zip(before, before[1:], strict=False) if key not in left and other in left]
+        after = [other for key, other in itertools.pairwise(before) if key not in left and other in left]
         more = pl.DataFrame({"__op": list(range(len(after))), "__key": after}, schema={"__op": pl.Int64, "__key": pl.String})
         if batch.kind == "delete" and after:
             self.inner.write(obj, WriteBatch(kind="delete", rows=more))
@@ -266,8 +276,9 @@ class CaseDoesNotCount(_TriesAgain):
 class OnlyTextIsComparable(Lie):
     """An expected value that is null or no text is taken for changed."""
 
-    def _outcomes(self, outcomes: pl.DataFrame, batch: WriteBatch) -> pl.DataFrame:
-        return restated(outcomes, ops_where(batch, lambda values: not all(isinstance(value, str) for value in values.values())), "stale")
+    def _outcomes(self, outcomes: pl.DataFrame) -> pl.DataFrame:
+        other = ops_where(self.batch, lambda values: not all(isinstance(value, str) for value in values.values())) if self.batch else []
+        return restated(outcomes, other, "stale")
 
 
 @lie("writers_lose_no_update")
@@ -351,8 +362,8 @@ class LastOfAKeyWins(Lie):
 class MixesUpKeys(Lie):
     """Each new row is reported under the key of its neighbour."""
 
-    def _outcomes(self, outcomes: pl.DataFrame, batch: WriteBatch) -> pl.DataFrame:
-        if batch.kind != "create" or outcomes.height < 2:
+    def _outcomes(self, outcomes: pl.DataFrame) -> pl.DataFrame:
+        if self.batch is None or self.batch.kind != "create" or outcomes.height < 2:
             return outcomes
         key = outcomes.get_column("__key")
         return outcomes.with_columns(pl.concat([key.tail(-1), key.head(1)]).alias("__key"))
@@ -362,8 +373,8 @@ class MixesUpKeys(Lie):
 class EchoesWhatWasSent(Lie):
     """The row reported as stored is the one that was sent, with null where nothing was."""
 
-    def _outcomes(self, outcomes: pl.DataFrame, batch: WriteBatch) -> pl.DataFrame:
-        unsent = [name for name in batch.returning if name not in batch.columns]
+    def _outcomes(self, outcomes: pl.DataFrame) -> pl.DataFrame:
+        unsent = [name for name in self.batch.returning if name not in self.batch.columns] if self.batch else []
         return outcomes.with_columns(pl.lit(None, dtype=outcomes.schema[name]).alias(name) for name in unsent)
 
 
@@ -371,7 +382,7 @@ class EchoesWhatWasSent(Lie):
 class TrimsWhatWasStored(Lie):
     """The row reported as stored has no spaces around its text."""
 
-    def _outcomes(self, outcomes: pl.DataFrame, batch: WriteBatch) -> pl.DataFrame:
+    def _outcomes(self, outcomes: pl.DataFrame) -> pl.DataFrame:
         return outcomes.with_columns(pl.col(native(outcomes, pl.String)).str.strip_chars())
 
 
@@ -416,7 +427,7 @@ class HidesTheSetting(Lie):
         """See Lie."""
         try:
             return world.open_plainly(settings)
-        except UsageError:
+        except TrueupError:
             message = "the settings are wrong"
             raise UsageError(message) from None
 
