@@ -106,6 +106,26 @@ def _first(name: str, dtype: pl.DataType, target: Target, *, few: bool) -> pl.Ex
     return take(pl.col(name)).alias(name)
 
 
+def boolean_words(column: pl.Series) -> str | None:
+    """The words for true and false that a text column uses, as a format (`Yes/No`); None where it does not show one clear pair.
+
+    A word found alone brings its usual partner, in the same case.
+    """
+    words = column.drop_nulls().str.strip_chars().unique().sort().to_list() if column.dtype == pl.String else []
+    pairs = {pair for word in words for pair in [_pair(word)] if word}
+    return pairs.pop() if len(pairs) == 1 else None
+
+
+def _pair(word: str) -> str:
+    for true_word, false_word in zip(TRUE_WORDS, FALSE_WORDS, strict=True):
+        if word.lower() in {true_word, false_word}:
+            shape = (
+                str.upper if word.isupper() and (len(word) > 1 or true_word in {"t", "y"}) else str.title if word.istitle() else str.lower
+            )
+            return f"{shape(true_word)}/{shape(false_word)}"
+    return ""
+
+
 def _left(raw: pl.Series, value: pl.Series, target: Target) -> pl.Series:
     """True where a value was given and not taken; a blank text is no value, but for type text."""
     left = raw.is_not_null() & value.is_null()

@@ -6,7 +6,7 @@ system's zone; see `types` for the rules of each type, `mapping_in` and `mapping
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -16,7 +16,7 @@ import polars as pl
 from trueup.core.cells import KEY, cell_from_python
 from trueup.core.checks import Check, field_checks
 from trueup.core.clean import step_problem
-from trueup.core.coerce import convertible
+from trueup.core.coerce import boolean_words, convertible
 from trueup.core.expressions import CompiledExpression, did_you_mean, parse_expression, result_type
 from trueup.core.mapping_in import Mapped, Reader, blank_to_null, edit_times, mapped_rows, no_issues, read_fields, run_expression
 from trueup.core.mapping_out import Native, Writer, column_value, expression_dtype, native_dtype, native_rows
@@ -111,6 +111,15 @@ class CompiledMapping:
     def writable(self) -> tuple[str, ...]:
         """Fields that may be delivered to this system, in the entity's order."""
         return tuple(writer.field.name for writer in self.writers)
+
+    def with_words_of(self, native: pl.DataFrame) -> CompiledMapping:
+        """The same mapping, writing booleans into text columns in the words that these rows use (yes/no, 1/0 …)."""
+        writers = []
+        for writer in self.writers:
+            column = writer.columns[0]
+            words = boolean_words(native[column]) if writer.field.type == "boolean" and column in native.columns else None
+            writers.append(replace(writer, words=words) if words and not writer.target.format else writer)
+        return replace(self, writers=tuple(writers))
 
     def columns_of(self, field: str) -> tuple[str, ...]:
         """Native columns written for a field; empty where it is not written."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from trueup.model import FieldMapping, FieldType
 
 DIRTY = "__dirty"  # List(String): write_back fields that cleaning changed; null when none
+_AS_TEXT = frozenset({"text", "reference"})
 _ISSUES = {"row": pl.UInt32(), "field": pl.String(), "reason": pl.String()}
 
 
@@ -144,7 +145,10 @@ def _raw_columns(native: pl.DataFrame, readers: Sequence[Reader], decimals: froz
     for reader in readers:
         name = reader.field.name
         if reader.expression is None:
-            columns.append(native[reader.columns[0]].alias(name))
+            column = native[reader.columns[0]]
+            if reader.target.type in _AS_TEXT and reader.columns[0] in decimals and column.dtype == pl.String:
+                column = plain_decimals(column)
+            columns.append(column.alias(name))
             continue
         values, failed = run_expression(native, reader.expression, decimals)
         columns.append(values.alias(name))
@@ -161,10 +165,17 @@ def _issues(field: str, failures: pl.DataFrame) -> pl.DataFrame:
 def native_text(values: pl.Series, column_type: str | None) -> pl.Series:
     """Native values as texts to look up: 1 and 1.0 are `1`, true is `true`, 1.50 in a decimal column is `1.5`."""
     text = coerce_columns(pl.DataFrame({"v": values}), {"v": Target("text")}).values.to_series()
-    if column_type == "decimal" and values.dtype == pl.String:
-        stripped = pl.when(pl.col("v").str.contains(".", literal=True)).then(pl.col("v").str.strip_chars_end("0").str.strip_chars_end("."))
-        return text.to_frame("v").select(stripped.otherwise(pl.col("v")).alias("v")).to_series()
-    return text
+    return plain_decimals(text) if column_type == "decimal" and values.dtype == pl.String else text
+
+
+def plain_decimals(texts: pl.Series) -> pl.Series:
+    """Exact decimal texts without trailing zeros: 1.50 and 1.5 in a decimal column are the same value."""
+    stripped = pl.col("v").str.strip_chars_end("0").str.strip_chars_end(".")
+    return (
+        texts.to_frame("v")
+        .select(pl.when(pl.col("v").str.contains(".", literal=True)).then(stripped).otherwise("v").alias("v"))
+        .to_series()
+    )
 
 
 def _looked_up(raw: pl.Series, reader: Reader, columns: Mapping[str, str]) -> tuple[pl.Series, pl.DataFrame]:

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from trueup.core.cells import NULL, cell_from_python, cell_to_python, from_cells, json_to_records, records_to_json, to_cells
 from trueup.core.types import canonical_json
-from trueup.model import Field
+from trueup.model import Field, FieldType
 
-KINDS = ("text", "integer", "decimal", "float", "boolean", "date", "datetime", "list", "json", "reference")
-FIELDS = {kind: Field(name=kind, type=kind, entity="other" if kind == "reference" else None) for kind in KINDS}
+KINDS: tuple[FieldType, ...] = ("text", "integer", "decimal", "float", "boolean", "date", "datetime", "list", "json", "reference")
+FIELDS: dict[str, Field] = {kind: Field(name=kind, type=kind, entity="other" if kind == "reference" else None) for kind in KINDS}
 NFC_TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=12).map(partial(unicodedata.normalize, "NFC"))
 
 VALUES = {
@@ -76,19 +76,23 @@ def test_records_survive_json(data):
 
 
 def test_json_is_typed_and_says_what_is_known():
-    frame = pl.DataFrame({
-        "text": ['a "quoted" word', NULL, None],
-        "integer": ["-12", NULL, None],
-        "decimal": ["1.5", NULL, None],
-        "boolean": ["true", NULL, None],
-        "datetime": ["2026-11-20T02:00:00Z", NULL, None],
-        "list": ['["a","b"]', NULL, None],
-        "json": ['{"a":1}', NULL, None],
-        "reference": ["7", NULL, None],
-    })
+    frame = pl.DataFrame(
+        {
+            "text": ['a "quoted" word', NULL, None],
+            "integer": ["-12", NULL, None],
+            "decimal": ["1.5", NULL, None],
+            "boolean": ["true", NULL, None],
+            "datetime": ["2026-11-20T02:00:00Z", NULL, None],
+            "list": ['["a","b"]', NULL, None],
+            "json": ['{"a":1}', NULL, None],
+            "reference": ["7", NULL, None],
+        }
+    )
     assert records_to_json(frame, FIELDS).to_list() == [
-        '{"text":"a \\"quoted\\" word","integer":-12,"decimal":"1.5","boolean":true,"datetime":"2026-11-20T02:00:00Z",'
-        '"list":["a","b"],"json":{"a":1},"reference":7}',
+        (
+            '{"text":"a \\"quoted\\" word","integer":-12,"decimal":"1.5","boolean":true,"datetime":"2026-11-20T02:00:00Z",'
+            '"list":["a","b"],"json":{"a":1},"reference":7}'
+        ),
         '{"text":null,"integer":null,"decimal":null,"boolean":null,"datetime":null,"list":null,"json":null,"reference":null}',
         "{}",
     ]

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from trueup.core.expressions import FUNCTIONS, evaluate, parse_expression, result_type
 
-FRAME = pl.DataFrame({
-    "name": ["José García Márquez", "Cher", None, "a.b c"],
-    "Customer No": [1, 2, None, 4],
-    "price": pl.Series(["10.10", "0.30", None, "-5"], dtype=pl.String).cast(pl.Decimal(38, 12)),
-    "born": [date(1990, 5, 17), None, date(1, 1, 1), date(9999, 12, 31)],
-})
+FRAME = pl.DataFrame(
+    {
+        "name": ["José García Márquez", "Cher", None, "a.b c"],
+        "Customer No": [1, 2, None, 4],
+        "price": pl.Series(["10.10", "0.30", None, "-5"], dtype=pl.String).cast(pl.Decimal(38, 12)),
+        "born": [date(1990, 5, 17), None, date(1, 1, 1), date(9999, 12, 31)],
+    }
+)
 
 
 def values(text: str) -> list:
@@ -105,7 +107,7 @@ def test_what_is_not_one_row_and_no_side_effect_is_refused_by_name(text, named):
 
 
 def test_an_unknown_column_brings_the_nearest_one():
-    with pytest.raises(ValueError, match="unknown column 'nmae'.*did you mean 'name'"):
+    with pytest.raises(ValueError, match=r"unknown column 'nmae'.*did you mean 'name'"):
         parse_expression("lower(nmae)", FRAME.columns)
 
 

@@ -42,7 +42,9 @@ def test_every_native_type_counts():
         "i": 1, "f": 1.5, "b": True, "d": date(1, 1, 1), "t": datetime(9999, 12, 31, 23, 59, 59, 999999), "l": ["a", "b"], "s": "x",  # noqa: DTZ001
     }  # fmt: skip
     other = {"i": 2, "f": 1.25, "b": False, "d": date(1, 1, 2), "t": datetime(1, 1, 1), "l": ["a", None, "b"], "s": "y"}  # noqa: DTZ001
-    rows = [base] + [base | {name: value} for name, value in other.items()] + [base | {name: None} for name in base] + [base | {"l": ["ab"]}]
+    rows = (
+        [base] + [base | {name: value} for name, value in other.items()] + [base | {name: None} for name in base] + [base | {"l": ["ab"]}]
+    )
     marks = native_fingerprint(pl.DataFrame(rows), list(base))
     assert marks.n_unique() == len(rows)
 
