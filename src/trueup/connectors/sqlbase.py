@@ -242,8 +242,9 @@ class SqlConnector(ABC):
         rows = shape(select, self._lookup(select, names, wanted)).rows
         if not table.key_unique:
             rows = self._by_key(select, rows.get_column("__key").unique()).rows
-        exact = [self._comparable(table, name) for name in names]
-        matching = rows.join(wanted, left_on=exact, right_on=exact, how="semi", nulls_equal=True)
+        exact = [self._comparable(table, name).alias(f"__exact{index}") for index, name in enumerate(names)]
+        on = [f"__exact{index}" for index in range(len(names))]
+        matching = rows.with_columns(exact).join(wanted.select(exact), on=on, how="semi", nulls_equal=True)
         return matching.select("__key", *columns).unique(subset=["__key"], maintain_order=True)
 
     @staticmethod

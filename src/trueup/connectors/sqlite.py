@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
@@ -25,7 +26,7 @@ from trueup.connectors.sql_read import OP, Select, conjunction, null_patterns, s
 from trueup.connectors.sql_write import BusyError, Job, RowRefusedError, TransactionLostError, paired
 from trueup.connectors.sqlbase import SqlConnector, checked_settings
 from trueup.connectors.sqlite_rows import AdbcRows, PlainRows, frame_of, values_of
-from trueup.connectors.sqlite_tables import DDL_TYPES, SqliteFacts, find_object, literal, load_query, load_table, quoted
+from trueup.connectors.sqlite_tables import DDL_TYPES, SqliteFacts, find_object, literal, load_query, load_table, quoted, sqlite_column
 from trueup.errors import (
     AccessRefusedError,
     ObjectMissingError,
@@ -382,18 +383,32 @@ class SqliteConnector(SqlConnector):
             rows = f"({names}) SELECT {given} FROM temp.{_VALUES} WHERE 1 ORDER BY __op"
         else:
             rows = "DEFAULT VALUES"
-        sql = f"INSERT INTO {table.target} AS t {rows} RETURNING {_bare(select)}"
-        return self._returned(table, job, select, sql)
+        sql = f"INSERT INTO {table.target} AS t {rows}"
+        if table.info.kind == "view" and set(table.key) <= set(job.written):
+            return self._through_view(table, job, select, sql, job.frame.get_column("__op"))
+        return self._returned(table, job, select, f"{sql} RETURNING {_bare(select)}")
 
     def _update(self, table: Table, job: Job, select: Select) -> pl.DataFrame:
         connection = self._writer()
         self._carry_job(connection, table, job)
         assignments = ", ".join(f"{quoted(name)} = v.n{index}" for index, name in enumerate(job.written))
-        sql = (
-            f"UPDATE {table.target} AS t SET {assignments} FROM temp.{_VALUES} AS v"
-            f" WHERE {conjunction(_conditions(table, job))} RETURNING {_bare(select)}"
-        )
-        return self._returned(table, job, select, sql)
+        sql = f"UPDATE {table.target} AS t SET {assignments} FROM temp.{_VALUES} AS v WHERE {conjunction(_conditions(table, job))}"
+        if table.info.kind == "view":
+            return self._through_view(table, job, select, sql, self._matching(table, job))
+        return self._returned(table, job, select, f"{sql} RETURNING {_bare(select)}")
+
+    def _through_view(self, table: Table, job: Job, select: Select, sql: str, ops: pl.Series) -> pl.DataFrame:
+        """Carry out a statement on a view, whose triggers do the work: nothing is returned, rows are known by the keys sent."""
+        self._writer().execute(sql)
+        sent = {name: f"n{job.written.index(name)}" if name in job.written else f"k{index}" for index, name in enumerate(table.key)}
+        rows = job.frame.filter(pl.col("__op").is_in(ops.implode()))
+        return rows.select(pl.col("__op").alias(OP), *(pl.col(alias).alias(select.alias(name)) for name, alias in sent.items()))
+
+    def _matching(self, table: Table, job: Job) -> pl.Series:
+        """The operations whose row is as last read, once for each such row; the write lock is held, so it stays so."""
+        where = conjunction(_conditions(table, job))
+        sql = f"SELECT v.__op FROM temp.{_VALUES} AS v CROSS JOIN {table.source} AS t WHERE {where}"
+        return pl.Series("__op", [row[0] for row in self._writer().execute(sql).fetchall()], dtype=pl.Int64())
 
     def _returned(self, table: Table, job: Job, select: Select, sql: str) -> pl.DataFrame:
         raw = PlainRows.of(select, self._writer(), sql)
@@ -405,8 +420,7 @@ class SqliteConnector(SqlConnector):
         connection = self._writer()
         self._carry_job(connection, table, job)
         where = conjunction(_conditions(table, job))
-        # The write lock is held: what matches now is what the second statement deletes.
-        matching = connection.execute(f"SELECT v.__op FROM temp.{_VALUES} AS v CROSS JOIN {table.source} AS t WHERE {where}").fetchall()
+        matching = self._matching(table, job)
         facts = _facts(table)
         cells = [f"t.{facts.rowid}"] if facts.rowid else [f"t.{quoted(name)}" for name in table.key]
         chosen = ", ".join(cells)
@@ -414,7 +428,7 @@ class SqliteConnector(SqlConnector):
             f"DELETE FROM {table.target} AS t WHERE ({chosen}) IN"
             f" (SELECT {chosen} FROM temp.{_VALUES} AS v CROSS JOIN {table.source} AS t WHERE {where})"
         )
-        return pl.Series("__op", [row[0] for row in matching], dtype=pl.Int64())
+        return matching
 
     def _carry_job(self, connection: sqlite3.Connection, table: Table, job: Job) -> None:
         by_alias: dict[str, SqlColumn] = {f"k{index}": table.column(name) for index, name in enumerate(table.key)}
@@ -480,13 +494,14 @@ def _conditions(table: Table, job: Job) -> list[str]:
 
 def _unchanged(column: SqlColumn, value: str) -> str:
     """Whether the stored value is the one that was last read: what is compared is what was read, type and all."""
-    same = f"{column.read} IS {value}"
+    same = f"{column.read} IS {value}" + (f" AND {column.fits}" if column.fits else "")
     if column.info.type != "decimal":
-        return same
+        return f"({same})"
     cell = f"t.{quoted(column.info.name)}"  # the digits read from a REAL may have been written out without exponent
     return f"({same} OR (typeof({cell}) = 'real' AND {cell} = CAST({value} AS REAL)))"
 
 
 def _bare(select: Select) -> str:
-    """The select list for RETURNING."""
-    return select.outputs
+    """The select list for RETURNING, which knows the table by no alias."""
+    columns = {name: sqlite_column(column.info, row="") for name, column in select.table.columns.items()}
+    return replace(select, table=replace(select.table, columns=columns)).outputs

@@ -95,9 +95,9 @@ def column_type(declared: str) -> ColumnType:
     return "other"
 
 
-def sqlite_column(info: ColumnInfo, default: str | None = None) -> SqlColumn:
-    """The column with the SQL to read and compare it."""
-    cell = f"t.{quoted(info.name)}"
+def sqlite_column(info: ColumnInfo, default: str | None = None, row: str = "t.") -> SqlColumn:
+    """The column with the SQL to read and compare it; `row` is what stands before its name."""
+    cell = f"{row}{quoted(info.name)}"
     kind = f"typeof({cell})"
     read, fits, compare = f"CAST({cell} AS TEXT)", f"{kind} <> 'blob'", ""
     match info.type:
