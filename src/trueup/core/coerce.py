@@ -391,8 +391,12 @@ def _date_from_aware(target: Target) -> Take:
 
 def _datetime_from_string(target: Target) -> list[Take]:
     def written(column: pl.Expr) -> pl.Expr:
-        text = column.str.strip_chars()
-        return _known_years(localise(text.str.to_datetime(str(target.format), strict=False, time_unit="us"), target.zone))
+        text, form = column.str.strip_chars(), str(target.format)
+        if "%z" in form:
+            return _known_years(text.str.to_datetime(form, strict=False, time_unit="us", time_zone="UTC"))
+        if not _has_clock(form):
+            return _known_years(localise(text.str.to_date(form, strict=False).cast(pl.Datetime("us")), target.zone))
+        return _known_years(localise(text.str.to_datetime(form, strict=False, time_unit="us"), target.zone))
 
     def iso(column: pl.Expr) -> pl.Expr:
         text = column.str.strip_chars()

@@ -251,8 +251,8 @@ def _source(cell: pl.Expr, writer: Writer, column: ColumnInfo, zone: str) -> pl.
     if field.type == "boolean" and column.type in _NUMBERS:
         return pl.when(typed).then(pl.lit("1")).when(~typed).then(pl.lit("0"))
     if field.type == "datetime" and in_text:
-        local = typed.dt.convert_time_zone(zone).dt.replace_time_zone(None)
-        return local.dt.strftime(form) if form else wall_clock(local)
+        local = typed.dt.convert_time_zone(zone)
+        return local.dt.strftime(form) if form else wall_clock(local.dt.replace_time_zone(None))
     if field.type == "date" and in_text and form:
         return typed.dt.strftime(form)
     return text

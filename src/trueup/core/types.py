@@ -95,11 +95,27 @@ def format_problem(target: Target) -> str | None:
             return str(error)
         return None
     if target.type in {"date", "datetime"}:
-        return None if "%" in form else f"the format {form!r} of a {target.type} needs strptime codes, such as %d/%m/%Y"
+        return (
+            None
+            if _reads_dates(form)
+            else f"the format {form!r} of a {target.type} needs strptime codes for a whole date, such as %d/%m/%Y"
+        )
     if target.type == "boolean":
         words = [word.strip().lower() for word in form.split("/")]
         return None if len(set(words)) == 2 and all(words) else f"the format {form!r} of a boolean needs two words, such as yes/no"
     return f"a {target.type} field takes no format"
+
+
+def _reads_dates(form: str) -> bool:
+    """Whether a date written in this format is understood again, by both ways of reading."""
+    sample = datetime(2003, 4, 15, 16, 17, 18, tzinfo=UTC)
+    try:
+        text = sample.strftime(form)
+        again = datetime.strptime(text, form)  # noqa: DTZ007 - only the day matters here
+        parsed = pl.Series([text]).str.strptime(pl.Datetime("us") if "%H" in form or "%I" in form else pl.Date, form, strict=False)
+    except (ValueError, pl.exceptions.PolarsError):
+        return False
+    return again.date() == sample.date() and parsed.null_count() == 0
 
 
 # ---------------------------------------------------------------- one by one

@@ -426,6 +426,7 @@ def test_only_the_fields_asked_for_are_written():
         (Field(name="f", type="datetime"), "text", "2026-07-01T11:00:00Z", "2026-07-01 12:00:00", {}),
         (Field(name="f", type="datetime"), "text", "2026-07-01T11:00:00.500000Z", "2026-07-01 12:00:00.500000", {}),
         (Field(name="f", type="datetime"), "timestamp", "2026-07-01T11:00:00Z", datetime(2026, 7, 1, 12), {}),  # noqa: DTZ001
+        (Field(name="f", type="datetime"), "text", "2026-07-01T11:00:00Z", "01.07.2026 12:00 +0100", {"format": "%d.%m.%Y %H:%M %z"}),
         (Field(name="f", type="date"), "text", "1999-12-31", "31/12/1999", {"format": "%d/%m/%Y"}),
         (Field(name="f", type="boolean"), "text", "true", "true", {}),
         (Field(name="f", type="boolean"), "text", "false", "Nein", {"format": "Ja/Nein"}),

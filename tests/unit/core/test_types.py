@@ -73,6 +73,9 @@ def both_ways(value: object, target: Target, dtype: pl.DataType | None = None) -
         ("2026-07-01 12:00:00", Target("datetime", zone=LONDON), datetime(2026, 7, 1, 11, tzinfo=UTC)),
         ("2026-07-01T12:00:00.5Z", Target("datetime", zone=LONDON), datetime(2026, 7, 1, 12, 0, 0, 500_000, tzinfo=UTC)),
         ("2026-07-01 12:00:00+02", Target("datetime", zone=LONDON), datetime(2026, 7, 1, 10, tzinfo=UTC)),
+        ("01.07.2026 12:00 +0200", Target("datetime", zone=LONDON, format="%d.%m.%Y %H:%M %z"), datetime(2026, 7, 1, 10, tzinfo=UTC)),
+        ("01.07.2026 12:00", Target("datetime", zone=LONDON, format="%d.%m.%Y %H:%M"), datetime(2026, 7, 1, 11, tzinfo=UTC)),
+        ("01.07.2026", Target("datetime", zone=LONDON, format="%d.%m.%Y"), datetime(2026, 6, 30, 23, tzinfo=UTC)),
         ("2026-07-01", Target("datetime", zone=LONDON), datetime(2026, 6, 30, 23, tzinfo=UTC)),
         (datetime(2026, 10, 25, 1, 30), Target("datetime", zone=LONDON), datetime(2026, 10, 25, 0, 30, tzinfo=UTC)),  # noqa: DTZ001
         (datetime(2026, 7, 1), Target("date"), date(2026, 7, 1)),  # noqa: DTZ001
@@ -201,6 +204,8 @@ def test_numbers_are_written_like_the_example_and_read_back(example, number, wri
         (Target("decimal", format="0.00"), "write the number 1234"),
         (Target("decimal", format="1,234,5"), "write the number 1234"),
         (Target("date", format="dd/mm/yyyy"), "strptime codes"),
+        (Target("date", format="%d/%m"), "whole date"),
+        (Target("datetime", format="%Y-%m-%d %Q"), "strptime codes"),
         (Target("boolean", format="yes"), "two words"),
         (Target("text", format="x"), "takes no format"),
     ],
