@@ -22,6 +22,7 @@ from trueup.model import ColumnInfo
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import ExitStack
+    from pathlib import Path
 
     from trueup.connectors.filebase import Stamp
     from trueup.connectors.filerows import Reading
@@ -31,7 +32,9 @@ _NAMED_DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "
 
 
 class CsvConnector(FileConnector):
-    """One CSV file."""
+    """One CSV file, or a directory of them."""
+
+    suffixes = (".csv", ".tsv", ".tab", ".txt")
 
     @classmethod
     def settings_schema(cls) -> dict[str, Any]:
@@ -43,7 +46,7 @@ class CsvConnector(FileConnector):
                 "path": {
                     "type": "string",
                     "title": "Path",
-                    "description": "the file; a relative path starts at the configuration file's directory",
+                    "description": "the file, or a directory of them; a relative path starts at the configuration file's directory",
                 },
                 "encoding": {
                     "type": "string",
@@ -84,7 +87,8 @@ class CsvConnector(FileConnector):
         return problems
 
     def _columns(self, obj: ObjectSpec, opened: ExitStack) -> dict[str, ColumnInfo]:
-        dialect, source = self._dialect(obj, opened.enter_context(self._open(obj)))
+        path = self.path_of(obj)
+        dialect, source = self._dialect(obj, path, opened.enter_context(self._open(obj, path)))
         opened.enter_context(source)
         return _columns_of(dialect)
 
@@ -93,15 +97,15 @@ class CsvConnector(FileConnector):
 
     def _working(self, reading: Reading, file: IO[bytes]) -> IO[bytes]:
         assert isinstance(reading, CsvReading)
-        return working_form(self.name, self.path, file, reading.dialect.encoding)[0]
+        return working_form(self.name, reading.path, file, reading.dialect.encoding)[0]
 
-    def _dialect(self, obj: ObjectSpec, file: IO[bytes]) -> tuple[Dialect, IO[bytes]]:
-        encoding = detect(self.name, self.path, file, _codec(self._settings))
-        source, start = working_form(self.name, self.path, file, encoding)
+    def _dialect(self, obj: ObjectSpec, path: Path, file: IO[bytes]) -> tuple[Dialect, IO[bytes]]:
+        encoding = detect(self.name, path, file, _codec(self._settings))
+        source, start = working_form(self.name, path, file, encoding)
         try:
             dialect = read_dialect(
                 self.name,
-                self.path,
+                path,
                 source,
                 start,
                 encoding,
@@ -115,15 +119,15 @@ class CsvConnector(FileConnector):
             raise
         return dialect, source
 
-    def _read_file(self, obj: ObjectSpec, file: IO[bytes], found: Stamp) -> Reading:
-        dialect, source = self._dialect(obj, file)
+    def _read_file(self, obj: ObjectSpec, path: Path, file: IO[bytes], found: Stamp) -> Reading:
+        dialect, source = self._dialect(obj, path, file)
         try:
             columns = _columns_of(dialect)
             for name in obj.key:
-                self._check_column(name, columns, dialect.header)
+                self._check_column(path, name, columns, dialect.header)
             return CsvReading(
                 system=self.name,
-                path=self.path,
+                path=path,
                 stamp=found,
                 file=file,
                 source=source,
@@ -139,15 +143,15 @@ class CsvConnector(FileConnector):
     def _check_columns(self, reading: Reading, columns: Sequence[str]) -> None:
         assert isinstance(reading, CsvReading)
         for name in columns:
-            self._check_column(name, reading.columns, reading.dialect.header)
+            self._check_column(reading.path, name, reading.columns, reading.dialect.header)
 
-    def _check_column(self, name: str, columns: Mapping[str, ColumnInfo], header: Sequence[str]) -> None:
+    def _check_column(self, path: Path, name: str, columns: Mapping[str, ColumnInfo], header: Sequence[str]) -> None:
         if header.count(name) > 1:
             raise ObjectUnreadableError(
-                f"{self.path} has {header.count(name)} columns named {name!r}", hint="rename all but one in its header", system=self.name
+                f"{path} has {header.count(name)} columns named {name!r}", hint="rename all but one in its header", system=self.name
             )
         if name not in columns:
-            raise self.missing_column(name, columns)
+            raise self.missing_column(path, name, columns)
 
     def _new_content(self, columns: Sequence[str]) -> bytes:
         """The header line, in UTF-8 unless an encoding is declared."""

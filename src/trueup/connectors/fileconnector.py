@@ -14,11 +14,12 @@ from trueup.connectors.filebase import Replacement, Stamp, locked, open_to_read,
 from trueup.connectors.filewrite import Sequence as KeySequence
 from trueup.connectors.filewrite import write_rows
 from trueup.core.cells import KEY
-from trueup.errors import ConfigError, ObjectMissingError, Problem, SystemUnreachableError
+from trueup.errors import ConfigError, ObjectMissingError, Problem, SystemError_, SystemUnreachableError
 from trueup.model import Caps, ObjectInfo, ObjectSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from trueup.connectors.filerows import Reading
     from trueup.model import ColumnInfo
@@ -27,9 +28,11 @@ CAPS = Caps(kind="file", precondition="native", stored_row=True, find=True, assi
 
 
 class FileConnector(ABC):
-    """A connector whose system is one file of records. Safe for one thread at a time."""
+    """A connector whose system is one file of records, or a directory of such files, each an object. Safe for one thread at a time."""
 
-    caps: ClassVar[Caps] = CAPS
+    caps: Caps = CAPS
+    suffixes: ClassVar[tuple[str, ...]]
+    """Endings of file names, the usual one first; in a directory, `object: customers` finds `customers.csv`."""
 
     def __init__(self, name: str, settings: Mapping[str, Any], *, directory: str = ".") -> None:
         """Remember the settings; the file is opened by each call. Raises ConfigError for unknown or missing settings."""
@@ -39,7 +42,7 @@ class FileConnector(ABC):
         self.name = name
         self.path = resolve(str(settings["path"]), directory)
         self._settings = dict(settings)
-        self._sequence = KeySequence()
+        self._sequences: dict[Path, KeySequence] = {}
         self._latest: tuple[Stamp, tuple[Any, ...], Reading] | None = None
 
     @classmethod
@@ -55,7 +58,7 @@ class FileConnector(ABC):
         """See the contract."""
 
     @abstractmethod
-    def _read_file(self, obj: ObjectSpec, file: IO[bytes], found: Stamp) -> Reading:
+    def _read_file(self, obj: ObjectSpec, path: Path, file: IO[bytes], found: Stamp) -> Reading:
         """Find the records and keys of an open file. Raises ObjectMissingError, ObjectUnreadableError."""
 
     def _working(self, reading: Reading, file: IO[bytes]) -> IO[bytes]:
@@ -78,15 +81,22 @@ class FileConnector(ABC):
     # ---------------------------------------------------------------- the contract
 
     def discover(self) -> list[ObjectInfo]:
-        """See the contract; a file shows itself as one object, under its own name."""
-        return [self._info(ObjectSpec(name=None, key=()))]
+        """See the contract; an object's name is that of its file. Files of a directory that cannot be read are left out."""
+        if not self.path.is_dir():
+            return [self._info(ObjectSpec(name=None, key=()))]
+        found = []
+        for file in sorted(self.path.iterdir()):
+            if file.suffix.lower() in self.suffixes and file.is_file():
+                with contextlib.suppress(SystemError_):
+                    found.append(self._info(ObjectSpec(name=file.name, key=())))
+        return found
 
     def describe(self, obj: ObjectSpec) -> ObjectInfo:
         """See the contract."""
         info = self._info(obj)
         missing = [name for name in obj.key if name not in info.columns]
         if missing and info.columns:  # a file of objects without any row shows no column
-            raise self.missing_column(missing[0], info.columns)
+            raise self.missing_column(self.path_of(obj), missing[0], info.columns)
         return info
 
     def read(
@@ -123,17 +133,19 @@ class FileConnector(ABC):
     def write(self, obj: ObjectSpec, batch: WriteBatch) -> pl.DataFrame:
         """See the contract. Raises ChangedUnderneathError, WriteRefusedError, ObjectUnreadableError; the file is then as it was."""
         with contextlib.ExitStack() as opened:
-            opened.enter_context(locked(self.name, self.path))
+            path = self.path_of(obj)
+            opened.enter_context(locked(self.name, path))
             reading = self._reading(obj, opened)
             self._check_columns(reading, [*batch.columns, *batch.returning])
-            return write_rows(reading, obj, batch, self._sequence)
+            return write_rows(reading, obj, batch, self._sequences.setdefault(path, KeySequence()))
 
     def prepare(self, obj: ObjectSpec, columns: Mapping[str, str]) -> None:
         """See the contract; a file of zero bytes counts as not there."""
-        if not obj.create or self._has_content():
+        path = self.path_of(obj)
+        if not obj.create or self._has_content(path):
             return
-        with locked(self.name, self.path), Replacement(self.name, self.path) as target:
-            if not self._has_content():
+        with locked(self.name, path), Replacement(self.name, path) as target:
+            if not self._has_content(path):
                 target.write(self._new_content(list(dict.fromkeys([*obj.key, *columns]))))
                 target.commit(None)
 
@@ -145,33 +157,49 @@ class FileConnector(ABC):
 
     def _reading(self, obj: ObjectSpec, opened: contextlib.ExitStack) -> Reading:
         """The file as it is now, opened until `opened` is closed; what was found the last time is used again for the same content."""
-        file = opened.enter_context(self._open(obj))
+        path = self.path_of(obj)
+        file = opened.enter_context(self._open(obj, path))
         found = stamp(file)
-        wanted = (obj.key, obj.header_row)
+        wanted = (path, obj.key, obj.header_row)
         if self._latest is not None and self._latest[:2] == (found, wanted):
             reading = self._latest[2].on(file, self._working(self._latest[2], file))
         else:
-            reading = self._read_file(obj, file, found)
+            reading = self._read_file(obj, path, file, found)
             self._latest = (found, wanted, reading)
         if reading.source is not file:
             opened.enter_context(reading.source)
         return reading
 
-    def _open(self, obj: ObjectSpec) -> IO[bytes]:
-        try:
-            return open_to_read(self.name, self.path)
-        except SystemUnreachableError as error:
-            if obj.create and not self.path.exists():
-                raise ObjectMissingError(f"the file {self.path} does not exist yet", system=self.name) from None
-            raise error from None
+    def path_of(self, obj: ObjectSpec) -> Path:
+        """The file behind an object: the system's own file, whatever the object is called, or the one of that name in its directory.
 
-    def _has_content(self) -> bool:
-        return self.path.exists() and self.path.stat().st_size > 0
+        Raises ObjectMissingError when the system is a directory and the mapping names no file.
+        """
+        if not self.path.is_dir():
+            return self.path
+        if not obj.name:
+            raise ObjectMissingError(
+                f"{self.path} is not a file but a directory", hint="name the file in it as the mapping's `object`", system=self.name
+            )
+        path = self.path / obj.name
+        usual = path.with_name(path.name + self.suffixes[0])
+        return path if path.exists() or path.suffix.lower() in self.suffixes else usual
+
+    def _open(self, obj: ObjectSpec, path: Path) -> IO[bytes]:
+        try:
+            return open_to_read(self.name, path)
+        except SystemUnreachableError as error:
+            if path.exists() or not (obj.create or self.path.is_dir()):
+                raise error from None
+            raise ObjectMissingError(f"the file {path} does not exist", hint=error.hint, system=self.name) from None
+
+    def _has_content(self, path: Path) -> bool:
+        return path.exists() and path.stat().st_size > 0
 
     def _info(self, obj: ObjectSpec) -> ObjectInfo:
         with contextlib.ExitStack() as opened:
             columns = self._columns(obj, opened)
-        return ObjectInfo(name=self.path.name, columns=columns, kind="file", assigns_key=True)
+        return ObjectInfo(name=self.path_of(obj).name, columns=columns, kind="file", assigns_key=True)
 
     def _comparable(self, rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
         """The rows in the form in which `find` compares them."""
@@ -181,11 +209,11 @@ class FileConnector(ABC):
             texts.append(pl.col(name).list.join("\x00") if is_list else pl.col(name).cast(pl.String))
         return rows.select(*([KEY] if KEY in rows.columns else []), *texts)
 
-    def missing_column(self, name: str, columns: Mapping[str, ColumnInfo]) -> ObjectMissingError:
+    def missing_column(self, path: Path, name: str, columns: Mapping[str, ColumnInfo]) -> ObjectMissingError:
         """The error for a column that the file does not have."""
         near = difflib.get_close_matches(name, columns, n=1)
         hint = f"did you mean {near[0]!r}?" if near else "it has: " + ", ".join(map(repr, list(columns)[:20]))
-        return ObjectMissingError(f"{self.path} has no column {name!r}", hint=hint, system=self.name)
+        return ObjectMissingError(f"{path} has no column {name!r}", hint=hint, system=self.name)
 
     @classmethod
     def _setting_problems(cls, name: str, settings: Mapping[str, Any]) -> list[Problem]:

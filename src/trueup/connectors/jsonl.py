@@ -16,6 +16,7 @@ from trueup.errors import ObjectUnreadableError
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import ExitStack
+    from pathlib import Path
 
     from trueup.connectors.filebase import Stamp
     from trueup.connectors.filerows import Reading
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 
 
 class JsonlConnector(FileConnector):
-    """One JSON Lines file."""
+    """One JSON Lines file, or a directory of them."""
+
+    suffixes = (".jsonl", ".ndjson")
 
     @classmethod
     def settings_schema(cls) -> dict[str, Any]:
@@ -35,7 +38,7 @@ class JsonlConnector(FileConnector):
                 "path": {
                     "type": "string",
                     "title": "Path",
-                    "description": "the file; a relative path starts at the configuration file's directory",
+                    "description": "the file, or a directory of them; a relative path starts at the configuration file's directory",
                 },
             },
             "required": ["path"],
@@ -45,21 +48,21 @@ class JsonlConnector(FileConnector):
     def _columns(self, obj: ObjectSpec, opened: ExitStack) -> dict[str, ColumnInfo]:
         return dict(self._reading(obj, opened).columns)
 
-    def _read_file(self, obj: ObjectSpec, file: IO[bytes], found: Stamp) -> Reading:
+    def _read_file(self, obj: ObjectSpec, path: Path, file: IO[bytes], found: Stamp) -> Reading:
         file.seek(0)
         if file.read(2) in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}:
-            raise ObjectUnreadableError(f"{self.path} is in UTF-16; JSON Lines are in UTF-8", hint="save it as UTF-8", system=self.name)
-        return JsonlReading(system=self.name, path=self.path, stamp=found, file=file, source=file, columns={}, key_columns=obj.key)
+            raise ObjectUnreadableError(f"{path} is in UTF-16; JSON Lines are in UTF-8", hint="save it as UTF-8", system=self.name)
+        return JsonlReading(system=self.name, path=path, stamp=found, file=file, source=file, columns={}, key_columns=obj.key)
 
     def _check_columns(self, reading: Reading, columns: Sequence[str]) -> None:
         """Any member may be absent from all rows; only what can be no column is refused."""
         if "" in columns:
-            raise self.missing_column("", reading.columns)
+            raise self.missing_column(reading.path, "", reading.columns)
 
     def _new_content(self, columns: Sequence[str]) -> bytes:
         """Nothing: a file of zero lines."""
         del columns
         return b""
 
-    def _has_content(self) -> bool:
-        return self.path.exists()
+    def _has_content(self, path: Path) -> bool:
+        return path.exists()

@@ -174,8 +174,23 @@ def test_an_empty_file_is_an_error_and_a_bare_header_zero_rows(tmp_path):
 def test_a_missing_file_names_its_whole_path(tmp_path):
     with pytest.raises(SystemUnreachableError, match=str(tmp_path / "none.csv")):
         connector(tmp_path / "none.csv").read(OBJ, ["v"])
-    with pytest.raises(ObjectUnreadableError, match="is not a file"):
-        CsvConnector.open("sheet", {"path": str(tmp_path)}).read(OBJ, ["v"])
+
+
+def test_a_directory_holds_objects_by_the_names_of_its_files(tmp_path):
+    (tmp_path / "north.csv").write_bytes(b"id,v\n1,a\n")
+    (tmp_path / "south.tsv").write_bytes(b"id\tv\n5\tb\n")
+    (tmp_path / "empty.csv").write_bytes(b"")
+    (tmp_path / "notes.md").write_bytes(b"no table")
+    sheets = CsvConnector.open("sheets", {"path": str(tmp_path)})
+    assert [info.name for info in sheets.discover()] == ["north.csv", "south.tsv"]
+    north, south = (ObjectSpec(name=name, key=("id",), assign="sequence") for name in ("north", "south.tsv"))
+    assert read_all(sheets, ["v"], north)[0] == [{"__key": "1", "v": "a"}]
+    assert sheets.write(south, batch("create", [{"v": "n"}]))["__key"].item() == "6"
+    assert sheets.write(north, batch("create", [{"v": "n"}]))["__key"].item() == "2"
+    with pytest.raises(ObjectMissingError, match="west[.]csv does not exist"):
+        sheets.read(ObjectSpec(name="west", key=("id",)), ["v"])
+    with pytest.raises(ObjectMissingError, match="is not a file but a directory"):
+        sheets.read(OBJ, ["v"])
 
 
 def test_columns_that_are_missing_or_doubled_matter_only_when_mapped(tmp_path):
