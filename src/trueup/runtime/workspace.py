@@ -41,12 +41,16 @@ class Workspace:
         *,
         connectors: Mapping[str, Connector] | None = None,
         clock: Callable[[], datetime] | None = None,
+        store: Store | None = None,
     ) -> None:
-        """Connect to nothing yet. `connectors` replaces systems' connectors; `clock` gives the moment (aware, UTC)."""
+        """Connect to nothing yet.
+
+        `connectors` replaces systems' connectors, `clock` gives the moment (aware, UTC), `store` is an opened state, closed with this.
+        """
         self.config = config
         self.systems = Systems(config, connectors)
         self.clock = clock or (lambda: datetime.now(UTC))
-        self._store: Store | None = None
+        self._store: Store | None = store
 
     def __enter__(self) -> Self:
         return self
