@@ -226,6 +226,40 @@ def strange_keys_work(world: World) -> None:
         equal({key: row["note"] for key, row in texts(world, obj).items()}, {key: key[::-1] for key in STRANGE_KEYS}, "notes written")
 
 
+@read_rule("type:integer", "updates")
+def number_keys_have_one_text(world: World) -> None:
+    """A whole number has one key text: 7 is a key, and 007, 7.0 and seven are none."""
+    trial = Trial(columns={"id": Column(type="integer", nullable=False), "name": Column()})
+    obj = world.object(trial, [{"id": number, "name": f"n{number}"} for number in (7, -3, 0, 10**9)])
+    with connected(world) as connector:
+        names = {key: row["name"] for key, row in shown(connector, obj, ["name"]).items()}
+        equal(names, {"7": "n7", "-3": "n-3", "0": "n0", "1000000000": "n1000000000"}, "names by key")
+        others = ["007", "7.0", " 7", "+7", "7e0", "-0", "seven", "", "99999999999999999999999"]
+        equal(sorted(listing(connector, obj, ["name"], keys=[*others, "-3", "7"]).keys), ["-3", "7"], "keys shown when others were asked for too")
+        outcomes = send(connector, obj, "update", [(key, {"name": "x"}) for key in [*others, "0"]])
+        equal([row["__status"] for row in outcomes], ["gone"] * len(others) + ["done"], "status of updates by these keys")
+    equal({str(row["id"]): row["name"] for row in world.rows(obj)}, {**names, "0": "x"}, "names as stored")
+
+
+@read_rule("creates", "updates")
+def strange_column_names_work(world: World) -> None:
+    """Any name can be a column's: reserved words, quotes, blanks, per cent signs, upper and lower case."""
+    names = ("select", "Mixed Case", 'quo"te', "back`tick", "it's", "per%cent %s", "semi;colon", "dotted.name", "dash-ed", "ünï", ":colon", "q?")
+    columns = {"Key Of": Column(nullable=False, max_length=120), **{name: Column() for name in names}}
+    obj = world.object(Trial(columns=columns, key=("Key Of",)), [{"Key Of": "a", **{name: f"<{name}>" for name in names}}])
+    with connected(world) as connector:
+        equal(shown(connector, obj, names), {"a": {name: f"<{name}>" for name in names}}, "the row as read")
+        before = {name: f"<{name}>" for name in names}
+        changed = {name: f"{name}!" for name in names}
+        equal(send(connector, obj, "update", [("a", changed)], expected=[before])[0]["__status"], "done", "status of the update")
+        equal(send(connector, obj, "create", [("b", {"Key Of": "b", **before})])[0]["__status"], "done", "status of the create")
+        if connector.caps.find:
+            found = connector.find(obj, names, pl.DataFrame({name: [changed[name]] for name in names}))
+            equal(found.get_column("__key").to_list(), ["a"], "keys found by all columns")
+    held = {str(row["Key Of"]): {name: row[name] for name in names} for row in world.rows(obj)}
+    equal(held, {"a": changed, "b": before}, "rows as stored")
+
+
 @read_rule("composite_keys", "creates", "updates", "deletes")
 def composite_keys_round_trip(world: World) -> None:
     """Keys of several columns are told apart and lead back to their rows."""

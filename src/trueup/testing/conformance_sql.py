@@ -34,8 +34,12 @@ class SqlWorld(World):
         """A driver connection (DB-API) in autocommit mode, the same one each time."""
 
     def quote(self, name: str) -> str:
-        """A name as SQL writes it."""
-        return '"' + name.replace('"', '""') + '"'
+        """A name as SQL writes it, to be run by `execute`."""
+        return self.marked('"' + name.replace('"', '""') + '"')
+
+    def marked(self, text: str) -> str:
+        """A piece of a statement in which the driver must not see a parameter: `%` is doubled where `%s` marks one."""
+        return text.replace("%", "%%") if self.mark == "%s" else text
 
     def sized(self, length: int) -> str:
         """The type of text with a limit that the database enforces."""
@@ -77,9 +81,8 @@ class SqlWorld(World):
     def edit(self, obj: ObjectSpec, where: Row, values: Row) -> None:
         """See World."""
         changes = ", ".join(f"{self.quote(name)} = {self.mark}" for name in values)
-        self.execute(
-            f"UPDATE {self._table(obj)} SET {changes} WHERE {self._condition(where)}", [*values.values(), *where.values()]  # noqa: S608 - names are quoted
-        )
+        statement = f"UPDATE {self._table(obj)} SET {changes} WHERE {self._condition(where)}"  # noqa: S608 - names are quoted
+        self.execute(statement, [*values.values(), *where.values()])
 
     def remove(self, obj: ObjectSpec, where: Row) -> None:
         """See World."""
@@ -88,8 +91,7 @@ class SqlWorld(World):
     def execute(self, statement: str, values: Sequence[Any] = ()) -> Any:
         """Run one statement; the driver's cursor."""
         cursor = self.connection().cursor()
-        # Without values nothing is passed, so that a driver does not look for % in the statement.
-        cursor.execute(statement, [self.bound(value) for value in values]) if values else cursor.execute(statement)
+        cursor.execute(statement, [self.bound(value) for value in values])
         return cursor
 
     def close(self) -> None:

@@ -246,7 +246,7 @@ def batch_of(
     if kind == "update":
         data["__write"] = pl.Series([list(values) for _, values in operations], dtype=pl.List(pl.String))
     for name in columns:
-        data[name] = pl.Series([values.get(name) for _, values in operations], dtype=dtype_of(types[name]))
+        data[name] = _cells(name, types, [values.get(name) for _, values in operations])
     return WriteBatch(kind=kind, rows=pl.DataFrame(data), expected=_expected(types, expected, first_op), returning=tuple(returning))
 
 
@@ -258,8 +258,19 @@ def _expected(types: Mapping[str, ColumnType], rows: Sequence[Row] | None, first
     data["__version"] = pl.Series([row.get("__version") for row in rows], dtype=pl.String)
     for name in columns:
         if name != "__version":
-            data[name] = pl.Series([row.get(name) for row in rows], dtype=dtype_of(types[name]))
+            data[name] = _cells(name, types, [row.get(name) for row in rows])
     return pl.DataFrame(data)
+
+
+def _cells(name: str, types: Mapping[str, ColumnType], values: list[Any]) -> pl.Series:
+    """Values as the contract has them for the column's described type; decimals become text."""
+    require(name in types, f"describe() does not know the column {name!r}")
+    dtype = dtype_of(types[name])
+    try:
+        return pl.Series([str(value) if isinstance(value, Decimal) else value for value in values], dtype=dtype)
+    except TypeError as error:
+        message = f"describe() says {types[name]} of {name!r}, which does not hold what the column was made for: {error}"
+        raise RuleBrokenError(message) from error
 
 
 def send(

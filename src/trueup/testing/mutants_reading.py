@@ -353,6 +353,30 @@ class EscapesKeysTwice(_AsksOtherKeys):
         return [key.replace("\\", "\\\\").replace("'", "''") for key in keys]
 
 
+@lie("number_keys_have_one_text")
+class ReadsNumbersInKeys(_AsksOtherKeys):
+    """A key text is taken for the number that it might mean."""
+
+    def _asked(self, keys: list[str]) -> list[str]:
+        return [str(int(float(key))) if key.strip().replace(".", "").isdecimal() and len(key) < 9 else key for key in keys]
+
+
+@lie("number_keys_have_one_text")
+class UpdatesNumbersInKeys(Lie):
+    """The key text of an update is taken for the number that it might mean."""
+
+    def _batch(self, batch: WriteBatch) -> WriteBatch:
+        return replace(batch, rows=batch.rows.with_columns(pl.col("__key").str.replace(r"^0+(\d)", "$1")))
+
+
+@lie("strange_column_names_work")
+class FoldsColumnNames(Lie):
+    """Column names are lower case."""
+
+    def _rows(self, rows: pl.DataFrame) -> pl.DataFrame:
+        return rows.rename(str.lower)
+
+
 @lie("strange_keys_work")
 class TrimsKeysOfUpdates(Lie):
     """The key of an update ends at the first blank or quote."""

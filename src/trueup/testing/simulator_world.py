@@ -122,26 +122,21 @@ class Calls:
 
 
 class SimulatedSystem(MemoryConnector):
-    """A memory system with faults. `columns` are those that the engine may name; `page_rows` makes small pages."""
+    """A memory system with faults. `columns` are those that the engine may name (None: all); `page_rows` makes small pages."""
 
-    def __init__(self, name: str, world: MemoryWorld, killer: Killer, columns: frozenset[str]) -> None:
+    def __init__(self, name: str, world: MemoryWorld, killer: Killer | None = None, columns: frozenset[str] | None = None) -> None:
         """Connect to `world`."""
         super().__init__(name, world)
-        self.killer = killer
+        self.killer = killer or Killer()
         self.columns = columns
         self.faults = Faults()
         self.calls = Calls()
         self.page_rows = PAGE_ROWS
         self.backwards = False
-        self.deleted: Callable[[str], None] = lambda _key: None
-
-    @classmethod
-    def open(cls, name: str, settings: Any, *, directory: str = ".") -> Self:
-        """Not for the simulator, which hands its systems in."""
-        raise NotImplementedError
+        self.deleted: Callable[[str, dict[str, Any]], None] = lambda _key, _values: None
 
     def _stay_inside(self, names: Sequence[str]) -> None:
-        outside = set(names) - self.columns
+        outside = set(names) - (set(names) if self.columns is None else self.columns)
         if outside:
             message = f"{self.name}: the engine touched columns that are not mapped: {sorted(outside)}"
             raise AssertionError(message)
@@ -191,11 +186,12 @@ class SimulatedSystem(MemoryConnector):
         told_later = batch.rows.head(1 if self.faults.take("retries") else 0)
         rows = batch.rows.slice(told_later.height)
         rows = rows.head(rows.height // 2) if half else rows
-        held = {key: True for key in self.world.tables[obj.name or ""].rows} if batch.kind == "delete" else {}
+        table = self.world.tables[obj.name or ""]
+        held = {key: row.values for key, row in table.rows.items()} if batch.kind == "delete" else {}
         outcomes = super().write(obj, _with_rows(batch, rows))
-        for key in held:
-            if key not in self.world.tables[obj.name or ""].rows:
-                self.deleted(key)
+        for key, values in held.items():
+            if key not in table.rows:
+                self.deleted(key, values)
         self.killer.point(f"after a write to {self.name}")
         if half or self.faults.take("replies_lost"):
             raise self._unreachable("the connection broke while writing")

@@ -1,0 +1,429 @@
+"""The simulator: people, systems with manners and faults, and kills, against the real engine on a real state.
+
+    python -m trueup.testing.simulator --operations 1000000 --seed 7
+
+A *game* is one scenario and a list of moves, each of them a name and a number from which it draws its chances; the same game always goes
+the same way. Every few moves the game is settled: faults end, people decide what waits for them, and the promises are checked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any, Self
+
+import polars as pl
+
+from trueup.errors import TrueupError
+from trueup.runtime.workspace import Workspace
+from trueup.store import conflict, hold, parked
+from trueup.store import shadow as shadow_table
+from trueup.testing.simulator_checks import Broken, check_always, check_settled, counters
+from trueup.testing.simulator_people import People
+from trueup.testing.simulator_scenario import ENTITY, Scenario, draw_scenario
+from trueup.testing.simulator_world import Clock, Kill, Killer, MortalStore, SimulatedSystem, one_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
+
+    from trueup.model import Entity, RunSummary
+
+Move = tuple[str, int]
+MOVES_PER_GAME = 120
+SETTLING_PASSES = 4
+LATER_S = 8 * 3_600.0
+DECIDING_ROUNDS = 12
+
+
+def _scratch() -> Path:
+    """A folder for the state, in memory where the machine has such a place."""
+    memory = Path("/dev/shm")  # noqa: S108 - only for a simulated state
+    return Path(tempfile.mkdtemp(prefix="trueup-simulator-", dir=memory if memory.is_dir() else None))
+
+
+class Simulation:
+    """One game. Use as a context manager."""
+
+    def __init__(self, seed: int, scenario: Scenario | None = None) -> None:
+        """Draw the scenario from `seed` (or take the one given), and set up the systems, empty."""
+        self.seed = seed
+        random = Random(seed)
+        self.scenario = scenario or draw_scenario(random)
+        self.clock = Clock()
+        self.killer = Killer()
+        self.worlds = {
+            name: plan.world(self.clock, timedelta(seconds=plan.ahead_s)) for name, plan in self.scenario.systems.items()
+        }
+        self.people = People(self.worlds, self.scenario)
+        self.folder = _scratch()
+        self.counters: dict[str, int] = {}
+        self.unasked_deletes: list[str] = []
+        self.owned: set[tuple[str, str, str]] = set()
+        self.moves: Counter[str] = Counter()
+        self.kills: Counter[str] = Counter()
+        self.syncs = 0
+        self.systems: dict[str, SimulatedSystem] = {}
+        self.workspace = self._open()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.workspace.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def entity(self) -> Entity:
+        """The entity as configured now."""
+        return self.workspace.config.entities[ENTITY]
+
+    def _open(self) -> Workspace:
+        """A new process: everything that was in memory is gone."""
+        self.killer = Killer()
+        faults = {name: system.faults for name, system in self.systems.items()}
+        self.systems = {
+            name: SimulatedSystem(name, self.worlds[name], self.killer, plan.columns()) for name, plan in self.scenario.systems.items()
+        }
+        for name, system in self.systems.items():
+            system.page_rows = self.scenario.systems[name].page_rows
+            system.faults = faults.get(name, system.faults)
+            system.deleted = partial(self._watch_delete, name)
+        state = str(self.folder / "state.db")
+        store = MortalStore.open(state)
+        store.killer = self.killer  # type: ignore[attr-defined]
+        return Workspace(self.scenario.config(state), connectors=self.systems, clock=self.clock, store=store)
+
+    def _watch_delete(self, system: str, key: str, values: dict[str, Any]) -> None:
+        code = str(values.get("c_code"))
+        self.people.deleted_by_engine(system, key)
+        if code not in self.people.removed:
+            self.unasked_deletes.append(f"{system}:{key} ({code})")
+
+    # ------------------------------------------------------------ moves
+
+    def play(self, move: Move) -> None:
+        """Make one move. Raises Broken, or whatever the engine let through."""
+        name, number = move
+        self.moves[name] += 1
+        self.clock.pass_by(1.0)
+        MOVES[name](self, Random(number))
+
+    def some_row(self, random: Random) -> tuple[str, str] | None:
+        """A row somewhere; None where there is none."""
+        rows = [(name, key) for name in self.worlds for key in self.people.keys(name)]
+        return random.choice(rows) if rows else None
+
+    def sync(self, *, kill_at: int | None = None, full: bool = False) -> RunSummary | None:
+        """One run; None where the process was killed in it (a new one is then at work)."""
+        self.syncs += 1
+        self.killer.at = None if kill_at is None else self.killer.passed + kill_at
+        for system in self.systems.values():
+            system.calls.clear()
+        try:
+            with one_thread():
+                summary = self.workspace.sync(full=full)
+        except Kill:
+            self.kills[self.killer.where.partition(" to ")[0]] += 1
+            self.workspace.close()
+            self.workspace = self._open()
+            return None
+        self.killer.at = None
+        self._look_at(summary)
+        return summary
+
+    def _look_at(self, summary: RunSummary) -> None:
+        """What a finished run tells about what was noticed."""
+        entity = summary.entities[ENTITY]
+        calm = [
+            name
+            for name, system in entity.systems.items()
+            if system.error is None and system.observed.rejected == 0 and self.systems[name].calls.listings
+        ]
+        if summary.status != "failed" and not self.worlds_lag():
+            self.people.noticed([name for name in calm if not self.people.doubled.get(name)])
+        check_always(self)
+
+    def worlds_lag(self) -> bool:
+        """Whether any system may have shown something old or incomplete."""
+        return self.lagging
+
+    lagging = False
+
+    # ------------------------------------------------------------ settling
+
+    def settle(self) -> None:
+        """End all faults, let people decide everything, and check the promises."""
+        self._calm()
+        for number in range(DECIDING_ROUNDS):
+            self._run_calm()
+            if not self._decide(Random(number)):
+                break
+        else:
+            raise Broken(f"I1: people still have something to decide after {DECIDING_ROUNDS} rounds: {self._open_questions()}")
+        passes = 0
+        while self._wrote(self._run_calm()):
+            passes += 1
+            if passes > SETTLING_PASSES:
+                writes = {name: system.calls.writes for name, system in self.systems.items() if system.calls.writes}
+                raise Broken(f"I3: the engine still writes after {passes} quiet passes: {writes}")
+        self._check_quiet()
+        check_settled(self)
+        self.counters = counters(self)
+        self.people.sums.clear()
+        self.people.unsure = {code for code in self.people.unsure if code not in self.counters}
+
+    def _calm(self) -> None:
+        for name, system in self.systems.items():
+            system.faults = type(system.faults)()
+            self.worlds[name].down = None
+            table = self.people.table(name)
+            table.lag(0)
+            table.hold_back(0, 0)
+        self.lagging = False
+        self.clock.pass_by(LATER_S)
+
+    def _run_calm(self) -> RunSummary:
+        summary = self.sync()
+        self.clock.pass_by(LATER_S)
+        if summary is None:
+            raise Broken("a run was killed that nobody wanted to kill")
+        for name, system in summary.entities[ENTITY].systems.items():
+            if system.error is not None:
+                raise Broken(f"I7: {name} was left out although nothing is wrong with it: {system.error}")
+        return summary
+
+    def _wrote(self, _summary: RunSummary) -> bool:
+        return any(system.calls.writes for system in self.systems.values())
+
+    def _check_quiet(self) -> None:
+        """I3, I14: the last pass wrote nothing, and read each system once."""
+        for name, system in self.systems.items():
+            reads = system.calls.listings + system.calls.increments
+            if reads != 1:
+                raise Broken(f"I14: a quiet pass read {name} {reads} times")
+
+    def _open_questions(self) -> str:
+        with self.workspace.store.read() as db:
+            frames = [conflict.open_of(db, ENTITY), parked.of(db, ENTITY), hold.of(db, ENTITY, decided=False)]
+        return "; ".join(str(frame.rows(named=True)[:2]) for frame in frames if not frame.is_empty())
+
+    def _decide(self, random: Random) -> bool:
+        """People settle what waits for them; whether there was anything."""
+        with self.workspace.store.read() as db:
+            conflicts = conflict.open_of(db, ENTITY)
+            rows = parked.of(db, ENTITY)
+            holds = hold.of(db, ENTITY, decided=False)
+        self._decide_holds(random, holds)
+        self._decide_parked(rows)
+        for gid, name in conflicts.select("gid", "field").rows():
+            self._agree(random, gid, name)
+        return not (conflicts.is_empty() and rows.is_empty() and holds.is_empty())
+
+    def _decide_holds(self, random: Random, holds: pl.DataFrame) -> None:
+        for id_, kind in holds.select("id", "kind").rows():
+            with self.workspace.store.write() as tx:
+                if kind == "updates" or random.random() < 0.5:
+                    hold.decide(tx, id_, "approved", at=self.clock(), ceiling=1_000)
+                else:
+                    hold.decide(tx, id_, "approved", at=self.clock(), ceiling=1_000)
+
+    def _decide_parked(self, rows: pl.DataFrame) -> None:
+        """Second rows are deleted; a row that became another record is given its own."""
+        for id_, system, key, why in rows.select("id", "system", "key", "why").rows():
+            if key not in self.people.table(system).rows:
+                continue
+            if "another record" in why:
+                self._apart(id_, system, key)
+                continue
+            self.people.remove(system, key)
+
+    def _apart(self, id_: int, system: str, key: str) -> None:
+        del id_
+        self.people.rename(system, key)
+
+    def _agree(self, random: Random, gid: int, name: str) -> None:
+        """A person writes one value into every system that has this record, so that all agree."""
+        del random
+        value = f"{self.people.token()}-OK"
+        if name == "price":
+            value = f"{self.people.token()}.5"
+        with self.workspace.store.read() as db:
+            links = shadow_table.by_golden(db, ENTITY, pl.Series([gid], dtype=pl.Int64))
+        for system, key, state in links.select("system", "key", "state").rows():
+            plan = self.scenario.systems[system]
+            if name in plan.fields and key in self.people.table(system).rows and state == 0:
+                self.people.edit(Random(0), system, key, name, value)
+
+
+# ---------------------------------------------------------------- the moves
+
+
+def _add(sim: Simulation, random: Random) -> None:
+    sim.people.add(random, random.choice(list(sim.worlds)))
+
+
+def _edit(sim: Simulation, random: Random) -> None:
+    row = sim.some_row(random)
+    if row is not None:
+        sim.people.edit(random, *row)
+
+
+def _edit_twice(sim: Simulation, random: Random) -> None:
+    """The same field of one customer, in two systems."""
+    row = sim.some_row(random)
+    if row is None:
+        return
+    code = sim.people.code(*row)
+    places = [(name, key) for name in sim.worlds for key in sim.people.keys(name) if sim.people.code(name, key) == code]
+    fields = {name: set(sim.scenario.systems[name].fields) for name, _key in places}
+    shared = sorted(set.intersection(*fields.values()) - {"code"})
+    if not shared:
+        return
+    item = random.choice(shared)
+    for name, key in places[: random.choice((2, 3))]:
+        sim.people.edit(random, name, key, item)
+        sim.clock.pass_by(random.choice((0, 1, 60)))
+
+
+def _sync(sim: Simulation, random: Random) -> None:
+    sim.sync(full=random.random() < 0.1)
+
+
+def _kill(sim: Simulation, random: Random) -> None:
+    """A run that is killed somewhere, perhaps several times in a row."""
+    for _number in range(random.choice((1, 1, 2))):
+        sim.sync(kill_at=random.randrange(1, 25))
+
+
+def _settle(sim: Simulation, random: Random) -> None:
+    del random
+    sim.settle()
+
+
+def _wait(sim: Simulation, random: Random) -> None:
+    sim.clock.pass_by(random.choice((1, 61, 400, 4_000, 90_000)))
+
+
+MOVES: dict[str, Callable[[Simulation, Random], None]] = {
+    "add": _add,
+    "edit": _edit,
+    "edit twice": _edit_twice,
+    "sync": _sync,
+    "kill": _kill,
+    "wait": _wait,
+    "settle": _settle,
+}
+WEIGHTS = {"add": 12, "edit": 25, "edit twice": 10, "sync": 12, "kill": 4, "wait": 3, "settle": 2}
+
+
+# ---------------------------------------------------------------- games
+
+
+@dataclass
+class Failure:
+    """A game that broke a promise, with the fewest moves that were found to do so."""
+
+    seed: int
+    moves: list[Move]
+    error: str
+
+    def __str__(self) -> str:
+        lines = [f"seed {self.seed}: {self.error}", f"  moves ({len(self.moves)}):"]
+        return "\n".join(lines + [f"    {move}" for move in self.moves])
+
+
+def draw_moves(seed: int, count: int = MOVES_PER_GAME) -> list[Move]:
+    """The moves of a game; the last one settles it."""
+    random = Random(seed * 1_000_003 + 1)
+    names = random.choices(list(WEIGHTS), list(WEIGHTS.values()), k=count)
+    return [(name, random.randrange(1 << 30)) for name in names] + [("settle", 0)]
+
+
+def play_game(seed: int, moves: Sequence[Move], tally: Counter[str] | None = None) -> str | None:
+    """Play one game; what went wrong (one line), or None."""
+    with Simulation(seed) as sim:
+        try:
+            for move in moves:
+                sim.play(move)
+        except (Broken, TrueupError) as error:
+            return f"{type(error).__name__}: {error}"
+        except Exception as error:  # noqa: BLE001 - whatever the engine lets through is a finding
+            return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        finally:
+            if tally is not None:
+                tally.update(sim.moves)
+                tally["(runs)"] += sim.syncs
+                tally["(kills)"] += sum(sim.kills.values())
+    return None
+
+
+def _kind(error: str) -> str:
+    """What sort of failure: the promise, or the type of the error."""
+    return error.split(":")[1].strip()[:3] if error.startswith("Broken") else error.split(":")[0]
+
+
+def shrink(seed: int, moves: list[Move], error: str, limit_s: float = 60.0) -> Failure:
+    """Leave out moves for as long as the same promise stays broken."""
+    deadline = time.monotonic() + limit_s
+    size = max(1, len(moves) // 2)
+    while size and time.monotonic() < deadline:
+        start = 0
+        while start < len(moves) and time.monotonic() < deadline:
+            fewer = moves[:start] + moves[start + size :]
+            found = play_game(seed, fewer) if fewer else None
+            if found is not None and _kind(found) == _kind(error):
+                moves, error = fewer, found
+            else:
+                start += size
+        size //= 2
+    return Failure(seed, moves, error)
+
+
+def soak(operations: int, seed: int, *, say: Callable[[str], None] = print, shrink_s: float = 60.0) -> Failure | None:
+    """Play games until `operations` moves were made; the first failure, shrunk, or None."""
+    tally: Counter[str] = Counter()
+    made, games = 0, 0
+    began = told = time.monotonic()
+    while made < operations:
+        moves = draw_moves(seed + games)[: max(2, operations - made)]
+        if moves[-1][0] != "settle":
+            moves[-1] = ("settle", 0)
+        error = play_game(seed + games, moves, tally)
+        if error is not None:
+            say(f"game {seed + games} failed: {error}; shrinking …")
+            return shrink(seed + games, moves, error, shrink_s)
+        made += len(moves)
+        games += 1
+        if time.monotonic() - told > 10:  # noqa: PLR2004 - seconds between lines of progress
+            told = time.monotonic()
+            say(f"{made:,} of {operations:,} operations, {games:,} games, {told - began:.0f} s")
+    say(f"{made:,} operations in {games:,} games, {time.monotonic() - began:.0f} s: nothing broken")
+    say(", ".join(f"{name} {count:,}" for name, count in sorted(tally.items())))
+    return None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; 0 when nothing broke."""
+    parser = argparse.ArgumentParser(prog="python -m trueup.testing.simulator", description="Plays random games against the engine.")
+    parser.add_argument("--operations", type=int, default=1_000_000, help="how many moves to make (default: a million)")
+    parser.add_argument("--seed", type=int, default=1, help="the first game's seed; the following games count up")
+    parser.add_argument("--shrink-seconds", type=float, default=120.0, help="how long to look for a shorter history of a failure")
+    chosen = parser.parse_args(arguments)
+    failure = soak(chosen.operations, chosen.seed, shrink_s=chosen.shrink_seconds)
+    if failure is not None:
+        sys.stdout.write(f"{failure}\n")
+    return 0 if failure is None else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,237 @@
+"""People: what they do in their systems, and what they may expect of it.
+
+Every value that a person types carries a number of its own (a *token*), so that it can be found again wherever it ended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from trueup.testing.simulator_scenario import ELSEWHERE, HERE, REGION, SENTINEL, TABLE
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from trueup.connectors.memory import MemoryTable, MemoryWorld
+    from trueup.testing.simulator_scenario import Scenario
+
+TYPED = ("email", "name", "status", "price", "points", "tags", "note")
+_SPREAD = 7_919
+_PRIME = 100_003
+
+
+@dataclass
+class Edit:
+    """One thing a person typed into one cell. `over`: typed over or deleted by a person before anyone could have read it."""
+
+    system: str
+    key: str
+    code: str
+    field: str
+    token: str
+    noticed: bool = False
+    over: bool = False
+
+
+@dataclass
+class People:
+    """Everyone who edits, and their memory of it.
+
+    typed     (system, key, field) -> the value there when a person last typed it
+    sums      code -> sum of the changes to its counter since the last time everything agreed
+    unsure    codes whose counter cannot be told from the outside (deleted, doubled, filtered, overruled rows)
+    removed   codes of rows that a person deleted somewhere
+    """
+
+    worlds: dict[str, MemoryWorld]
+    scenario: Scenario
+    edits: list[Edit] = field(default_factory=list)
+    typed: dict[tuple[str, str, str], Any] = field(default_factory=dict)
+    sums: dict[str, int] = field(default_factory=dict)
+    unsure: set[str] = field(default_factory=set)
+    removed: set[str] = field(default_factory=set)
+    doubled: dict[str, set[str]] = field(default_factory=dict)  # system -> keys of second rows of one code
+    numbers: int = 0
+    secrets: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def table(self, system: str) -> MemoryTable:
+        """The table of a system."""
+        return self.worlds[system].tables[TABLE]
+
+    def token(self) -> str:
+        """A new number, in no order."""
+        self.numbers += 1
+        return str(10_000 + self.numbers * _SPREAD % _PRIME)
+
+    # ------------------------------------------------------------ rows
+
+    def keys(self, system: str) -> list[str]:
+        """The keys of a system's rows."""
+        return list(self.table(system).rows)
+
+    def code(self, system: str, key: str) -> str:
+        """The code that a row shows."""
+        return str(self.table(system).rows[key].values.get("c_code"))
+
+    def codes(self, system: str) -> set[str]:
+        """The codes in a system."""
+        return {str(row.values.get("c_code")) for row in self.table(system).rows.values()}
+
+    def add(self, random: Random, system: str, *, code: str | None = None) -> None:
+        """Type in a new row: a new customer, one that another system has, or (`code`) that one."""
+        elsewhere = {item for name in self.worlds for item in self.codes(name)} - self.codes(system)
+        elsewhere -= self.removed
+        if code is None:
+            code = random.choice(sorted(elsewhere)) if elsewhere and random.random() < 0.4 else f"K{self.token()}"
+        values: dict[str, Any] = {"c_code": code, SENTINEL: f"secret {code}", REGION: ELSEWHERE if random.random() < 0.1 else HERE}
+        for name in self.scenario.systems[system].fields:
+            if name != "code" and random.random() < 0.8:
+                values[f"c_{name}"] = self.invent(random, name, None)[0]
+        self.unsure.add(code)
+        key = self.new_key(system)
+        key = str(self.table(system).insert({"id": self.native_key(system, key), **values}))
+        self.secrets[system, key] = str(values[SENTINEL])
+        for name in self.scenario.systems[system].fields:
+            if values.get(f"c_{name}") is not None and name != "code":
+                self._note(system, key, name)
+
+    def new_key(self, system: str) -> str:
+        """A key that no row has."""
+        number = self.table(system).next_number(sequence=False)
+        return str(number) if self.scenario.systems[system].assign != "uuid" else f"{system}-p{number}"
+
+    def native_key(self, system: str, key: str) -> Any:
+        """A key as the table holds it."""
+        return int(key) if self.scenario.systems[system].key_type == "integer" else key
+
+    def edit(self, random: Random, system: str, key: str, name: str | None = None, value: Any = ...) -> None:
+        """Type something else into one cell."""
+        fields = [item for item in self.scenario.systems[system].fields if item != "code"]
+        if not fields:
+            return
+        name = name or random.choice(fields)
+        old = self.table(system).rows[key].values.get(f"c_{name}")
+        if value is ...:
+            value = self.invent(random, name, old)[0]
+        self._supersede(system, key, name)
+        code = self.code(system, key)
+        self.table(system).edit(key, {f"c_{name}": value})
+        if name == "points":
+            self.sums[code] = self.sums.get(code, 0) + int(self.table(system).rows[key].values.get("c_points") or 0) - int(old or 0)
+        self._note(system, key, name)
+
+    def remove(self, system: str, key: str) -> None:
+        """Delete a row."""
+        code = self.code(system, key)
+        self.unsure.add(code)
+        self.removed.add(code)
+        self._forget_row(system, key)
+        self.table(system).remove(key)
+
+    def rename(self, system: str, key: str) -> None:
+        """Give a row another key."""
+        new = self.new_key(system)
+        self.table(system).edit(key, {"id": self.native_key(system, new)})
+        self.secrets[system, new] = self.secrets.pop((system, key), "")
+        for item in self.edits:
+            if (item.system, item.key) == (system, key):
+                item.key = new
+        for place in [place for place in self.typed if place[:2] == (system, key)]:
+            self.typed[system, new, place[2]] = self.typed.pop(place)
+
+    def move(self, system: str, key: str) -> None:
+        """Let a row leave the filter, or come back."""
+        row = self.table(system).rows[key].values
+        self.unsure.add(self.code(system, key))
+        self.table(system).edit(key, {REGION: HERE if row.get(REGION) != HERE else ELSEWHERE})
+
+    def double(self, random: Random, system: str, key: str) -> None:
+        """Type a customer in a second time."""
+        code = self.code(system, key)
+        before = set(self.keys(system))
+        self.add(random, system, code=code)
+        self.doubled.setdefault(system, set()).update(set(self.keys(system)) - before)
+
+    # ------------------------------------------------------------ values
+
+    def invent(self, random: Random, name: str, old: Any) -> tuple[Any, str]:
+        """A value to type, and its token."""
+        token = self.token()
+        if name != "points" and random.random() < 0.08:
+            return (None if name != "tags" else []), ""
+        if name == "points":
+            return int(old or 0) + random.choice((-3, -1, 1, 2, 5, 100)), ""
+        if name == "price":
+            return f"{token}.{random.choice(('00', '50', '25', '99'))}", token
+        if name == "tags":
+            tags = list(old or [])
+            if tags and random.random() < 0.3:
+                tags.remove(random.choice(tags))
+                return tags, ""
+            return [*tags, token], token
+        if name == "note":
+            return self._note_text(random, old, token), token
+        if name == "email":
+            return f"{token}@example.org", token
+        return f"{token}-{random.choice(('aB', 'Long enough to be cut', 'x'))}", token
+
+    @staticmethod
+    def _note_text(random: Random, old: Any, token: str) -> str:
+        lines = str(old or "").split("\n") if old else []
+        if lines and random.random() < 0.5:
+            lines[random.randrange(len(lines))] = token
+        else:
+            lines.insert(random.choice((0, len(lines))), token)
+        return "\n".join(lines)
+
+    # ------------------------------------------------------------ memory
+
+    def _note(self, system: str, key: str, name: str) -> None:
+        """Remember what stands in a cell after a person typed it."""
+        stored = self.table(system).rows[key].values.get(f"c_{name}")
+        self.typed[system, key, name] = stored
+        known = {item.token for item in self.edits if (item.system, item.key, item.field) == (system, key, name)}
+        for token in tokens(name, stored) - known:
+            self.edits.append(Edit(system, key, self.code(system, key), name, token))
+
+    def _supersede(self, system: str, key: str, name: str) -> None:
+        for item in self.edits:
+            if (item.system, item.key, item.field) == (system, key, name) and not item.noticed:
+                item.over = True
+
+    def _forget_row(self, system: str, key: str) -> None:
+        for item in self.edits:
+            if (item.system, item.key) == (system, key) and not item.noticed:
+                item.over = True
+        for place in [place for place in self.typed if place[:2] == (system, key)]:
+            del self.typed[place]
+        self.secrets.pop((system, key), None)
+        self.doubled.get(system, set()).discard(key)
+
+    def deleted_by_engine(self, system: str, key: str) -> None:
+        """A row is gone by the engine's doing; what was typed there must still be known."""
+        for place in [place for place in self.typed if place[:2] == (system, key)]:
+            del self.typed[place]
+        self.secrets.pop((system, key), None)
+
+    def noticed(self, systems: list[str]) -> None:
+        """Every system among these was read completely, without trouble: what stands there was seen."""
+        for item in self.edits:
+            if item.system in systems and not item.over:
+                item.noticed = True
+
+
+def tokens(name: str, value: Any) -> set[str]:
+    """The tokens in a stored value."""
+    if value is None or name == "points":
+        return set()
+    if name == "tags":
+        return set(value)
+    if name == "note":
+        return {line.strip() for line in str(value).split("\n")}
+    if name == "email":
+        return {str(value).partition("@")[0]}
+    if name == "price":
+        return {str(value).partition(".")[0]}
+    return {str(value).partition("-")[0]}

@@ -1,0 +1,207 @@
+"""Scenarios: from one seed, a configuration and the systems that it connects, each with manners of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from trueup.connectors.memory import MemoryColumn, MemoryWorld, recased, rounded, truncated
+from trueup.model import Caps, ColumnInfo, Config, Deletes, Entity, Field, FieldMapping, Guard, Mapping, ObjectSpec, System
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+    from random import Random
+
+    from trueup.model import ColumnType, ConflictRule, Direction, FieldType
+    from trueup.testing.simulator_world import Clock
+
+ENTITY = "customer"
+TABLE = "people"
+SENTINEL = "private"
+REGION = "region"
+HERE, ELSEWHERE = "here", "elsewhere"
+MODIFIED = "modified"
+SETTLE_S = 300.0
+
+FULL = Caps(kind="memory", precondition="native", stored_row=True, incremental=False, find=True, assigns_keys=True)
+MANNERS = (
+    FULL,
+    replace(FULL, incremental=True),
+    replace(FULL, incremental=True, tombstones=True),
+    replace(FULL, kind="file"),
+    replace(FULL, kind="api", stored_row=False),
+    replace(FULL, kind="api", precondition="read_compare", stored_row=False, find=False),
+    replace(FULL, kind="api", precondition="none", stored_row=True),
+)
+
+_TYPES: dict[str, tuple[FieldType, ColumnType]] = {
+    "code": ("text", "text"),
+    "email": ("text", "text"),
+    "name": ("text", "text"),
+    "status": ("text", "text"),
+    "price": ("decimal", "decimal"),
+    "points": ("integer", "integer"),
+    "tags": ("list", "list"),
+    "note": ("text", "text"),
+}
+PLAIN_RULES: tuple[ConflictRule, ...] = ("manual", "last_write_wins", "first_write_wins", "max", "min")
+
+
+@dataclass
+class SystemPlan:
+    """One system: what it can do, how it stores values, and how it is mapped."""
+
+    name: str
+    caps: Caps
+    key_type: ColumnType
+    assign: str
+    direction: Direction
+    fields: tuple[str, ...]
+    filtered: bool = False
+    dated: bool = False
+    ahead_s: float = 0.0
+    versions: bool = True
+    manners: dict[str, Callable[[Any], Any]] = field(default_factory=dict)
+    settles: bool = False
+    page_rows: int = 50_000
+
+    def stored(self, name: str, value: Any) -> Any:
+        """A value as this system keeps it."""
+        kept = self.manners.get(name)
+        return value if kept is None or value is None else kept(value)
+
+    def mapping(self) -> Mapping:
+        """This system's mapping as the configuration has it."""
+        spec = ObjectSpec(name=TABLE, key=("id",), modified=MODIFIED if self.dated else None, assign=self.assign)
+        fields = {name: FieldMapping(field=name, column=f"c_{name}") for name in self.fields}
+        return Mapping(
+            entity=ENTITY,
+            system=self.name,
+            object=spec,
+            fields=fields,
+            direction=self.direction,
+            where=f"{REGION} = '{HERE}'" if self.filtered else None,
+            set={REGION: HERE} if self.filtered else {},
+        )
+
+    def columns(self) -> frozenset[str]:
+        """The native columns that the engine may name."""
+        extra = {REGION} if self.filtered else set()
+        extra |= {MODIFIED} if self.dated else set()
+        return frozenset({"id", *(f"c_{name}" for name in self.fields)} | extra)
+
+    def world(self, clock: Clock, ahead: timedelta) -> MemoryWorld:
+        """The system itself, empty."""
+        world = MemoryWorld(self.caps, clock=lambda: clock.now + ahead)
+        world.versions = self.versions
+        numbers = iter(range(1, 1_000_000))
+        world.new_id = lambda: f"{self.name}-{next(numbers):05d}"
+        columns = [MemoryColumn(info=ColumnInfo(name="id", type=self.key_type, nullable=False, has_default=True))]
+        columns += [
+            MemoryColumn(info=ColumnInfo(name=f"c_{name}", type=kind), stores=self.manners.get(name)) for name, (_type, kind) in _TYPES.items()
+        ]
+        columns += [MemoryColumn(info=ColumnInfo(name=name, type="text")) for name in (SENTINEL, REGION)]
+        columns.append(MemoryColumn(info=ColumnInfo(name=MODIFIED, type="datetime")))
+        world.add_table(TABLE, columns, ("id",), modified=MODIFIED)
+        return world
+
+
+@dataclass
+class Scenario:
+    """A configuration in the making: the systems in order of precedence, and the rules."""
+
+    systems: dict[str, SystemPlan]
+    rules: dict[str, ConflictRule]
+    owners: dict[str, str]
+    deletes: Deletes | None
+    guarded: bool
+    explicit: bool
+    match: tuple[tuple[str, ...], ...]
+
+    def config(self, state: str) -> Config:
+        """The configuration of this moment."""
+        fields = {}
+        for name, (kind, _column) in _TYPES.items():
+            rule = self.rules.get(name, "manual")
+            fields[name] = Field(
+                name=name,
+                type=kind,
+                scale=2 if kind == "decimal" else None,
+                conflict=rule,
+                rule="greatest(incoming, golden)" if rule == "rule" else None,
+                source_of_truth=self.owners.get(name),
+            )
+        entity = Entity(
+            name=ENTITY,
+            fields=fields,
+            mappings={name: plan.mapping() for name, plan in self.systems.items()},
+            match=self.match,
+            precedence=tuple(self.systems),
+            explicit_precedence=self.explicit,
+            deletes=self.deletes,
+            guard=Guard(deletes=0.2, updates=0.5, at_least=2) if self.guarded else None,
+        )
+        systems = {
+            name: System(name=name, connector="memory", settle_s=SETTLE_S if plan.settles else 0.0) for name, plan in self.systems.items()
+        }
+        return Config(file="simulated.yaml", directory="/", state=state, systems=systems, entities={ENTITY: entity})
+
+
+def draw_scenario(random: Random) -> Scenario:
+    """A scenario from a source of chance."""
+    count = random.choice((2, 2, 3, 3, 3, 4, 5, 6))
+    systems = {name: _draw_system(random, name) for name in ("crm", "shop", "till", "desk", "book", "file")[:count]}
+    names = list(systems)
+    if all(plan.direction != "both" for plan in systems.values()):
+        systems[names[0]].direction = "both"
+    rules: dict[str, ConflictRule] = {name: random.choice(PLAIN_RULES) for name in ("name", "status", "email")}
+    rules |= {"price": random.choice((*PLAIN_RULES, "rule")), "points": "add", "tags": "union", "note": "text"}
+    owners: dict[str, str] = {}
+    for name in ("name", "status"):
+        holders = [plan.name for plan in systems.values() if name in plan.fields and plan.direction != "write"]
+        if holders and random.random() < 0.25:
+            owners[name] = random.choice(holders)
+            rules[name] = "manual"
+    sources = tuple(plan.name for plan in systems.values() if plan.direction != "write" and random.random() < 0.7)
+    deletes = None
+    if sources and random.random() < 0.7:
+        action = random.choice(("propagate", "propagate", "archive", "ignore"))
+        deletes = Deletes(sources, action, {"status": "closed"} if action == "archive" else {})
+    return Scenario(
+        systems=systems,
+        rules=rules,
+        owners=owners,
+        deletes=deletes,
+        guarded=random.random() < 0.2,
+        explicit=random.random() < 0.5,
+        match=random.choice(((("code",),), (("code",), ("email",)))),
+    )
+
+
+def _draw_system(random: Random, name: str) -> SystemPlan:
+    caps = random.choice(MANNERS)
+    kind = random.choice(("integer", "text"))
+    assign = "system" if kind == "integer" else random.choice(("uuid", "sequence"))
+    optional = [item for item in ("email", "name", "status", "price", "points", "tags", "note") if random.random() < 0.85]
+    plan = SystemPlan(
+        name=name,
+        caps=caps,
+        key_type=kind,
+        assign=assign,
+        direction=random.choice(("both", "both", "both", "both", "read", "write")),
+        fields=("code", *optional),
+        filtered=random.random() < 0.2,
+        dated=caps.incremental or random.random() < 0.5,
+        ahead_s=random.choice((0.0, 0.0, 0.0, 3_600.0)),
+        versions=random.random() < 0.5,
+        settles=random.random() < 0.25,
+        page_rows=random.choice((3, 50_000)),
+    )
+    if random.random() < 0.3:
+        plan.manners["name"] = random.choice((truncated(12), recased))
+    if random.random() < 0.2:
+        plan.manners["price"] = rounded(1)
+    if random.random() < 0.1:
+        plan.manners["status"] = recased
+    return plan
