@@ -235,7 +235,8 @@ def number_keys_have_one_text(world: World) -> None:
         names = {key: row["name"] for key, row in shown(connector, obj, ["name"]).items()}
         equal(names, {"7": "n7", "-3": "n-3", "0": "n0", "1000000000": "n1000000000"}, "names by key")
         others = ["007", "7.0", " 7", "+7", "7e0", "-0", "seven", "", "99999999999999999999999"]
-        equal(sorted(listing(connector, obj, ["name"], keys=[*others, "-3", "7"]).keys), ["-3", "7"], "keys shown when others were asked for too")
+        equal(listing(connector, obj, ["name"], keys=others).keys, [], "keys shown when only others were asked for")
+        equal(sorted(listing(connector, obj, ["name"], keys=[*others, "-3", "7"]).keys), ["-3", "7"], "keys shown among others")
         outcomes = send(connector, obj, "update", [(key, {"name": "x"}) for key in [*others, "0"]])
         equal([row["__status"] for row in outcomes], ["gone"] * len(others) + ["done"], "status of updates by these keys")
     equal({str(row["id"]): row["name"] for row in world.rows(obj)}, {**names, "0": "x"}, "names as stored")
@@ -244,7 +245,8 @@ def number_keys_have_one_text(world: World) -> None:
 @read_rule("creates", "updates")
 def strange_column_names_work(world: World) -> None:
     """Any name can be a column's: reserved words, quotes, blanks, per cent signs, upper and lower case."""
-    names = ("select", "Mixed Case", 'quo"te', "back`tick", "it's", "per%cent %s", "semi;colon", "dotted.name", "dash-ed", "ünï", ":colon", "q?")
+    usual = ("select", "Mixed Case", "per%cent %s", "semi;colon", "dotted.name", "dash-ed", "ünï", ":colon", "q?")
+    names = (*usual, 'quo"te', "back`tick", "it's")
     columns = {"Key Of": Column(nullable=False, max_length=120), **{name: Column() for name in names}}
     obj = world.object(Trial(columns=columns, key=("Key Of",)), [{"Key Of": "a", **{name: f"<{name}>" for name in names}}])
     with connected(world) as connector:

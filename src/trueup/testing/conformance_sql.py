@@ -34,12 +34,12 @@ class SqlWorld(World):
         """A driver connection (DB-API) in autocommit mode, the same one each time."""
 
     def quote(self, name: str) -> str:
-        """A name as SQL writes it, to be run by `execute`."""
-        return self.marked('"' + name.replace('"', '""') + '"')
+        """A name as SQL writes it."""
+        return '"' + name.replace('"', '""') + '"'
 
-    def marked(self, text: str) -> str:
-        """A piece of a statement in which the driver must not see a parameter: `%` is doubled where `%s` marks one."""
-        return text.replace("%", "%%") if self.mark == "%s" else text
+    def name(self, name: str) -> str:
+        """A name as `execute` takes it: quoted, and with `%` doubled where `%s` marks a parameter."""
+        return self.quote(name).replace("%", "%%") if self.mark == "%s" else self.quote(name)
 
     def sized(self, length: int) -> str:
         """The type of text with a limit that the database enforces."""
@@ -53,22 +53,22 @@ class SqlWorld(World):
         """One column of CREATE TABLE."""
         limited = column.type == "text" and column.max_length is not None
         kind = self.sized(column.max_length or 0) if limited else self.type_names[column.type]
-        return f"{self.quote(name)} {kind}{'' if column.nullable else ' NOT NULL'}{' UNIQUE' if column.unique else ''}"
+        return f"{self.name(name)} {kind}{'' if column.nullable else ' NOT NULL'}{' UNIQUE' if column.unique else ''}"
 
     def make(self, name: str, trial: Trial) -> None:
         """See World."""
         parts = []
         for column, said in trial.columns.items():
             assigned = trial.assigned and column in trial.key
-            parts.append(f"{self.quote(column)} {self.assigned_key}" if assigned else self.definition(column, said))
+            parts.append(f"{self.name(column)} {self.assigned_key}" if assigned else self.definition(column, said))
         if trial.guarded and not trial.assigned:
-            parts.append(f"PRIMARY KEY ({', '.join(map(self.quote, trial.key))})")
-        self.execute(f"CREATE TABLE {self.quote(name)} ({', '.join(parts)})")
+            parts.append(f"PRIMARY KEY ({', '.join(map(self.name, trial.key))})")
+        self.execute(f"CREATE TABLE {self.name(name)} ({', '.join(parts)})")
 
     def insert(self, obj: ObjectSpec, rows: Sequence[Row]) -> None:
         """See World."""
         for row in rows:
-            names = ", ".join(map(self.quote, row))
+            names = ", ".join(map(self.name, row))
             marks = ", ".join(self.mark for _ in row)
             self.execute(f"INSERT INTO {self._table(obj)} ({names}) VALUES ({marks})", list(row.values()))  # noqa: S608 - names are quoted
 
@@ -80,7 +80,7 @@ class SqlWorld(World):
 
     def edit(self, obj: ObjectSpec, where: Row, values: Row) -> None:
         """See World."""
-        changes = ", ".join(f"{self.quote(name)} = {self.mark}" for name in values)
+        changes = ", ".join(f"{self.name(name)} = {self.mark}" for name in values)
         statement = f"UPDATE {self._table(obj)} SET {changes} WHERE {self._condition(where)}"  # noqa: S608 - names are quoted
         self.execute(statement, [*values.values(), *where.values()])
 
@@ -99,10 +99,10 @@ class SqlWorld(World):
         self.connection().close()
 
     def _table(self, obj: ObjectSpec) -> str:
-        return self.quote(obj.name or "")
+        return self.name(obj.name or "")
 
     def _condition(self, where: Row) -> str:
-        return " AND ".join(f"{self.quote(name)} = {self.mark}" for name in where)
+        return " AND ".join(f"{self.name(name)} = {self.mark}" for name in where)
 
 
 def as_text(value: Any) -> Any:
