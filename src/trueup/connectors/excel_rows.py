@@ -139,7 +139,8 @@ class SheetRows:
         scan = self.scan
         place = f"the sheet {scan.sheet.name!r} of {self.path}"
         merged = [area for area in scan.merged if area.top <= scan.header_row <= area.bottom]
-        if merged:
+        covered = {name for name, number in scan.columns.items() if any(area.holds(scan.header_row, number) for area in merged)}
+        if merged and (not scan.columns or any(column in covered or column not in scan.columns for column in columns)):
             message = f"{place} has merged cells in its header (row {scan.header_row}): {', '.join(map(str, merged[:SHOWN_ROWS]))}"
             hint = "unmerge them and give each column its own name, or let `header_row` name the row that holds the column names"
             raise ObjectUnreadableError(message, hint=hint, system=scan.system)

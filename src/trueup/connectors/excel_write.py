@@ -182,7 +182,8 @@ class WritePlan:
             except CellRefusedError as error:
                 self._refuse(row[OP], "rejected", row[KEY], error.reason, error.column)
                 continue
-            self.edits.setdefault(row[ROW], {}).update(edits)
+            if edits:
+                self.edits.setdefault(row[ROW], {}).update(edits)
             self._accepted.append(_Accepted(row[OP], key or row[KEY], row[ROW], before))
 
     def _scanned(self, operations: pl.DataFrame) -> dict[int, dict[str, Any]]:
