@@ -105,15 +105,16 @@ def _insert(tx: Db, table: sa.Table, frame: pl.DataFrame, constants: Mapping[str
         message = f"{table.name} has no column {', '.join(sorted(unknown))}"
         raise ValueError(message)
     frame = stored(frame)
+    tx.grown[table.name] = tx.grown.get(table.name, 0) + frame.height
     fixed = dict(constants)
     if frame.height >= _LITERAL_ROWS:
         frame, same = _split_same(frame)
         fixed.update(same)
+    if tx.backend == "postgresql" and frame.height > FEW_ROWS:
+        _copy(tx, table, frame, fixed, conflict)
+        return
     columns = ", ".join(map(_q, (*fixed, *frame.columns)))
     literals = [_literal(value) for value in fixed.values()]
-    if tx.backend == "postgresql" and frame.height > FEW_ROWS:
-        _copy(tx, table, frame, columns, literals, conflict)
-        return
     row = f"({', '.join(literals + [_mark(tx)] * frame.width)})"
     head = f"INSERT INTO {table.name} ({columns}) VALUES "
     whole = frame.height - frame.height % _STATEMENT_ROWS if tx.backend == "sqlite" and not conflict else 0
@@ -137,9 +138,15 @@ def _split_same(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, Constant]]
     return frame.drop(same.keys()), same
 
 
-def _copy(tx: Db, table: sa.Table, frame: pl.DataFrame, columns: str, literals: Sequence[str], conflict: str) -> None:
+def _copy(tx: Db, table: sa.Table, frame: pl.DataFrame, fixed: Mapping[str, Constant], conflict: str) -> None:
+    """COPY straight into the table where no row can be there already, else through `staged`."""
+    if not conflict:
+        constants = [pl.lit(value).alias(name) for name, value in fixed.items() if value is not None]
+        _copy_csv(tx, table.name, frame.with_columns(constants))
+        return
     _stage(tx, table, frame)
-    source = ", ".join([*literals, *map(_q, frame.columns)])
+    columns = ", ".join(map(_q, (*fixed, *frame.columns)))
+    source = ", ".join([*map(_literal, fixed.values()), *map(_q, frame.columns)])
     tx.connection.exec_driver_sql(f"INSERT INTO {table.name} ({columns}) SELECT {source} FROM staged {conflict}")
 
 
@@ -148,11 +155,15 @@ def _stage(tx: Db, table: sa.Table, frame: pl.DataFrame) -> None:
     names = ", ".join(map(_q, frame.columns))
     tx.connection.exec_driver_sql("DROP TABLE IF EXISTS pg_temp.staged")
     tx.connection.exec_driver_sql(f"CREATE TEMP TABLE staged ON COMMIT DROP AS SELECT {names} FROM {table.name} WITH NO DATA")
+    _copy_csv(tx, "pg_temp.staged", frame)
+
+
+def _copy_csv(tx: Db, into: str, frame: pl.DataFrame) -> None:
     buffer = io.BytesIO()
     # Unquoted nothing is null to COPY, quoted nothing the empty text.
     frame.write_csv(buffer, include_header=False, quote_style="non_numeric", null_value="")
     driver: Any = tx.connection.connection.driver_connection
-    with driver.cursor() as cursor, cursor.copy(f"COPY pg_temp.staged ({names}) FROM STDIN (FORMAT csv)") as copy:
+    with driver.cursor() as cursor, cursor.copy(f"COPY {into} ({', '.join(map(_q, frame.columns))}) FROM STDIN (FORMAT csv)") as copy:
         copy.write(buffer.getbuffer())
 
 

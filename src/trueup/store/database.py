@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 WAIT_FOR_WRITER_S = 600.0
+ANALYZE_FROM_ROWS = 10_000
 
 
 class Store:
@@ -35,6 +36,7 @@ class Store:
         self._errors = engine.driver_errors(reader)
         self._names = Names()
         self._runs: set[int] = set()
+        self._growth: dict[str, tuple[int, int]] = {}  # table -> rows added since it was looked at, and how many make it worth looking
         self._turn = threading.RLock()
         self._current: Db | None = None
         self._process_lock = lock
@@ -125,14 +127,27 @@ class Store:
         connection = self._connection
         try:
             with connection.begin():
-                self._current = Db(connection, self._names, self.backend, writable=True, runs=self._runs)
+                tx = self._current = Db(connection, self._names, self.backend, writable=True, runs=self._runs)
                 self._process_lock.check(connection)
-                yield self._current
+                yield tx
+                self._count_rows(tx)
         except BaseException:
             self._names.forget()
             raise
         finally:
             self._current = None
+
+    def _count_rows(self, tx: Db) -> None:
+        """Let PostgreSQL look at tables that have grown much: until it has, it takes an entity for a handful of rows and walks them all."""
+        if self.backend != "postgresql":
+            return
+        for table, rows in tx.grown.items():
+            grown, limit = self._growth.get(table, (0, ANALYZE_FROM_ROWS))
+            grown += rows
+            if grown >= limit:
+                tx.connection.exec_driver_sql(f"ANALYZE {table}")
+                grown, limit = 0, limit * 4
+            self._growth[table] = (grown, limit)
 
     @contextmanager
     def read(self) -> Iterator[Db]:

@@ -77,6 +77,7 @@ class Db:
         self.backend: Backend = backend
         self.writable = writable
         self.runs = set() if runs is None else runs
+        self.grown: dict[str, int] = {}  # rows added in this transaction, by table
         self._names = names
 
     # ------------------------------------------------------------ names

@@ -23,7 +23,7 @@ PAGE_BYTES = 8192
 CACHE_KIB = 64 * 1024
 BUSY_MS = 10_000
 WAL_KEEP_BYTES = 64 * 1024 * 1024
-WAL_CHECKPOINT_PAGES = 16_000
+WAL_CHECKPOINT_PAGES = 8_000
 POSTGRES_SCHEMA = "trueup"
 
 
@@ -92,6 +92,8 @@ def create_sqlite(path: Path, *, create: bool, shown_as: str) -> bool:
         if not create:
             raise StateError(f"there is no state at {shown_as} yet", hint="run `trueup sync` first, or check `state:` in the configuration")
         path.parent.mkdir(parents=True, exist_ok=True)
+        # It will hold the records of every system: only its owner may read it. SQLite gives its side files the same rights.
+        path.touch(mode=0o600, exist_ok=True)
     elif path.is_dir():
         raise StateError(f"the state {shown_as} is a folder", hint="name a file in `state:`")
     connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_MS / 1000)

@@ -11,6 +11,7 @@ import io
 from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
+import polars.selectors as cs
 import sqlalchemy as sa
 
 from trueup.store import bulk
@@ -106,7 +107,9 @@ def by_golden(db: Db, entity: str, gids: pl.Series, systems: Sequence[str] | Non
 
 
 def upsert(tx: Db, entity: str, system: str, frame: pl.DataFrame, *, new: bool = False) -> None:
-    """Store shadows by `key`; columns that the frame lacks stay as they are (null, or present, in a new row; `khash` is always needed).
+    """Store shadows by `key`; columns that the frame lacks stay as they are (null, or present, in a new row).
+
+    `khash` is always needed; `update` changes known rows without it.
 
     `new=True` says that none of the keys is stored yet, which is faster. Raises StateError, undoing the transaction, where two keys of
     a system would be linked to one golden record.
@@ -120,6 +123,11 @@ def upsert(tx: Db, entity: str, system: str, frame: pl.DataFrame, *, new: bool =
 
 def set_fingerprint(tx: Db, entity: str, system: str, frame: pl.DataFrame) -> None:
     """Change fingerprint, modified and native_version (those that the frame has) by `key`; unknown keys are left out."""
+    update(tx, entity, system, frame.select("key", cs.by_name("fingerprint", "modified", "native_version", require_all=False)))
+
+
+def update(tx: Db, entity: str, system: str, frame: pl.DataFrame) -> None:
+    """Change the columns that the frame has, by `key`; unknown keys are left out. A link may not move this way: see `link`."""
     bulk.update(tx, table, _physical(frame), _scope(tx, entity, system), keys=["key"])
 
 

@@ -170,6 +170,9 @@ def test_links_move_and_keys_are_exchanged(store: Store) -> None:
         assert shadow.by_key(db, "customer", "crm", pl.Series(["a", "b", "c"]))["gid"].to_list() == [None, 2, 1]
         assert shadow.pending(db, "customer", "crm").to_list() == [1]
     with store.write() as tx:
+        shadow.update(tx, "customer", "crm", pl.DataFrame({"key": ["c", "zz"], "sent": [None, "{}"]}))
+        assert shadow.pending(tx, "customer", "crm").to_list() == []
+        shadow.update(tx, "customer", "crm", pl.DataFrame({"key": ["c"], "sent": ["{}"], "before": ["{}"]}))
         shadow.rekey(tx, "customer", "crm", pl.DataFrame({"old_key": ["b", "c"], "new_key": ["c", "b"], "khash": [77, 78]}))
     with store.read() as db:
         got = shadow.by_key(db, "customer", "crm", pl.Series(["a", "b", "c"]))
