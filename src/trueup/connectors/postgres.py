@@ -54,7 +54,6 @@ if TYPE_CHECKING:
 
 _VALUES = "trueup_values"
 _ARRAY_ROWS = 2_000  # up to this many rows travel as arrays in the statement, more through a temporary table
-_UUID = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 
 _BUSY = {"40001", "40P01", "55P03", "57014"}  # serialization, deadlock, lock timeout, statement timeout
 _UNREACHABLE = {"57P01", "57P02", "57P03", "53300", "53400", "25P03"}
@@ -222,7 +221,7 @@ class PostgresConnector(SqlConnector):
     def discover(self) -> list[ObjectInfo]:
         """See base.Connector. Partitions and system schemas are left out."""
         session = self._session()
-        with self._errors():
+        with self._errors(), self._read_only(session):
             relations = all_relations(session, self.schema)
             columns = load_columns(session, [relation["oid"] for relation in relations])
         nothing = ObjectSpec(name=None, key=())
@@ -233,12 +232,12 @@ class PostgresConnector(SqlConnector):
         if obj.sql is not None:
             return self._load_query(session, obj)
         name = obj.name or ""
-        with self._errors():
+        with self._errors(), self._read_only(session):
             relation = find_relation(session, candidates(split_name(name), name, self.schema))
-            if relation is None:
-                message = f"there is no table or view {name!r}"
-                raise ObjectMissingError(message, hint=self._names_there(), system=self.name)
-            return relation_table(relation, load_columns(session, [relation["oid"]])[relation["oid"]], obj)
+            if relation is not None:
+                return relation_table(relation, load_columns(session, [relation["oid"]])[relation["oid"]], obj)
+        message = f"there is no table or view {name!r}"
+        raise ObjectMissingError(message, hint=self._names_there(), system=self.name)
 
     def _load_query(self, session: psycopg.Connection[Any], obj: ObjectSpec) -> Table:
         sql = (obj.sql or "").strip().rstrip(";")
@@ -331,7 +330,7 @@ class PostgresConnector(SqlConnector):
             columns = {alias: select.table.column(names[int(alias[1:])]) for alias in (*present, *absent)}
             empty = [f"t.{quoted(columns[alias].info.name)} IS NULL" for alias in absent]
             matches = [self._match(select.table, columns[alias], f"v.{alias}") for alias in present]
-            possible = self._possible(select.table, rows, {alias: columns[alias] for alias in present})
+            possible = self._possible(rows, {alias: columns[alias] for alias in present})
             if present and possible.is_empty():
                 continue
             found.append(self._looked_up(select, as_text(possible), conjunction([*matches, *empty])))
@@ -359,14 +358,11 @@ class PostgresConnector(SqlConnector):
         return typed_frame(select, pl.DataFrame(rows, schema=raw_schema(select), orient="row"))
 
     @staticmethod
-    def _possible(table: Table, rows: pl.DataFrame, columns: Mapping[str, SqlColumn]) -> pl.DataFrame:
+    def _possible(rows: pl.DataFrame, columns: Mapping[str, SqlColumn]) -> pl.DataFrame:
         """Values that the column's type can hold at all; others name no row (and would be an error to the server)."""
         for alias, column in columns.items():
-            pg = _facts(table).types[column.info.name]
-            if pg.name == "uuid":
-                rows = rows.filter(pl.col(alias).str.contains(_UUID))
-            if column.dtype == pl.String():
-                rows = rows.filter(~pl.col(alias).str.contains("\x00", literal=True))
+            if column.pattern is not None:
+                rows = rows.filter(pl.col(alias).str.contains(column.pattern))
         return rows
 
     @staticmethod
@@ -444,11 +440,8 @@ class PostgresConnector(SqlConnector):
         stored = self._known_stored(table, job, select) if job.frame.height > 1 else None
         texts = as_text(job.frame.select([f"n{index}" for index in range(len(job.written))]))
         columns = ", ".join(quoted(name) for name in job.written)
-        session = self._session()
         if stored is not None:
-            with session.cursor() as cursor, cursor.copy(f"COPY {table.target} ({columns}) FROM STDIN".encode()) as copy:
-                copy.write(copy_data(texts))
-            if cursor.rowcount == job.frame.height:
+            if self._copied(f"{table.target} ({columns})", texts) == job.frame.height:
                 return stored
             message = "the table kept fewer rows than it was given"
             raise RowRefusedError(message)
@@ -535,9 +528,15 @@ class PostgresConnector(SqlConnector):
         session = self._session()
         columns = ", ".join(f"{name} text" for name in texts.columns)
         session.execute(f"DROP TABLE IF EXISTS pg_temp.{_VALUES}; CREATE TEMP TABLE {_VALUES} ({columns}) ON COMMIT DROP".encode())
-        with session.cursor() as cursor, cursor.copy(f"COPY pg_temp.{_VALUES} FROM STDIN".encode()) as copy:
-            copy.write(copy_data(texts))
+        self._copied(f"pg_temp.{_VALUES}", texts)
         return f"pg_temp.{_VALUES} AS v", []
+
+    def _copied(self, target: str, texts: pl.DataFrame) -> int:
+        """Fill a table from text columns; the number of rows that it took."""
+        with self._session().cursor() as cursor:
+            with cursor.copy(f"COPY {target} FROM STDIN".encode()) as copy:
+                copy.write(copy_data(texts))
+            return cursor.rowcount
 
     def _temp_allowed(self) -> bool:
         if self._may_use_temp is None:

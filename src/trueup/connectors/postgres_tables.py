@@ -330,6 +330,8 @@ def _column_type(row: Mapping[str, Any]) -> ColumnType:
     return _TYPES.get(row["typname"], "other")
 
 
+_UUID = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+_NO_NUL = r"^[^\x00]*$"  # PostgreSQL's text has no NUL
 _EARLIEST, _END = "0001-01-01", "10000-01-01"
 
 
@@ -368,4 +370,5 @@ def pg_column(info: ColumnInfo, pg: PgType, default: str | None) -> SqlColumn:  
         case _:
             pass
     store = "numeric" if pg.name == "money" else pg.store
-    return SqlColumn(info=info, read=read, fits=fits, compare=compare, compare_cast=cast, store=store, default=default)
+    pattern = (_UUID if pg.name == "uuid" else _NO_NUL) if cast == "text" else None
+    return SqlColumn(info=info, read=read, fits=fits, compare=compare, compare_cast=cast, store=store, pattern=pattern, default=default)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from trueup.connectors.base import Reject
-from trueup.connectors.sql_types import DECIMAL_TEXT, cell_text, dtype_of, expand_exponent, key_text
+from trueup.connectors.sql_types import DECIMAL_TEXT, cell_text, dtype_of, expand_exponent, key_text, key_values
 from trueup.errors import ObjectMissingError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class SqlColumn:
     fits     true where `read` shows the stored value; None: always
     compare  the stored side of "still as last read", to be compared with a parameter cast by `compare_cast`; "" means `read`
     store    native type for a value on its way in; "" where the driver binds it as it is
+    pattern  what a text must look like to be looked for in this column at all; None: anything
     default  SQL of the column's default, for keys that are assigned before the row is written; None: no default
     """
 
@@ -41,6 +42,7 @@ class SqlColumn:
     compare: str = ""
     compare_cast: str = ""
     store: str = ""
+    pattern: str | None = None
     default: str | None = None
 
     @property
@@ -133,6 +135,16 @@ class Shaped:
     rows: pl.DataFrame
     rejected: tuple[Reject, ...]
     newest: str | None
+
+
+def native_keys(table: Table, keys: pl.Series) -> pl.DataFrame:
+    """Native key values `k0`, `k1`, … of key texts; a text that cannot be such a key has a null part, and so names no row."""
+    columns = [table.column(name) for name in table.key]
+    values = key_values(keys, [column.info.type for column in columns])
+    patterns = {f"k{index}": column.pattern for index, column in enumerate(columns) if column.pattern is not None}
+    return values.with_columns(
+        pl.when(pl.col(name).str.contains(pattern)).then(pl.col(name)).alias(name) for name, pattern in patterns.items()
+    )
 
 
 def shape(select: Select, raw: pl.DataFrame, doubled: pl.Series | None = None) -> Shaped:

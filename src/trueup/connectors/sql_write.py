@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from trueup.connectors.base import OUTCOME_SCHEMA, PAGE_ROWS
-from trueup.connectors.sql_types import dtype_of, key_text, key_values
+from trueup.connectors.sql_read import native_keys
+from trueup.connectors.sql_types import dtype_of, key_text
 from trueup.errors import ObjectMissingError, SystemError_, SystemUnreachableError, WriteRefusedError
 
 if TYPE_CHECKING:
@@ -118,8 +119,7 @@ def _create_jobs(table: Table, batch: WriteBatch, rows_per_job: int) -> Iterator
 
 
 def _with_keys(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
-    types = [table.column(name).info.type for name in table.key]
-    return rows.hstack(key_values(rows.get_column("__key"), types))
+    return rows.hstack(native_keys(table, rows.get_column("__key")))
 
 
 def _rounds(frame: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:

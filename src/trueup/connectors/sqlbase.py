@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Self
 import polars as pl
 
 from trueup.connectors.base import PAGE_ROWS, Page
-from trueup.connectors.sql_read import OP, Select, newer, repaged, shape
-from trueup.connectors.sql_types import key_text, key_values, plain_decimal, typed
+from trueup.connectors.sql_read import OP, Select, native_keys, newer, repaged, shape
+from trueup.connectors.sql_types import key_text, plain_decimal, typed
 from trueup.connectors.sql_write import (
     BusyError,
     Job,
@@ -208,7 +208,7 @@ class SqlConnector(ABC):
     def _by_key(self, select: Select, keys: pl.Series) -> Shaped:
         """The rows with these keys, exactly: a case-insensitive column does not bring its neighbours."""
         table = select.table
-        values = key_values(keys, [table.column(name).info.type for name in table.key]).drop_nulls()
+        values = native_keys(table, keys).drop_nulls()
         raw = self._lookup(select, table.key, values) if values.height else self._empty(select)
         parts = [(select.alias(name), table.column(name).info.type) for name in table.key]
         raw = raw.with_columns(__key=key_text(parts)).filter(pl.col("__key").is_in(keys.implode()))

@@ -142,10 +142,14 @@ def test_odd_names_work(till, database):
 
 
 def test_values_survive(till, database, driver):
-    database.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT, exact DECIMAL TEXT, weight REAL, ok BOOLEAN, raw BLOB, at DATETIME)")
+    database.execute(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT, exact DECIMAL TEXT, weight REAL, ok BOOLEAN, raw BLOB, at DATETIME)"
+    )
     digits = "123456789012345678901234567890.000000001"
     for number, text in enumerate(AWKWARD):
-        database.execute("INSERT INTO t VALUES (?, ?, ?, ?, ?, ?, ?)", (number, text, digits, 0.1 + number, number % 2, b"\x00\xff", "2026-01-02"))
+        database.execute(
+            "INSERT INTO t VALUES (?, ?, ?, ?, ?, ?, ?)", (number, text, digits, 0.1 + number, number % 2, b"\x00\xff", "2026-01-02")
+        )
     database.execute("INSERT INTO t (id) VALUES (99)")
     found = rows(till, obj(), ["name", "exact", "weight", "ok", "raw", "at"])
     assert [found[str(number)] for number in range(len(AWKWARD))] == [
@@ -159,7 +163,13 @@ def test_values_survive(till, database, driver):
 def test_values_that_do_not_fit_reject_their_row_alone(till, database, driver):
     database.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, qty INTEGER, name TEXT, price DECIMAL, weight REAL, ok BOOLEAN)")
     good = (5, "fine", 1.5, 2, 1)
-    spoilt = [(1, "many", *good[1:]), (2, 5, b"\x00", *good[2:]), (3, *good[:2], "dear", *good[3:]), (4, *good[:3], "heavy", 1), (5, *good[:4], 7)]
+    spoilt = [
+        (1, "many", *good[1:]),
+        (2, 5, b"\x00", *good[2:]),
+        (3, *good[:2], "dear", *good[3:]),
+        (4, *good[:3], "heavy", 1),
+        (5, *good[:4], 7),
+    ]
     database.executemany("INSERT INTO t VALUES (?, ?, ?, ?, ?, ?)", [*spoilt, (6, *good), (7, 2.5, *good[1:])])
     database.execute("INSERT INTO t VALUES (8, 1, CAST(x'fffe' AS TEXT), 1, 1, 1)")
     columns = ["qty", "name", "price", "weight", "ok"]
@@ -357,7 +367,9 @@ def test_views_with_triggers_can_be_written(till, database):
 
 def test_find_is_null_safe_and_exact(till, database):
     database.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, email TEXT COLLATE NOCASE, price DECIMAL(9,2), n INTEGER)")
-    database.executemany("INSERT INTO t VALUES (?, ?, ?, ?)", [(1, "a@x", 1.5, None), (2, "A@X", 1.5, None), (3, None, 2, 7), (4, "", None, 7)])
+    database.executemany(
+        "INSERT INTO t VALUES (?, ?, ?, ?)", [(1, "a@x", 1.5, None), (2, "A@X", 1.5, None), (3, None, 2, 7), (4, "", None, 7)]
+    )
     wanted = pl.DataFrame({"email": ["a@x", None, ""], "n": [None, 7, 7]}, schema={"email": pl.String, "n": pl.Int64})
     assert till.find(obj(), ["price"], wanted).sort("__key").rows() == [("1", "1.5"), ("3", "2"), ("4", None)]
     assert till.find(obj(), [], pl.DataFrame({"price": ["1.50"]})).get_column("__key").sort().to_list() == ["1", "2"]

@@ -1,0 +1,45 @@
+"""The SQLite connector takes the exam; the judge of what a table holds is Python's own driver."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from trueup.connectors.sqlite import SqliteConnector
+from trueup.testing.conformance import ConnectorSuite, Traits, World
+from trueup.testing.conformance_sql import SqlWorld, as_text
+
+
+class SqliteWorld(SqlWorld):
+    """A database file. SQLite has no types for times: they are text there."""
+
+    connector = SqliteConnector
+    traits = Traits(
+        types=frozenset({"text", "integer", "decimal", "float", "boolean"}), misfits=True, refuses=frozenset({"null", "unique"})
+    )
+    type_names: ClassVar = {"text": "TEXT", "integer": "INTEGER", "decimal": "DECIMAL TEXT", "float": "REAL", "boolean": "BOOLEAN"}
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(str(directory))
+        self._connection = sqlite3.connect(directory / "trial.db", isolation_level=None, check_same_thread=False)
+
+    def settings(self) -> dict[str, Any]:
+        return {"path": "trial.db"}
+
+    def connection(self) -> sqlite3.Connection:
+        return self._connection
+
+    def bound(self, value: Any) -> Any:
+        return as_text(value)
+
+
+class TestSqlite(ConnectorSuite):
+    @pytest.fixture
+    def world(self, tmp_path: Path) -> Iterator[World]:
+        world = SqliteWorld(tmp_path)
+        yield world
+        world.close()
