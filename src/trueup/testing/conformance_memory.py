@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trueup.connectors.memory import FULL_CAPS, MemoryColumn, MemoryConnector, MemoryWorld
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from trueup.model import Caps, ColumnType, ObjectSpec
 
 _WORLDS = itertools.count(1)
-_TYPES: frozenset[ColumnType] = DEFAULT_TYPES | {"list"}
+_TYPES: frozenset[ColumnType] = DEFAULT_TYPES | {"list", "json", "binary"}
 
 
 class MemoryTrialWorld(World):
@@ -58,7 +59,7 @@ class MemoryTrialWorld(World):
     def insert(self, obj: ObjectSpec, rows: Sequence[Row]) -> None:
         """See World."""
         for row in rows:
-            self._table(obj).insert(_inside(self._table(obj), row))
+            self._table(obj).insert(_inside(row))
 
     def rows(self, obj: ObjectSpec) -> list[Row]:
         """See World."""
@@ -69,7 +70,7 @@ class MemoryTrialWorld(World):
         """See World."""
         table = self._table(obj)
         for key in [key for key, row in table.rows.items() if holds(row.values, where)]:
-            table.edit(key, _inside(table, values))
+            table.edit(key, _inside(values))
 
     def remove(self, obj: ObjectSpec, where: Row) -> None:
         """See World."""
@@ -91,8 +92,12 @@ class PlainMemoryTrialWorld(MemoryTrialWorld):
     traits: ClassVar[Traits] = replace(MemoryTrialWorld.traits, versions=False, absent=False)
 
 
-def _inside(table: MemoryTable, row: Row) -> Row:
-    """Values as the table keeps them: decimals as text."""
-    return {
-        name: str(value) if value is not None and table.columns[name].info.type == "decimal" else value for name, value in row.items()
-    }
+def _inside(row: Row) -> Row:
+    """Values as the table keeps them: decimals and binary as text."""
+    return {name: _cell(value) for name, value in row.items()}
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    return str(value) if isinstance(value, Decimal) else value

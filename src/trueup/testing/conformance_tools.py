@@ -6,6 +6,7 @@ which it cannot be tried. It can run anywhere: in the pytest suite, against a mu
 
 from __future__ import annotations
 
+import json
 import math
 import unicodedata
 from contextlib import contextmanager
@@ -335,6 +336,10 @@ def _canonical(value: Any, column_type: ColumnType) -> Any:
             return "NaN" if math.isnan(float(value)) else float(value)
         case "boolean":
             return {"true": True, "false": False}[value] if isinstance(value, str) else bool(value)
+        case "json":
+            return ("json", json.loads(value) if isinstance(value, str | bytes) else value)
+        case "binary":
+            return value if isinstance(value, str) else bytes(value).hex()
         case "date":
             return _day(value)
         case "datetime":

@@ -76,8 +76,7 @@ def _survive(world: World, column_type: ColumnType, values: Sequence[Any]) -> No
         require(not read.rejected, f"rows with good values were rejected: {read.rejected}")
         raw = {key: row["value"] for key, row in read.by_key().items()}
         equal({key: canonical(value, column_type) for key, value in raw.items()}, wanted, f"{column_type} values changed while read")
-        operations = [(key, {"value": value, "other": "x"}) for key, value in raw.items()]
-        outcomes = send(connector, target, "create", [(key, {"id": key, **values_}) for key, values_ in operations])
+        outcomes = send(connector, target, "create", [(key, {"id": key, "value": value, "other": "x"}) for key, value in raw.items()])
         refused = {row["__key"]: row["__reason"] for row in outcomes if row["__status"] != "done"}
         require(not refused, f"good values were not taken: {refused}")
         kept = {key: canonical(row.get("value"), column_type) for key, row in stored(world, target).items()}
@@ -183,9 +182,7 @@ def dates_survive(world: World) -> None:
     _survive(world, "date", [day for day in days if day is None or first <= day <= last])
 
 
-def _moments(world: World) -> list[datetime]:
-    first = max(world.traits.first_date, date(1, 1, 2))
-    last = min(world.traits.last_date, date(9999, 12, 30))
+def _moments(world: World, first: date, last: date) -> list[datetime]:
     step = 10 ** (6 - world.traits.fraction_digits)
     fraction = timedelta(microseconds=123456 // step * step)
     days = [first, last, date(1970, 1, 1), date(2026, 3, 29), date(2026, 10, 25), date(2024, 2, 29)]
@@ -196,19 +193,34 @@ def _moments(world: World) -> list[datetime]:
 @value_rule("creates", "type:datetime")
 def moments_survive(world: World) -> None:
     """Points in time survive to the fraction, whatever clocks were changed that day."""
-    _survive(world, "datetime", [*(moment.replace(tzinfo=UTC) for moment in _moments(world)), None])
+    traits = world.traits
+    moments = _moments(world, max(traits.first_moment, traits.first_date), min(traits.last_moment, traits.last_date))
+    _survive(world, "datetime", [*(moment.replace(tzinfo=UTC) for moment in moments), None])
 
 
 @value_rule("creates", "type:timestamp")
 def wall_clock_readings_survive(world: World) -> None:
     """Wall clock readings survive to the fraction, and gain no zone."""
-    _survive(world, "timestamp", [*_moments(world), None])
+    _survive(world, "timestamp", [*_moments(world, max(world.traits.first_date, date(1, 1, 2)), world.traits.last_date), None])
 
 
 @value_rule("creates", "type:list")
 def lists_survive(world: World) -> None:
     """Lists survive with their items' order and text."""
     _survive(world, "list", [["a", "b"], ["b", "a"], ["x;y", "z|", ""], [], ["007"], None])
+
+
+@value_rule("creates", "type:json")
+def json_survives(world: World) -> None:
+    """JSON survives in meaning: numbers, text, nesting, and JSON's own null beside the column's."""
+    values = ['{"a":1,"b":[true,null,"x"]}', "[]", '"text"', "12.5", "null", '{"é":"\\"quoted\\""}', None]
+    _survive(world, "json", values)
+
+
+@value_rule("creates", "type:binary")
+def binary_survives(world: World) -> None:
+    """Binary values survive byte for byte; they travel as lower-case hexadecimal text."""
+    _survive(world, "binary", [bytes(range(256)), b"", b"\x00", b"text", None])
 
 
 @value_rule("absent", "creates", "updates")

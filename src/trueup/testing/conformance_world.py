@@ -3,8 +3,8 @@
 A `World` is one system under test. It makes objects, edits them and reads them back by its own means (a driver, a file library, an
 admin API), never through the connector: a rule compares what the connector says with what is there.
 
-Values that pass through a world are plain Python: str, int, `Decimal`, float, bool, date, datetime (aware UTC for `datetime`, naive for
-`timestamp`), list[str], None for null; a column that a row does not have is not in its dict.
+Values that pass through a world are plain Python: str (also for json), int, `Decimal`, float, bool, date, datetime (aware UTC for
+`datetime`, naive for `timestamp`), bytes for binary, list[str], None for null; a column that a row does not have is not in its dict.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class Traits:
     max_text          longest text, in characters
     controls          text may hold tabs and line ends of both kinds
     integer_digits    digits of a whole number that survive, of a decimal (`decimal_digits`), and of a fraction of a second
+    first_date        first and last day that a date can be; `first_moment`, `last_moment`: that a point in time (datetime) can be on
     """
 
     types: frozenset[ColumnType] = DEFAULT_TYPES
@@ -67,6 +68,8 @@ class Traits:
     fraction_digits: int = 6
     first_date: date = date(1, 1, 1)
     last_date: date = date(9999, 12, 31)
+    first_moment: date = date(1, 1, 2)
+    last_moment: date = date(9999, 12, 30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -149,6 +149,22 @@ class SortsLists(Lie):
         return rows.with_columns(pl.col(native(rows, pl.List)).list.sort())
 
 
+@lie("json_survives")
+class NullsOfJson(Lie):
+    """JSON's own null is the column's."""
+
+    def _rows(self, rows: pl.DataFrame) -> pl.DataFrame:
+        return each_text(rows, lambda text: text.replace("null", None))
+
+
+@lie("binary_survives")
+class BinaryEndsAtZero(Lie):
+    """Binary values end at the first zero byte."""
+
+    def _rows(self, rows: pl.DataFrame) -> pl.DataFrame:
+        return each_text(rows, lambda text: text.str.replace(r"^((?:..)*?)00.*$", "$1"))
+
+
 @lie("absent_is_not_null")
 class AbsentIsNull(Lie):
     """Nothing is ever absent."""
