@@ -74,6 +74,10 @@ class StateError(TrueupError):
     """The state store cannot be opened, read or written."""
 
 
+class StateMissingError(StateError):
+    """There is no state yet: nothing was ever synced, or `state:` names another place."""
+
+
 class StateLockedError(StateError):
     """Another process works on this state; it is named by pid and host."""
 

@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from trueup.runtime.identify import PROVISIONAL
+
 if TYPE_CHECKING:
     from trueup.model import EntitySummary, PlannedChange, RunSummary
 
 
-def summary_dict(result: RunSummary) -> dict[str, Any]:
-    """The public form; see docs/reference."""
+SHOWN_CHANGES = 100
+
+
+def summary_dict(result: RunSummary, *, shown_changes: int | None = SHOWN_CHANGES) -> dict[str, Any]:
+    """The public form; see docs/reference. Of a plan's changes the first `shown_changes` are in it; None: all."""
     body: dict[str, Any] = {
         "run": result.run,
         "status": result.status,
@@ -21,7 +26,7 @@ def summary_dict(result: RunSummary) -> dict[str, Any]:
         "entities": {name: _entity(summary) for name, summary in result.entities.items()},
     }
     if result.run is None:
-        body["changes"] = [_change(change) for summary in result.entities.values() for change in summary.changes]
+        body["changes"] = [_change(change) for summary in result.entities.values() for change in summary.changes][:shown_changes]
     if result.error is not None:
         body["error"] = result.error
     return body
@@ -53,7 +58,7 @@ def _change(change: PlannedChange) -> dict[str, Any]:
     return {
         "system": change.system,
         "entity": change.entity,
-        "record": change.record,
+        "record": change.record if change.record < PROVISIONAL else None,  # a record that is not born yet has no number
         "key": change.key,
         "kind": change.kind,
         "fields": {name: list(values) for name, values in change.fields.items()},

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 import time
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from trueup.config.load import load_config
-from trueup.errors import TrueupError, UsageError
+from trueup.errors import StateMissingError, TrueupError, UsageError
 from trueup.model import EntitySummary, RunSummary, SystemSummary
 from trueup.runtime.changes import mapping_changes, remember_mappings
 from trueup.runtime.order import in_order
@@ -85,10 +87,29 @@ class Workspace:
     # -------------------------------------------------------------- runs
 
     def plan(self, entities: Sequence[str] = (), *, full: bool = False, every_change: bool = False, tick: Callable[[str, str, int], None] | None = None) -> RunSummary:
-        """What `sync` would do, without doing it; nothing is changed anywhere but the empty state file that may be made."""
+        """What `sync` would do, without doing it; nothing is changed anywhere, and a state that is not there yet is not made."""
         names = self._entities(entities)
         options = PassOptions(plan=True, full=full, every_change=every_change)
-        return self._passes(names, options, run=None, tick=tick)
+        with self._state_for_plan():
+            return self._passes(names, options, run=None, tick=tick)
+
+    @contextmanager
+    def _state_for_plan(self) -> Iterator[None]:
+        """The state as it is; where there is none, an empty one for the time of the plan, away from where the real one will be."""
+        if self._store is not None:
+            yield
+            return
+        with ExitStack() as stack:
+            try:
+                self._store = Store.open(self.state_target, read_only=True)
+            except StateMissingError:
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="trueup-plan-"))
+                self._store = Store.open(str(Path(folder, "state.db")))
+            try:
+                yield
+            finally:
+                self._store.close()
+                self._store = None
 
     def sync(  # noqa: PLR0913 - the options of the command, one each
         self,
@@ -106,7 +127,7 @@ class Workspace:
             started = self.clock()
             store = self.store
             with store.write() as tx:
-                number = run_table.start(tx, "sync", at=started)
+                number = run_table.start(tx, _command(full=full, limit=limit, record=record), at=started)
             keys = None
             try:
                 if record is not None:
@@ -158,7 +179,7 @@ class Workspace:
             muted = frozenset(self._muted(dict.fromkeys(paused.list_(db)), name))
         changed = mapping_changes(self.store, entity, self.config)
         options = replace(options, mute=muted, remapped=changed.fields, moved=changed.moved)
-        if run is not None and changed.rematch:
+        if run is not None and (changed.fields or changed.rematch):
             changed.apply(self.store, entity)
         work = Pass(
             self.store,
@@ -208,6 +229,12 @@ class Workspace:
             if name not in known:
                 raise UsageError(f"there is no entity {name!r}", hint=f"configured: {', '.join(known)}")
         return in_order(known, wanted or known)
+
+
+def _command(*, full: bool, limit: int | None, record: tuple[str, str] | None) -> str:
+    """A run's command as the list of runs shows it."""
+    parts = ["sync", *(["--full"] if full else []), *([f"--limit {limit}"] if limit is not None else [])]
+    return " ".join([*parts, *(["--record", *record] if record else [])])
 
 
 def _too_few(name: str, mappings: Mapping[str, object], seats: Mapping[str, object], errors: Mapping[str, TrueupError]) -> str | None:

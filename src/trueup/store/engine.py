@@ -9,7 +9,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy.pool import QueuePool
 
-from trueup.errors import StateError
+from trueup.errors import StateError, StateMissingError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,7 +90,7 @@ def create_sqlite(path: Path, *, create: bool, shown_as: str) -> bool:
     """
     if not path.exists():
         if not create:
-            raise StateError(f"there is no state at {shown_as} yet", hint="run `trueup sync` first, or check `state:` in the configuration")
+            raise StateMissingError(f"there is no state at {shown_as} yet", hint="run `trueup sync` first, or check `state:` in the configuration")
         path.parent.mkdir(parents=True, exist_ok=True)
         # It will hold the records of every system: only its owner may read it. SQLite gives its side files the same rights.
         path.touch(mode=0o600, exist_ok=True)
@@ -107,7 +107,7 @@ def create_sqlite(path: Path, *, create: bool, shown_as: str) -> bool:
                 f"{shown_as} is a database of another program", hint="give trueup a file of its own in `state:`; nothing was changed in it"
             )
         if not create:
-            raise StateError(f"{shown_as} is empty: there is no state yet", hint="run `trueup sync` first")
+            raise StateMissingError(f"{shown_as} is empty: there is no state yet", hint="run `trueup sync` first")
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from trueup.errors import StateError
+from trueup.errors import StateError, StateMissingError
 from trueup.store import schema, viewlist
 
 if TYPE_CHECKING:
@@ -34,8 +34,9 @@ def bring_up_to_date(reader: sa.Engine, writer: sa.Engine | None, *, shown: str)
             hint="install the newer version; nothing was changed",
         )
     if writer is None:
-        what = "holds no tables yet" if found is None else "has the tables of an older trueup"
-        raise StateError(f"the state {shown} {what}", hint="run `trueup sync`, which brings it up to date")
+        if found is None:
+            raise StateMissingError(f"the state {shown} holds no tables yet", hint="run `trueup sync` first")
+        raise StateError(f"the state {shown} has the tables of an older trueup", hint="run `trueup sync`, which brings it up to date")
     with writer.connect() as connection, connection.begin():
         one_at_a_time(connection)
         # Another process may have done it while this one waited for its turn.
@@ -51,7 +52,7 @@ def create_schema(pool: sa.Engine, name: str, *, create: bool, shown: str) -> No
         if connection.execute(exists, {"name": name}).scalar_one_or_none():
             return
         if not create:
-            raise StateError(f"there is no state at {shown} yet", hint="run `trueup sync` first, or check `state:` in the configuration")
+            raise StateMissingError(f"there is no state at {shown} yet", hint="run `trueup sync` first, or check `state:` in the configuration")
         one_at_a_time(connection)
         connection.exec_driver_sql(f'CREATE SCHEMA IF NOT EXISTS "{name}"')
 

@@ -1,0 +1,123 @@
+"""The command line: every verb in its own file, every error one line, every outcome an exit status.
+
+`trueup --help` must be quick: nothing but typer is imported here; a command imports what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from trueup.cli.shared import COULD_NOT, INTERRUPTED, USAGE, ConfigFile, Session, complain
+
+_COMMANDS = (
+    "drift", "check", "plan", "sync", "pause", "status", "runs", "record", "explain", "conflicts", "matches", "failures", "holds",
+    "verify", "sql", "schema",
+)  # fmt: skip
+
+app = typer.Typer(
+    name="trueup",
+    help="Keep the same records in agreement across databases, spreadsheets and files, and prove it.",
+    epilog="Exit status: 0 done, 1 could not run, 2 wrong usage, 3 done but something needs a person, 4 held by a guard.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from trueup import __version__
+
+        sys.stdout.write(f"trueup {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    ctx: typer.Context,
+    config: ConfigFile = None,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the trace of an error (as TRUEUP_DEBUG=1 does).", show_default=False)
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_version, show_default=False)
+    ] = False,
+) -> None:
+    """Keep the same records in agreement across databases, spreadsheets and files, and prove it."""
+    del version
+    ctx.obj = Session(config=config)
+    if debug:
+        os.environ["TRUEUP_DEBUG"] = "1"
+
+
+for _name in _COMMANDS:
+    if importlib.util.find_spec(f"trueup.cli.{_name}") is not None:
+        importlib.import_module(f"trueup.cli.{_name}").register(app)
+
+
+def main() -> int:
+    """Run the command of this process; returns or raises its exit status, and never lets a trace out unless asked to."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app(prog_name="trueup")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _quietly()
+    except KeyboardInterrupt:
+        complain("interrupted; what was done stands, and the next run continues from there")
+        return INTERRUPTED
+    except SystemExit as ending:
+        return _flushed(ending)
+    except Exception as error:  # noqa: BLE001  the last line of defence: whatever went wrong, a person gets one line
+        return _told(error)
+    return 0
+
+
+def _flushed(ending: SystemExit) -> int:
+    """The status of a command that ended by itself; whoever reads its output may have gone meanwhile."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _quietly()
+    if ending.code is None:
+        return 0
+    return ending.code if isinstance(ending.code, int) else COULD_NOT
+
+
+def _quietly() -> int:
+    """Whoever read our output has gone: nothing is wrong, and nothing more can be said (else Python complains at its end)."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return COULD_NOT
+
+
+def _told(error: Exception) -> int:
+    """Say an error in one line (a configuration's problems in one line each) and give its exit status."""
+    from trueup.errors import ConfigError, TrueupError, UsageError
+
+    if os.environ.get("TRUEUP_DEBUG", "") not in {"", "0"}:
+        import traceback
+
+        traceback.print_exception(error)
+    if isinstance(error, ConfigError):
+        for problem in error.problems:
+            complain(str(problem))
+        return COULD_NOT
+    if isinstance(error, TrueupError):
+        complain(str(error))
+        return USAGE if isinstance(error, UsageError) else COULD_NOT
+    text = " ".join(str(error).split())
+    complain(f"unexpected {type(error).__name__}{': ' + text if text else ''} (run `trueup --debug …` to see where, and report it)")
+    return COULD_NOT
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""What every command shares: the options, the way to the workspace and the state, and how results are printed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from trueup.reports.table import Style
+    from trueup.runtime.workspace import Workspace
+    from trueup.store import Store
+
+DEFAULT_CONFIG = Path("trueup.yaml")
+
+DONE, COULD_NOT, USAGE, NEEDS_PERSON, HELD, INTERRUPTED = 0, 1, 2, 3, 4, 130
+STATUS_EXITS = {"done": DONE, "partial": NEEDS_PERSON, "held": HELD, "failed": COULD_NOT}
+"""Exit status of a run's outcome."""
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("-c", "--config", metavar="FILE", help="The configuration (default: trueup.yaml).", show_default=False, dir_okay=False),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text.", show_default=False)]
+Entities = Annotated[list[str] | None, typer.Argument(metavar="[ENTITY]...", help="Only these entities; left out: all.", show_default=False)]
+
+
+@dataclass
+class Session:
+    """What was said before the command: kept in the context, handed down to subcommands."""
+
+    config: Path | None = None
+
+
+def config_path(ctx: typer.Context, config: Path | None) -> Path:
+    """The configuration asked for, before or after the command; the latter wins, and holds for subcommands."""
+    session = ctx.ensure_object(Session)
+    if config is not None:
+        session.config = config
+    return session.config or DEFAULT_CONFIG
+
+
+@contextmanager
+def workspace_of(ctx: typer.Context, config: Path | None) -> Iterator[Workspace]:
+    """The workspace of a command, closed afterwards. Raises ConfigError."""
+    from trueup.runtime.workspace import open_workspace
+
+    with open_workspace(config_path(ctx, config)) as workspace:
+        yield workspace
+
+
+@contextmanager
+def state_to_read(workspace: Workspace) -> Iterator[Store | None]:
+    """The state for reading, or None where nothing was ever synced; it is not made by this."""
+    from trueup.errors import StateMissingError
+    from trueup.store import Store
+
+    try:
+        store = Store.open(workspace.state_target, read_only=True)
+    except StateMissingError:
+        yield None
+        return
+    with store:
+        yield store
+
+
+@contextmanager
+def state_to_change(workspace: Workspace) -> Iterator[Store]:
+    """The state for a person's decision. Raises StateMissingError where nothing was ever synced."""
+    from trueup.store import Store
+
+    with Store.open(workspace.state_target, create=False) as store:
+        yield store
+
+
+def leave(status: int) -> None:
+    """End the command with an exit status."""
+    if status:
+        raise typer.Exit(status)
+
+
+# ---------------------------------------------------------------- printing
+
+
+def say(text: str = "") -> None:
+    """Print a line of the result."""
+    sys.stdout.write(text + "\n")
+
+
+def complain(text: str) -> None:
+    """Print one line about trouble on stderr; line ends inside become semicolons."""
+    sys.stderr.write("trueup: " + "; ".join(line.strip() for line in text.splitlines() if line.strip()) + "\n")
+
+
+def say_json(value: Any) -> None:
+    """Print a value as JSON: decimals as exact text, times in UTC with a Z, keys as they are."""
+    import orjson
+
+    options = orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
+    sys.stdout.write(orjson.dumps(value, default=str, option=options).decode())
+
+
+def style() -> Style:
+    """How to print to stdout: coloured and fitted on a terminal, plain elsewhere or with NO_COLOR."""
+    from trueup.reports.table import Style
+
+    if not sys.stdout.isatty():
+        return Style()
+    colour = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return Style(colour=colour, width=_terminal_width())
+
+
+def _terminal_width() -> int:
+    import shutil
+
+    return max(40, shutil.get_terminal_size((100, 24)).columns)

@@ -1,0 +1,131 @@
+"""A run or a plan in words, from the same values that `--json` prints: counts per system, and what needs a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from trueup.reports.table import PLAIN, Style, clip, counted, duration, show, table
+
+STATUS_WORDS = {
+    "running": "running",
+    "done": "done",
+    "partial": "done, but something needs a person",
+    "held": "held: a guard waits for a person",
+    "failed": "could not run",
+}
+_STATUS_COLOURS = {"done": "good", "partial": "warn", "held": "warn", "failed": "bad"}
+_HEAD = ("system", "read", "new", "changed", "gone", "rejected", "│", "created", "updated", "deleted", "failed", "waiting")
+CHANGE_FIELDS_SHOWN = 40
+VALUE_CELLS = 48
+
+
+def run_text(body: Mapping[str, Any], style: Style = PLAIN) -> str:
+    """A run's summary (as `summary_dict` gives it) for people."""
+    planned = body.get("run") is None
+    status = str(body.get("status", "running"))
+    words = style.paint(STATUS_WORDS.get(status, status), _STATUS_COLOURS.get(status, "bold"))
+    title = "Plan (nothing was changed)" if planned else f"Run {body['run']}"
+    seconds = body.get("seconds")
+    lines = [f"{style.paint(title, 'bold')}: {words}" + (f", {duration(seconds)}" if seconds is not None else "")]
+    for name, entity in body.get("entities", {}).items():
+        lines += ["", *_entity_lines(name, entity, style, planned=planned)]
+    needs = list(attention(body))
+    if needs:
+        lines += ["", *(f"{style.paint('!', 'warn')} {line}" for line in needs)]
+    return "\n".join(lines)
+
+
+def _entity_lines(name: str, entity: Mapping[str, Any], style: Style, *, planned: bool) -> Iterator[str]:
+    golden = entity["golden"]
+    said = [f"{golden[part]:,} {word}" for part, word in (("created", "new"), ("updated", "changed"), ("deleted", "deleted")) if golden[part]]
+    tail = f" ({', '.join(said)})" if said else ""
+    yield f"{style.paint(name, 'bold')}: {counted(golden['total'], 'record')}{tail}"
+    rows = []
+    for system, part in entity["systems"].items():
+        seen, done = part["observed"], part["delivered"]
+        rows.append(
+            [
+                system,
+                *(seen[item] for item in ("read", "created", "updated", "deleted", "rejected")),
+                "│",
+                *(done[item] for item in ("created", "updated", "deleted", "failed", "pending")),
+            ]
+        )
+    head = list(_HEAD)
+    if planned:
+        head[7:10] = ["to create", "to update", "to delete"]
+    yield table(head, rows, style, indent="  ")
+
+
+def attention(body: Mapping[str, Any]) -> Iterator[str]:
+    """One line for each thing that a person should know or do, with the command that helps."""
+    for name, entity in body.get("entities", {}).items():
+        for system, part in entity["systems"].items():
+            yield from _system_attention(f"{name} in {system}", part)
+        yield from _entity_attention(name, entity)
+
+
+def _system_attention(place: str, part: Mapping[str, Any]) -> Iterator[str]:
+    seen, done = part["observed"], part["delivered"]
+    if part.get("error"):
+        yield f"{place}: left out of this run, tried again at the next: {'; '.join(str(part['error']).splitlines())}"
+    if seen["rejected"]:
+        yield f"{place}: {counted(seen['rejected'], 'row')} could not be read or understood: `trueup failures` says which and why"
+    if done["failed"]:
+        yield f"{place}: {counted(done['failed'], 'record')} could not be written: `trueup failures` says which and why"
+    if done["stale"]:
+        yield f"{place}: {counted(done['stale'], 'row')} changed while being written and were looked at again"
+
+
+def _entity_attention(name: str, entity: Mapping[str, Any]) -> Iterator[str]:
+    if entity.get("held"):
+        yield f"{name}: {counted(entity['held'], 'part')} of this run held by a guard: `trueup holds`, then approve or refuse"
+    if entity.get("missing"):
+        yield (
+            f"{name}: {counted(entity['missing'], 'row')} vanished, and nothing says that deletes are meant:"
+            " see `trueup runs`; say `deletes:` in the configuration, or put the rows back"
+        )
+    if entity["conflicts"]["open"]:
+        yield f"{name}: {counted(entity['conflicts']['open'], 'conflict')} to settle: `trueup conflicts`"
+    if entity.get("parked"):
+        yield f"{name}: {counted(entity['parked'], 'row')} might be one of several records: `trueup matches`"
+    if entity.get("overruled"):
+        yield f"{name}: {counted(entity['overruled'], 'edit')} overruled by a source of truth: `trueup explain {name} KEY` says why"
+
+
+def changes_text(changes: Sequence[Mapping[str, Any]], total: int, style: Style = PLAIN) -> str:
+    """A plan's changes, one line per field; `total` is how many there are in all."""
+    if not changes:
+        return ""
+    rows: list[list[Any]] = []
+    for change in changes:
+        place = [change["entity"], change["system"], change["kind"], _record(change["record"]), change["key"] or "(new)"]
+        fields = list(change["fields"].items())
+        if not fields:
+            rows.append([*place, "", "", ""])
+        for number, (field, (before, after)) in enumerate(fields[:CHANGE_FIELDS_SHOWN]):
+            values = ["" if change["kind"] == "create" else _value(before), _value(after)]
+            rows.append([*(place if number == 0 else [""] * len(place)), field, *values])
+    text = table(("entity", "system", "change", "record", "key", "field", "from", "to"), rows, style)
+    if total > len(changes):
+        text += f"\n… and {counted(total - len(changes), 'more change', 'more changes')}: --all shows every one"
+    return text
+
+
+def _record(number: int | None) -> str:
+    return "new" if number is None else str(number)
+
+
+def _value(value: Any) -> str:
+    return clip(show(value), VALUE_CELLS)
+
+
+def planned_total(body: Mapping[str, Any]) -> int:
+    """How many deliveries a plan counts in all."""
+    return sum(
+        part["delivered"][kind]
+        for entity in body["entities"].values()
+        for part in entity["systems"].values()
+        for kind in ("created", "updated", "deleted")
+    )
