@@ -33,7 +33,7 @@ class CsvWorld(RowsWorld):
 
     def load(self, obj: ObjectSpec) -> list[Row]:
         with self.path(obj.name).open(newline="", encoding="utf-8") as file:
-            return [dict(row) for row in csv.DictReader(file)]
+            return [{name: value or None for name, value in row.items()} for row in csv.DictReader(file)]
 
     def save(self, obj: ObjectSpec, rows: Sequence[Row]) -> None:
         with self.path(obj.name).open(newline="", encoding="utf-8") as file:

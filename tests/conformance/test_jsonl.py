@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,38 @@ from trueup.testing.conformance import ConnectorSuite, RowsWorld, Traits, Trial,
 from trueup.testing.conformance_world import Row
 
 
+def dumped(value: Any) -> str:
+    """JSON text in which a Decimal is a number with its own digits."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(name)}: {dumped(item)}" for name, item in value.items()) + "}"
+    return str(value) if isinstance(value, Decimal) else json.dumps(value)
+
+
 class JsonlWorld(RowsWorld):
-    """A directory; each object is a file of it. A file declares no types, so only text has one before there are values."""
+    """A directory; each object is a file of it."""
 
     connector = JsonlConnector
-    traits = Traits(types=frozenset({"text"}), absent=True, assign="sequence", assigned_type="text")
+    traits = Traits(
+        types=frozenset({"text", "integer", "decimal", "boolean", "list"}),
+        absent=True,
+        misfits=True,
+        assign="sequence",
+        refuses=frozenset({"number"}),
+    )
+
+    def __init__(self, directory: str) -> None:
+        super().__init__(directory)
+        self.decimals: dict[str | None, set[str]] = {}
+
+    def spec(self, name: str, trial: Trial) -> ObjectSpec:
+        """Types are declared: an empty file shows none."""
+        return replace(super().spec(name, trial), options={"columns": {column: facts.type for column, facts in trial.columns.items()}})
 
     def settings(self) -> dict[str, Any]:
         return {"path": "."}
 
     def make(self, name: str, trial: Trial) -> None:
-        del trial
+        self.decimals[name] = {column for column, facts in trial.columns.items() if facts.type == "decimal"}
         self.path(name).touch()
 
     def path(self, name: str | None) -> Path:
@@ -37,7 +59,9 @@ class JsonlWorld(RowsWorld):
             return [json.loads(line, parse_float=Decimal) for line in file]
 
     def save(self, obj: ObjectSpec, rows: Sequence[Row]) -> None:
-        self.path(obj.name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        decimals = self.decimals.get(obj.name, set())
+        rows = [{name: Decimal(value) if name in decimals and value is not None else value for name, value in row.items()} for row in rows]
+        self.path(obj.name).write_text("".join(dumped(row) + "\n" for row in rows), encoding="utf-8")
 
 
 class TestJsonl(ConnectorSuite):

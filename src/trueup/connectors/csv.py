@@ -134,6 +134,7 @@ class CsvConnector(FileConnector):
                 columns=columns,
                 key_columns=obj.key,
                 dialect=dialect,
+                empty_is_text=obj.empty_is_text,
             )
         except BaseException:
             if source is not file:

@@ -137,8 +137,8 @@ class Grammar:
         records = rest.count(b"\n")
         if rest.count(self.delimiter) != records * (width - 1) or (b"\r" in rest and b"\r" in rest.replace(b"\r\n", b"")):
             return 0, 0
-        if width == 1 and (rest[:1] in b"\r\n" or b"\n\n" in rest or b"\n\r" in rest):
-            return 0, 0  # an empty line, or a quoted field that was cut out: only the exact way tells them apart
+        if rest[:1] in b"\r\n" or b"\n\n" in rest or b"\n\r" in rest:
+            return 0, 0  # an empty line, or the only field of a record, quoted and cut out: the exact way tells them apart
         return cut, records
 
     def _cut(self, data: bytes) -> int:

@@ -31,9 +31,10 @@ class _Trouble(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class CsvReading(Reading):
-    """One reading of a CSV file; every column is text, an empty cell is the empty text, whether quoted or not."""
+    """One reading of a CSV file; every column is text, an empty cell (quoted or not) is null, or the empty text with `empty_is_text`."""
 
     dialect: Dialect
+    empty_is_text: bool = False
     _index: dict[str, int] = field(init=False)
     _width: int = field(init=False)
 
@@ -103,6 +104,8 @@ class CsvReading(Reading):
         """Columns, by position in ascending order and named by it, of proven records."""
         if self.dialect.encoding.codec != UTF8:
             data = data.decode(self.dialect.encoding.codec).encode(UTF8)
+        if not data.endswith(b"\n"):  # or a last record that is too long by an empty field is not noticed
+            data += b"\n"
         rules = self.dialect.grammar
         return pl.read_csv(
             io.BytesIO(data),
@@ -123,6 +126,7 @@ class CsvReading(Reading):
                 self.end = start + size + len(record.raw)
                 self.open_end = not record.raw.endswith((b"\n", b"\r"))
                 trouble = self._trouble(record)
+                self.shows_absent |= trouble is None and len(self.dialect.grammar.fields(record.raw)[0]) < self._width
                 if trouble is None:
                     keys.append(self.key_text(self.cells(record.raw, self.key_columns)))
                 else:
@@ -168,6 +172,8 @@ class CsvReading(Reading):
             return pl.DataFrame(height=chunk.rows), []
         if chunk.plain:
             frame = self._polars(data, sorted({self._index[name] for name in columns}))
+            if not self.empty_is_text:
+                frame = frame.with_columns(pl.all().replace("", None))
             return frame.select(pl.col(self._position(name)).alias(name) for name in columns), []
         values: dict[str, list[Any]] = {name: [] for name in columns}
         absent: list[list[str]] = []
@@ -194,16 +200,16 @@ class CsvReading(Reading):
             line += record.lines
             row += is_row
 
-    def cells(self, raw: bytes, columns: Sequence[str]) -> dict[str, str]:
+    def cells(self, raw: bytes, columns: Sequence[str]) -> dict[str, str | None]:
         """See the base class."""
         fields = self.dialect.grammar.fields(raw)[0]
-        found = {}
+        found: dict[str, str | None] = {}
         for name in columns:
             position = self._index[name]
             if position >= len(fields):
                 continue
             try:
-                found[name] = self._text(fields[position])
+                found[name] = self._text(fields[position]) or ("" if self.empty_is_text else None)
             except UnicodeDecodeError as error:
                 wrong = error.object[error.start : error.end]
                 raise CellRefusedError(f"it has bytes that are no {self.dialect.encoding.label} ({wrong!r})", name) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 from abc import ABC, abstractmethod
-from typing import IO, TYPE_CHECKING, Any, ClassVar, Self
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import polars as pl
 
@@ -31,6 +31,8 @@ class FileConnector(ABC):
     """A connector whose system is one file of records, or a directory of such files, each an object. Safe for one thread at a time."""
 
     caps: Caps = CAPS
+    kind: ClassVar[Literal["file", "resource"]] = "file"
+    """`file`: its cells have no null of their own, an empty one stands for it."""
     suffixes: ClassVar[tuple[str, ...]]
     """Endings of file names, the usual one first; in a directory, `object: customers` finds `customers.csv`."""
 
@@ -160,7 +162,7 @@ class FileConnector(ABC):
         path = self.path_of(obj)
         file = opened.enter_context(self._open(obj, path))
         found = stamp(file)
-        wanted = (path, obj.key, obj.header_row)
+        wanted = (path, obj.key, obj.header_row, obj.empty_is_text, dict(obj.options))
         if self._latest is not None and self._latest[:2] == (found, wanted):
             reading = self._latest[2].on(file, self._working(self._latest[2], file))
         else:
@@ -199,7 +201,7 @@ class FileConnector(ABC):
     def _info(self, obj: ObjectSpec) -> ObjectInfo:
         with contextlib.ExitStack() as opened:
             columns = self._columns(obj, opened)
-        return ObjectInfo(name=self.path_of(obj).name, columns=columns, kind="file", assigns_key=True)
+        return ObjectInfo(name=self.path_of(obj).name, columns=columns, kind=self.kind, assigns_key=True)
 
     def _comparable(self, rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
         """The rows in the form in which `find` compares them."""

@@ -80,6 +80,7 @@ class Reading(ABC):
     keys       key text per row number; null: not usable (rejected)
     lost       a record's key could not be read, so that the listing cannot be complete
     broken     why rows must not be written to this file at all, None: they may
+    shows_absent  pages have `__absent`, because a row may lack a column
     end        byte at which new rows are put in (after the last record); `open_end`: the last record has no line end
     """
 
@@ -95,6 +96,7 @@ class Reading(ABC):
     rejected: list[Reject] = field(default_factory=list)
     lost: bool = False
     broken: str | None = None
+    shows_absent: bool = False
     end: int = 0
     open_end: bool = False
 
@@ -106,7 +108,7 @@ class Reading(ABC):
 
     @abstractmethod
     def frame(self, chunk: Chunk, data: bytes, columns: Sequence[str]) -> tuple[pl.DataFrame, list[CellReject]]:
-        """The chunk's rows, `chunk.rows` of them, with these columns (and `__absent` where needed); rows rejected hold nulls."""
+        """The chunk's rows, `chunk.rows` of them, with these columns (and `__absent` where one is lacking); rejected ones hold nulls."""
 
     @abstractmethod
     def pieces(self, chunk: Chunk, data: bytes) -> Iterator[Piece]:
@@ -235,11 +237,14 @@ class Reading(ABC):
             frame = frame.insert_column(0, keyed)
             if keyed.null_count():
                 frame = frame.filter(pl.col(KEY).is_not_null())
+            if self.shows_absent and ABSENT not in frame.columns:
+                frame = frame.with_columns(pl.lit([], dtype=pl.List(pl.String)).alias(ABSENT))
             for page in frame.iter_slices(page_rows):
                 yield Page(page, rejected=tuple(rejected))
                 rejected = []
         check_untouched(self.system, self.path, self.file, self.stamp)
-        empty = pl.DataFrame(schema={KEY: pl.String(), **self.types(columns)})
+        told: dict[str, pl.DataType] = {ABSENT: pl.List(pl.String())} if self.shows_absent else {}
+        empty = pl.DataFrame(schema={KEY: pl.String(), **self.types(columns), **told})
         yield Page(empty, complete=whole, rejected=tuple(rejected))
 
     def _refuse(self, keyed: pl.Series, chunk: Chunk, refused: list[CellReject]) -> tuple[list[Reject], pl.Series]:

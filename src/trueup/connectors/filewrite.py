@@ -181,7 +181,7 @@ class _Work:
             reason = f"no row with this key can be read, but the file has unreadable rows ({lines})"
             self.outcomes.add(row[OP], "rejected", key=key, reason=reason)
         else:
-            self.outcomes.add(row[OP], "gone", key=key)
+            self.outcomes.add(row[OP], "gone", key=key, reason="there is no row with this key")
 
     def _change_chunk(self, chunk: Chunk, touched: pl.DataFrame) -> bool:
         by_row: dict[int, list[dict[str, Any]]] = {}
@@ -201,7 +201,7 @@ class _Work:
         """The record after one operation; the same object when nothing is to be done. Empty: deleted."""
         number, key = operation[OP], operation[KEY]
         if not raw:
-            self.outcomes.add(number, "gone", key=key)
+            self.outcomes.add(number, "gone", key=key, reason="an earlier operation deleted the row")
             return raw
         written = self._written(operation)
         try:

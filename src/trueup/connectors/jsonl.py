@@ -1,6 +1,7 @@
 """JSON Lines files: one object on each line (https://jsonlines.org), in UTF-8.
 
-Columns are members of the object (`email`) or JSON Pointers into it (`/lead/email`). Lines that are not written, and in written ones all
+Columns are members of the object (`email`) or JSON Pointers into it (`/lead/email`); `options: {columns: {name: type}}` of the mapping
+declares types, which are otherwise found in the rows. Lines that are not written, and in written ones all
 other members, keep their bytes; numbers keep their digits.
 """
 
@@ -10,7 +11,7 @@ import codecs
 from typing import IO, TYPE_CHECKING, Any
 
 from trueup.connectors.fileconnector import FileConnector
-from trueup.connectors.jsonl_rows import JsonlReading
+from trueup.connectors.jsonl_rows import DECLARABLE, JsonlReading
 from trueup.errors import ObjectUnreadableError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 class JsonlConnector(FileConnector):
     """One JSON Lines file, or a directory of them."""
 
+    kind = "resource"
     suffixes = (".jsonl", ".ndjson")
 
     @classmethod
@@ -49,15 +51,24 @@ class JsonlConnector(FileConnector):
         return dict(self._reading(obj, opened).columns)
 
     def _read_file(self, obj: ObjectSpec, path: Path, file: IO[bytes], found: Stamp) -> Reading:
+        declared = dict(obj.options.get("columns") or {})
+        unknown = [kind for kind in declared.values() if kind not in DECLARABLE]
+        if unknown:
+            raise ObjectUnreadableError(
+                f"{path}: a column cannot be declared as {unknown[0]!r}", hint=f"there are {', '.join(DECLARABLE)}", system=self.name
+            )
         file.seek(0)
         if file.read(2) in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}:
             raise ObjectUnreadableError(f"{path} is in UTF-16; JSON Lines are in UTF-8", hint="save it as UTF-8", system=self.name)
-        return JsonlReading(system=self.name, path=path, stamp=found, file=file, source=file, columns={}, key_columns=obj.key)
+        return JsonlReading(
+            system=self.name, path=path, stamp=found, file=file, source=file, columns={}, key_columns=obj.key, declared=declared
+        )
 
     def _check_columns(self, reading: Reading, columns: Sequence[str]) -> None:
-        """Any member may be absent from all rows; only what can be no column is refused."""
-        if "" in columns:
-            raise self.missing_column(reading.path, "", reading.columns)
+        """A column is declared, or some row has it; in a file without rows it may be any."""
+        for name in columns:
+            if name not in reading.columns and (reading.columns or not name):
+                raise self.missing_column(reading.path, name, reading.columns)
 
     def _new_content(self, columns: Sequence[str]) -> bytes:
         """Nothing: a file of zero lines."""

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 BOM = b"\xef\xbb\xbf"
 MAX_DEPTH = 8
+DECLARABLE: tuple[ColumnType, ...] = ("text", "integer", "decimal", "boolean", "list", "json")
 
 _ESCAPED = re.compile(rb"\\u(?!00[0-7])")
 _SCALARS = {str, int, bool, NumberText}
@@ -56,6 +57,14 @@ def _kind(value: Any) -> type:
     if type(value) is list:
         return list if all(type(item) is str for item in value) else dict
     return type(value)
+
+
+def _fits(kind: type, declared: ColumnType) -> bool:
+    """Whether a value of this kind belongs in a column of a declared type."""
+    if declared == "text":
+        return kind in _SCALARS
+    usual = {"integer": {int}, "decimal": {int, NumberText}, "boolean": {bool}, "list": {list}}
+    return declared == "json" or kind in usual[declared]
 
 
 def common_type(kinds: set[type]) -> ColumnType:
@@ -75,6 +84,7 @@ def common_type(kinds: set[type]) -> ColumnType:
 class JsonlReading(Reading):
     """One reading of a JSON Lines file."""
 
+    declared: Mapping[str, ColumnType] = field(default_factory=dict)
     style: Style = DEFAULT
     _end_of_line: bytes = b"\n"
     _kinds: dict[tuple[str, ...], set[type]] = field(default_factory=dict)
@@ -82,9 +92,13 @@ class JsonlReading(Reading):
 
     def __post_init__(self) -> None:
         """Find all records and keys, and what type each column has."""
+        self.shows_absent = True
+        self.columns = {name: ColumnInfo(name=name, type=kind) for name, kind in self.declared.items()}
         self._scan()
-        self.columns = {
-            column_name(path): ColumnInfo(name=column_name(path), type=common_type(kinds)) for path, kinds in self._kinds.items()
+        self.columns |= {
+            column_name(path): ColumnInfo(name=column_name(path), type=common_type(kinds))
+            for path, kinds in self._kinds.items()
+            if column_name(path) not in self.declared
         }
 
     # ---------------------------------------------------------------- finding records
@@ -225,13 +239,19 @@ class JsonlReading(Reading):
         absent: list[list[str]] = []
         if not columns:
             return pl.DataFrame(height=chunk.rows), []
+        rejects = []
         for piece in self.pieces(chunk, data):
-            if piece.row is not None:
+            if piece.row is None:
+                continue
+            try:
                 cells = self.cells(piece.raw, columns)
-                for name in columns:
-                    values[name].append(cells.get(name))
-                absent.append([name for name in columns if name not in cells])
-        return aligned_frame(values, self.types(columns), absent), []
+            except CellRefusedError as error:
+                rejects.append(CellReject(piece.row, error.reason, error.column))
+                cells = {}
+            for name in columns:
+                values[name].append(cells.get(name))
+            absent.append([name for name in columns if name not in cells])
+        return aligned_frame(values, self.types(columns), absent), rejects
 
     def pieces(self, chunk: Chunk, data: bytes) -> Iterator[Piece]:
         """See the base class."""
@@ -248,7 +268,10 @@ class JsonlReading(Reading):
         for name in columns:
             item = look_up(value, pointer(name))
             if item is not ABSENT:
-                found[name] = None if item is None else self._shown(item, self._type(name))
+                kind = self._type(name)
+                if name in self.declared and item is not None and not _fits(_kind(item), kind):
+                    raise CellRefusedError(f"its value does not fit the declared type {kind}", name)
+                found[name] = None if item is None else self._shown(item, kind)
         return found
 
     def _shown(self, value: Any, kind: ColumnType) -> Any:

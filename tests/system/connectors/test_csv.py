@@ -91,9 +91,18 @@ def test_values_come_as_they_stand(tmp_path):
     rows, _, _ = read_all(connector(path), ["w", "v"])
     assert rows == [
         {"__key": "007", "w": " x ", "v": 'a "b", c\r\nd'},
-        {"__key": "8", "w": "", "v": ""},
+        {"__key": "8", "w": None, "v": None},
         {"__key": "9", "w": "0.10", "v": "NULL"},
     ]
+
+
+def test_an_empty_cell_is_text_where_the_mapping_says_so(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b'id,v,w\n1,,""\n')
+    sheet = connector(path)
+    said = ObjectSpec(name=None, key=("id",), empty_is_text=True)
+    assert read_all(sheet, ["v", "w"], said)[0] == [{"__key": "1", "v": "", "w": ""}]
+    assert read_all(sheet, ["v", "w"])[0] == [{"__key": "1", "v": None, "w": None}]
 
 
 def test_short_rows_lack_columns_and_long_ones_are_rejected_with_their_line(tmp_path):
@@ -187,7 +196,7 @@ def test_a_directory_holds_objects_by_the_names_of_its_files(tmp_path):
     assert read_all(sheets, ["v"], north)[0] == [{"__key": "1", "v": "a"}]
     assert sheets.write(south, batch("create", [{"v": "n"}]))["__key"].item() == "6"
     assert sheets.write(north, batch("create", [{"v": "n"}]))["__key"].item() == "2"
-    with pytest.raises(ObjectMissingError, match="west[.]csv does not exist"):
+    with pytest.raises(ObjectMissingError, match=r"west[.]csv does not exist"):
         sheets.read(ObjectSpec(name="west", key=("id",)), ["v"])
     with pytest.raises(ObjectMissingError, match="is not a file but a directory"):
         sheets.read(OBJ, ["v"])
@@ -199,7 +208,7 @@ def test_columns_that_are_missing_or_doubled_matter_only_when_mapped(tmp_path):
     assert read_all(connector(path), ["v"])[0] == [{"__key": "1", "v": "d"}]
     with pytest.raises(ObjectUnreadableError, match="2 columns named 'x'"):
         connector(path).read(OBJ, ["x"])
-    with pytest.raises(ObjectMissingError, match="did you mean 'id'"):
+    with pytest.raises(ObjectMissingError, match=r"did you mean 'id'"):
         connector(path).describe(ObjectSpec(name=None, key=("idd",)))
 
 
@@ -320,7 +329,7 @@ def test_any_well_formed_file_reads_as_the_naive_parser_reads_it(tmp_path_factor
         if exact:
             patch.setattr(csv_rows.CsvReading, "_fast_chunk", lambda *_, **__: (None, pl.Series("__key", [], dtype=pl.String)))
         found, last, rejected = read_all(sheet, columns)
-    assert [[row[name] for name in columns] for row in found] == rows
+    assert [[row[name] or "" for name in columns] for row in found] == rows
     assert naive(text)[1:] == [[str(n), *row] for n, row in enumerate(rows)]
     assert last.complete
     assert not rejected
@@ -336,7 +345,7 @@ def test_the_fast_reader_is_only_used_where_it_is_right(tmp_path_factory, body):
 
     def outcome() -> Any:
         rows, last, rejected = read_all(connector(path, delimiter=",", encoding="utf-8"), ["v"])
-        return [(row["__key"], row["v"]) for row in rows], last.complete, sorted(str(item) for item in rejected)
+        return [(row["__key"], row["v"] or "") for row in rows], last.complete, sorted(str(item) for item in rejected)
 
     fast = outcome()
     with pytest.MonkeyPatch.context() as patch:
@@ -359,7 +368,7 @@ def test_blocks_end_anywhere(tmp_path, monkeypatch):
     for size in (16, 17, 64, 301):
         monkeypatch.setattr(csv_rows, "BLOCK_BYTES", size)
         found, last, rejected = read_all(connector(path), ["v"])
-        assert [(row["__key"], row["v"]) for row in found] == rows
+        assert [(row["__key"], row["v"] or "") for row in found] == rows
         assert (last.complete, rejected) == (True, [])
 
 
@@ -513,13 +522,13 @@ def test_an_update_changes_one_cell_and_no_other(tmp_path_factory, file, value, 
     sheet = connector(path, delimiter=",", **({} if wide else {"encoding": "utf-8"}))
     outcomes = sheet.write(OBJ, batch("update", [{"__key": str(chosen), "c1": value}], returning=("c1",)))
     columns = [f"c{n}" for n in range(len(rows[0]) if rows else 2)]
-    found = [[row[name] for name in columns] for row in read_all(sheet, columns)[0]]
+    found = [[row[name] or "" for name in columns] for row in read_all(sheet, columns)[0]]
     if chosen >= len(rows):
         assert statuses(outcomes) == ["gone"]
         assert path.read_bytes() == data
         return
     assert statuses(outcomes) == ["done"]
-    assert outcomes["c1"].item() == value
+    assert outcomes["c1"].item() == (value or None)
     assert found == [[*row[:1], value, *row[2:]] if number == chosen else row for number, row in enumerate(rows)]
     sheet.write(OBJ, batch("delete", [{"__key": str(chosen)}]))
     left = path.read_bytes().decode("utf-16" if wide else "utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,23 @@ def test_types_are_what_all_values_have_in_common(tmp_path):
         '{"a":{"b":3}}',
     ]
     assert list(second.values()) == ["2", None, "2", False, "10.5", [], None, "y", "01", None, '{"x":1.50}', None, '{"a":null,"c/d":"y"}']
+
+
+def test_declared_types_reject_what_does_not_fit(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"id": "a", "n": 1}\n{"id": "b", "n": "x", "t": 5}\n{"id": "c"}\n')
+    obj = replace(OBJ, options={"columns": {"n": "integer", "t": "text", "later": "decimal"}})
+    feed = connector(path)
+    rows, last, rejected = read_all(feed, ["n", "later"], obj)
+    assert rows == [
+        {"__key": "a", "n": 1, "later": None, "__absent": ["later"]},
+        {"__key": "c", "n": None, "later": None, "__absent": ["n", "later"]},
+    ]
+    assert [(item.key, item.where, item.column) for item in rejected] == [("b", "line 2", "n")]
+    assert last.complete
+    assert read_all(feed, ["t"], obj)[0][1] == {"__key": "b", "t": "5"}
+    with pytest.raises(ObjectUnreadableError, match="cannot be declared as 'money'"):
+        feed.read(replace(OBJ, options={"columns": {"n": "money"}}), ["n"])
 
 
 def test_the_same_types_on_every_page(tmp_path, monkeypatch):
@@ -207,7 +225,8 @@ def test_creates_deletes_and_stale_rows(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"id": 7, "lead": {"email": "a@example.test"}, "n": 1}\n{"id": 8, "lead": {}, "n": 2}\n')
     feed = connector(path)
-    made = write(feed, "create", [{"n": 5, "/lead/email": "x", "new": "y"}, {"__key": "8", "n": 1}], returning=("id", "n", "/lead/email"))
+    rows = [{"n": 5, "/lead/email": "x", "new": "y"}, {"__key": "8", "n": 1}]
+    made = write(feed, "create", rows, returning=("id", "n", "/lead/email"), obj=declared)
     assert made["__status"].to_list() == ["done", "rejected"]
     assert made.row(0, named=True)["__key"] == "9"
     assert made.row(0, named=True)["id"] == 9
@@ -269,7 +288,8 @@ def test_any_file_keeps_all_that_is_not_written(tmp_path_factory, rows, pad, val
     lines = [to_json({"id": number, **row}, pad) for number, row in enumerate(rows)]
     path.write_bytes("\n".join(lines).encode())
     column = "/" + "/".join(name.replace("~", "~0").replace("/", "~1") for name in path_names)
-    outcomes = write(connector(path), "update", [{"__key": "0", column: value}])
+    obj = replace(OBJ, options={"columns": {column: "text"}})
+    outcomes = write(connector(path), "update", [{"__key": "0", column: value}], obj=obj)
     after = path.read_bytes().decode().split("\n")
     assert after[1:] == lines[1:]
     if outcomes["__status"].item() == "rejected":
