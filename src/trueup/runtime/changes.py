@@ -39,8 +39,12 @@ class MappingChanges:
     rematch: bool = False
 
     def apply(self, store: Store, entity: Entity) -> None:
-        """Make the index of match values anew."""
+        """Prepare the state: every record is considered anew where the mapping changed, and the index of match values is made anew."""
         with store.write() as tx:
+            for system in self.fields:
+                cursor.set_(tx, entity.name, system, considered_version=0)
+            if not self.rematch:
+                return
             match_key.clear(tx, entity.name)
             for rows in golden.stream(tx, entity.name):
                 alive = rows.filter(pl.col("deleted_at").is_null() & pl.col("alias_of").is_null())
@@ -82,7 +86,7 @@ def remember_mappings(store: Store, entity: Entity, config: Config, complete: It
             if latest is not None and latest.spec == text:
                 continue
             number = mapping_version.put(tx, entity.name, system, text, at=at)
-            cursor.set_(tx, entity.name, system, mapping_version=number, considered_version=0)
+            cursor.set_(tx, entity.name, system, mapping_version=number)
         if meta.get(tx, _match_name(entity)) != _match_text(entity):
             meta.set_(tx, _match_name(entity), _match_text(entity))
 

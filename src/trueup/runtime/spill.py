@@ -58,7 +58,7 @@ class Spill:
         """The frames of a bucket, one by one; they are given away and freed."""
         for item in self._frames.pop(bucket, []):
             if isinstance(item, Path):
-                frame = pl.read_ipc(item, memory_map=False)
+                frame = pl.read_ipc(item)
                 item.unlink()
             else:
                 frame = item
