@@ -32,7 +32,7 @@ def typed_frame(select: Select, frame: pl.DataFrame) -> pl.DataFrame:
 
 def adbc_frames(conninfo: str, settings: Sequence[str], select: Select, sql: str) -> Iterator[pl.DataFrame]:
     """A query's rows in one read-only snapshot. Driver errors leave as psycopg's, so that one place names them for users."""
-    import adbc_driver_postgresql.dbapi as adbc
+    import adbc_driver_postgresql.dbapi as adbc  # type: ignore[import-untyped]
 
     try:
         with adbc.connect(conninfo) as connection, connection.cursor() as cursor:

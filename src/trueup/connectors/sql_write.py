@@ -138,6 +138,7 @@ def _keyed_jobs(table: Table, batch: WriteBatch, frame: pl.DataFrame, rows_per_j
     expected = () if batch.expected is None else tuple(name for name in batch.expected.columns if not name.startswith("__"))
     for name in expected:
         table.column(name)
+    groups: list[tuple[tuple[str, ...], pl.DataFrame]]
     if batch.kind == "delete":
         groups = [((), frame)]
     elif "__write" in frame.columns:

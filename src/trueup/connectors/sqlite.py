@@ -249,7 +249,8 @@ class SqliteConnector(SqlConnector):
         if since is not None:
             bound, modified = self._bound(select.table, since)
             positions, condition = [modified, *positions], f"WHERE {modified} >= {bound}"
-        place = "".join(f", quote({position}) AS p{index}" for index, position in enumerate(positions))
+        places = [*(f"quote({position})" for position in positions[:-1]), positions[-1]]
+        place = "".join(f", {position} AS p{index}" for index, position in enumerate(places))
         base = f"SELECT {select.outputs}{place} FROM {select.table.source} AS t"
         while True:
             sql = f"{base} {condition} ORDER BY {', '.join(positions)} LIMIT {page_rows}"
@@ -259,7 +260,7 @@ class SqliteConnector(SqlConnector):
             if page.height < page_rows:
                 return
             last = page.row(-1, named=True)
-            condition = f"WHERE ({', '.join(positions)}) > ({', '.join(last[f'p{index}'] for index in range(len(positions)))})"
+            condition = f"WHERE ({', '.join(positions)}) > ({', '.join(str(last[f'p{index}']) for index in range(len(positions)))})"
 
     def _bound(self, table: Table, since: str) -> tuple[str, str]:
         """The cursor as SQL, and the column to compare it with."""

@@ -26,10 +26,13 @@ _FIRST_VALUES: dict[pl.DataType, str] = {pl.Int64(): "0", pl.Float64(): "0.0", p
 
 
 def frame_of(select: Select, positions: int = 0) -> dict[str, pl.DataType]:
-    """Names and types of a raw frame: as `select.schema`, but booleans as SQLite has them, and `p0`, `p1` for positions."""
+    """Names and types of a raw frame: as `select.schema`, but booleans as SQLite has them, and `p0`, `p1` for positions.
+
+    The last position is the row's number; one before it is a value as SQL writes it.
+    """
     schema = {name: pl.Int64() if dtype == pl.Boolean() else dtype for name, dtype in select.schema.items()}
     schema.setdefault(BAD, pl.Int64())
-    return schema | {f"p{index}": pl.String() for index in range(positions)}
+    return schema | {f"p{index}": pl.Int64() if index == positions - 1 else pl.String() for index in range(positions)}
 
 
 def _ordered(select: Select, positions: int) -> dict[str, pl.DataType]:

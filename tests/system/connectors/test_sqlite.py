@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from contextlib import closing
+from typing import Any
 
 import polars as pl
 import pytest
@@ -44,7 +45,7 @@ def till(path, database):
     connector.close()
 
 
-def obj(name="t", key=("id",), **more):
+def obj(name: str = "t", key: tuple[str, ...] = ("id",), **more: Any) -> ObjectSpec:
     return ObjectSpec(name=name, key=key, **more)
 
 
@@ -81,7 +82,7 @@ def test_a_file_that_is_no_database_is_said_so(tmp_path):
 
 def test_missing_tables_and_columns_are_named(till, database):
     database.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT)")
-    with pytest.raises(ObjectMissingError, match="no table or view 'orders'.*there are t"):
+    with pytest.raises(ObjectMissingError, match=r"no table or view 'orders'.*there are t"):
         till.describe(obj("orders"))
     with pytest.raises(ObjectMissingError, match="no column 'nam'"):
         till.read(obj(), ["nam"])
@@ -487,7 +488,7 @@ def test_operations_on_one_key_happen_in_their_order(till, database):
 
 def test_computed_columns_are_not_written(till, database):
     database.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER, twice INTEGER AS (n * 2))")
-    with pytest.raises(WriteRefusedError, match="t.twice is computed"):
+    with pytest.raises(WriteRefusedError, match=r"t\.twice is computed"):
         till.write(obj(), batch("create", [None], {"twice": [1]}))
     assert outcomes(till, obj(), batch("create", [None], {"n": [4]}, returning=["twice"]))[0]["twice"] == 8
 
@@ -512,7 +513,7 @@ def test_a_writer_waits_for_a_lock_and_else_says_retry(till, database):
 def test_a_full_disk_refuses_the_whole_write(till, database):
     database.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT)")
     till.write(obj(), batch("create", [None], {"name": ["x"]}))
-    till._writer().execute("PRAGMA max_page_count=3")  # noqa: SLF001  a disk of three pages
+    till._writer().execute("PRAGMA max_page_count=3")  # a disk of three pages
     with pytest.raises(WriteRefusedError, match="no room is left"):
         till.write(obj(), batch("create", [None] * 100, {"name": ["x" * 1000] * 100}))
     assert database.execute("SELECT count(*) FROM t").fetchone() == (1,)
