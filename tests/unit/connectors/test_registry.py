@@ -29,7 +29,7 @@ def test_third_parties_join_by_entry_point(monkeypatch):
     monkeypatch.setattr(registry, "entry_points", lambda group: [mine, broken])
     assert registry.names()[-2:] == ["broken", "mine"]
     assert registry.connector_class("mine") is SqliteConnector
-    with pytest.raises(UsageError, match="'broken' .* cannot be loaded"):
+    with pytest.raises(UsageError, match=r"'broken' .* cannot be loaded"):
         registry.connector_class("broken")
 
 
