@@ -5,7 +5,8 @@ tried in order; the first that gives exactly one golden record without a link in
 the following rules may narrow them down; where it gives only records that are linked already, the row is parked.
 A weaker rule never links where a stronger one has differing values on both sides.
 
-Systems are taken in order of precedence and rows in order of their key, so that the result does not depend on who was read first.
+Systems are taken in order of precedence, those that make no new records last, and rows in order of their key, so that the result does
+not depend on who was read first.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def match(
     links, parked = [], []
     next_gid = first_gid
     columns = rule_columns(rules)
-    for system in precedence:
+    for system in [name for name in precedence if name not in barren] + [name for name in precedence if name in barren]:
         mine = rows.filter(pl.col(SYSTEM) == system)
         if mine.is_empty():
             continue

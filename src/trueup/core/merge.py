@@ -209,7 +209,11 @@ def _merge_regular(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -
     if not unions.is_empty():
         ledger.stand(unions)
         ledger.change(merge_unions(unions), pl.lit("merge: union"))
-    rest = [shared.filter(~pl.col("conflict").is_in(["add", "union", "text", "rule"]))]
+    # A field that waits for a person takes further edits as candidates, whatever its rule.
+    frozen_now = situation.frozen.select(RECORD_FIELD).unique()
+    waiting = shared.filter(pl.col("conflict").is_in(["text", "rule"])).join(frozen_now, on=RECORD_FIELD, how="semi")
+    shared = shared.join(waiting.select(CELL), on=CELL, how="anti")
+    rest = [shared.filter(~pl.col("conflict").is_in(["add", "union", "text", "rule"])), waiting]
     texts = shared.filter(pl.col("conflict") == "text")
     if not texts.is_empty():
         merged, clashing = merge_texts(texts)
@@ -396,7 +400,10 @@ def _merge_first(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -> 
     if not judged.is_empty():
         ledger.change(judge_edits(situation.entity, judged, situation.records), pl.lit("first contact: rule"))
     _decide(situation, rest.filter(~pl.col("conflict").is_in(["union", "rule"])), ledger, "first contact: ")
-    lost = deaf.filter(pl.col("observed").ne_missing(pl.col("golden")) & (pl.col("observed") != NULL) & pl.col("golden").is_not_null())
+    # What a write-only system held is compared with what stands after everybody else was heard.
+    lost = _with_moved_golden(deaf, ledger.changes).filter(
+        pl.col("observed").ne_missing(pl.col("golden")) & (pl.col("observed") != NULL) & pl.col("golden").is_not_null()
+    )
     ledger.tell(lost, "overruled", "observed", pl.lit("write only"))
     return lost.height
 

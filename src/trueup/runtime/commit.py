@@ -156,10 +156,13 @@ def _commit_written(tx: Db, entity: Entity, seat: Seat, results: Results, now: d
             continue
         seen, sent = decode_delta(row["seen"]), decode_delta(row["sent"])
         for name, value in item.sent.items():
+            agreed = value if results.golden is None else results.golden[item.gid][name]
             sent.pop(name, None)
             seen.pop(name, None)
-            if item.seen[name] != value:
+            if item.seen[name] != agreed:
                 seen[name] = item.seen[name]
+            if value != agreed:
+                sent[name] = value
         before = decode_delta(row["before"]) | item.before if remember else {}
         rows.append((item.key, item.gid, row["khash"], item.fingerprint, encode_delta(seen), encode_delta(sent), encode_delta(before), now, row["modified"], item.version or row["native_version"], row["state"]))
     schema = {

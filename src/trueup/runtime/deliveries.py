@@ -205,7 +205,8 @@ class Deliveries:
         lane = Lane(self._store, self._entity, seat, run=self._run, owner=self._owner)
         try:
             for attempt in range(ATTEMPTS):
-                ready = lane.prepare(todo, must_find=not in_full)
+                # A row outside of the filter may be this record, too: only asking for it tells.
+                ready = lane.prepare(todo, must_find=not in_full or (seat.mapping.where is not None and caps.find))
                 if self._options.plan:
                     self._plan(name, ready, decision)
                     return

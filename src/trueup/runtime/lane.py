@@ -11,6 +11,8 @@ from trueup.connectors.base import WriteBatch, join_key
 from trueup.core.cells import GID, KEY, NULL, OP, VERSION
 from trueup.core.deliver import FIELDS, Due
 from trueup.core.fingerprint import native_fingerprint
+from trueup.core.normal import may_be_stored_as
+from trueup.core.reconcile import MISSING
 from trueup.runtime.outcomes import Results, settle_creates, settle_deletes, settle_updates
 from trueup.runtime.recover import SENT
 from trueup.runtime.references import reference_fields, to_golden, to_native
@@ -150,7 +152,7 @@ class Lane:
             made = made.filter(pl.col(KEY).is_not_null())
             made = made.drop([name for name in seat.mapping.object.key if name in made.columns])
         if must_find:
-            made = self._not_found(made, native.image, ready)
+            made = self._not_found(made, ready)
         if made.is_empty():
             return
         operations = made.with_row_index(OP).with_columns(pl.col(OP).cast(pl.Int64))
@@ -189,27 +191,50 @@ class Lane:
         keys = [None if None in parts or NULL in parts else join_key(parts) for parts in rows.select(names).rows()]
         return pl.Series(KEY, keys, dtype=pl.String)
 
-    def _not_found(self, made: pl.DataFrame, image: pl.DataFrame, ready: Preparation) -> pl.DataFrame:
+    def _not_found(self, made: pl.DataFrame, ready: Preparation) -> pl.DataFrame:
         """Leave out rows that the system already seems to hold; those are looked at again instead."""
         seat = self._seat
         if not seat.connector.caps.find:
             ready.trouble(made.select(GID, reason=pl.lit("waits for a complete reading of this system"), retry_s=pl.lit(0.0)))
             return made.clear()
-        for rule in self._entity.match:
-            columns = [seat.mapping.fields[name].column for name in rule if name in seat.mapping.fields]
-            if len(columns) != len(rule) or any(column is None or column not in made.columns for column in columns):
-                continue
-            asked = [column for column in columns if column is not None]
-            values = made.select(asked).drop_nulls().unique()
-            if values.is_empty():
+        for number, rule in enumerate(self._entity.match):
+            asked = self._plain_columns(rule, made)
+            values = made.select(asked).drop_nulls().unique() if asked else made.clear()
+            if not asked or values.is_empty():
                 continue
             found = seat.connector.find(seat.mapping.object, seat.compiled.read_columns, values)
             if found.is_empty():
                 continue
-            ready.wake += found[KEY].to_list()
-            made = made.join(found.select(asked).unique().cast({c: made.schema[c] for c in asked}), on=asked, how="anti", maintain_order="left")
-        del image
+            found = self._unlinked(found)
+            hits = made.drop([name for name in (KEY, *_marks(made)) if name in made.columns]).join(
+                found.cast({column: made.schema[column] for column in asked}), on=asked, how="inner", suffix=":found"
+            )
+            for stronger in self._entity.match[:number]:
+                for column in self._plain_columns(stronger, made) or []:
+                    other = f"{column}:found"
+                    if column not in asked and other in hits.columns:
+                        hits = hits.filter(pl.col(column).is_null() | pl.col(other).is_null() | (pl.col(column) == pl.col(other).cast(made.schema[column])))
+            taking_part = found.filter(seat.compiled.takes_part(found))[KEY]
+            outside = hits.filter(~pl.col(KEY).is_in(taking_part.implode()))[GID].unique()
+            ready.outside += outside.len()
+            ready.wake += hits.filter(pl.col(KEY).is_in(taking_part.implode()))[KEY].unique().to_list()
+            made = made.join(hits.select(GID).unique(), on=GID, how="anti", maintain_order="left")
         return made
+
+    def _plain_columns(self, rule: tuple[str, ...], made: pl.DataFrame) -> list[str] | None:
+        """The native columns that hold a match rule's fields as they are; None where some field has no such column."""
+        mapping = self._seat.mapping.fields
+        columns = [mapping[name].column for name in rule if name in mapping]
+        if len(columns) != len(rule):
+            return None
+        plain = [column for column in columns if column is not None and column in made.columns]
+        return plain if len(plain) == len(rule) else None
+
+    def _unlinked(self, found: pl.DataFrame) -> pl.DataFrame:
+        """Rows that no golden record is linked to yet."""
+        with self._store.read() as db:
+            known = shadow_table.by_key(db, self._entity.name, self._seat.name, found[KEY])
+        return found.filter(~pl.col(KEY).is_in(known.filter(pl.col("state") != MISSING)["key"].implode()))
 
     def _prepare_updates(self, rows: pl.DataFrame, ready: Preparation) -> None:
         seat = self._seat
@@ -322,13 +347,51 @@ class Lane:
 
     # -------------------------------------------------------------- send
 
+    def _read_back(self, prepared: Prepared, outcomes: pl.DataFrame) -> pl.DataFrame:
+        """Outcomes with the stored row read at once where the answer did not tell it.
+
+        What is shown then counts as stored only under the row version that the write reported, or where it may be a normal form of what
+        was given; anything else is somebody's edit, which the next reading finds. A system that fails here leaves the intent behind.
+        """
+        seat = self._seat
+        untold = outcomes.filter((pl.col("__status") == "done") & ~pl.col("__stored") & pl.col(KEY).is_not_null())
+        if untold.is_empty():
+            return outcomes
+        pages = seat.connector.read(seat.mapping.object, seat.compiled.read_columns, keys=untold[KEY].to_list())
+        native = pl.concat([page.rows for page in pages], how="vertical_relaxed")
+        cells = {row[KEY]: row for row in seat.compiled.to_cells(native).rows.iter_rows(named=True)}
+        images = {row[OP]: row for row in prepared.image.iter_rows(named=True)}
+        fields = dict(prepared.fields.select(OP, FIELDS).rows())
+        own = []
+        for op, key, version in untold.select(OP, KEY, VERSION).rows():
+            shown = cells.get(key)
+            same_version = shown is not None and version is not None and shown.get(VERSION) == version
+            if shown is not None and (same_version or self._as_given(images[op], shown, fields[op])):
+                own.append((op, shown.get(VERSION)))
+        if not own:
+            return outcomes
+        mine = pl.DataFrame(own, schema={OP: pl.Int64(), "_version": pl.String()}, orient="row")
+        returned = [name for name in seat.returning if name in native.columns]
+        told = (
+            untold.select(OP, KEY)
+            .join(mine, on=OP)
+            .join(native.select(KEY, *returned), on=KEY)
+            .select(OP, *returned, pl.col("_version").alias(VERSION), pl.lit(value=True).alias("__stored"))
+        )
+        return outcomes.update(told, on=OP, how="left")
+
+    def _as_given(self, image: dict[str, str | None], shown: dict[str, str | None], names: list[str]) -> bool:
+        """Whether every field written reads like a normal form of what was given."""
+        kinds = {name: self._entity.fields[name].type for name in names if name in shown and name in image}
+        return all(may_be_stored_as(image[name], shown[name], kind) for name, kind in kinds.items() if kind != "reference")
+
     def send(self, prepared: Prepared, golden: pl.DataFrame, now: datetime) -> Results:
         """Record the intent, write, and turn outcomes into what the state must learn. `golden` are the records' cells."""
         seat = self._seat
         payload = prepared.rows.select(OP, GID, KEY)
         if prepared.kind != "delete":
             payload = payload.join(prepared.image, on=OP, how="left").join(prepared.fields, on=OP, how="left")
-        if prepared.kind == "update":
+        if prepared.kind != "delete":
             agreed = [pl.col(name).alias(SENT + name) for name in self._entity.written(seat.name)]
             payload = payload.join(golden.select(GID, *agreed), on=GID, how="left")
         with self._store.write() as tx:
@@ -342,10 +405,17 @@ class Lane:
         joined = outcomes.join(prepared.rows.select(OP, GID, pl.col(KEY).alias("_key")), on=OP, how="left").with_columns(
             pl.coalesce(KEY, "_key").alias(KEY)
         )
+        if prepared.kind != "delete":
+            joined = self._read_back(prepared, joined)
         settle = {"create": settle_creates, "update": settle_updates, "delete": settle_deletes}[prepared.kind]
         results = settle(self._entity, seat, prepared, joined.drop("_key"), golden, now)
         results.intent = intent
         return results
+
+
+def _marks(rows: pl.DataFrame) -> list[str]:
+    """Columns that are not native, but for the golden id."""
+    return [name for name in rows.columns if name.startswith("__") and name != GID]
 
 
 def _by_said(rows: pl.DataFrame, names: list[str]) -> list[tuple[tuple[str, ...], pl.DataFrame]]:

@@ -40,6 +40,7 @@ class Results:
     done: int = 0
     stale: int = 0
     intent: int | None = None
+    golden: dict[int, dict[str, str | None]] | None = None  # golden cells now, where they may have moved since the values were sent
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,16 @@ the ordinary observation deals with it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from trueup.core.cells import GID, KEY, OP, VERSION, json_to_records
 from trueup.core.deliver import FIELDS
-from trueup.core.fingerprint import cell_fingerprint, key_hash, native_fingerprint
+from trueup.core.fingerprint import key_hash, native_fingerprint
+from trueup.core.normal import letters, may_be_stored_as
 from trueup.core.reconcile import SHADOW_SCHEMA
-from trueup.core.shadow import encode_delta
+from trueup.core.shadow import decode_delta, encode_delta
 from trueup.errors import SystemUnreachableError
 from trueup.runtime.commit import commit_results
 from trueup.runtime.outcomes import Results, Written
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from trueup.model import Entity
     from trueup.runtime.systems import Seat
-    from trueup.store import Store
+    from trueup.store import Db, Store
     from trueup.store.sending import Sending
 
 SENT = "sent:"
@@ -61,40 +62,50 @@ def _deletes(store: Store, entity: Entity, seat: Seat, intent: Sending, now: dat
 
 
 def _updates(store: Store, entity: Entity, seat: Seat, intent: Sending, now: datetime) -> Results:
-    """Rows that read like the image were written."""
+    """Fields that read like the image were written; the others are left to the ordinary observation."""
     del now
-    results = Results()
+    results = Results(golden={})
     wanted = {row[KEY]: row for row in intent.frame.iter_rows(named=True)}
     with store.read() as db:
-        known = shadow_table.by_key(db, entity.name, seat.name, intent.frame[KEY])["key"].to_list()
-    for native in _read(seat, [key for key in wanted if key in set(known)]):
-        prints = native_fingerprint(native, seat.compiled.value_columns).to_list()
-        numbers = {key: number for number, key in enumerate(native[KEY].to_list())}
+        shadows = {row["key"]: row for row in shadow_table.by_key(db, entity.name, seat.name, intent.frame[KEY]).iter_rows(named=True)}
+        results.golden = _golden_cells(db, entity, intent.frame[GID])
+    for native in _read(seat, [key for key in wanted if key in shadows]):
+        prints = dict(zip(native[KEY].to_list(), native_fingerprint(native, seat.compiled.value_columns).to_list(), strict=True))
         for row in seat.compiled.to_cells(native).rows.iter_rows(named=True):
-            intended = wanted[row[KEY]]
-            names = [name for name in intended[FIELDS] if name in row]
-            if any(row[name] != intended[name] for name in names):
+            intended, shadow = wanted[row[KEY]], shadows[row[KEY]]
+            if shadow["gid"] != intended[GID] or intended[GID] not in results.golden:
                 continue
-            sent = {name: intended[SENT + name] for name in intended[FIELDS]}
-            is_reference = {name for name in names if entity.fields[name].type == "reference"}
+            agreed = results.golden[intended[GID]]
+            last = {name: decode_delta(shadow["seen"]).get(name, agreed[name]) for name in intended[FIELDS]}
+            ours = [name for name in intended[FIELDS] if _is_ours(entity, name, intended, row, last[name])]
+            if not ours:
+                continue
+            sent = {name: intended[SENT + name] for name in ours}
+            is_reference = {name for name in ours if entity.fields[name].type == "reference"}
             seen = {name: sent[name] if name in is_reference else row.get(name, sent[name]) for name in sent}
+            whole = len(ours) == len(intended[FIELDS])
             results.written.append(
-                Written(intended[GID], row[KEY], sent, seen, {}, prints[numbers[row[KEY]]], row.get(VERSION))
+                Written(intended[GID], row[KEY], sent, seen, {}, prints[row[KEY]] if whole else None, row.get(VERSION) if whole else None)
             )
     results.done = len(results.written)
     return results
 
 
+def _is_ours(entity: Entity, name: str, intended: dict[str, Any], row: dict[str, Any], last: str | None) -> bool:
+    """Whether a field shows what was sent: exactly, or a normal form of it that is not what stood there before."""
+    if name not in row or row[name] == intended[name]:
+        return True
+    return row[name] != last and may_be_stored_as(intended[name], row[name], entity.fields[name].type)
+
+
 def _creates(store: Store, entity: Entity, seat: Seat, intent: Sending, now: datetime) -> Results:
     """Unlinked rows that read like an image were created. Without a key every row is looked at."""
     frame = intent.frame
-    names = sorted({name for names in frame[FIELDS].to_list() for name in names})
-    compared = [name for name in names if name in frame.columns and name in entity.shown(seat.name) and entity.fields[name].type != "reference"]
     keyed = frame[KEY].null_count() == 0
-    wanted = frame.with_columns(cell_fingerprint(frame, compared).alias("_image"))
+    hopes = _Hopes(entity, seat, frame)
     results = Results()
     complete = keyed
-    made: list[pl.DataFrame] = []
+    made: list[tuple[int, dict[str, Any]]] = []
     for page in seat.connector.read(
         seat.mapping.object, seat.compiled.read_columns, keys=frame[KEY].to_list() if keyed else None
     ):
@@ -102,13 +113,10 @@ def _creates(store: Store, entity: Entity, seat: Seat, intent: Sending, now: dat
         if page.rows.is_empty():
             continue
         marks = page.rows.select(KEY).with_columns(native_fingerprint(page.rows, seat.compiled.value_columns).alias("_print"))
-        cells = seat.compiled.to_cells(page.rows).rows
-        cells = cells.with_columns(cell_fingerprint(cells, compared).alias("_image")).join(marks, on=KEY, how="left")
-        on = [KEY, "_image"] if keyed else ["_image"]
-        hit = cells.join(wanted.select(OP, GID, *([KEY] if keyed else []), "_image"), on=on, how="inner")
+        cells = seat.compiled.to_cells(page.rows).rows.join(marks, on=KEY, how="left", maintain_order="left")
         with store.read() as db:
-            taken = shadow_table.by_key(db, entity.name, seat.name, hit[KEY])["key"]
-        made.append(hit.filter(~pl.col(KEY).is_in(taken.implode())))
+            taken = shadow_table.by_key(db, entity.name, seat.name, cells[KEY])["key"]
+        made += hopes.among(cells.filter(~pl.col(KEY).is_in(taken.implode())))
     if not complete:
         raise SystemUnreachableError(
             "the listing was not complete, so it is not known which new rows were written before the interruption",
@@ -118,30 +126,81 @@ def _creates(store: Store, entity: Entity, seat: Seat, intent: Sending, now: dat
         )
     if made:
         # Two equal rows for one record: the smaller key is ours to link, the other one is matched as any new row.
-        rows = pl.concat(made, how="diagonal").sort(KEY).unique(GID, keep="first", maintain_order=True).unique(KEY, keep="first")
-        results.created = _shadows(store, entity, seat, rows, now)
+        first: dict[int, dict[str, Any]] = {}
+        for op, row in sorted(made, key=lambda item: (len(item[1][KEY]), item[1][KEY])):
+            first.setdefault(op, row)
+        results.created = _shadows(store, entity, seat, [(hopes.intended[op], row) for op, row in first.items()], now)
         results.done = results.created.height
     return results
 
 
-def _shadows(store: Store, entity: Entity, seat: Seat, rows: pl.DataFrame, now: datetime) -> pl.DataFrame:
-    """Shadows of created rows: they stand for the golden record except where they read otherwise."""
+class _Hopes:
+    """Rows that were to be created, findable by the values that a created row would show."""
+
+    def __init__(self, entity: Entity, seat: Seat, frame: pl.DataFrame) -> None:
+        """`frame` is an intent's: __op, __gid, __key, the image, __fields."""
+        self.intended: dict[int, dict[str, Any]] = {row[OP]: row for row in frame.iter_rows(named=True)}
+        self._entity = entity
+        named = {name for row in self.intended.values() for name in row[FIELDS]}
+        shown = [name for name in entity.shown(seat.name) if name in named and entity.fields[name].type != "reference"]
+        self._shown = shown
+        self._keyed = frame[KEY].null_count() == 0
+        rules = [rule for rule in entity.match if set(rule) <= set(shown)]
+        self._rule = rules[0] if rules else tuple(shown)
+        self._index: dict[tuple[str, ...], list[int]] = {}
+        for op, row in self.intended.items():
+            self._index.setdefault(self._handle(row), []).append(op)
+
+    def _handle(self, row: dict[str, Any]) -> tuple[str, ...]:
+        """What a created row and its image have in common whatever the system does to case and punctuation."""
+        return (row[KEY],) if self._keyed else tuple(letters(row[name] or "") for name in self._rule if name in row)
+
+    def among(self, rows: pl.DataFrame) -> list[tuple[int, dict[str, Any]]]:
+        """The rows that may be one of those hoped for: (op, row)."""
+        if set(self._rule) - set(rows.columns) and not self._keyed:
+            return []
+        return [(op, row) for row in rows.iter_rows(named=True) for op in self._index.get(self._handle(row), ()) if self._alike(op, row)]
+
+    def _alike(self, op: int, row: dict[str, Any]) -> bool:
+        image = self.intended[op]
+        names = [name for name in self._shown if name in image[FIELDS] and name in row]
+        return all(may_be_stored_as(image[name], row[name], self._entity.fields[name].type) for name in names)
+
+
+def _golden_cells(db: Db, entity: Entity, gids: pl.Series) -> dict[int, dict[str, str | None]]:
+    """Golden cells as they are now, by golden id."""
+    known = golden_table.fetch(db, entity.name, gids)
+    frame = pl.concat([known.select(pl.col("id").alias(GID)), json_to_records(known["data"], entity.fields)], how="horizontal")
+    return {row[GID]: row for row in frame.iter_rows(named=True)}
+
+
+def _shadows(store: Store, entity: Entity, seat: Seat, pairs: list[tuple[dict[str, Any], dict[str, Any]]], now: datetime) -> pl.DataFrame:
+    """Shadows of created rows: they stand for what was sent then, and hold what they show."""
+    gids = pl.Series(GID, [intended[GID] for intended, _row in pairs], dtype=pl.Int64)
     with store.read() as db:
-        known = golden_table.fetch(db, entity.name, rows[GID])
-        linked = shadow_table.by_golden(db, entity.name, rows[GID], [seat.name])["gid"]
-    rows = rows.filter(~pl.col(GID).is_in(linked.implode()))
-    agreed = pl.concat([known.select(pl.col("id").alias(GID)), json_to_records(known["data"], entity.fields)], how="horizontal")
-    golden = {row[GID]: row for row in agreed.iter_rows(named=True)}
-    shown = [name for name in entity.shown(seat.name) if name in rows.columns and entity.fields[name].type != "reference"]
-    writable = set(entity.written(seat.name))
+        golden = _golden_cells(db, entity, gids)
+        linked = set(shadow_table.by_golden(db, entity.name, gids, [seat.name])["gid"].to_list())
+    writable, shown = set(entity.written(seat.name)), set(entity.shown(seat.name))
+    hashes = dict(zip([row[KEY] for _, row in pairs], key_hash(pl.Series([row[KEY] for _, row in pairs])).to_list(), strict=True))
     made = []
-    for row, khash in zip(rows.iter_rows(named=True), key_hash(rows[KEY]).to_list(), strict=True):
-        said = golden.get(row[GID])
-        if said is None:
+    for intended, row in pairs:
+        agreed = golden.get(intended[GID])
+        if agreed is None or intended[GID] in linked:
             continue
-        seen = {name: row[name] for name in shown if row[name] != said[name]}
-        unsent = {name: seen.get(name) for name in shown if name in seen and name in writable and row[name] is None}
-        made.append((row[GID], seat.name, row[KEY], khash, row["_print"], encode_delta(seen), encode_delta(unsent), None, now, row.get("__at"), row.get(VERSION), 0))
+        linked.add(intended[GID])
+        seen: dict[str, str | None] = {}
+        sent: dict[str, str | None] = {}
+        for name in entity.mapped(seat.name):
+            stood_for = intended[SENT + name] if name in intended[FIELDS] else None
+            is_told = name in shown and entity.fields[name].type != "reference" and name in row
+            holds = row[name] if is_told else stood_for
+            if holds != agreed[name]:
+                seen[name] = holds
+            if name in writable and stood_for != agreed[name]:
+                sent[name] = stood_for
+        made.append(
+            (intended[GID], seat.name, row[KEY], hashes[row[KEY]], row["_print"], encode_delta(seen), encode_delta(sent), None, now, row.get("__at"), row.get(VERSION), 0)
+        )
     return pl.DataFrame(made, schema=SHADOW_SCHEMA, orient="row")
 
 

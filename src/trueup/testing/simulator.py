@@ -150,7 +150,15 @@ class Simulation:
             if system.error is None and system.observed.rejected == 0 and self.systems[name].calls.listings
         ]
         if summary.status != "failed" and not self.worlds_lag():
-            self.people.noticed([name for name in calm if not self.people.doubled.get(name)])
+            with self.workspace.store.read() as db:
+                links = {
+                    name: {
+                        key for frame in shadow_table.keys(db, ENTITY, name) for key, state in frame.select("key", "state").rows() if state == 0
+                    }
+                    for name in calm
+                    if not self.people.doubled.get(name)
+                }
+            self.people.noticed(links)
         check_always(self)
 
     def worlds_lag(self) -> bool:

@@ -48,7 +48,8 @@ def check_always(sim: Simulation) -> None:
             by_code.setdefault(str(row.values.get("c_code")), []).append(key)
         for code, keys in by_code.items():
             made = [key for key in keys if (name, key) not in sim.people.secrets]
-            if len(keys) > 1 and made and not set(keys) & sim.people.doubled.get(name, set()):
+            blind = sim.scenario.systems[name].filtered and not world.caps.find
+            if len(keys) > 1 and made and not blind and not set(keys) & sim.people.doubled.get(name, set()):
                 raise Broken(f"I6: {name} holds {code} several times: {keys}; made by the engine: {made}")
 
 
@@ -153,7 +154,10 @@ def _check_presence(sim: Simulation, state: _State) -> None:
             continue
         linked = {gid for gid, _state in state.links[name].values()}
         for gid, values in state.alive().items():
-            waits = gid in state.parked_for.get(name, set()) or (name, gid) in failed_records
+            outside = plan.filtered and any(
+                row.values.get(REGION) != HERE and key not in state.links[name] and _same(sim, row.values, values) for key, row in table.rows.items()
+            )
+            waits = outside or gid in state.parked_for.get(name, set()) or (name, gid) in failed_records
             if gid not in linked and not waits:
                 raise Broken(f"I1: record {gid} ({values.get('code')}) has no row in {name}")
     for gid in state.dead:
@@ -162,6 +166,11 @@ def _check_presence(sim: Simulation, state: _State) -> None:
                 raise Broken(f"I1: record {gid} is deleted, but still has a row in {name}")
     for code in sim.unasked_deletes:
         raise Broken(f"I10: the engine deleted {code}, which nobody had deleted")
+
+
+def _same(sim: Simulation, row: dict[str, Any], values: dict[str, Any]) -> bool:
+    """Whether a row may be this record by any match rule."""
+    return any(all(row.get(f"c_{name}") is not None and row[f"c_{name}"] == values.get(name) for name in rule) for rule in sim.entity.match)
 
 
 def _check_ownership(sim: Simulation, state: _State) -> None:
@@ -191,8 +200,9 @@ def _check_edits(sim: Simulation, state: _State) -> None:
             continue
         if link is not None and link[1] == FILTERED:
             continue
-        if plan.direction == "write" and link is None:
-            continue
+        still_there = row is not None and edit.token in tokens(edit.field, row.values.get(f"c_{edit.field}"))
+        if plan.direction == "write" and (link is None or still_there):
+            continue  # nobody has said anything else about this field
         raise Broken(f"I2: {edit.system}:{edit.key}.{edit.field}: the edit {edit.token} ({edit.code}) is nowhere (noticed: {edit.noticed})")
 
 

@@ -215,10 +215,10 @@ class People:
             del self.typed[place]
         self.secrets.pop((system, key), None)
 
-    def noticed(self, systems: list[str]) -> None:
-        """Every system among these was read completely, without trouble: what stands there was seen."""
+    def noticed(self, links: dict[str, set[str]]) -> None:
+        """These systems were read completely, without trouble: what stands in the rows that are linked was seen."""
         for item in self.edits:
-            if item.system in systems and not item.over:
+            if not item.over and item.key in links.get(item.system, ()):
                 item.noticed = True
 
 
