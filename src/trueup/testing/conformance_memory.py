@@ -7,7 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from trueup.connectors.memory import FULL_CAPS, MemoryColumn, MemoryConnector, MemoryWorld
+from trueup.connectors.memory import FULL_CAPS, MemoryColumn, MemoryConnector, MemoryWorld, rounded
 from trueup.model import ColumnInfo
 from trueup.testing.conformance_world import DEFAULT_TYPES, Row, Traits, Trial, World, holds
 
@@ -26,7 +26,7 @@ class MemoryTrialWorld(World):
     """A memory world of its own with the given abilities; `plain` is one without versions, in which every column is present."""
 
     traits: ClassVar[Traits] = Traits(
-        types=_TYPES, versions=True, absent=True, misfits=True, refuses=frozenset({"length", "null", "unique", "number"})
+        types=_TYPES, versions=True, absent=True, misfits=True, rounds=True, refuses=frozenset({"length", "null", "unique", "number"})
     )
     connector: ClassVar[type[Connector]] = MemoryConnector
 
@@ -51,6 +51,7 @@ class MemoryTrialWorld(World):
                     name=column, type=said.type, nullable=said.nullable, max_length=said.max_length, has_default=column in trial.key
                 ),
                 unique=said.unique,
+                stores=None if said.scale is None else rounded(said.scale),
             )
             for column, said in trial.columns.items()
         ]

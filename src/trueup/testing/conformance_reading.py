@@ -9,7 +9,7 @@ import polars as pl
 
 from trueup.connectors.base import join_key
 from trueup.connectors.sql_types import dtype_of
-from trueup.errors import ObjectMissingError
+from trueup.errors import ObjectMissingError, SystemError_
 from trueup.testing.conformance_tools import (
     TEXTS,
     Rules,
@@ -128,6 +128,41 @@ def keyed_pages_lose_nothing(world: World) -> None:
             read = listing(connector, obj, keys=asked, page_rows=page_rows)
             equal(sorted(read.keys), ["k00", "k03", "k05", "k11", "k17"], f"keys with {page_rows} rows a page")
             equal([page.complete for page in read.pages], [False] * (len(read.pages) - 1) + [True], "complete, page by page")
+
+
+@read_rule()
+def listings_survive_edits_meanwhile(world: World) -> None:
+    """A listing that says it is complete shows every row that was there throughout once, whatever is edited meanwhile."""
+    obj = _twenty(world)
+    with connected(world) as connector:
+        pages = connector.read(obj, TEXTS, page_rows=3)
+        try:
+            first = next(pages)
+            early = sorted(first.rows.get_column("__key").to_list())
+            world.remove(obj, {"id": early[0]})
+            world.remove(obj, {"id": early[1]})
+            world.edit(obj, {"id": early[2]}, {"name": "edited"})
+            world.insert(obj, [person("a first"), person("z last")])
+            rest = list(pages)
+        except SystemError_ as error:
+            equal(error.remedy, "retry", f"a listing that gives up because of an edit should say that it can be tried again: {error}")
+            return
+        keys = [key for page in (first, *rest) for key in page.rows.get_column("__key").to_list()]
+        equal(sorted(keys), sorted(set(keys)), "a key was shown more than once")
+        untouched = {f"k{number:02}" for number in range(20)} - set(early)
+        if rest[-1].complete:
+            equal(sorted(untouched - set(keys)), [], "rows that were there throughout and not shown by a complete listing")
+
+
+@read_rule()
+def many_keys_can_be_asked_for(world: World) -> None:
+    """A read by key takes tens of thousands of keys."""
+    obj = _twenty(world)
+    asked = [f"unknown {number}" for number in range(40_000)]
+    asked[500], asked[20_000], asked[-1] = "k03", "k11", "k19"
+    with connected(world) as connector:
+        read = listing(connector, obj, ["name"], keys=asked)
+        equal((sorted(read.keys), read.complete), (["k03", "k11", "k19"], True), "keys shown of 40,000 asked for, and complete")
 
 
 @read_rule()
@@ -327,14 +362,16 @@ def _dated(world: World) -> tuple[ObjectSpec, dict[str, int]]:
         name for name in ("datetime", "timestamp", "integer", "text") if name in world.traits.types
     )
     minutes = {f"k{number:02}": minute for number, minute in enumerate([0, 5, 5, 5, 5, 1, 2, 9, 9, 9, 3, 5])}
-    rows = [{**person(key), "changed": _minute(minute, column_type)} for key, minute in minutes.items()]
+    rows = [{**person(key), "changed": _minute(minute, column_type, world.traits.fraction_digits)} for key, minute in minutes.items()]
     return world.object(
         Trial(columns={**people().columns, "changed": Column(type=column_type)}, modified="changed"), rows
     ), minutes
 
 
-def _minute(minute: int, column_type: ColumnType) -> Any:
+def _minute(minute: int, column_type: ColumnType, fraction_digits: int) -> Any:
     moment = datetime(2026, 11, 20, 2, 0, tzinfo=UTC) + timedelta(minutes=minute)
+    if minute % 2:  # a cursor that is cut or rounded to seconds or milliseconds leads elsewhere
+        moment += timedelta(microseconds=123456 // 10 ** (6 - fraction_digits) * 10 ** (6 - fraction_digits))
     match column_type:
         case "datetime":
             return moment
@@ -407,7 +444,7 @@ def edits_move_past_the_cursor(world: World) -> None:
     with connected(world) as connector:
         cursor = listing(connector, obj).cursor
         kind = types_of(connector, obj)["changed"]
-        world.edit(obj, {"id": "k00"}, {"name": "edited", "changed": _minute(30, kind)})
+        world.edit(obj, {"id": "k00"}, {"name": "edited", "changed": _minute(30, kind, world.traits.fraction_digits)})
         read = listing(connector, obj, since=cursor)
         equal(read.by_key().get("k00", {}).get("name"), "edited", "the edited row, read since the cursor")
         require(read.cursor not in {None, cursor}, f"the cursor did not move: {read.cursor}")

@@ -45,14 +45,21 @@ class SqlWorld(World):
         """The type of text with a limit that the database enforces."""
         return f"VARCHAR({length})"
 
+    def scaled(self, scale: int) -> str:
+        """The type of a decimal that is rounded to `scale` places; used where `traits.rounds`."""
+        return f"DECIMAL(20, {scale})"
+
     def bound(self, value: Any) -> Any:
         """A Python value as the driver takes it."""
         return value
 
     def definition(self, name: str, column: Column) -> str:
         """One column of CREATE TABLE."""
-        limited = column.type == "text" and column.max_length is not None
-        kind = self.sized(column.max_length or 0) if limited else self.type_names[column.type]
+        kind = self.type_names[column.type]
+        if column.type == "text" and column.max_length is not None:
+            kind = self.sized(column.max_length)
+        elif column.type == "decimal" and column.scale is not None:
+            kind = self.scaled(column.scale)
         return f"{self.name(name)} {kind}{'' if column.nullable else ' NOT NULL'}{' UNIQUE' if column.unique else ''}"
 
     def make(self, name: str, trial: Trial) -> None:

@@ -40,6 +40,7 @@ class Traits:
     composite_keys    an object may have several key columns
     several_writers   two connectors may write the same object at once
     makes_objects     prepare() makes an object that is not there
+    rounds            a decimal column of a given scale rounds what it stores
     refuses           what the system itself refuses: text over a column's length, null, a value that another row has, text in a number
     assign            what a mapping says where the system gives keys (`system`, `sequence`, `uuid`)
     assigned_type     type of a key column that the system fills
@@ -58,6 +59,7 @@ class Traits:
     composite_keys: bool = True
     several_writers: bool = True
     makes_objects: bool = True
+    rounds: bool = False
     refuses: frozenset[Refusal] = frozenset()
     assign: str = "system"
     assigned_type: ColumnType = "integer"
@@ -74,12 +76,13 @@ class Traits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A column of an object to be made. `max_length` None: as long as the system allows."""
+    """A column of an object to be made. `max_length` None: as long as the system allows; `scale`: decimal places, rounded to."""
 
     type: ColumnType = "text"
     nullable: bool = True
     unique: bool = False
     max_length: int | None = None
+    scale: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

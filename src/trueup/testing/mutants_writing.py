@@ -378,6 +378,17 @@ class EchoesWhatWasSent(Lie):
         return outcomes.with_columns(pl.lit(None, dtype=outcomes.schema[name]).alias(name) for name in unsent)
 
 
+@lie("rounded_values_are_told")
+class TellsWhatWasSent(Lie):
+    """The row reported as stored has the very values that were sent."""
+
+    def _outcomes(self, outcomes: pl.DataFrame) -> pl.DataFrame:
+        if self.batch is None:
+            return outcomes
+        sent = [name for name in self.batch.returning if name in self.batch.columns]
+        return outcomes.drop(sent).join(self.batch.rows.select("__op", *sent), on="__op").select(outcomes.columns)
+
+
 @lie("stored_rows_are_told")
 class TrimsWhatWasStored(Lie):
     """The row reported as stored has no spaces around its text."""
