@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from trueup.connectors.excel_package import column_letters
 from trueup.connectors.excel_splice import masked
 from trueup.connectors.excel_values import BOOLEAN_FORMAT, escape_text
-from trueup.connectors.excel_xml import XmlShapeError, prefix_of
+from trueup.connectors.excel_xml import XmlShapeError, prefix_of, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,7 +82,7 @@ def added_sheet(package: Package, name: str, header_row: int, columns: Mapping[s
     strict = str(workbook.tag).startswith(f"{{{_MAIN[1]}}}")
     related = posixpath.join(posixpath.dirname(package.workbook_part), "_rels", posixpath.basename(package.workbook_part) + ".rels")
     identity = _free_identity(package)
-    number = 1 + max((int(entry.get("sheetId", "0")) for entry in workbook.iterfind("{*}sheets/{*}sheet")), default=0)
+    number = 1 + max((whole(entry.get("sheetId", "0")) for entry in workbook.iterfind("{*}sheets/{*}sheet")), default=0)
     prefix = prefix_of(package.read(package.workbook_part).decode("utf-8", "replace"))
     entry = f'<{prefix}sheet xmlns:r="{_RELATION[strict]}" name="{_attribute(name)}" sheetId="{number}" r:id="{identity}"/>'
     relation = f'<Relationship Id="{identity}" Type="{_RELATION[strict]}/worksheet" Target="/{part}"/>'
@@ -132,7 +132,7 @@ def _with_styles(package: Package, kinds: set[str]) -> tuple[bytes, dict[str, in
     xml = package.read(package.styles_part or "")
     root = package.tree(package.styles_part or "")
     prefix = prefix_of(xml.decode("utf-8", "replace"))
-    formats = {entry.get("formatCode", ""): int(entry.get("numFmtId", "0")) for entry in root.iterfind("{*}numFmts/{*}numFmt")}
+    formats = {entry.get("formatCode", ""): whole(entry.get("numFmtId", "0")) for entry in root.iterfind("{*}numFmts/{*}numFmt")}
     free = max([FIRST_FREE_FORMAT - 1, *formats.values()]) + 1
     known = len(root.findall("{*}cellXfs/{*}xf"))
     styles: dict[str, int] = {}

@@ -21,7 +21,17 @@ import polars as pl
 from trueup.connectors.excel_package import Range, column_letters
 from trueup.connectors.excel_styles import looks
 from trueup.connectors.excel_values import Kind, Look, looks_fitting, number_text, serial_value, unescape_text
-from trueup.connectors.excel_xml import CELL_SCHEMA, XmlShapeError, cells_of, checked_pieces, mapped, plain, prefix_of, shared_strings
+from trueup.connectors.excel_xml import (
+    CELL_SCHEMA,
+    XmlShapeError,
+    cells_of,
+    checked_pieces,
+    mapped,
+    plain,
+    prefix_of,
+    shared_strings,
+    whole,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -179,9 +189,9 @@ def attributes_of(text: str) -> dict[str, str]:
 
 def scan_sheet(package: Package, book: Book, sheet: Sheet, *, header_row: int, max_rows: int) -> Scan:
     """Read a sheet whole. Raises ObjectUnreadableError: damaged XML, or more than `max_rows` data rows."""
-    scan = Scan(package.system, sheet, header_row, book, tables=tables_of(package, sheet))
-    reader = _Reader(package, scan, max_rows)
     try:
+        scan = Scan(package.system, sheet, header_row, book, tables=tables_of(package, sheet))
+        reader = _Reader(package, scan, max_rows)
         for text in reader.texts():
             reader.take(text)
     except XmlShapeError as error:
@@ -200,7 +210,7 @@ def tables_of(package: Package, sheet: Sheet) -> list[Table]:
         root = package.tree(relation.target)
         area = Range.parse(root.get("ref", ""))
         if area is not None and root.get("headerRowCount", "1") != "0":
-            found.append(Table(relation.target, root.get("displayName", ""), area, int(root.get("totalsRowCount", "0"))))
+            found.append(Table(relation.target, root.get("displayName", ""), area, whole(root.get("totalsRowCount", "0"))))
     return found
 
 
@@ -244,11 +254,11 @@ class _Reader:
     def _head(self, text: str) -> None:
         for found in _COLUMN_STYLE.findall(text):
             facts = attributes_of(found)
-            look = self.scan.book.look(int(facts.get("style", "0")))
-            first, last = int(facts.get("min", "1")), int(facts.get("max", "1"))
+            look = self.scan.book.look(whole(facts.get("style", "0")))
+            first, last = whole(facts.get("min", "1")), whole(facts.get("max", "1"))
             for column in range(first, min(last, first + 200) + 1):
-                self._note_look(column, look, int(facts.get("style", "0")))
-                self.scan.column_styles[column] = int(facts.get("style", "0"))
+                self._note_look(column, look, whole(facts.get("style", "0")))
+                self.scan.column_styles[column] = whole(facts.get("style", "0"))
 
     def _note_look(self, column: int, look: Look, style: int) -> None:
         if look is not Look.GENERAL:
@@ -444,8 +454,8 @@ def _numbers(cells: pl.DataFrame, book: Book) -> list[pl.DataFrame]:
 
 def _plain_numbers(cells: pl.DataFrame) -> pl.DataFrame:
     values = cells["value"]
-    whole = values.str.contains(_WHOLE)
-    usual = whole | (values.str.contains(_FRACTION) & (values.str.len_bytes() <= _PLAIN_CHARS))
+    integers = values.str.contains(_WHOLE)
+    usual = integers | (values.str.contains(_FRACTION) & (values.str.len_bytes() <= _PLAIN_CHARS))
     texts = mapped(values, ~usual, lambda value: number_text(value) or "")
     integer = ~texts.str.contains(".", literal=True) & (texts.str.strip_chars_start("-").str.len_bytes() <= WHOLE_DIGITS)
     kind = (

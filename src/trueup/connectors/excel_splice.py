@@ -7,13 +7,14 @@ other parts that a write must touch: the range of an Excel table that has grown,
 from __future__ import annotations
 
 import re
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from trueup.connectors.excel_package import Range, column_letters, column_number
 from trueup.connectors.excel_scan import attributes_of, decode
 from trueup.connectors.excel_values import Kind, escape_text
-from trueup.connectors.excel_xml import XmlShapeError, cells_of, checked_pieces, plain, prefix_of
+from trueup.connectors.excel_xml import XmlShapeError, cells_of, checked_pieces, plain, prefix_of, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -58,14 +59,15 @@ class SheetSplicer:
     new: frozenset[int]
     stored: dict[tuple[int, int], tuple[Kind, str]] = field(default_factory=dict)
     _prefix: str = ""
-    _pending: list[int] = field(default_factory=list)
+    _pending: deque[int] = field(default_factory=deque)
     _template: dict[int, int] = field(default_factory=dict)
     _seen_row: int = 0
+    _made: list[str] = field(default_factory=list)
 
     def xml(self) -> Iterator[bytes]:
         """The sheet's new XML, piece by piece. Raises XmlShapeError when the sheet is not as scanned."""
         self._prefix = self.scan.prefix
-        self._pending = sorted(self.edits)
+        self._pending = deque(sorted(self.edits))
         inside = ended = False
         for piece in checked_pieces(self.package, self.scan.sheet.part, "row"):
             start = 0
@@ -92,9 +94,18 @@ class SheetSplicer:
                 yield from self._rows_before(None)
                 yield self._tail(piece[end:])
                 inside, ended = False, True
-        if self._pending or not ended:
-            message = f"rows {self._pending} could not be placed"
+            self._read_back()
+        self._finish()
+
+    def _finish(self) -> None:
+        """After the last piece: every edit was placed; an edited cell that a reader does not see is blank."""
+        if self._pending:
+            message = f"row {self._pending[0]} could not be placed"
             raise XmlShapeError(message)
+        self._read_back()
+        for row, edits in self.edits.items():
+            for column in edits:
+                self.stored.setdefault((row, column), (Kind.BLANK, ""))
 
     @property
     def _tag(self) -> bytes:
@@ -109,10 +120,9 @@ class SheetSplicer:
     def _rows(self, piece: bytes, mask: bytes, start: int, end: int) -> Iterator[bytes]:
         closing = b"</%brow>" % self._tag
         done = start
-        for found in re.finditer(rb"<%brow(?=[\s/>])([^>]*)>" % self._tag_re, mask[:end]):
-            if found.start() < start:
-                continue
-            number = int(attributes_of(found[1].decode()).get("r", self._seen_row + 1)) if b"r" in found[1] else self._seen_row + 1
+        opening = re.compile(rb"<%brow(?=[\s/>])([^>]*)>" % self._tag_re)
+        for found in opening.finditer(mask, start, end):
+            number = self._number(found[1])
             self._seen_row = number
             before = bool(self._pending) and self._pending[0] < number
             touched = number in self.edits
@@ -126,15 +136,21 @@ class SheetSplicer:
             row_end = found.end() if found[1].endswith(b"/") else mask.index(closing, found.end()) + len(closing)
             self._note_template(number, mask[found.start() : row_end])
             if touched:
-                self._pending.remove(number)
+                if not self._pending or self._pending.popleft() != number:
+                    message = f"row {number} stands twice or out of order"
+                    raise XmlShapeError(message)
                 yield self._edited_row(number, piece[found.start() : row_end], mask[found.start() : row_end])
                 done = row_end
         yield piece[done:end]
 
+    def _number(self, attributes: bytes) -> int:
+        facts = attributes_of(attributes.decode())
+        return whole(facts["r"]) if "r" in facts else self._seen_row + 1
+
     def _rows_before(self, number: int | None) -> Iterator[bytes]:
         """New rows that stand before row `number` (None: at the end)."""
         while self._pending and (number is None or self._pending[0] < number):
-            row = self._pending.pop(0)
+            row = self._pending.popleft()
             xml = b'<%brow r="%d"></%brow>' % (self._tag, row, self._tag)
             yield self._edited_row(row, xml, xml)
 
@@ -150,7 +166,7 @@ class SheetSplicer:
             facts = attributes_of(found[1].decode())
             column = column_number(facts["r"].rstrip("0123456789")) if "r" in facts else column + 1
             end = found.end() if found[1].endswith(b"/") else mask.index(closing, found.end()) + len(closing)
-            yield column, found.start(), end, int(facts.get("s", "0"))
+            yield column, found.start(), end, whole(facts.get("s", "0"))
 
     def _edited_row(self, number: int, row: bytes, mask: bytes) -> bytes:
         edits = dict(self.edits[number])
@@ -182,8 +198,14 @@ class SheetSplicer:
         out += [self._new_cell(number, column, edits) for column in waiting]
         out.append(row[end:])
         made = b"".join(out)
-        self._read_back(number, made)
+        self._made.append(self._numbered(number, made))
         return made
+
+    def _numbered(self, number: int, row: bytes) -> str:
+        """A row's XML for the reader, its number said also where the sheet leaves it out."""
+        text = row.decode()
+        start = f"<{self._prefix}row"
+        return text if re.match(rf"{re.escape(start)}\s[^>]*\br=", text) else f'{start} r="{number}"{text[len(start) :]}'
 
     def _default_style(self, number: int, column: int) -> int:
         if number not in self.new:
@@ -217,12 +239,18 @@ class SheetSplicer:
 
         return re.sub(rb'(?<=\s)spans="(\d+):(\d+)"', wider, opening)
 
-    def _read_back(self, number: int, made: bytes) -> None:
-        """Note what a reader will see in the edited cells of a row."""
-        cells = cells_of(plain(made.decode(), self._prefix), number)
-        seen = {(row, column): (Kind(kind), text) for row, column, kind, text in decode(cells, self.scan.book).iter_rows()}
-        for column in self.edits[number]:
-            self.stored[number, column] = seen.get((number, column), (Kind.BLANK, ""))
+    def _read_back(self) -> None:
+        """Note what a reader will see in the edited cells of the rows made since the last time."""
+        if not self._made:
+            return
+        cells = cells_of(plain("".join(self._made), self._prefix), 0)
+        self._made.clear()
+        for row, column, kind, text in decode(cells, self.scan.book).iter_rows():
+            if row not in self.edits:
+                message = f"a cell says that it stands in row {row}, its row says otherwise"
+                raise XmlShapeError(message)
+            if column in self.edits[row]:
+                self.stored[row, column] = (Kind(kind), text)
 
     # ---------------------------------------------------------------- before and after the rows
 

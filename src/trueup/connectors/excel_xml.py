@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 PIECE_BYTES = 1 << 22
 MAX_COLUMNS = 16_384
 MAX_ROWS = 1_048_576
+MAX_DIGITS = 9  # no number in an attribute that matters here has more
 
 CELL_SCHEMA: dict[str, pl.DataType] = {
     "row": pl.UInt32(),
@@ -37,6 +38,14 @@ CELL_SCHEMA: dict[str, pl.DataType] = {
 
 class XmlShapeError(Exception):
     """The XML is well-formed but not what it should be: a cell twice, rows out of order, an address that is none."""
+
+
+def whole(text: str) -> int:
+    """A number in an attribute. Raises XmlShapeError when it is none."""
+    if not text.isdecimal() or not text.isascii() or len(text) > MAX_DIGITS:
+        message = f"{text!r} stands where a number belongs"
+        raise XmlShapeError(message)
+    return int(text)
 
 
 class _DoctypeError(Exception):
@@ -219,7 +228,7 @@ class _Collector:
         name = name.rpartition(":")[2]
         self._open.append(name)
         if name == "row":
-            self._row = int(attributes.get("r", self._row + 1))
+            self._row = whole(attributes["r"]) if "r" in attributes else self._row + 1
             self._col = 0
         elif name == "c" and self._open[-2:-1] == ["row"]:
             self._row, self._col = _address(attributes["r"]) if "r" in attributes else (self._row, self._col + 1)
@@ -238,7 +247,7 @@ class _Collector:
     def end(self, _name: str) -> None:
         name = self._open.pop()
         if name == "c" and self._cell is not None:
-            style = None if self._cell["style"] is None else int(self._cell["style"])
+            style = None if self._cell["style"] is None else whole(self._cell["style"])
             self.cells.append((self._row, self._col, style, self._cell["type"], self._cell["formula"], self._cell["value"]))
             self._cell = None
 

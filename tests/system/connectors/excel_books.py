@@ -11,8 +11,9 @@ from pathlib import Path
 import openpyxl
 from openpyxl.chart import BarChart, Reference
 from openpyxl.comments import Comment
-from openpyxl.formatting.rule import FormulaRule
+from openpyxl.formatting.rule import Rule
 from openpyxl.styles import Font, PatternFill
+from openpyxl.styles.differential import DifferentialStyle
 from openpyxl.workbook.defined_name import DefinedName
 from openpyxl.worksheet.datavalidation import DataValidation
 from openpyxl.worksheet.table import Table
@@ -118,7 +119,9 @@ def rich_book(path: Path) -> Path:
     stock["B3"].hyperlink = "https://example.com/item"
     stock["I1"] = "note beside the list"
     stock.merge_cells("I1:K1")
-    stock.conditional_formatting.add("C2:C7", FormulaRule(formula=["C2<20"], fill=PatternFill(bgColor="FFC7CE")))
+    stock.conditional_formatting.add(
+        "C2:C7", Rule(type="expression", formula=["C2<20"], dxf=DifferentialStyle(fill=PatternFill(bgColor="FFC7CE")))
+    )
     choice = DataValidation(type="whole", operator="between", formula1="0", formula2="1000")
     choice.add("C2:C7")
     stock.add_data_validation(choice)

@@ -34,7 +34,7 @@ from tests.system.connectors.excel_books import (
 )
 from tests.system.connectors.excel_tools import batch, connector, everything, moment, read_all, reasons, statuses, types
 from trueup.connectors import excel, filebase
-from trueup.errors import ChangedUnderneathError, SystemUnreachableError, WriteRefusedError
+from trueup.errors import ChangedUnderneathError, ObjectUnreadableError, SystemUnreachableError, WriteRefusedError
 from trueup.model import ObjectSpec
 
 OBJ = ObjectSpec(name=None, key=("id",))
@@ -511,3 +511,13 @@ def test_pages_of_an_older_reading_stay_whole_while_the_workbook_is_written(tmp_
     rest = list(pages)
     assert first.rows.height + sum(page.rows.height for page in rest) == 398
     assert read_all(book, ["n"], OBJ, keys=["k399"]).rows == [{"__key": "k399", "n": "5"}]
+
+
+@pytest.mark.parametrize("opening", ['<row r="9">', '<row r="/">'])
+def test_a_sheet_that_contradicts_itself_is_not_written(tmp_path, opening):
+    rows = header("id", "n") + row(2, text("A2", "a"), number("B2", "1")).replace('<row r="2">', opening)
+    path = raw_book(tmp_path / "book.xlsx", rows)
+    before = path.read_bytes()
+    with pytest.raises(ObjectUnreadableError, match="cannot be written"):
+        connector(path).write(OBJ, batch("update", [{"__key": "a", "n": "2"}]))
+    assert path.read_bytes() == before
