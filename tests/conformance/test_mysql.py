@@ -24,9 +24,11 @@ class MysqlWorld(SqlWorld):
     connector = MysqlConnector
     traits = Traits(
         types=frozenset({"text", "integer", "decimal", "float", "boolean", "date", "datetime", "timestamp", "json", "binary"}),
+        rounds=True,
         refuses=frozenset({"length", "null", "unique"}),
-        first_date=date(1970, 1, 2),
-        last_date=date(2037, 12, 31),
+        first_date=date(1000, 1, 1),
+        first_moment=date(1970, 1, 2),
+        last_moment=date(2037, 12, 31),
     )
     type_names: ClassVar = {
         "text": "LONGTEXT",

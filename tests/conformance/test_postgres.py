@@ -19,7 +19,7 @@ class PostgresWorld(SqlWorld):
     """A database of its own, shared by the rules: each makes objects under names of its own."""
 
     connector = PostgresConnector
-    traits = Traits(types=DEFAULT_TYPES | {"list"}, refuses=frozenset({"length", "null", "unique"}))
+    traits = Traits(types=DEFAULT_TYPES | {"list"}, rounds=True, refuses=frozenset({"length", "null", "unique"}))
     type_names: ClassVar = {
         "text": "text",
         "integer": "bigint",
