@@ -207,7 +207,7 @@ class ExcelConnector:
                 if not scan.columns and not scan.rows:
                     self._refuse_open_elsewhere()
                     header = {number: Edit(Kind.TEXT, name) for number, name in enumerate(names, 1)}
-                    self._replace(package, found, SheetSplicer(package, scan, {obj.header_row: header}, frozenset()))
+                    self._replace(package, found, SheetSplicer(package, scan, {obj.header_row: header}, frozenset([obj.header_row])))
 
     def _add_sheet(self, package: Package, found: Stamp, name: str, header_row: int, columns: Mapping[str, str]) -> None:
         self._refuse_bad_name(name)

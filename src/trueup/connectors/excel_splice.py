@@ -49,7 +49,7 @@ class SheetSplicer:
     """Carries out edits on a sheet's XML.
 
     edits    per row number and column number; rows that do not exist yet are made
-    new      the row numbers of records that are added: their cells take the styles of the last data row
+    new      the row numbers of rows that are added: their cells take the styles of the last data row
     stored   afterwards: what each edited cell holds, as a reader sees it
     """
 
@@ -151,6 +151,9 @@ class SheetSplicer:
         """New rows that stand before row `number` (None: at the end)."""
         while self._pending and (number is None or self._pending[0] < number):
             row = self._pending.popleft()
+            if row not in self.new:
+                message = f"row {row} is not where its cells say that it is"
+                raise XmlShapeError(message)
             xml = b'<%brow r="%d"></%brow>' % (self._tag, row, self._tag)
             yield self._edited_row(row, xml, xml)
 
