@@ -11,7 +11,7 @@ from trueup.cli.shared import COULD_NOT, AsJson, ConfigFile, Entities, complain,
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("plan")(plan)
+    app.command("plan", short_help="Show what a sync would do.")(plan)
 
 
 def plan(

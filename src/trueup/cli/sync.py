@@ -11,7 +11,7 @@ from trueup.cli.shared import COULD_NOT, STATUS_EXITS, AsJson, ConfigFile, Entit
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("sync")(sync)
+    app.command("sync", short_help="Bring all systems into agreement.")(sync)
 
 
 def sync(

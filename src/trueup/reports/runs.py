@@ -27,7 +27,7 @@ def run_text(body: Mapping[str, Any], style: Style = PLAIN) -> str:
     words = style.paint(STATUS_WORDS.get(status, status), _STATUS_COLOURS.get(status, "bold"))
     title = "Plan (nothing was changed)" if planned else f"Run {body['run']}"
     seconds = body.get("seconds")
-    lines = [f"{style.paint(title, 'bold')}: {words}" + (f", {duration(seconds)}" if seconds is not None else "")]
+    lines = [style.paint(title, "bold") if planned else f"{style.paint(title, 'bold')}: {words}, {duration(seconds)}"]
     for name, entity in body.get("entities", {}).items():
         lines += ["", *_entity_lines(name, entity, style, planned=planned)]
     needs = list(attention(body))

@@ -15,13 +15,16 @@ from trueup.config.load import load_config
 from trueup.errors import StateMissingError, TrueupError, UsageError
 from trueup.model import EntitySummary, RunSummary, SystemSummary
 from trueup.runtime.changes import mapping_changes, remember_mappings
+from trueup.runtime.check import check
 from trueup.runtime.order import in_order
 from trueup.runtime.records import keys_of_record
 from trueup.runtime.run_pass import Pass, PassOptions
+from trueup.runtime.status import nothing_yet, standing_of
 from trueup.runtime.summaries import summary_json
 from trueup.runtime.systems import Systems
 from trueup.store import Store, failure, paused, views
 from trueup.store import run as run_table
+from trueup.store.engine import shown as shown_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
     from trueup.connectors.base import Connector
     from trueup.model import Config, RunStatus
+    from trueup.reports.findings import Findings
+    from trueup.reports.standing import Standing
 
 Tick = "Callable[[str, str, int], None]"
 
@@ -83,6 +88,25 @@ class Workspace:
     def lock(self, purpose: str, wait_s: float | None = None) -> AbstractContextManager[None]:
         """Hold the state for this process. Raises StateLockedError."""
         return self.store.lock(purpose, wait_s, now=self.clock())
+
+    # -------------------------------------------------------------- looking
+
+    def check(self) -> Findings:
+        """Compare the configuration with what is really there. Changes nothing, makes no state; problems are found, not raised."""
+        return check(self.config, self.systems)
+
+    def status(self) -> Standing:
+        """How things stand, from the state alone. A state that is not there yet is not made. Raises StateError."""
+        shown = shown_state(self.state_target)
+        if self._store is not None:
+            with self._store.read() as db:
+                return standing_of(db, self.config, shown, self.clock())
+        try:
+            store = Store.open(self.state_target, read_only=True)
+        except StateMissingError:
+            return nothing_yet(self.config, shown)
+        with store, store.read() as db:
+            return standing_of(db, self.config, shown, self.clock())
 
     # -------------------------------------------------------------- runs
 

@@ -1,0 +1,152 @@
+"""How things stand: per entity and system, what is linked, what waits, and how old the last complete pass is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from trueup.reports.table import PLAIN, Style, counted, duration, moment, table
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from trueup.model import RunStatus
+
+
+@dataclass
+class SystemStanding:
+    """One system in one entity. `last_complete_pass` is None before the first; `delay_s` is its age now."""
+
+    links: int = 0
+    pending: int = 0
+    failures: int = 0
+    parked: int = 0
+    holds: int = 0
+    missing: int = 0
+    paused: bool = False
+    last_complete_pass: datetime | None = None
+    delay_s: float | None = None
+    late: bool = False  # older than the entity's max_delay
+
+
+@dataclass
+class EntityStanding:
+    """One entity: living golden records, and what waits for a person."""
+
+    total: int = 0
+    conflicts: int = 0
+    parked: int = 0
+    failures: int = 0
+    holds: int = 0
+    paused: bool = False
+    max_delay_s: float | None = None
+    systems: dict[str, SystemStanding] = field(default_factory=dict)
+
+
+@dataclass
+class Standing:
+    """All of it. `state` is where the state lies, `synced` whether there is one; the last run's parts are None before the first."""
+
+    state: str
+    synced: bool = False
+    paused: list[str] = field(default_factory=list)
+    last_run: int | None = None
+    last_status: RunStatus | None = None
+    last_started_at: datetime | None = None
+    entities: dict[str, EntityStanding] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """The public form; see docs/reference. Delays are in seconds."""
+        last = None
+        if self.last_run is not None:
+            last = {"run": self.last_run, "status": self.last_status, "started_at": _second(self.last_started_at)}
+        return {
+            "state": self.state,
+            "last_run": last,
+            "paused": self.paused,
+            "entities": {name: _entity_json(entity) for name, entity in self.entities.items()},
+        }
+
+    def as_text(self, style: Style = PLAIN) -> str:
+        """For people."""
+        if not self.synced:
+            return "Nothing was synced yet: `trueup check`, then `trueup plan`, then `trueup sync`."
+        lines = []
+        if self.last_run is not None:
+            lines.append(f"Last run {self.last_run}: {self.last_status}, {moment(self.last_started_at)}")
+        if self.paused:
+            lines.append(style.paint(f"Paused: {', '.join(self.paused)} (`trueup resume`)", "warn"))
+        for name, entity in self.entities.items():
+            lines += ["", f"{style.paint(name, 'bold')}: {counted(entity.total, 'record')}", _systems_table(entity, style)]
+        needs = [line for name, entity in self.entities.items() for line in _needs(name, entity)]
+        if needs:
+            lines += ["", *(f"{style.paint('!', 'warn')} {line}" for line in needs)]
+        return "\n".join(lines).lstrip("\n")
+
+
+def _systems_table(entity: EntityStanding, style: Style) -> str:
+    rows = [
+        [
+            name,
+            item.links,
+            item.pending,
+            item.failures,
+            item.parked,
+            item.holds,
+            moment(item.last_complete_pass),
+            duration(item.delay_s) + (" (late)" if item.late else ""),
+            "paused" if item.paused else "",
+        ]
+        for name, item in entity.systems.items()
+    ]
+    head = ("system", "linked", "waiting", "failures", "parked", "held", "last complete pass", "age", "")
+    return table(head, rows, style, indent="  ")
+
+
+def _needs(name: str, entity: EntityStanding) -> Iterator[str]:
+    """What to do next, one line each."""
+    if entity.holds:
+        yield f"{name}: {counted(entity.holds, 'part')} held by a guard: `trueup holds`, then approve or refuse"
+    if entity.failures:
+        yield f"{name}: {counted(entity.failures, 'failure')}: `trueup failures` says which and why"
+    if entity.conflicts:
+        yield f"{name}: {counted(entity.conflicts, 'conflict')} to settle: `trueup conflicts`"
+    if entity.parked:
+        yield f"{name}: {counted(entity.parked, 'row')} might be one of several records: `trueup matches`"
+    for system, item in entity.systems.items():
+        if item.missing:
+            yield f"{name} in {system}: {counted(item.missing, 'row')} vanished while deletes are off; they are not made again"
+        if item.late and item.delay_s is not None:
+            yield f"{name} in {system}: last complete pass {duration(item.delay_s)} ago, {duration(entity.max_delay_s)} are tolerated"
+
+
+def _entity_json(entity: EntityStanding) -> dict[str, Any]:
+    return {
+        "golden": {"total": entity.total},
+        "conflicts": {"open": entity.conflicts},
+        "parked": entity.parked,
+        "failures": entity.failures,
+        "holds": entity.holds,
+        "paused": entity.paused,
+        "max_delay": entity.max_delay_s,
+        "systems": {
+            name: {
+                "links": item.links,
+                "pending": item.pending,
+                "failures": item.failures,
+                "parked": item.parked,
+                "holds": item.holds,
+                "missing": item.missing,
+                "paused": item.paused,
+                "last_complete_pass": _second(item.last_complete_pass),
+                "delay": None if item.delay_s is None else round(item.delay_s, 3),
+                "late": item.late,
+            }
+            for name, item in entity.systems.items()
+        },
+    }
+
+
+def _second(value: datetime | None) -> str | None:
+    return None if value is None else value.strftime("%Y-%m-%dT%H:%M:%SZ")

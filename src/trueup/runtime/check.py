@@ -1,0 +1,339 @@
+"""Check: does the configuration fit what is really there? Reads only; no state is made, nothing is written, no object is created."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from trueup.core.cells import KEY, cell_to_python
+from trueup.core.mapping import MappingError, compile_mapping
+from trueup.errors import ObjectMissingError, TrueupError
+from trueup.reports.findings import Findings, Sample, SystemFinding
+from trueup.yamlfile import read_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from trueup.connectors.base import Connector, Reject
+    from trueup.core.mapping import CompiledMapping
+    from trueup.model import Config, Entity, Mapping, ObjectInfo
+    from trueup.runtime.systems import Systems
+    from trueup.yamlfile import YamlDocument, YamlPath
+
+SAMPLE_ROWS = 5
+CHECKED_ROWS = 100_000
+"""How many rows per mapping are read through it to see whether they can be used."""
+REASONS_SHOWN = 3
+
+_FAMILIES = {
+    **dict.fromkeys(("integer", "decimal", "float"), "numbers"),
+    **dict.fromkeys(("date", "datetime", "timestamp", "time"), "dates or times"),
+    "text": "text",
+    "boolean": "yes or no",
+}
+_ZONED = re.compile(r"(?:Z|UTC|[+-]\d\d:?\d\d)$")
+_CLOCK = re.compile(r"\d:\d\d")
+
+
+@dataclass
+class _Mapped:
+    """A mapping that fits its object."""
+
+    entity: Entity
+    mapping: Mapping
+    info: ObjectInfo
+    compiled: CompiledMapping
+
+
+@dataclass
+class Checker:
+    """One check of one configuration."""
+
+    config: Config
+    systems: Systems
+    findings: Findings = field(default_factory=Findings)
+
+    def __post_init__(self) -> None:
+        self._document: YamlDocument = read_yaml(self.config.file)
+
+    def run(self) -> Findings:
+        """Look at every system and every mapping; one that fails harms no other."""
+        self.findings.notes += self.config.notes
+        for name in self.config.systems:
+            self.findings.systems[name] = self._system(name)
+        for entity in self.config.entities.values():
+            fitting = []
+            usable = 0
+            for system in entity.precedence:
+                if not self.findings.systems[system].reachable:
+                    continue
+                found, will_work = self._mapping(entity, system)
+                usable += will_work
+                if found is not None:
+                    fitting.append(found)
+            self._compare(entity, fitting, usable)
+        self.findings.problems.sort(key=lambda problem: (problem.line, problem.path))
+        self.findings.warnings.sort(key=lambda problem: (problem.line, problem.path))
+        return self.findings
+
+    # -------------------------------------------------------------- where things stand
+
+    def _problem(self, path: YamlPath, message: str, hint: str | None = None) -> None:
+        self.findings.problems.append(self._document.problem(path, message, hint or ""))
+
+    def _warn(self, path: YamlPath, message: str, hint: str = "") -> None:
+        self.findings.warnings.append(self._document.problem(path, message, hint))
+
+    def _note(self, path: YamlPath, message: str, hint: str = "") -> None:
+        self.findings.notes.append(self._document.problem(path, message, hint))
+
+    def _error(self, path: YamlPath, error: TrueupError) -> None:
+        self._problem(path, error.message, error.hint)
+
+    # -------------------------------------------------------------- systems
+
+    def _system(self, name: str) -> SystemFinding:
+        found = SystemFinding(self.config.systems[name].connector)
+        try:
+            connector = self.systems.connector(name)
+            found.precondition = connector.caps.precondition
+            found.objects = tuple(item.name for item in connector.discover())
+        except ObjectMissingError as error:
+            found.reachable = self._may_be_made(name)
+            if not found.reachable:
+                found.error = error.message
+                self._error(("systems", name), error)
+        except TrueupError as error:
+            found.error = error.message
+            self._error(("systems", name), error)
+        else:
+            found.reachable = True
+        writes = any(entity.mappings[name].writes for entity in self.config.entities.values() if name in entity.mappings)
+        if found.reachable and writes and found.precondition != "native":
+            what = "reads a row again just before it writes" if found.precondition == "read_compare" else "cannot tell whether a row changed"
+            self._warn(("systems", name), f"{name} {what}: an edit made in that moment would be overwritten")
+        return found
+
+    def _may_be_made(self, system: str) -> bool:
+        mappings = [entity.mappings[system] for entity in self.config.entities.values() if system in entity.mappings]
+        return bool(mappings) and all(mapping.object.create for mapping in mappings)
+
+    # -------------------------------------------------------------- one mapping
+
+    def _mapping(self, entity: Entity, system: str) -> tuple[_Mapped | None, bool]:
+        """The mapping if it fits, and whether a sync can use it (it may still have to make the object)."""
+        mapping = entity.mappings[system]
+        path: YamlPath = ("entities", entity.name, "mappings", system)
+        try:
+            connector = self.systems.connector(system)
+            info = connector.describe(mapping.object)
+        except ObjectMissingError as error:
+            if mapping.object.create:
+                self._note(path, f"{mapping.object.label} is not there yet: the first sync makes it")
+                return None, True
+            self._error((*path, "object"), error)
+            return None, False
+        except TrueupError as error:
+            self._error(path, error)
+            return None, False
+        try:
+            compiled = compile_mapping(entity, self.config.systems[system], mapping, info)
+        except MappingError as error:
+            for text in error.problems:
+                self._mapping_problem(path, text)
+            return None, False
+        found = _Mapped(entity, mapping, info, compiled)
+        self._times(found)
+        self._required_columns(found)
+        try:
+            self._rows(found, connector)
+        except TrueupError as error:
+            self._error(path, error)
+            return None, False
+        return found, True
+
+    def _mapping_problem(self, path: YamlPath, text: str) -> None:
+        """A problem of the compiler, `fields.name.read: what is wrong`, at its line."""
+        place, colon, message = text.partition(": ")
+        if not colon or " " in place:
+            self._problem(path, text)
+            return
+        self._problem((*path, *place.split(".")), message)
+
+    def _times(self, found: _Mapped) -> None:
+        """Times without a zone, where nobody said which zone they are in."""
+        system = self.config.systems[found.mapping.system]
+        if system.timezone is not None:
+            return
+        naive = [name for name in found.compiled.read_columns if found.info.columns[name].type == "timestamp"]
+        if naive:
+            self._naive(system.name, found, naive)
+
+    def _naive(self, system: str, found: _Mapped, columns: Sequence[str]) -> None:
+        self._warn(
+            ("systems", system),
+            f"{found.info.name}: {', '.join(columns)} {'hold' if len(columns) > 1 else 'holds'} times without a zone, taken as UTC",
+            "say `timezone: Europe/London` (or whatever is right) for this system",
+        )
+
+    def _required_columns(self, found: _Mapped) -> None:
+        """Columns that a new row must have and nobody fills."""
+        mapping, info = found.mapping, found.info
+        if not mapping.writes:
+            return
+        path: YamlPath = ("entities", found.entity.name, "mappings", mapping.system)
+        filled = {column for writer in found.compiled.writers for column in writer.columns} | set(mapping.set)
+        if mapping.object.assign != "system" or info.assigns_key:
+            filled |= set(mapping.object.key)
+        left = [
+            name
+            for name, column in info.columns.items()
+            if not column.nullable and not column.has_default and column.writable and name not in filled
+        ]
+        keys = [name for name in left if name in mapping.object.key]
+        if keys:
+            self._warn((*path, "key"), f"{info.name} does not number new rows by itself, and nothing gives them a {', '.join(keys)}",
+                       "say who does: key: {column: …, assign: sequence}, uuid, or a field's name")  # fmt: skip
+        others = [name for name in left if name not in mapping.object.key]
+        if others:
+            self._warn(path, f"new rows in {info.name} need {', '.join(others)}, which is neither mapped nor set: {mapping.system} will refuse them",
+                       f"map it, or give a constant: set: {{{others[0]}: …}}")  # fmt: skip
+
+    # -------------------------------------------------------------- rows
+
+    def _rows(self, found: _Mapped, connector: Connector) -> None:
+        """Read rows through the mapping: show some, and say what cannot be used."""
+        entity, compiled = found.entity, found.compiled
+        shown = tuple(compiled.readable)
+        sample = Sample(entity.name, found.mapping.system, found.mapping.object.label, shown)
+        self.findings.samples.append(sample)
+        reasons: dict[str, tuple[int, str]] = {}
+        clocks: set[str] = set()
+        for page in connector.read(found.mapping.object, compiled.read_columns):
+            sample.read += page.rows.height + len(page.rejected)
+            sample.whole = page.complete
+            for reject in page.rejected:
+                _count(reasons, _reason(reject), reject.key or reject.where)
+            sample.rejected += len(page.rejected)
+            part = compiled.takes_part(page.rows)
+            sample.outside += page.rows.height - int(part.sum())
+            rows = page.rows.filter(part)
+            mapped = compiled.to_cells(rows)
+            sample.rejected += mapped.rejected[KEY].n_unique()
+            for key, name, reason in mapped.rejected.select(KEY, "field", "reason").rows():
+                _count(reasons, f"{name}: {reason}" if name else reason, key)
+            clocks |= set(_naive_texts(found, rows))
+            for row in mapped.rows.head(SAMPLE_ROWS - len(sample.rows)).iter_rows(named=True):
+                values = tuple(cell_to_python(row[name], entity.fields[name]) for name in shown)
+                sample.rows.append((row[KEY], values))
+            if sample.read >= CHECKED_ROWS:
+                break
+        if clocks and self.config.systems[found.mapping.system].timezone is None:
+            self._naive(found.mapping.system, found, sorted(clocks))
+        path: YamlPath = ("entities", entity.name, "mappings", found.mapping.system)
+        for reason, (count, example) in sorted(reasons.items(), key=lambda item: -item[1][0])[:REASONS_SHOWN]:
+            rows_word = "1 row" if count == 1 else f"{count:,} rows"
+            self._warn(path, f"{rows_word} cannot be used: {reason}", f"for example {example}" if example else "")
+        if len(reasons) > REASONS_SHOWN:
+            self._warn(path, f"{len(reasons) - REASONS_SHOWN} further reasons why rows cannot be used", "after a sync, `trueup failures` lists all")
+
+    # -------------------------------------------------------------- across systems
+
+    def _compare(self, entity: Entity, fitting: Sequence[_Mapped], usable: int) -> None:
+        path: YamlPath = ("entities", entity.name)
+        if usable < 2:
+            self._problem(path, f"{entity.name} needs two systems that can be used, and has {usable}", "mend the problems above, or map another system")
+        elif not any(mapping.writes for mapping in entity.mappings.values()):
+            self._problem(path, f"{entity.name} has no system that may be written", "give one of them direction: both or write")
+        written = [item for item in fitting if item.mapping.writes]
+        unruled: list[str] = []
+        for name, definition in entity.fields.items():
+            writers = [item for item in written if name in item.compiled.writable]
+            said = _configured(self._document, ("entities", entity.name, "fields", name))
+            if len(writers) >= 2 and definition.source_of_truth is None and "conflict" not in said:
+                unruled.append(name)
+            self._lengths(path, name, [item for item in fitting if name in item.compiled.readable], writers)
+            self._types(path, name, definition.type, fitting)
+        if unruled:
+            self._note(
+                (*path, "fields", unruled[0]),
+                f"{', '.join(unruled)} can be edited in several systems, and nothing says who wins: edits of both at once wait for a person",
+                "say source_of_truth or conflict, or leave it so",
+            )
+
+    def _lengths(self, path: YamlPath, name: str, readers: Sequence[_Mapped], writers: Sequence[_Mapped]) -> None:
+        """A column that cannot hold what another system's column can."""
+        room = {item.mapping.system: length for item in readers if (length := _length(item, name)) is not None}
+        for item in writers:
+            mine = _length(item, name)
+            longer = [system for system, length in room.items() if mine is not None and system != item.mapping.system and length > mine]
+            if longer:
+                self._note(
+                    (*path, "mappings", item.mapping.system, "fields", name),
+                    f"{name} has room for {mine} characters in {item.mapping.system}, and for {room[longer[0]]} in {longer[0]}: longer values are refused there",
+                )
+
+    def _types(self, path: YamlPath, name: str, wanted: str, fitting: Sequence[_Mapped]) -> None:
+        """Typed columns of another kind than the field, as a number kept in a text column of a database."""
+        for item in fitting:
+            mapped = item.mapping.fields.get(name)
+            if mapped is None or mapped.column is None or mapped.values or item.info.kind in {"file", "sheet"}:
+                continue
+            column = item.info.columns[mapped.column]
+            family, expected = _FAMILIES.get(column.type), _FAMILIES.get(wanted)
+            if family is not None and expected is not None and family != expected:
+                self._note(
+                    (*path, "mappings", item.mapping.system, "fields", name),
+                    f"{name} is {wanted}, and the column {mapped.column} holds {family} ({column.native_type or column.type}):"
+                    " values that do not fit are rejected one by one",
+                )
+
+
+def _length(item: _Mapped, name: str) -> int | None:
+    column = item.mapping.fields[name].column
+    return item.info.columns[column].max_length if column is not None and column in item.info.columns else None
+
+
+def _configured(document: YamlDocument, path: YamlPath) -> Any:
+    """What the file says at a path; an empty mapping where it says nothing."""
+    found: Any = document.data
+    for part in path:
+        found = found.get(part) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _naive_texts(found: _Mapped, rows: pl.DataFrame) -> Iterator[str]:
+    """Text columns read as points in time of which some value names no zone."""
+    for name, mapped in found.mapping.fields.items():
+        column = mapped.column
+        if found.entity.fields[name].type != "datetime" or column is None or column not in rows.columns or rows[column].dtype != pl.String:
+            continue
+        values = rows[column].drop_nulls().head(100).to_list()
+        if any(_CLOCK.search(value) and not _ZONED.search(value.strip()) for value in values):
+            yield column
+
+
+def _reason(reject: Reject) -> str:
+    return f"{reject.column}: {reject.reason}" if reject.column and reject.column not in reject.reason else reject.reason
+
+
+def _count(reasons: dict[str, tuple[int, str]], reason: str, example: str) -> None:
+    """Count a reason; its words are compared without the values in it, so that a thousand bad numbers are one reason."""
+    for known in reasons:
+        if _shape(known) == _shape(reason):
+            count, first = reasons[known]
+            reasons[known] = (count + 1, first)
+            return
+    reasons[reason] = (1, example)
+
+
+def _shape(reason: str) -> str:
+    return re.sub(r"'[^']*'|\"[^\"]*\"|\d+", "…", reason)
+
+
+def check(config: Config, systems: Systems) -> Findings:
+    """Compare a configuration with its systems. Raises nothing for what is wrong with them: that is what is found."""
+    return Checker(config, systems).run()
