@@ -64,6 +64,7 @@ class MysqlConnector(SqlConnector):
         self._open_session: Session | None = None
         self._in_write = False
         self._packet_bytes = 0
+        self._depth = 0
 
     @classmethod
     def open(cls, name: str, settings: Mapping[str, Any], *, directory: str = ".") -> Self:
@@ -307,18 +308,22 @@ class MysqlConnector(SqlConnector):
 
     @contextmanager
     def _savepoint(self) -> Iterator[None]:
-        session = self._session()
+        """Savepoints nest under names of their own: a second one of the same name would end the first."""
+        session, name = self._session(), f"trueup_{self._depth}"
         with self._errors():
-            session.run("SAVEPOINT trueup_part")
+            session.run(f"SAVEPOINT {name}")
+        self._depth += 1
         try:
             with self._errors():
                 yield
-                session.run("RELEASE SAVEPOINT trueup_part")
-        except BaseException:
-            with suppress(pymysql.Error, OSError):  # a deadlock has ended the savepoint with its transaction
-                session.run("ROLLBACK TO SAVEPOINT trueup_part")
-                session.run("RELEASE SAVEPOINT trueup_part")
+        except RowRefusedError as refused:
+            try:
+                session.run(f"ROLLBACK TO SAVEPOINT {name}")
+            except pymysql.Error as error:  # the transaction has ended, with all that it had done
+                raise TransactionLostError(refused.message, column=refused.column) from error
             raise
+        finally:
+            self._depth -= 1
 
     def _assign(self, table: Table, names: tuple[str, ...], count: int) -> pl.DataFrame | None:
         """Only the insert itself can tell (AUTO_INCREMENT, defaults)."""
@@ -412,8 +417,13 @@ class MysqlConnector(SqlConnector):
             return found
         chosen = job.frame.filter(pl.col("__op").is_in(found.implode()))
         texts = as_text(chosen.select(pl.col("__op").alias(OP), *(f"k{place}" for place in range(len(table.key)))))
-        for relation in self._relations(texts):
-            self._session().run(f"DELETE t FROM {relation} STRAIGHT_JOIN {table.target} AS t ON {conjunction(self._key_matches(table))}")
+        matches = conjunction(self._key_matches(table))
+        deleted = sum(
+            self._session().run(f"DELETE t FROM {relation} STRAIGHT_JOIN {table.target} AS t ON {matches}")
+            for relation in self._relations(texts)
+        )
+        if deleted > len(found):  # rows of the same key that are not as they were last read
+            raise RowRefusedError(f"the key stands for several rows of {table.info.name}; none of them was deleted")
         return found
 
     def _key_matches(self, table: Table) -> list[str]:

@@ -225,6 +225,9 @@ def test_creates_deletes_and_stale_rows(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"id": 7, "lead": {"email": "a@example.test"}, "n": 1}\n{"id": 8, "lead": {}, "n": 2}\n')
     feed = connector(path)
+    declared = replace(OBJ, options={"columns": {"new": "text"}})
+    with pytest.raises(ObjectMissingError, match="no column 'new'"):
+        write(feed, "create", [{"new": "y"}])
     rows = [{"n": 5, "/lead/email": "x", "new": "y"}, {"__key": "8", "n": 1}]
     made = write(feed, "create", rows, returning=("id", "n", "/lead/email"), obj=declared)
     assert made["__status"].to_list() == ["done", "rejected"]
