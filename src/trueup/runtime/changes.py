@@ -114,6 +114,19 @@ def _without_password(text: str) -> str:
     return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
+def index_begun(store: Store, entity: Entity) -> None:
+    """Say that the index of match values is not whole until `index_whole`: a process that dies in between leaves it to be made anew."""
+    with store.write() as tx:
+        meta.set_(tx, _match_name(entity), "being made")
+
+
+def index_whole(store: Store, entity: Entity, rows: pl.DataFrame) -> None:
+    """Put in the values (rule, hash, gid) that were left for later, sorted: appending to an index is far cheaper than inserting."""
+    with store.write() as tx:
+        match_key.add(tx, entity.name, rows)
+        meta.set_(tx, _match_name(entity), _match_text(entity))
+
+
 def _match_name(entity: Entity) -> str:
     return f"match:{entity.name}"
 

@@ -35,8 +35,13 @@ def value_json(cell: str | None, entity: Entity, name: str | None) -> str | None
     return orjson.dumps(cell_to_python(cell, entity.fields[name])).decode()
 
 
-def commit_decision(tx: Db, entity: Entity, decision: Decision, *, run: int | None, now: datetime) -> int:
-    """Write what was decided. Returns the version under which it was written."""
+def commit_decision(
+    tx: Db, entity: Entity, decision: Decision, *, run: int | None, now: datetime, later: list[pl.DataFrame] | None = None
+) -> int:
+    """Write what was decided. Returns the version under which it was written.
+
+    `later` takes the match values of new records, to be indexed in one sorted go by the caller; None: they are indexed here.
+    """
     version = golden.next_version(tx)
     rows = decision.golden.with_columns(version=pl.lit(version, dtype=pl.Int64))
     is_born = pl.col("id").is_in(decision.born.implode())
@@ -52,6 +57,8 @@ def commit_decision(tx: Db, entity: Entity, decision: Decision, *, run: int | No
                 shadow.upsert(tx, entity.name, str(system), part.drop("system"), new=new)
     if not decision.indexed.is_empty():
         match_key.replace(tx, entity.name, decision.indexed, decision.index.rename({GID: "gid"}))
+    elif later is not None:
+        later.append(decision.index.rename({GID: "gid"}))
     elif not decision.index.is_empty():
         match_key.add(tx, entity.name, decision.index.rename({GID: "gid"}))
     if not decision.history.is_empty():
@@ -147,8 +154,7 @@ def _commit_written(tx: Db, entity: Entity, seat: Seat, results: Results, now: d
     """Move `seen` and `sent` of the fields written; the rest of each shadow stays."""
     keys = pl.Series([item.key for item in results.written], dtype=pl.String)
     known = {row["key"]: row for row in shadow.by_key(tx, entity.name, seat.name, keys).iter_rows(named=True)}
-    gids = pl.Series([item.gid for item in results.written], dtype=pl.Int64)
-    remember = seat.is_file or seat.system.settle_s > 0
+    remember = seat.may_lag
     rows = []
     for item in results.written:
         row = known.get(item.key)
@@ -164,7 +170,7 @@ def _commit_written(tx: Db, entity: Entity, seat: Seat, results: Results, now: d
             if value != agreed:
                 sent[name] = value
         before = decode_delta(row["before"]) | item.before if remember else {}
-        rows.append((item.key, item.gid, row["khash"], item.fingerprint, encode_delta(seen), encode_delta(sent), encode_delta(before), now, row["modified"], item.version or row["native_version"], row["state"]))
+        rows.append((item.key, item.gid, row["khash"], item.fingerprint, encode_delta(seen), encode_delta(sent), encode_delta(before), now if remember else None, row["modified"], item.version or row["native_version"], row["state"]))
     schema = {
         "key": pl.String(),
         "gid": pl.Int64(),
@@ -178,7 +184,6 @@ def _commit_written(tx: Db, entity: Entity, seat: Seat, results: Results, now: d
         "native_version": pl.String(),
         "state": pl.Int64(),
     }
-    del gids
     shadow.upsert(tx, entity.name, seat.name, pl.DataFrame(rows, schema=schema, orient="row"))
 
 

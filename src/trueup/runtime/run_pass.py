@@ -32,6 +32,7 @@ from trueup.core.reconcile import (
 )
 from trueup.errors import TrueupError
 from trueup.model import EntitySummary, SystemSummary
+from trueup.runtime.changes import index_begun, index_whole
 from trueup.runtime.commit import commit_decision, frozen_candidates
 from trueup.runtime.cursors import OVERLAP_S
 from trueup.runtime.deliveries import Deliveries
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from trueup.store import Db, Store
 
 CHUNK_ROWS = 50_000
+INDEX_ROWS = pl.DataFrame(schema={"rule": pl.Int64(), "hash": pl.Int64(), "gid": pl.Int64()})
 ROUNDS = 4
 """How often rows that moved under our hands are looked at again within one run; what still moves then waits for the next."""
 
@@ -90,6 +92,7 @@ class Pass:
         self.complete: set[str] = set()
         self.touched: set[str] = set()
         self.guards: dict[str, GuardState] = {}
+        self.index_later: list[pl.DataFrame] | None = None
         self.deliveries = Deliveries(self.store, self.entity, self.seats, self.options, run=self.run, owner=self.owner, clock=self.clock)
         for name in self.entity.precedence:
             self.summary.systems[name] = SystemSummary()
@@ -191,9 +194,15 @@ class Pass:
         with self.store.read() as db:
             self.deliveries.begin_round(db, found, self.complete)
         chunks = self._regroup(spill, observations, found, leftovers)
+        bulk = chunks.count > 1 and not self.options.plan and bool(self.entity.match)
+        self.index_later = [] if bulk else None
+        if bulk:
+            index_begun(self.store, self.entity)
         for number in chunks.order:
             decision = self._decide(chunks.frames(number), chunks.gone(number), chunks.others(number), found)
             self._take_in(decision)
+        if self.index_later is not None:
+            index_whole(self.store, self.entity, pl.concat([INDEX_ROWS, *self.index_later]))
         self.deliveries.finish_round()
 
     def _decide(
@@ -271,7 +280,7 @@ class Pass:
             counts.unchanged -= rows
         if not self.options.plan and decision.anything:
             with self.store.write() as tx:
-                commit_decision(tx, self.entity, decision, run=self.run, now=self.now)
+                commit_decision(tx, self.entity, decision, run=self.run, now=self.now, later=self.index_later)
         self._park_reused(decision)
         self.deliveries.submit(decision)
 
@@ -494,7 +503,7 @@ class Chunks:
         return iter(range(self.count))
 
     def _number(self, gids: pl.Expr) -> pl.Expr:
-        dealt = (gids // max(1, CHUNK_ROWS // 8)) % self.count
+        dealt = (gids // CHUNK_ROWS) % self.count
         return pl.when(gids.is_in(self._doomed.implode())).then(0).otherwise(dealt) if self._doomed.len() else dealt
 
     def add(self, system: str, rows: pl.DataFrame) -> None:

@@ -35,6 +35,11 @@ class Seat:
         return self.compiled.value_columns
 
     @property
+    def may_lag(self) -> bool:
+        """Whether an older value may be shown after our write: a file saved over by an old window, or a system that says so."""
+        return self.is_file or self.system.settle_s > 0
+
+    @property
     def is_file(self) -> bool:
         """Whether people edit this system by saving a whole file over it."""
         return self.connector.caps.kind == "file"
