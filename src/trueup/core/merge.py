@@ -224,11 +224,20 @@ def _merge_regular(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -
     judged = shared.filter(pl.col("conflict") == "rule")
     if not judged.is_empty():
         ledger.stand(judged)
-        ledger.change(judge_edits(situation.entity, judged, situation.records), pl.lit("rule"))
+        _judge(situation, judged, ledger, "rule")
     # An old window saved over a file: its edit did not know the golden value, whatever it stands for, and a person decides.
     rest.append(doubtful.with_columns(sent=pl.col("observed"), conflict=pl.lit("manual")))
     _settle(situation, pl.concat(rest), ledger)
     return over.height
+
+
+def _judge(situation: Situation, edits: pl.DataFrame, ledger: _Ledger, rule: str) -> None:
+    """Let the field's `rule` judge the edits; those of which nothing is left go to the history."""
+    verdicts = judge_edits(situation.entity, edits, situation.records)
+    ledger.change(verdicts, pl.lit(rule))
+    stands = verdicts.select(*RECORD_FIELD, pl.col("value").alias("stands"))
+    lost = edits.join(stands, on=RECORD_FIELD, how="left").filter(pl.col("observed").ne_missing(pl.col("stands")))
+    ledger.tell(lost, "lost", "observed", pl.lit(rule))
 
 
 def _settle(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -> None:
@@ -398,7 +407,7 @@ def _merge_first(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -> 
         ledger.change(merge_unions(unions.with_columns(seen=pl.lit("[]"), observed=pl.col("value"))), pl.lit("first contact: union"))
     judged = rest.filter((pl.col("conflict") == "rule") & ~pl.col("is_golden"))
     if not judged.is_empty():
-        ledger.change(judge_edits(situation.entity, judged, situation.records), pl.lit("first contact: rule"))
+        _judge(situation, judged, ledger, "first contact: rule")
     _decide(situation, rest.filter(~pl.col("conflict").is_in(["union", "rule"])), ledger, "first contact: ")
     # What a write-only system held is compared with what stands after everybody else was heard.
     lost = _with_moved_golden(deaf, ledger.changes).filter(

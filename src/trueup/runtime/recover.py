@@ -76,14 +76,15 @@ def _updates(store: Store, entity: Entity, seat: Seat, intent: Sending, now: dat
             if shadow["gid"] != intended[GID] or intended[GID] not in results.golden:
                 continue
             agreed = results.golden[intended[GID]]
-            last = {name: decode_delta(shadow["seen"]).get(name, agreed[name]) for name in intended[FIELDS]}
+            last = {name: decode_delta(shadow["seen"]).get(name, agreed[name]) for name in entity.mapped(seat.name)}
             ours = [name for name in intended[FIELDS] if _is_ours(entity, name, intended, row, last[name])]
             if not ours:
                 continue
             sent = {name: intended[SENT + name] for name in ours}
             is_reference = {name for name in ours if entity.fields[name].type == "reference"}
             seen = {name: sent[name] if name in is_reference else row.get(name, sent[name]) for name in sent}
-            whole = len(ours) == len(intended[FIELDS])
+            # The fingerprint speaks for the whole row: it may be kept only where nobody else changed anything in it.
+            whole = all(name in ours or row[name] == last[name] for name in entity.shown(seat.name) if name in row)
             results.written.append(
                 Written(intended[GID], row[KEY], sent, seen, {}, prints[row[KEY]] if whole else None, row.get(VERSION) if whole else None)
             )
