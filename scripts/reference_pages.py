@@ -72,7 +72,7 @@ def _clean_help(text: str | None) -> str:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of trueup.yaml."""
-    from trueup.config.schema import json_schema
+    from trueup.config.editor import json_schema
 
     found: dict[str, Any] = json_schema()
     return found

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from trueup.runtime.workspace import Workspace
 
 
-
 @contextmanager
 def progress(workspace: Workspace) -> Iterator[Callable[[str, str, int], None] | None]:
     """A function (entity, system, rows) that moves the bars on stderr; None where stderr is no terminal."""
@@ -24,7 +23,12 @@ def progress(workspace: Workspace) -> Iterator[Callable[[str, str, int], None] |
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[rows]:>14,} rows read"), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[rows]:>14,} rows read"),
+        TimeElapsedColumn(),
+    )
     console = Console(stderr=True)
     expected = _expected(workspace)
     tasks: dict[tuple[str, str], TaskID] = {}

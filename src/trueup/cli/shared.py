@@ -28,7 +28,9 @@ ConfigFile = Annotated[
     typer.Option("-c", "--config", metavar="FILE", help="The configuration (default: trueup.yaml).", show_default=False, dir_okay=False),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text.", show_default=False)]
-Entities = Annotated[list[str] | None, typer.Argument(metavar="[ENTITY]...", help="Only these entities; left out: all.", show_default=False)]
+Entities = Annotated[
+    list[str] | None, typer.Argument(metavar="[ENTITY]...", help="Only these entities; left out: all.", show_default=False)
+]
 
 
 @dataclass

@@ -24,7 +24,9 @@ def sync(
     ] = None,
     record: Annotated[
         tuple[str, str] | None,
-        typer.Option("--record", metavar="ENTITY KEY", help="Only this record: KEY is SYSTEM:KEY or a record's number.", show_default=False),
+        typer.Option(
+            "--record", metavar="ENTITY KEY", help="Only this record: KEY is SYSTEM:KEY or a record's number.", show_default=False
+        ),
     ] = None,
     wait: Annotated[
         float | None,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from trueup.reports.table import PLAIN, Style, clip, counted, show, table, visible
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from trueup.errors import Problem
 
 SAMPLE_CELLS = 32
@@ -98,7 +99,11 @@ class Findings:
     def as_text(self, style: Style = PLAIN) -> str:
         """For people."""
         parts = [self._systems(style), *(_sample(sample, style) for sample in self.samples)]
-        for title, found, colour in (("Good to know", self.notes, "dim"), ("Warnings", self.warnings, "warn"), ("Problems", self.problems, "bad")):
+        for title, found, colour in (
+            ("Good to know", self.notes, "dim"),
+            ("Warnings", self.warnings, "warn"),
+            ("Problems", self.problems, "bad"),
+        ):
             if found:
                 lines = [f"  {visible(str(problem))}" for problem in found]
                 parts.append("\n".join([style.paint(title, colour if colour != "dim" else "bold"), *lines]))

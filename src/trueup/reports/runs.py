@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trueup.reports.table import PLAIN, Style, clip, counted, duration, show, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
 
 STATUS_WORDS = {
     "running": "running",
@@ -38,7 +40,9 @@ def run_text(body: Mapping[str, Any], style: Style = PLAIN) -> str:
 
 def _entity_lines(name: str, entity: Mapping[str, Any], style: Style, *, planned: bool) -> Iterator[str]:
     golden = entity["golden"]
-    said = [f"{golden[part]:,} {word}" for part, word in (("created", "new"), ("updated", "changed"), ("deleted", "deleted")) if golden[part]]
+    said = [
+        f"{golden[part]:,} {word}" for part, word in (("created", "new"), ("updated", "changed"), ("deleted", "deleted")) if golden[part]
+    ]
     tail = f" ({', '.join(said)})" if said else ""
     yield f"{style.paint(name, 'bold')}: {counted(golden['total'], 'record')}{tail}"
     rows = []
@@ -129,3 +133,20 @@ def planned_total(body: Mapping[str, Any]) -> int:
         for part in entity["systems"].values()
         for kind in ("created", "updated", "deleted")
     )
+
+
+def runs_text(rows: Sequence[Mapping[str, Any]], style: Style = PLAIN) -> str:
+    """The list of runs; the empty text for none."""
+    lines = [
+        [
+            row["run"],
+            row["command"],
+            row["started_at"],
+            duration(row["seconds"]),
+            ", ".join(row["entities"]),
+            row["status"],
+            row.get("error", ""),
+        ]
+        for row in rows
+    ]
+    return table(("run", "command", "started", "took", "entities", "status", ""), lines, style)

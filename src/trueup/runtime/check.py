@@ -113,7 +113,9 @@ class Checker:
             found.reachable = True
         writes = any(entity.mappings[name].writes for entity in self.config.entities.values() if name in entity.mappings)
         if found.reachable and writes and found.precondition != "native":
-            what = "reads a row again just before it writes" if found.precondition == "read_compare" else "cannot tell whether a row changed"
+            what = (
+                "reads a row again just before it writes" if found.precondition == "read_compare" else "cannot tell whether a row changed"
+            )
             self._warn(("systems", name), f"{name} {what}: an edit made in that moment would be overwritten")
         return found
 
@@ -199,7 +201,7 @@ class Checker:
                        "say who does: key: {column: …, assign: sequence}, uuid, or a field's name")  # fmt: skip
         others = [name for name in left if name not in mapping.object.key]
         if others:
-            self._warn(path, f"new rows in {info.name} need {', '.join(others)}, which is neither mapped nor set: {mapping.system} will refuse them",
+            self._warn(path, f"new rows in {info.name} need {', '.join(others)}, neither mapped nor set: {mapping.system} will refuse them",
                        f"map it, or give a constant: set: {{{others[0]}: …}}")  # fmt: skip
 
     # -------------------------------------------------------------- rows
@@ -210,7 +212,7 @@ class Checker:
         shown = tuple(compiled.readable)
         sample = Sample(entity.name, found.mapping.system, found.mapping.object.label, shown)
         self.findings.samples.append(sample)
-        reasons: dict[str, tuple[int, str]] = {}
+        reasons: dict[str, tuple[int, str, str]] = {}
         clocks: set[str] = set()
         for page in connector.read(found.mapping.object, compiled.read_columns):
             sample.read += page.rows.height + len(page.rejected)
@@ -234,18 +236,24 @@ class Checker:
         if clocks and self.config.systems[found.mapping.system].timezone is None:
             self._naive(found.mapping.system, found, sorted(clocks))
         path: YamlPath = ("entities", entity.name, "mappings", found.mapping.system)
-        for reason, (count, example) in sorted(reasons.items(), key=lambda item: -item[1][0])[:REASONS_SHOWN]:
+        for count, reason, example in sorted(reasons.values(), key=lambda item: -item[0])[:REASONS_SHOWN]:
             rows_word = "1 row" if count == 1 else f"{count:,} rows"
             self._warn(path, f"{rows_word} cannot be used: {reason}", f"for example {example}" if example else "")
         if len(reasons) > REASONS_SHOWN:
-            self._warn(path, f"{len(reasons) - REASONS_SHOWN} further reasons why rows cannot be used", "after a sync, `trueup failures` lists all")
+            self._warn(
+                path, f"{len(reasons) - REASONS_SHOWN} further reasons why rows cannot be used", "after a sync, `trueup failures` lists all"
+            )
 
     # -------------------------------------------------------------- across systems
 
     def _compare(self, entity: Entity, fitting: Sequence[_Mapped], usable: int) -> None:
         path: YamlPath = ("entities", entity.name)
         if usable < 2:
-            self._problem(path, f"{entity.name} needs two systems that can be used, and has {usable}", "mend the problems above, or map another system")
+            self._problem(
+                path,
+                f"{entity.name} needs two systems that can be used, and has {usable}",
+                "mend the problems above, or map another system",
+            )
         elif not any(mapping.writes for mapping in entity.mappings.values()):
             self._problem(path, f"{entity.name} has no system that may be written", "give one of them direction: both or write")
         written = [item for item in fitting if item.mapping.writes]
@@ -260,7 +268,7 @@ class Checker:
         if unruled:
             self._note(
                 (*path, "fields", unruled[0]),
-                f"{', '.join(unruled)} can be edited in several systems, and nothing says who wins: edits of both at once wait for a person",
+                f"nothing says who wins where {', '.join(unruled)} is edited in two systems at once: such edits wait for a person",
                 "say source_of_truth or conflict, or leave it so",
             )
 
@@ -273,7 +281,7 @@ class Checker:
             if longer:
                 self._note(
                     (*path, "mappings", item.mapping.system, "fields", name),
-                    f"{name} has room for {mine} characters in {item.mapping.system}, and for {room[longer[0]]} in {longer[0]}: longer values are refused there",
+                    f"{name} has room for {mine} characters in {item.mapping.system}, and for {room[longer[0]]} in {longer[0]}: longer values fail",
                 )
 
     def _types(self, path: YamlPath, name: str, wanted: str, fitting: Sequence[_Mapped]) -> None:
@@ -320,14 +328,11 @@ def _reason(reject: Reject) -> str:
     return f"{reject.column}: {reject.reason}" if reject.column and reject.column not in reject.reason else reject.reason
 
 
-def _count(reasons: dict[str, tuple[int, str]], reason: str, example: str) -> None:
-    """Count a reason; its words are compared without the values in it, so that a thousand bad numbers are one reason."""
-    for known in reasons:
-        if _shape(known) == _shape(reason):
-            count, first = reasons[known]
-            reasons[known] = (count + 1, first)
-            return
-    reasons[reason] = (1, example)
+def _count(reasons: dict[str, tuple[int, str, str]], reason: str, example: str) -> None:
+    """Count a reason by its words without the values in it, so that a thousand bad numbers are one reason; the first one is shown."""
+    shape = _shape(reason)
+    count, first, where = reasons.get(shape, (0, reason, example))
+    reasons[shape] = (count + 1, first, where)
 
 
 def _shape(reason: str) -> str:

@@ -28,7 +28,9 @@ def nothing_yet(config: Config, shown: str) -> Standing:
     """The standing before the first sync."""
     standing = Standing(shown)
     for name, entity in config.entities.items():
-        standing.entities[name] = EntityStanding(max_delay_s=entity.max_delay_s, systems={system: SystemStanding() for system in entity.precedence})
+        standing.entities[name] = EntityStanding(
+            max_delay_s=entity.max_delay_s, systems={system: SystemStanding() for system in entity.precedence}
+        )
     return standing
 
 

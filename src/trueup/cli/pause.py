@@ -1,0 +1,93 @@
+"""`trueup pause` and `trueup resume`: stop and restart deliveries and schedules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from trueup.cli.shared import AsJson, ConfigFile, say, say_json, workspace_of
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from trueup.store.paused import Kind
+
+Names = Annotated[list[str] | None, typer.Argument(metavar="[SYSTEM or ENTITY]...", help="Systems and entities.", show_default=False)]
+Everything = Annotated[bool, typer.Option("--all", help="Everything.", show_default=False)]
+
+ALL = [("all", "")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("pause", short_help="Stop deliveries to a system, or of an entity.")(pause)
+    app.command("resume", short_help="Take deliveries up again.")(resume)
+
+
+def pause(
+    ctx: typer.Context, names: Names = None, *, everything: Everything = False, config: ConfigFile = None, as_json: AsJson = False
+) -> None:
+    """Stop schedules and deliveries: of systems, of entities, or of everything.
+
+    A paused system is written nothing; a typed `sync` still reads it and counts what waits for it. Nothing is lost: `resume`, then
+    `sync`, delivers it.
+    """
+    _change(ctx, config, names, everything=everything, pausing=True, as_json=as_json)
+
+
+def resume(
+    ctx: typer.Context, names: Names = None, *, everything: Everything = False, config: ConfigFile = None, as_json: AsJson = False
+) -> None:
+    """Take up what was paused; `--all` takes up everything that was ever paused by command.
+
+    What `paused: true` in the configuration says stays until it is changed there.
+    """
+    _change(ctx, config, names, everything=everything, pausing=False, as_json=as_json)
+
+
+def _change(ctx: typer.Context, config: Path | None, names: list[str] | None, *, everything: bool, pausing: bool, as_json: bool) -> None:
+    from trueup.errors import UsageError
+    from trueup.store import paused
+
+    if everything == bool(names):
+        raise UsageError(f"say what to {'pause' if pausing else 'resume'}: systems or entities by name, or --all, not both")
+    with workspace_of(ctx, config) as workspace:
+        targets = ALL if everything else _targets(names or [], workspace.config.systems, workspace.config.entities)
+        # What is paused before the first sync is paused for it: the state is made here if it must be.
+        with workspace.store.write() as tx:
+            for kind, name in targets if pausing or not everything else paused.list_(tx):
+                if pausing:
+                    paused.set_(tx, cast("Kind", kind), name)
+                else:
+                    paused.unset(tx, cast("Kind", kind), name)
+            left = paused.list_(tx)
+        by_hand = [name for name, system in workspace.config.systems.items() if system.paused]
+    if as_json:
+        say_json({"paused": [{"kind": kind, "name": name} for kind, name in left]})
+        return
+    shown = ", ".join("everything" if kind == "all" else f"{kind} {name}" for kind, name in left)
+    say(f"Paused: {shown}." if left else "Nothing is paused.")
+    if by_hand and not pausing:
+        say(f"Paused in the configuration, and so until it is changed there: {', '.join(by_hand)}.")
+
+
+def _targets(names: list[str], systems: Container[str], entities: Container[str]) -> list[tuple[str, str]]:
+    """What the names mean. Raises UsageError for one that is neither, or both."""
+    from trueup.errors import UsageError
+
+    found = []
+    for name in names:
+        if name in systems and name in entities:
+            raise UsageError(f"{name} is both a system and an entity", hint=f"say system:{name} or entity:{name}")
+        prefix, _, rest = name.partition(":")
+        if name in systems:
+            found.append(("system", name))
+        elif name in entities:
+            found.append(("entity", name))
+        elif (prefix == "system" and rest in systems) or (prefix == "entity" and rest in entities):
+            found.append((prefix, rest))
+        else:
+            raise UsageError(f"there is no system or entity {name!r}", hint="`trueup status` shows them")
+    return found

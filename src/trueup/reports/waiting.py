@@ -1,0 +1,59 @@
+"""What waits for a person, as text: failures and holds, from the values that `--json` prints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from trueup.reports.table import PLAIN, Style, table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+def failures_text(rows: Sequence[Mapping[str, Any]], style: Style = PLAIN) -> str:
+    """The list of failures; the empty text for none."""
+    lines = [
+        [
+            row["id"],
+            row["entity"],
+            row["system"],
+            row["key"] or ("(whole mapping)" if row["record"] is None else "(new row)"),
+            "" if row["record"] is None else str(row["record"]),
+            row["stage"],
+            f"{row['field']}: {row['reason']}" if row["field"] and row["field"] not in row["reason"] else row["reason"],
+            row["attempts"],
+            _next_try(row),
+        ]
+        for row in rows
+    ]
+    head = ("id", "entity", "system", "key", "record", "stage", "reason", "attempts", "tried again")
+    text = table(head, lines, style)
+    return text and f"{text}\n\nMend the record where it is wrong; `trueup failures retry ID` tries at once, `drop ID` forgets."
+
+
+def _next_try(row: Mapping[str, Any]) -> str:
+    if row["next_try_at"] is not None:
+        return str(row["next_try_at"])
+    return "when it changes" if row["stage"] == "write" else "at each run"
+
+
+def holds_text(rows: Sequence[Mapping[str, Any]], style: Style = PLAIN) -> str:
+    """The list of holds; the empty text for none."""
+    lines = [
+        [
+            row["id"],
+            row["entity"],
+            row["system"],
+            row["kind"],
+            row["counts"]["count"],
+            row["counts"].get("rows", ""),
+            row["limit"]["count"],
+            row["since"],
+            "every row vanished" if row["counts"].get("emptied") else "",
+        ]
+        for row in rows
+    ]
+    text = table(("id", "entity", "system", "kind", "counted", "of rows", "allowed", "since", ""), lines, style)
+    return (
+        text and f"{text}\n\n`trueup holds approve ID` lets them pass, `trueup holds refuse ID` restores the rows; both at the next sync."
+    )
