@@ -261,14 +261,14 @@ class MysqlConnector(SqlConnector):
         return match(column, _facts(table).natives[column.info.name], value, loosely=loosely)
 
     def _joined(
-        self, outputs: str, texts: pl.DataFrame, table: Table, conditions: Sequence[str], suffix: str = ""
+        self, outputs: str, texts: pl.DataFrame, table: Table, conditions: Sequence[str], index: str = "", suffix: str = ""
     ) -> Iterator[Sequence[Row]]:
         """Rows of the table joined to the values `v`, some values at a time."""
         session = self._session()
         for relation in self._relations(texts):
             with self._errors():
                 yield session.rows(
-                    f"SELECT {outputs} FROM {relation} STRAIGHT_JOIN {table.source} AS t ON {conjunction(conditions)}{suffix}"
+                    f"SELECT {outputs} FROM {relation} STRAIGHT_JOIN {table.source} AS t{index} ON {conjunction(conditions)}{suffix}"
                 )
 
     def _relations(self, texts: pl.DataFrame) -> Iterator[str]:
@@ -388,7 +388,7 @@ class MysqlConnector(SqlConnector):
     def _read_stored(self, table: Table, texts: pl.DataFrame, select: Select, *, loosely: bool) -> pl.DataFrame:
         """The rows just written, by `op` and key (`k0`, …); `loosely` after the key was written, for CHAR drops spaces at its end."""
         matches = [self._match(table, table.column(name), f"v.k{place}", loosely=loosely) for place, name in enumerate(table.key)]
-        rows = [row for page in self._joined(f"v.op, {select.outputs}", texts, table, matches) for row in page]
+        rows = [row for page in self._joined(f"v.op, {select.outputs}", texts, table, matches, _key_index(table)) for row in page]
         if len({row[0] for row in rows}) < texts.height:
             raise RowRefusedError("the row could not be read again under its key after it was written, and was left as it was")
         return frame_of(select, rows, with_op=True)
@@ -403,10 +403,9 @@ class MysqlConnector(SqlConnector):
         )
         keys = [f"k{place}" for place in range(len(table.key))]
         texts = as_text(chosen.select(pl.col("__op").alias(OP), *keys, *(f"n{index}" for index in range(len(job.written)))))
+        joined = f"STRAIGHT_JOIN {table.target} AS t{_key_index(table)} ON {conjunction(self._key_matches(table))}"
         for relation in self._relations(texts):
-            self._session().run(
-                f"UPDATE {relation} STRAIGHT_JOIN {table.target} AS t ON {conjunction(self._key_matches(table))} SET {assignments}"
-            )
+            self._session().run(f"UPDATE {relation} {joined} SET {assignments}")
         moved = {f"k{table.key.index(name)}": f"n{index}" for index, name in enumerate(job.written) if name in table.key}
         after = texts.select(OP, *(pl.col(moved.get(key, key)).alias(key) for key in keys))
         return self._read_stored(table, after, select, loosely=bool(moved))
@@ -417,11 +416,8 @@ class MysqlConnector(SqlConnector):
             return found
         chosen = job.frame.filter(pl.col("__op").is_in(found.implode()))
         texts = as_text(chosen.select(pl.col("__op").alias(OP), *(f"k{place}" for place in range(len(table.key)))))
-        matches = conjunction(self._key_matches(table))
-        deleted = sum(
-            self._session().run(f"DELETE t FROM {relation} STRAIGHT_JOIN {table.target} AS t ON {matches}")
-            for relation in self._relations(texts)
-        )
+        joined = f"STRAIGHT_JOIN {table.target} AS t{_key_index(table)} ON {conjunction(self._key_matches(table))}"
+        deleted = sum(self._session().run(f"DELETE t FROM {relation} {joined}") for relation in self._relations(texts))
         if deleted > len(found):  # rows of the same key that are not as they were last read
             raise RowRefusedError(f"the key stands for several rows of {table.info.name}; none of them was deleted")
         return found
@@ -437,7 +433,7 @@ class MysqlConnector(SqlConnector):
             conditions.append(f"{column.compare} <=> {column.compare_cast.format(f'v.o{index}')}")
         names = [f"k{place}" for place in range(len(table.key))] + [f"o{index}" for index in range(len(job.compared))]
         texts = as_text(job.frame.select(pl.col("__op").alias(OP), *names))
-        rows = [row for page in self._joined("v.op", texts, table, conditions, " FOR UPDATE") for row in page]
+        rows = [row for page in self._joined("v.op", texts, table, conditions, _key_index(table), " FOR UPDATE") for row in page]
         return pl.Series("__op", [int(row[0] or 0) for row in rows], dtype=pl.Int64())
 
     def prepare(self, obj: ObjectSpec, columns: Mapping[str, str]) -> None:
@@ -468,6 +464,13 @@ def _facts(table: Table) -> MyFacts:
     if not isinstance(facts, MyFacts):
         raise TypeError("a table of another connector")
     return facts
+
+
+def _key_index(table: Table) -> str:
+    """The hint that keeps the server to the key's index: a scan of the whole table would lock every row of it."""
+    facts = _facts(table)
+    names = [index for index, columns in facts.unique.items() if set(columns) <= set(table.key)]
+    return f" FORCE INDEX ({quoted(names[0])})" if names and facts.is_table else ""
 
 
 def _parts(texts: pl.DataFrame) -> Iterator[pl.DataFrame]:
