@@ -251,9 +251,7 @@ class MemoryConnector:
         name = table.key[0]
         return {name: number if table.columns[name].info.type == "integer" else str(number)}
 
-    def _change(
-        self, table: MemoryTable, op: int, key: str, written: Values | None, expected: Values | None, results: _Results
-    ) -> None:
+    def _change(self, table: MemoryTable, op: int, key: str, written: Values | None, expected: Values | None, results: _Results) -> None:
         """One update, or one delete where `written` is None."""
         row = table.rows.get(key)
         if row is None:

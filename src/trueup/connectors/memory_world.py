@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 
 Values = dict[str, Any]
 
-FULL_CAPS = Caps(
-    kind="memory", precondition="native", stored_row=True, incremental=True, tombstones=True, find=True, assigns_keys=True
-)
+FULL_CAPS = Caps(kind="memory", precondition="native", stored_row=True, incremental=True, tombstones=True, find=True, assigns_keys=True)
 _DECIMAL = re.compile(r"-?\d+(?:\.\d+)?")
 _INTEGER = re.compile(r"-?(?:0|[1-9]\d*)")
 _CLASSES: dict[str, type | tuple[type, ...]] = {

@@ -358,14 +358,10 @@ def doubled_keys_are_rejects(world: World) -> None:
 
 def _dated(world: World) -> tuple[ObjectSpec, dict[str, int]]:
     """An object with a modified column of which many rows share a time; key -> minute."""
-    column_type: ColumnType = next(
-        name for name in ("datetime", "timestamp", "integer", "text") if name in world.traits.types
-    )
+    column_type: ColumnType = next(name for name in ("datetime", "timestamp", "integer", "text") if name in world.traits.types)
     minutes = {f"k{number:02}": minute for number, minute in enumerate([0, 5, 5, 5, 5, 1, 2, 9, 9, 9, 3, 5])}
     rows = [{**person(key), "changed": _minute(minute, column_type, world.traits.fraction_digits)} for key, minute in minutes.items()]
-    return world.object(
-        Trial(columns={**people().columns, "changed": Column(type=column_type)}, modified="changed"), rows
-    ), minutes
+    return world.object(Trial(columns={**people().columns, "changed": Column(type=column_type)}, modified="changed"), rows), minutes
 
 
 def _minute(minute: int, column_type: ColumnType, fraction_digits: int) -> Any:

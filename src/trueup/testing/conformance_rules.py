@@ -60,8 +60,7 @@ def caps_table(worlds: Mapping[str, World]) -> list[CapsRow]:
     ]
     declared = {name: abilities(world) for name, world in worlds.items()}
     table += [
-        CapsRow("rule", rule.name, {name: "yes" if set(rule.needs) <= found else "-" for name, found in declared.items()})
-        for rule in RULES
+        CapsRow("rule", rule.name, {name: "yes" if set(rule.needs) <= found else "-" for name, found in declared.items()}) for rule in RULES
     ]
     return table
 

@@ -6,6 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
 from trueup.testing.conformance_tools import (
     Rules,
     canonical,
@@ -208,6 +210,31 @@ def wall_clock_readings_survive(world: World) -> None:
 def lists_survive(world: World) -> None:
     """Lists survive with their items' order and text."""
     _survive(world, "list", [["a", "b"], ["b", "a"], ["x;y", "z|", ""], [], ["007"], None])
+
+
+@value_rule("updates")
+def ways_of_reading_agree(world: World) -> None:
+    """A listing, a read by key, find and a write's report show the same row in the same way, to the last digit."""
+    kinds = {f"c_{name}": name for name in _types(world)}
+    columns = {"id": Column(nullable=False, max_length=120), "other": Column()}
+    columns |= {column: Column(type=kind) for column, kind in kinds.items()}
+    # Digits at the edge of what a float tells apart, where two libraries write one number differently.
+    numbers = (578175905, 722288108, 442287373, 596904070)
+    many = [{**SAMPLES, "decimal": Decimal(f"{number}.29918"), "float": number / 3} for number in numbers]
+    rows = [
+        {"id": f"k{place}", "other": "x"} | {column: cells[kind] for column, kind in kinds.items()} for place, cells in enumerate(edges)
+    ]
+    obj = world.object(Trial(columns=columns), rows)
+    with connected(world) as connector:
+        listed = shown(connector, obj, list(kinds))
+        equal(listing(connector, obj, list(kinds), keys=list(listed)).by_key(), listed, "rows read by key, beside those of the listing")
+        if connector.caps.find:
+            found = connector.find(obj, list(kinds), pl.DataFrame({"other": ["x"]}))
+            rows_found = {row["__key"]: {name: row[name] for name in kinds} for row in found.to_dicts()}
+            equal(rows_found, listed, "rows found, beside those of the listing")
+        outcomes = send(connector, obj, "update", [(key, {"other": "y"}) for key in listed], returning=list(kinds))
+        told = {row["__key"]: {name: row[name] for name in kinds} for row in outcomes if row["__stored"]}
+        equal(told, listed if connector.caps.stored_row else {}, "rows as reported by a write, beside those of the listing")
 
 
 @value_rule("creates", "type:json")

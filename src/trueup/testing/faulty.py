@@ -94,7 +94,6 @@ class Call:
     rows: int = 0
 
 
-
 def by_chance(seed: int, *, one_in: int = 10, faults: Sequence[Fault] = ()) -> Callable[[Call], Fault | None]:
     """A decision for `FaultyConnector`: about one call in `one_in` meets one of the faults that fit it, the same ones for the same seed."""
     dice = random.Random(seed)
@@ -139,9 +138,7 @@ class FaultyConnector:
     faults that happened, in order.
     """
 
-    def __init__(
-        self, inner: Connector, script: Sequence[Fault] = (), *, decide: Callable[[Call], Fault | None] | None = None
-    ) -> None:
+    def __init__(self, inner: Connector, script: Sequence[Fault] = (), *, decide: Callable[[Call], Fault | None] | None = None) -> None:
         """Stand before a connector."""
         self.inner = inner
         self.hits: list[Fault] = []

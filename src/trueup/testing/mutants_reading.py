@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trueup.model import ObjectInfo, ObjectSpec
     from trueup.testing.conformance_world import World
 
+
 class _AsksOtherKeys(Lie):
     """A read by key that asks for something else."""
 

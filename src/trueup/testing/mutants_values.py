@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from trueup.testing.mutants_base import Lie, each_text, lie, native
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from trueup.connectors.base import Page, WriteBatch
+    from trueup.model import ObjectSpec
 
 
 @lie("text_survives")
@@ -95,6 +98,16 @@ class DecimalsOfTwoPlaces(Lie):
     def _batch(self, batch: WriteBatch) -> WriteBatch:
         two_places = r"^(-?\d+\.\d\d)\d+$"
         return replace(batch, rows=each_text(batch.rows, lambda text: pl.coalesce(text.str.extract(two_places), text)))
+
+
+@lie("ways_of_reading_agree")
+class ListsOtherwise(Lie):
+    """A listing shows text with a space at its end, and a read by key shows it without."""
+
+    def read(self, obj: ObjectSpec, columns: Sequence[str], **how: Any) -> Iterator[Page]:
+        """See base.Connector."""
+        for page in self.inner.read(obj, columns, **how):
+            yield page if how.get("keys") is not None else replace(page, rows=each_text(page.rows, lambda text: text + " "))
 
 
 @lie("floats_survive")
