@@ -221,9 +221,7 @@ def ways_of_reading_agree(world: World) -> None:
     # Digits at the edge of what a float tells apart, where two libraries write one number differently.
     numbers = (578175905, 722288108, 442287373, 596904070)
     many = [{**SAMPLES, "decimal": Decimal(f"{number}.29918"), "float": number / 3} for number in numbers]
-    rows = [
-        {"id": f"k{place}", "other": "x"} | {column: cells[kind] for column, kind in kinds.items()} for place, cells in enumerate(edges)
-    ]
+    rows = [{"id": f"k{place}", "other": "x"} | {column: cells[kind] for column, kind in kinds.items()} for place, cells in enumerate(many)]
     obj = world.object(Trial(columns=columns), rows)
     with connected(world) as connector:
         listed = shown(connector, obj, list(kinds))
