@@ -114,7 +114,7 @@ class CsvReading(Reading):
             columns=list(positions),
             separator=rules.delimiter.decode("latin-1"),
             quote_char=rules.quote.decode("latin-1") or None,
-            empty_string_is_null=False,
+            empty_string_is_null=not self.empty_is_text,
             infer_schema=False,
         )
 
@@ -172,8 +172,8 @@ class CsvReading(Reading):
             return pl.DataFrame(height=chunk.rows), []
         if chunk.plain:
             frame = self._polars(data, sorted({self._index[name] for name in columns}))
-            if not self.empty_is_text:
-                frame = frame.with_columns(pl.all().replace("", None))
+            if not self.empty_is_text and self.dialect.grammar.quote and self.dialect.grammar.quote * 2 in data:
+                frame = frame.with_columns(pl.when(pl.all() != "").then(pl.all()))  # quoted empty cells; the reader has seen to the others
             return frame.select(pl.col(self._position(name)).alias(name) for name in columns), []
         values: dict[str, list[Any]] = {name: [] for name in columns}
         absent: list[list[str]] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from decimal import Decimal
+from functools import lru_cache
 from json.decoder import scanstring  # type: ignore[attr-defined]  # part of the module since 2.6, not of its stubs
 from typing import Any, NamedTuple, NoReturn
 
@@ -106,6 +107,7 @@ def style_of(line: str, *, ascii_only: bool) -> Style:
     return Style(comma, colon, ascii_only)
 
 
+@lru_cache(maxsize=1024)
 def pointer(column: str) -> tuple[str, ...]:
     """The member names that lead to a column: a JSON Pointer (RFC 6901) where it starts with `/`, else a member of the row itself."""
     if not column.startswith("/"):

@@ -172,7 +172,7 @@ def test_the_servers_own_words_for_what_it_refuses(shop, run):
         " CONSTRAINT positive CHECK (n >= 0), CONSTRAINT owned FOREIGN KEY (owner) REFERENCES owner (id))"
     )
     run("INSERT INTO item (email, n) VALUES ('a', 1)")
-    values = {
+    values: dict[str, Any] = {
         "email": ["b", "A", "c" * 21, "d", "e", "f", "g", "h"],
         "n": pl.Series([1, 1, 1, None, 300, -1, 1, 7], dtype=pl.Int64),
         "owner": pl.Series([None, None, None, None, None, None, 9, None], dtype=pl.Int64),
