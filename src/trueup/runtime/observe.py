@@ -57,6 +57,7 @@ class Observation:
     known_rows: int = 0
     emptied: bool = False
     cursor: str | None = None
+    gids: list[pl.Series] = field(default_factory=list)  # golden ids of the known rows that were kept
     new_rows: list[pl.DataFrame] = field(default_factory=list)  # __system, __key, page, one hash column per match rule
     waiting: set[str] = field(default_factory=set)  # keys of rows with a reference that nobody knows yet
     asked: set[str] = field(default_factory=set)  # keys that were read one by one
@@ -198,6 +199,7 @@ class Observer:
             result.waiting.update(waiting)
         fresh = rows.filter(pl.col(GID).is_null())
         result.changed += rows.height - fresh.height
+        result.gids.append(rows[GID].drop_nulls())
         if not fresh.is_empty():
             result.new_rows.append(self._match_rows(fresh, result.pages))
         self._spill.add((self._seat.name, result.pages), rows)

@@ -36,7 +36,7 @@ from trueup.runtime.changes import index_begun, index_whole
 from trueup.runtime.commit import commit_decision, frozen_candidates
 from trueup.runtime.cursors import OVERLAP_S
 from trueup.runtime.deliveries import Deliveries
-from trueup.runtime.guards import GuardState, guard_observations
+from trueup.runtime.guards import GuardState, guard_observations, held_lanes
 from trueup.runtime.identify import PROVISIONAL, Identified, identify
 from trueup.runtime.observe import Observation, Observer
 from trueup.runtime.recover import recover
@@ -139,12 +139,13 @@ class Pass:
             return {name: self._looker(spill, name, keys) for name, keys in self.options.keys.items() if name in self.seats}
         readers: dict[str, Callable[[], Observation]] = {}
         with self.store.read() as db:
+            held = held_lanes(db, self.entity)
             for name, seat in self.seats.items():
                 observer = Observer(self.store, self.entity, seat, spill, lambda rows, name=name: self.tick(name, rows), remap=name in self.options.remapped)
                 standing = cursor.get(db, self.entity.name, name)
                 incremental = seat.connector.caps.incremental and seat.compiled.modified is not None
                 due_at = standing.full_at
-                stale = due_at is None or (self.now - due_at).total_seconds() >= self.entity.full_every_s
+                stale = name in held or due_at is None or (self.now - due_at).total_seconds() >= self.entity.full_every_s
                 if self.options.full or name in self.options.remapped or not incremental or standing.cursor is None or stale:
                     readers[name] = observer.sweep
                     continue
@@ -183,14 +184,15 @@ class Pass:
     def _round(self, spill: Spill, observations: dict[str, Observation], *, first: bool) -> None:
         with self.store.read() as db:
             found = identify(db, self.entity, observations)
-            self.guards = guard_observations(db, self.entity, observations, found, self.now) if first else {}
+            if first:  # later rounds look at single rows of the same pass: what is held stays held
+                self.guards = guard_observations(db, self.entity, observations, found, self.now)
             leftovers = self._leftovers(db, found) if first and self.options.keys is None else pl.Series(GID, [], dtype=pl.Int64)
-        if any(state.suspect for state in self.guards.values()):
+        if first and any(state.suspect for state in self.guards.values()):
             self._count_precisely(spill, observations, found)
         found.links = self._settle_ids(found.links)
         self._count(observations, found, first=first)
         if not self.options.plan:
-            self._commit_identified(observations, found)
+            self._commit_identified(observations, found, first=first)
         with self.store.read() as db:
             self.deliveries.begin_round(db, found, self.complete)
         chunks = self._regroup(spill, observations, found, leftovers)
@@ -249,6 +251,7 @@ class Pass:
             frozen=frozen_candidates(open_now),
             now=self.now,
             refused=refused,
+            refused_deletes=frozenset(name for name, state in self.guards.items() if state.refused_deletes),
             remapped=self.options.remapped,
             moved=self.options.moved,
             files=frozenset(name for name, seat in self.seats.items() if seat.is_file),
@@ -334,8 +337,8 @@ class Pass:
         held_updates = {name for name, state in self.guards.items() if state.held_updates}
         held_deletes = [name for name, state in self.guards.items() if state.held_deletes]
         gone = found.gone.filter(~pl.col(SYSTEM).is_in(held_deletes))
-        total = sum(seen.changed for seen in observations.values()) + found.links.height + leftovers.len()
-        chunks = Chunks(max(1, -(-total // CHUNK_ROWS)), spill, gone, leftovers)
+        known = [gids for seen in observations.values() for gids in seen.gids]
+        chunks = Chunks.over(pl.concat([found.links[GID], leftovers, *known]), spill, gone, leftovers)
         links = found.links.partition_by(SYSTEM, "page", as_dict=True)
         nothing = found.links.clear()
         for name, seen in observations.items():
@@ -381,9 +384,10 @@ class Pass:
             counts.created += created
             counts.deleted += gone
         self.summary.parked += found.parked.height
-        self.summary.held += sum(state.held_count for state in self.guards.values())
+        if first:
+            self.summary.held += sum(state.held_count for state in self.guards.values())
 
-    def _commit_identified(self, observations: Mapping[str, Observation], found: Identified) -> None:
+    def _commit_identified(self, observations: Mapping[str, Observation], found: Identified, *, first: bool) -> None:
         """What observing and matching found out, apart from values."""
         name_of = self.entity.name
         moment = pl.lit(self.now).cast(pl.Datetime("us", "UTC"))
@@ -407,7 +411,7 @@ class Pass:
                 )
             for name, seen in observations.items():
                 self._commit_seen(tx, name, seen)
-            for name, state in self.guards.items():
+            for name, state in self.guards.items() if first else ():
                 state.commit(tx, self.entity, name, self.now)
 
     def _commit_seen(self, tx: Db, name: str, seen: Observation) -> None:
@@ -487,32 +491,50 @@ class Pass:
 
 @dataclass
 class Chunks:
-    """Rows, disappearances and other records, dealt into chunks by golden id; the first chunk holds every delete."""
+    """Rows, disappearances and other records, dealt into chunks by golden id; the first chunk holds every delete.
 
-    count: int
+    Chunks are ranges of ids, in order, so that a first load appends to the state. `bounds` are the first ids of all but the first.
+    """
+
+    bounds: pl.Series
     spill: Spill
     all_gone: pl.DataFrame
     leftovers: pl.Series
 
+    @classmethod
+    def over(cls, gids: pl.Series, spill: Spill, gone: pl.DataFrame, leftovers: pl.Series) -> Chunks:
+        """Chunks of about CHUNK_ROWS records each."""
+        bounds = gids.clear() if gids.len() <= CHUNK_ROWS else gids.unique().sort().gather_every(CHUNK_ROWS, CHUNK_ROWS)
+        return cls(bounds, spill, gone, leftovers)
+
     def __post_init__(self) -> None:
         self._doomed = self.all_gone[GID].unique()
+
+    @property
+    def count(self) -> int:
+        """How many chunks there are; at least one."""
+        return self.bounds.len() + 1
 
     @property
     def order(self) -> Iterator[int]:
         """The chunks, deletes first."""
         return iter(range(self.count))
 
-    def _number(self, gids: pl.Expr) -> pl.Expr:
-        dealt = (gids // CHUNK_ROWS) % self.count
-        return pl.when(gids.is_in(self._doomed.implode())).then(0).otherwise(dealt) if self._doomed.len() else dealt
+    def _numbers(self, gids: pl.Series) -> pl.Series:
+        """The chunk of each record."""
+        dealt = self.bounds.search_sorted(gids, side="right").cast(pl.Int64)
+        if self._doomed.is_empty():
+            return dealt
+        return pl.select(pl.when(gids.is_in(self._doomed.implode())).then(0).otherwise(dealt)).to_series()
 
     def add(self, system: str, rows: pl.DataFrame) -> None:
         """Deal rows with a golden id into their chunks."""
         if self.count == 1:
             self.spill.add(("chunk", system, 0), rows)
             return
-        for (number,), part in rows.with_columns(self._number(pl.col(GID)).alias("_chunk")).partition_by("_chunk", as_dict=True).items():
-            self.spill.add(("chunk", system, number), part.drop("_chunk"))
+        dealt = rows.with_columns(self._numbers(rows[GID]).alias("_chunk"))
+        for (number,), part in dealt.partition_by("_chunk", as_dict=True, include_key=False).items():
+            self.spill.add(("chunk", system, number), part)
 
     def frames(self, number: int) -> dict[str, pl.DataFrame]:
         """The rows of a chunk, per system; given away."""
@@ -533,8 +555,7 @@ class Chunks:
         """Other records of a chunk."""
         if self.count == 1 or self.leftovers.is_empty():
             return self.leftovers if number == 0 else self.leftovers.clear()
-        dealt = self.leftovers.to_frame(GID).with_columns(self._number(pl.col(GID)).alias("_chunk"))
-        return dealt.filter(pl.col("_chunk") == number)[GID]
+        return self.leftovers.filter(self._numbers(self.leftovers) == number)
 
 
 def _bound(observer: Observer, since: str, keys: Sequence[str]) -> Callable[[], Observation]:
