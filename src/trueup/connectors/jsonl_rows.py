@@ -95,10 +95,9 @@ class JsonlReading(Reading):
         self.shows_absent = True
         self.columns = {name: ColumnInfo(name=name, type=kind) for name, kind in self.declared.items()}
         self._scan()
-        self.columns |= {
-            column_name(path): ColumnInfo(name=column_name(path), type=common_type(kinds))
-            for path, kinds in self._kinds.items()
-            if column_name(path) not in self.declared
+        found = {column_name(path): common_type(kinds) for path, kinds in self._kinds.items()}
+        self.columns = {  # in the order in which the file has them, those that are only declared last
+            name: ColumnInfo(name=name, type=kind) for name, kind in {**found, **self.declared}.items()
         }
 
     # ---------------------------------------------------------------- finding records
