@@ -22,7 +22,8 @@ class DeleteVerdict:
     changes   golden changes of `archive`
     removed   shadows to drop (__gid, __system, __key)
     missing   rows to be left alone from now on (__gid, __system, __key, told: whether a person must hear of it)
-    deleted   golden ids deleted now; `dead` all golden ids at hand that are deleted afterwards; `revived` those that live again
+    deleted   golden ids deleted now; `dead` all golden ids at hand that are deleted afterwards; `revived` those that live again;
+              `restored` those of which a row is made again where it is gone
     """
 
     changes: pl.DataFrame
@@ -32,6 +33,7 @@ class DeleteVerdict:
     deleted: pl.Series
     dead: pl.Series
     revived: pl.Series
+    restored: pl.Series
 
 
 def settle_deletes(facts: Facts, merged: Merged) -> DeleteVerdict:
@@ -41,23 +43,27 @@ def settle_deletes(facts: Facts, merged: Merged) -> DeleteVerdict:
     was_dead = facts.golden.filter(pl.col("deleted_at").is_not_null())["id"]
     edited = pl.concat([merged.changes[GID], merged.frozen[GID]]).unique()
     revived = was_dead.filter(was_dead.is_in(edited.implode()))
+    # A deleted record's row that is gone as well needs nothing more: it is what was wanted.
+    done = gone.filter(pl.col(GID).is_in(was_dead.implode()) & ~pl.col(GID).is_in(revived.implode()))
+    gone = gone.join(done, on=[GID, SYSTEM], how="anti")
+    refused = gone.filter(pl.col(SYSTEM).is_in(list(facts.refused_deletes)))
+    gone = gone.join(refused, on=[GID, SYSTEM], how="anti")
     believed = set(rule.sources if rule else ()) - facts.moved
     entitled = gone.filter(pl.col(SYSTEM).is_in(list(believed)))
     others = gone.join(entitled.select(GID, SYSTEM), on=[GID, SYSTEM], how="anti").with_columns(told=pl.lit(value=True))
     if rule is not None and rule.action == "ignore":
         others = pl.concat([others, entitled.with_columns(told=pl.lit(value=False))])
         entitled = entitled.clear()
-    # A deleted record's row that is gone as well needs nothing more: it is what was wanted.
-    done = gone.filter(pl.col(GID).is_in(was_dead.implode()) & ~pl.col(GID).is_in(revived.implode()))
-    others = others.join(done, on=[GID, SYSTEM], how="anti")
-    entitled = entitled.join(done, on=[GID, SYSTEM], how="anti")
     losing = _losing(facts, merged, entitled)
     standing = entitled.join(losing.select(GID, SYSTEM), on=[GID, SYSTEM], how="anti")
     changes = pl.DataFrame(schema=CHANGE_SCHEMA)
     missing = others
     deleted = standing[GID].unique()
-    removed = pl.concat([losing, done])
-    told = [_history(losing, facts, "delete lost", "an edit, a pending delivery or an open conflict stands against it")]
+    removed = pl.concat([losing, refused, done])
+    told = [
+        _history(losing, facts, "delete lost", "an edit, a pending delivery or an open conflict stands against it"),
+        _history(refused, facts, "delete refused", "refused by a person"),
+    ]
     if rule is not None and rule.action == "archive":
         changes = _archive(facts, standing)
         missing = pl.concat([others, standing.with_columns(told=pl.lit(value=False))])
@@ -75,6 +81,7 @@ def settle_deletes(facts: Facts, merged: Merged) -> DeleteVerdict:
         deleted=deleted,
         dead=dead.filter(~dead.is_in(revived.implode())),
         revived=revived,
+        restored=pl.concat([losing[GID], refused[GID]]).unique(),
     )
 
 

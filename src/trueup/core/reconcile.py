@@ -73,6 +73,7 @@ class Facts:
     shadows   all shadows of these records, in every system (SHADOW_SCHEMA); a renamed row's shadow already bears its new key
     frozen    candidates of open conflicts and holds of these records (FREEZE_SCHEMA)
     refused   systems whose edits a person refused as a whole: they are overruled
+    refused_deletes  systems whose disappearances a person refused as a whole: those rows are made again
     remapped  per system: fields whose mapping is new or changed; they are at first contact there
     moved     systems that are another object than before: no disappearance from them is believed
     same_record  "system\\x1fkey" of rows that a person declared to be the same record in spite of everything having changed
@@ -87,6 +88,7 @@ class Facts:
     frozen: pl.DataFrame
     now: datetime
     refused: frozenset[str] = frozenset()
+    refused_deletes: frozenset[str] = frozenset()
     files: frozenset[str] = frozenset()
     same_record: frozenset[str] = frozenset()
     remapped: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -160,7 +162,7 @@ def reconcile(facts: Facts) -> Decision:
     removed = verdict.removed
     after, touched = _settle_shadows(facts, merged, changes, verdict.missing, removed, deltas, records)
     after, touched = _mark_doomed(after, touched, verdict.deleted)
-    golden_rows, born = _golden_rows(facts, records, changes, verdict.deleted, verdict.revived)
+    golden_rows, born = _golden_rows(facts, records, changes, verdict.deleted, verdict.revived, verdict.restored)
     index, indexed = _match_index(entity, records, changes, merged, after, born, verdict.deleted)
     edits = cells.filter(~pl.col("first"))
     return Decision(
@@ -532,13 +534,16 @@ def _unread_cells(facts: Facts, mapped: pl.DataFrame, told: pl.DataFrame) -> pl.
     return pl.concat(parts)
 
 
-def _golden_rows(
-    facts: Facts, records: pl.DataFrame, changes: pl.DataFrame, deleted: pl.Series, revived: pl.Series
+def _golden_rows(  # noqa: PLR0913 - one step of the page above, split from it only for length
+    facts: Facts, records: pl.DataFrame, changes: pl.DataFrame, deleted: pl.Series, revived: pl.Series, restored: pl.Series
 ) -> tuple[pl.DataFrame, pl.Series]:
-    """The golden rows to write, with the origin of every value, and the ids among them that are new."""
+    """The golden rows to write, with the origin of every value, and the ids among them that are new.
+
+    A record of which a row is to be made again is written as it is: its new version makes sure that every later run considers it, too.
+    """
     known = facts.golden
     born = records.join(known.select(pl.col("id").alias(GID)), on=GID, how="anti", maintain_order="left")[GID]
-    touched = pl.concat([changes[GID], deleted, revived, born]).unique(maintain_order=True)
+    touched = pl.concat([changes[GID], deleted, revived, restored, born]).unique(maintain_order=True)
     if touched.is_empty():
         return pl.DataFrame(schema=GOLDEN_SCHEMA), born
     rows = records.filter(pl.col(GID).is_in(touched.implode()))

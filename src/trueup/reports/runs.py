@@ -95,7 +95,7 @@ def _entity_attention(name: str, entity: Mapping[str, Any]) -> Iterator[str]:
     if entity.get("parked"):
         yield f"{name}: {counted(entity['parked'], 'row')} might be one of several records: `trueup matches`"
     if entity.get("overruled"):
-        yield f"{name}: {counted(entity['overruled'], 'edit')} overruled by a source of truth: `trueup explain {name} KEY` says why"
+        yield f"{name}: {counted(entity['overruled'], 'edit')} overruled and put back: `trueup explain {name} KEY` says why"
 
 
 def changes_text(changes: Sequence[Mapping[str, Any]], total: int, style: Style = PLAIN) -> str:

@@ -39,6 +39,7 @@ class GuardState:
     refused_deletes: bool = False
     edits: int = 0
     gone: int = 0
+    whole: bool = True  # every row was looked at: what is not held now is not held any more
     decided: tuple[str, ...] = ()  # kinds whose decision is used up by this pass
 
     @property
@@ -71,12 +72,17 @@ class GuardState:
             if verdict is not None:
                 counts = orjson.dumps({"count": verdict.count, "rows": verdict.held_rows, "emptied": verdict.emptied}).decode()
                 hold.put(tx, entity.name, system, kind, counts=counts, limit=orjson.dumps({"count": verdict.limit}).decode(), since=now)
-            else:
+            elif self.whole:
                 hold.clear(tx, entity.name, system, kind)
-        if self.deletes is None and self.gone:
+        if self.deletes is None and self.gone and not self.refused_deletes:
             activity.add(tx, entity.name, system, "deletes", at=now, rows=self.gone)
-        if self.updates is None and self.edits:
+        if self.updates is None and self.edits and not self.refused:
             activity.add(tx, entity.name, system, "updates", at=now, rows=self.edits)
+
+
+def held_lanes(db: Db, entity: Entity) -> set[str]:
+    """Systems with a hold, decided or not: they are read whole, so that a decision meets everything that was held."""
+    return set(hold.of(db, entity.name)["system"].to_list())
 
 
 def guard_observations(
@@ -87,11 +93,12 @@ def guard_observations(
     for name, seen in observations.items():
         decisions = {row["kind"]: row for row in hold.of(db, entity.name, name, decided=True).iter_rows(named=True)}
         standing = cursor.get(db, entity.name, name)
-        rows = standing.full_rows if standing.full_rows is not None else seen.known_rows
+        # Rows that were delivered there since its last complete pass are held as well.
+        rows = max(standing.full_rows or 0, seen.known_rows)
         gone = found.gone.filter(pl.col(SYSTEM) == name).height
         recent = {kind: activity.since(db, entity.name, name, kind, now - WINDOW) for kind in ("deletes", "updates")}  # type: ignore[arg-type]
         ceilings = {kind: row["ceiling"] for kind, row in decisions.items() if row["decision"] == "approved"}
-        state = GuardState(rows, recent["updates"], ceilings.get("updates"), gone=gone, edits=seen.changed)
+        state = GuardState(rows, recent["updates"], ceilings.get("updates"), gone=gone, edits=seen.changed, whole=seen.full and seen.complete)
         state.refused = decisions.get("updates", {}).get("decision") == "refused"
         state.refused_deletes = decisions.get("deletes", {}).get("decision") == "refused"
         if not state.refused_deletes:
