@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -69,8 +70,8 @@ class PairDrift:
     agree: int = 0
     differ: int = 0
     in_form: int = 0
-    missing: dict[str, int] = field(default_factory=dict)
-    samples: list[Difference] = field(default_factory=list)
+    missing: dict[str, int] = dataclasses.field(default_factory=dict)
+    samples: list[Difference] = dataclasses.field(default_factory=list)
 
     @property
     def compared(self) -> int:
@@ -86,7 +87,7 @@ class FieldDrift:
     """
 
     decided_by: str | None
-    pairs: list[PairDrift] = field(default_factory=list)
+    pairs: list[PairDrift] = dataclasses.field(default_factory=list)
     differing: int = 0
 
     @property
@@ -106,7 +107,7 @@ class Dirty:
     field: str
     kind: str
     count: int = 0
-    samples: list[dict[str, Any]] = field(default_factory=list)
+    samples: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -114,14 +115,14 @@ class EntityDrift:
     """One entity. `left_out` is system -> why it could not take part."""
 
     name: str
-    systems: dict[str, SystemDrift] = field(default_factory=dict)
-    left_out: dict[str, str] = field(default_factory=dict)
-    presence: list[Presence] = field(default_factory=list)
-    duplicates: dict[str, list[Pairing]] = field(default_factory=dict)
-    ambiguous: dict[str, list[Pairing]] = field(default_factory=dict)
-    fields: dict[str, FieldDrift] = field(default_factory=dict)
-    dirty: list[Dirty] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    systems: dict[str, SystemDrift] = dataclasses.field(default_factory=dict)
+    left_out: dict[str, str] = dataclasses.field(default_factory=dict)
+    presence: list[Presence] = dataclasses.field(default_factory=list)
+    duplicates: dict[str, list[Pairing]] = dataclasses.field(default_factory=dict)
+    ambiguous: dict[str, list[Pairing]] = dataclasses.field(default_factory=dict)
+    fields: dict[str, FieldDrift] = dataclasses.field(default_factory=dict)
+    dirty: list[Dirty] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def records(self) -> int:
@@ -164,7 +165,7 @@ class DriftReport:
 
     measured_at: datetime
     seconds: float = 0.0
-    entities: dict[str, EntityDrift] = field(default_factory=dict)
+    entities: dict[str, EntityDrift] = dataclasses.field(default_factory=dict)
 
     @property
     def comparable(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -27,6 +28,7 @@ class Spill:
         self._frames: dict[Hashable, list[pl.DataFrame | Path]] = defaultdict(list)
         self._folder: Path | None = None
         self._files = 0
+        self._turn = threading.Lock()  # systems are read side by side, into the same spill
 
     def __enter__(self) -> Self:
         return self
@@ -38,17 +40,19 @@ class Spill:
         """Put a frame into a bucket; empty ones are left out."""
         if frame.is_empty():
             return
-        size = frame.estimated_size()
-        if self._held + size <= self._memory_bytes:
-            self._held += int(size)
-            self._frames[bucket].append(frame)
-            return
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="trueup-"))
-        path = self._folder / f"{self._files}.arrow"
-        self._files += 1
+        size = int(frame.estimated_size())
+        with self._turn:
+            if self._held + size <= self._memory_bytes:
+                self._held += size
+                self._frames[bucket].append(frame)
+                return
+            if self._folder is None:
+                self._folder = Path(tempfile.mkdtemp(prefix="trueup-"))
+            path = self._folder / f"{self._files}.arrow"
+            self._files += 1
         frame.write_ipc(path, compression="lz4")
-        self._frames[bucket].append(path)
+        with self._turn:
+            self._frames[bucket].append(path)
 
     def buckets(self) -> list[Hashable]:
         """The buckets that hold anything, in the order in which they were first used."""
@@ -62,7 +66,8 @@ class Spill:
                 item.unlink()
             else:
                 frame = item
-                self._held -= int(frame.estimated_size())
+                with self._turn:
+                    self._held -= int(frame.estimated_size())
             yield frame
 
     def drop(self, bucket: Hashable) -> None:

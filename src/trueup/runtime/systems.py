@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from trueup.connectors.registry import connector_class
@@ -64,8 +64,11 @@ class Systems:
             self._open[name] = kind.open(name, system.settings, directory=self.config.directory)
         return self._open[name]
 
-    def seats(self, entity: Entity) -> tuple[dict[str, Seat], dict[str, TrueupError]]:
-        """The systems of an entity that are ready, in order of precedence, and the errors of those that are not."""
+    def seats(self, entity: Entity, *, only_look: bool = False) -> tuple[dict[str, Seat], dict[str, TrueupError]]:
+        """The systems of an entity that are ready, in order of precedence, and the errors of those that are not.
+
+        `only_look`: nothing is made, and mappings are compiled for reading alone, so that a column that cannot be written is no problem.
+        """
         seats: dict[str, Seat] = {}
         errors: dict[str, TrueupError] = {}
         for name in entity.precedence:
@@ -73,7 +76,9 @@ class Systems:
             system = self.config.systems[name]
             try:
                 connector = self.connector(name)
-                if mapping.object.create:
+                if only_look:
+                    mapping = replace(mapping, direction="read", set={})
+                elif mapping.object.create:
                     connector.prepare(mapping.object, native_columns(entity, name))
                 info = connector.describe(mapping.object)
                 compiled = compile_mapping(entity, system, mapping, info)

@@ -1,0 +1,69 @@
+"""`trueup drift`: how far the systems disagree, before anything is connected for writing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trueup.cli.shared import COULD_NOT, AsJson, ConfigFile, Entities, complain, leave, say, say_json, style, workspace_of
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("drift")(drift)
+
+
+def drift(
+    ctx: typer.Context,
+    entities: Entities = None,
+    *,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html", metavar="FILE", help="Also write the report as one HTML file to hand around.", show_default=False, dir_okay=False
+        ),
+    ] = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how far the systems disagree: by entity, field and system, with examples, duplicates and dirty values.
+
+    Only reads. Nothing is written to any system, and no state is needed or made.
+    """
+    from trueup.cli.progress import progress
+    from trueup.reports.drift_facts import drift_dict
+    from trueup.reports.drift_text import drift_text
+    from trueup.runtime.drift import measure_drift
+    from trueup.runtime.order import chosen
+
+    with workspace_of(ctx, config) as workspace:
+        names = chosen(workspace.config.entities, entities or ())
+        with progress(workspace) as tick:
+            report = measure_drift(workspace.config, workspace.systems, names, workspace.clock(), tick)
+    if html is not None:
+        _write_page(html, report)
+    if as_json:
+        say_json(drift_dict(report))
+    elif report.comparable:
+        say(drift_text(report, style()))
+    if not report.comparable:
+        for entity in report.entities.values():
+            why = "; ".join(entity.left_out.values()) or f"{len(entity.systems)} mapped"
+            complain(f"{entity.name}: fewer than two systems can be read: {why}")
+        leave(COULD_NOT)
+    if html is not None and not as_json:
+        say(f"The report is in {html}.")
+
+
+def _write_page(path: Path, report: object) -> None:
+    from trueup.errors import UsageError
+    from trueup.reports.drift_facts import DriftReport
+    from trueup.reports.drift_page import drift_page
+
+    assert isinstance(report, DriftReport)
+    try:
+        path.write_text(drift_page(report), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"the report cannot be written to {path}: {error.strerror}", hint="name a file in a folder that exists") from error
