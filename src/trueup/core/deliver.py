@@ -11,6 +11,8 @@ from trueup.core.cells import GID, KEY
 from trueup.core.shadow import decode_delta
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trueup.core.reconcile import Decision
     from trueup.model import Entity
 
@@ -25,7 +27,7 @@ class Due:
     deletes   __gid, __key
     creates   __gid and the golden cells of the fields that may be written
     updates   __gid, __key, __fields (List: the fields due), the golden cells of all writable fields (those not due are context for
-              expressions), and `seen:FIELD` for each writable field: what the system was last seen to hold
+              expressions), and `seen:FIELD` for each field that can be read or written: what the system was last seen to hold
     """
 
     deletes: pl.DataFrame
@@ -56,10 +58,10 @@ def due(entity: Entity, system: str, decision: Decision, *, frozen: pl.DataFrame
         lacking = alive.join(mine.select(pl.col("gid").alias(GID)), on=GID, how="anti", maintain_order="left")
         creates = lacking.filter(~pl.col(GID).is_in(blocked.implode())).select(GID, *writable)
         creates = creates.filter(pl.any_horizontal(pl.col(name).is_not_null() for name in writable))
-    return Due(deletes, creates, _updates(writable, mine, alive, frozen))
+    return Due(deletes, creates, _updates(writable, entity.mapped(system), mine, alive, frozen))
 
 
-def _updates(writable: list[str], mine: pl.DataFrame, alive: pl.DataFrame, frozen: pl.DataFrame) -> pl.DataFrame:
+def _updates(writable: list[str], mapped: Sequence[str], mine: pl.DataFrame, alive: pl.DataFrame, frozen: pl.DataFrame) -> pl.DataFrame:
     """Rows whose `sent` differs from golden in a field that may be written and is not frozen."""
     waiting = mine.filter(pl.col("sent").is_not_null() & (pl.col("state") == PRESENT)).join(
         alive.select(pl.col(GID).alias("gid")), on="gid", how="semi"
@@ -74,13 +76,14 @@ def _updates(writable: list[str], mine: pl.DataFrame, alive: pl.DataFrame, froze
         [(gid, key, names) for gid, key, names, _seen in named],
         schema={GID: pl.Int64(), KEY: pl.String(), FIELDS: pl.List(pl.String())},
         orient="row",
-    ).join(alive.select(GID, *writable), on=GID, how="left", maintain_order="left")
+    ).join(alive.select(GID, *mapped), on=GID, how="left", maintain_order="left")
     seen_columns = []
-    for name in writable:
+    for name in mapped:
         differing = pl.Series(f"_{name}", [seen.get(name) for *_rest, seen in named], dtype=pl.String)
         has = pl.Series(f"_has_{name}", [name in seen for *_rest, seen in named], dtype=pl.Boolean)
         seen_columns.append(pl.when(pl.lit(has)).then(pl.lit(differing)).otherwise(pl.col(name)).alias(f"seen:{name}"))
-    rows = rows.with_columns(seen_columns) if named else rows.with_columns([pl.lit(None, dtype=pl.String).alias(f"seen:{n}") for n in writable])
+    rows = rows.with_columns(seen_columns) if named else rows.with_columns([pl.lit(None, dtype=pl.String).alias(f"seen:{n}") for n in mapped])
+    rows = rows.drop([name for name in mapped if name not in writable])
     # A golden value that nobody has said yet is nothing to deliver.
     said = [pl.when(pl.col(name).is_not_null()).then(pl.lit(name)) for name in writable]
     if not said:

@@ -73,7 +73,8 @@ class Merged:
     """What a merge decided. `updates` are absolute new `seen` and `sent` cells; `changes` are new golden values.
 
     `frozen` are the candidates of the conflicts that stand open afterwards, for every (record, field) that this merge touched; `thawed`
-    (__gid, field) are those that closed by themselves. `history` tells accepted, losing and overruled edits.
+    (__gid, field) are those that closed by themselves. `history` tells accepted (kind edit), lost and overruled edits, and those that wait
+    for a person (kind candidate).
     """
 
     updates: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=UPDATE_SCHEMA))
@@ -316,6 +317,8 @@ def _freeze(candidates: pl.DataFrame, ledger: _Ledger) -> None:
     """Open a conflict per (record, field) with these candidates; the golden value stands as the one without a system."""
     if candidates.is_empty():
         return
+    edits = candidates.filter(~pl.col("is_golden"))
+    ledger.tell(edits, "candidate", "value", pl.col("conflict"))
     base = candidates.filter(~pl.col("is_golden")).group_by(RECORD_FIELD).agg(pl.col("seen").sort_by("rank").first().alias("base"))
     ledger.frozen.append(
         candidates.join(base, on=RECORD_FIELD, how="left").select(
@@ -352,6 +355,7 @@ def _join_frozen(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -> 
         .select(RECORD_FIELD)
     )
     ledger.thawed.append(agreed)
+    ledger.tell(edits.join(agreed, on=RECORD_FIELD, how="anti"), "candidate", "value", pl.col("conflict"))
     ledger.frozen.append(everyone.join(agreed, on=RECORD_FIELD, how="anti"))
     winners = edits.join(agreed, on=RECORD_FIELD, how="semi").sort([AT, "rank"], descending=[True, False])
     winners = winners.unique(RECORD_FIELD, keep="first", maintain_order=True)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from trueup.store import Store
 
 WRITE = "__write"
+MOVED = "__moved"
 TROUBLE_SCHEMA = {GID: pl.Int64(), KEY: pl.String(), "field": pl.String(), "reason": pl.String(), "retry_s": pl.Float64()}
 
 
@@ -38,6 +39,7 @@ class Prepared:
     image     __op and the cells that reading the rows back is expected to show, for the fields written
     expected  native rows as just read (`__op`, columns), None for creates
     withheld  __gid, field: fields that are due but cannot be told yet
+    moved     operations on rows in which another field no longer reads as last seen: somebody's edit, to be observed yet
     """
 
     kind: OperationKind
@@ -46,6 +48,7 @@ class Prepared:
     fields: pl.DataFrame
     expected: pl.DataFrame | None = None
     withheld: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={GID: pl.Int64(), "field": pl.String()}))
+    moved: frozenset[int] = frozenset()
 
 
 @dataclass
@@ -280,7 +283,7 @@ class Lane:
             dtype=pl.List(pl.String),
         )
         operations = (
-            rows.select(GID, KEY, FIELDS)
+            rows.select(GID, KEY, FIELDS, MOVED)
             .with_columns(write)
             .join(native, on=GID, how="left", maintain_order="left")
             .with_row_index(OP)
@@ -293,11 +296,12 @@ class Lane:
                 continue
             prepared = Prepared(
                 "update",
-                part.drop(FIELDS),
+                part.drop(FIELDS, MOVED),
                 part.select(OP, GID).join(image, on=GID, how="left", maintain_order="left").drop(GID),
                 part.select(OP, FIELDS),
                 self._with_version(expected.join(part.select(OP), on=OP, how="semi", maintain_order="left")),
                 withheld,
+                frozenset(part.filter(MOVED)[OP].to_list()),
             )
             (ready.settled if kind == "settled" else ready.batches).append(prepared)
 
@@ -313,8 +317,13 @@ class Lane:
             for name in readable
         ]
         fresh = both.select(pl.all_horizontal(checks).alias("ok"))["ok"] if checks else pl.Series("ok", [True] * both.height)
+        others = [
+            ~pl.col(FIELDS).list.contains(name) & pl.col(f"now:{name}").is_not_null() & pl.col(f"now:{name}").ne_missing(pl.col(f"seen:{name}"))
+            for name in readable
+        ]
+        both = both.with_columns(pl.any_horizontal(others).alias(MOVED) if others else pl.lit(value=False).alias(MOVED))
         kept = [name for name in rows.columns if not name.startswith("seen:")]
-        return both.filter(fresh).select(kept), both.filter(~fresh)[KEY].to_list()
+        return both.filter(fresh).select(*kept, MOVED), both.filter(~fresh)[KEY].to_list()
 
     def _translated_back(self, shown: pl.DataFrame) -> pl.DataFrame:
         if not reference_fields(self._entity, self._seat.name):

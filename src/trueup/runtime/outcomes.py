@@ -125,7 +125,7 @@ def settle_updates(
         agreed, now_there, was = golden_rows[gid], stored_rows.get(op, {}), before_rows.get(op, {})
         sent = {name: agreed[name] for name in names}
         seen = {name: now_there.get(name, agreed[name]) if name in shown else agreed[name] for name in names}
-        others_moved = any(
+        others_moved = op in prepared.moved or any(
             name not in sent and name in was and now_there.get(name, was[name]) != was[name] for name in shown if name in now_there
         )
         if others_moved:
