@@ -358,6 +358,7 @@ class EntitySummary:
     parked: int = 0
     missing: int = 0
     held: int = 0
+    failures_open: int = 0  # of this and earlier runs
     systems: dict[str, SystemSummary] = field(default_factory=dict)
     changes: list[PlannedChange] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

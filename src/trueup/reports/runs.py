@@ -92,6 +92,10 @@ def _entity_attention(name: str, entity: Mapping[str, Any]) -> Iterator[str]:
         )
     if entity["conflicts"]["open"]:
         yield f"{name}: {counted(entity['conflicts']['open'], 'conflict')} to settle: `trueup conflicts`"
+    told = sum(part["observed"]["rejected"] + part["delivered"]["failed"] for part in entity["systems"].values())
+    standing = entity.get("failures", {}).get("open", 0)
+    if standing and not told:
+        yield f"{name}: {counted(standing, 'failure')} of earlier runs still open: `trueup failures` says which and why"
     if entity.get("parked"):
         yield f"{name}: {counted(entity['parked'], 'row')} might be one of several records: `trueup matches`"
     if entity.get("overruled"):

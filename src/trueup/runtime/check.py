@@ -101,14 +101,11 @@ class Checker:
             connector = self.systems.connector(name)
             found.precondition = connector.caps.precondition
             found.objects = tuple(item.name for item in connector.discover())
-        except ObjectMissingError as error:
-            found.reachable = self._may_be_made(name)
+        except TrueupError as error:
+            found.reachable = self._all_unmade(name)
             if not found.reachable:
                 found.error = error.message
                 self._error(("systems", name), error)
-        except TrueupError as error:
-            found.error = error.message
-            self._error(("systems", name), error)
         else:
             found.reachable = True
         writes = any(entity.mappings[name].writes for entity in self.config.entities.values() if name in entity.mappings)
@@ -119,9 +116,13 @@ class Checker:
             self._warn(("systems", name), f"{name} {what}: an edit made in that moment would be overwritten")
         return found
 
-    def _may_be_made(self, system: str) -> bool:
+    def _all_unmade(self, system: str) -> bool:
+        """Whether nothing of a system is there yet, and the first sync may make all of it."""
         mappings = [entity.mappings[system] for entity in self.config.entities.values() if system in entity.mappings]
-        return bool(mappings) and all(mapping.object.create for mapping in mappings)
+        try:
+            return bool(mappings) and all(self.systems.is_unmade(mapping) for mapping in mappings)
+        except TrueupError:
+            return False
 
     # -------------------------------------------------------------- one mapping
 
@@ -130,12 +131,12 @@ class Checker:
         mapping = entity.mappings[system]
         path: YamlPath = ("entities", entity.name, "mappings", system)
         try:
+            if self.systems.is_unmade(mapping):
+                self._note(path, f"{mapping.object.label} is not there yet: the first sync makes it")
+                return None, True
             connector = self.systems.connector(system)
             info = connector.describe(mapping.object)
         except ObjectMissingError as error:
-            if mapping.object.create:
-                self._note(path, f"{mapping.object.label} is not there yet: the first sync makes it")
-                return None, True
             self._error((*path, "object"), error)
             return None, False
         except TrueupError as error:

@@ -50,6 +50,7 @@ def _entity(summary: EntitySummary) -> dict[str, Any]:
         "parked": summary.parked,
         "missing": summary.missing,
         "held": summary.held,
+        "failures": {"open": summary.failures_open},
         "systems": systems,
     }
 

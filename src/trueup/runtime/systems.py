@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trueup.connectors.registry import connector_class
 from trueup.core.mapping import MappingError, compile_mapping
-from trueup.errors import TrueupError
+from trueup.errors import ObjectMissingError, SystemUnreachableError, TrueupError
+from trueup.runtime.unmade import Unmade
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,10 +66,11 @@ class Systems:
             self._open[name] = kind.open(name, system.settings, directory=self.config.directory)
         return self._open[name]
 
-    def seats(self, entity: Entity, *, only_look: bool = False) -> tuple[dict[str, Seat], dict[str, TrueupError]]:
+    def seats(self, entity: Entity, *, only_look: bool = False, make: bool = True) -> tuple[dict[str, Seat], dict[str, TrueupError]]:
         """The systems of an entity that are ready, in order of precedence, and the errors of those that are not.
 
         `only_look`: nothing is made, and mappings are compiled for reading alone, so that a column that cannot be written is no problem.
+        `make`: objects that may be made are made where they are missing; else they count as empty.
         """
         seats: dict[str, Seat] = {}
         errors: dict[str, TrueupError] = {}
@@ -78,9 +81,13 @@ class Systems:
                 connector = self.connector(name)
                 if only_look:
                     mapping = replace(mapping, direction="read", set={})
-                elif mapping.object.create:
+                elif mapping.object.create and make:
                     connector.prepare(mapping.object, native_columns(entity, name))
+                elif self.is_unmade(mapping):
+                    connector = Unmade(connector, native_columns(entity, name))
                 info = connector.describe(mapping.object)
+                if mapping.object.create and not info.columns:  # made a moment ago: a file of objects shows columns only in its rows
+                    info = Unmade(connector, native_columns(entity, name)).describe(mapping.object)
                 compiled = compile_mapping(entity, system, mapping, info)
             except MappingError as error:
                 errors[name] = TrueupError(str(error), system=name, entity=entity.name, hint="see `trueup check`")
@@ -91,6 +98,22 @@ class Systems:
                 seats[name] = Seat(name, system, connector, mapping, info, compiled)
         return seats, errors
 
+    def is_unmade(self, mapping: ModelMapping) -> bool:
+        """Whether the object is not there, and a run may make it. Raises what else keeps it from being described."""
+        if not mapping.object.create:
+            return False
+        try:
+            self.connector(mapping.system).describe(mapping.object)
+        except ObjectMissingError:
+            return True
+        except SystemUnreachableError:
+            # A database in a file is not reachable before its file is there, which making the object makes as well.
+            path = self.config.systems[mapping.system].settings.get("path")
+            if path is None or Path(self.config.directory, path).exists():
+                raise
+            return True
+        return False
+
     def close(self) -> None:
         """Close every connector that was opened here."""
         for connector in self._open.values():
@@ -99,10 +122,20 @@ class Systems:
 
 
 def native_columns(entity: Entity, system: str) -> dict[str, str]:
-    """The native columns of an object that may be made (`create: true`), with the column type that suits their field."""
+    """The native columns of an object that may be made (`create: true`), with the column type that suits their field.
+
+    A key that the system gives is not among them: only the system knows which type it numbers rows with.
+    """
     mapping = entity.mappings[system]
     types = {"reference": "text"}
-    columns = dict.fromkeys(mapping.object.key, "text")
+    columns: dict[str, str] = {}
+    if mapping.object.assign == "sequence":
+        columns |= dict.fromkeys(mapping.object.key, "integer")
+    elif mapping.object.assign.startswith("field:"):
+        kinds = [entity.fields[name].type for name in mapping.object.assign.removeprefix("field:").split(",")]
+        columns |= {name: types.get(kind, kind) for name, kind in zip(mapping.object.key, kinds, strict=True)}
+    elif mapping.object.assign == "uuid":
+        columns |= dict.fromkeys(mapping.object.key, "text")
     for name, shown in mapping.fields.items():
         if shown.column is not None:
             kind = entity.fields[name].type

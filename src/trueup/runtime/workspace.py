@@ -192,7 +192,7 @@ class Workspace:
         from dataclasses import replace
 
         entity = self.config.entities[name]
-        seats, errors = self.systems.seats(entity)
+        seats, errors = self.systems.seats(entity, make=not options.plan)
         problem = _too_few(name, entity.mappings, seats, errors)
         if problem is not None:
             summary = EntitySummary(systems={system: SystemSummary() for system in entity.precedence})
@@ -220,6 +220,7 @@ class Workspace:
         if run is not None:
             remember_mappings(self.store, entity, self.config, work.complete, self.clock())
             with self.store.write() as tx:
+                summary.failures_open = failure.count(tx, name)
                 views.refresh(tx, {item.name: [(field.name, field.type) for field in item.fields.values()] for item in self.config.entities.values()})
         return summary, None
 
@@ -241,9 +242,7 @@ class Workspace:
             troubled = troubled or summary.missing > 0
             for system in summary.systems.values():
                 troubled = troubled or system.error is not None or system.observed.rejected > 0 or system.delivered.failed > 0
-        if not troubled and result.run is not None:
-            with self.store.read() as db:
-                troubled = any(failure.count(db, name) for name in result.entities)
+            troubled = troubled or summary.failures_open > 0
         return "partial" if troubled else "done"
 
     def _entities(self, wanted: Sequence[str]) -> list[str]:
