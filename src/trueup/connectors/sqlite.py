@@ -27,6 +27,7 @@ from trueup.connectors.sql_write import BusyError, Job, RowRefusedError, Transac
 from trueup.connectors.sqlbase import SqlConnector, checked_settings
 from trueup.connectors.sqlite_rows import AdbcRows, PlainRows, frame_of, values_of
 from trueup.connectors.sqlite_tables import DDL_TYPES, SqliteFacts, find_object, literal, load_query, load_table, quoted, sqlite_column
+from trueup.connectors.sqlite_turns import turn
 from trueup.errors import (
     AccessRefusedError,
     ObjectMissingError,
@@ -221,7 +222,7 @@ class SqliteConnector(SqlConnector):
 
     def _scan(self, select: Select, since: str | None, page_rows: int) -> Iterator[pl.DataFrame]:
         facts = _facts(select.table)
-        with self._errors():
+        with turn(self.path, self), self._errors():
             uri = self._read_uri()
             rows = (AdbcRows if self.fast_reads else PlainRows)(uri, self.lock_timeout_s)
             try:
@@ -294,7 +295,7 @@ class SqliteConnector(SqlConnector):
     def _lookup(self, select: Select, names: tuple[str, ...], values: pl.DataFrame) -> pl.DataFrame:
         found = [pl.DataFrame(schema=frame_of(select))]
         named = values.rename(dict(zip(values.columns, [f"k{index}" for index in range(len(names))], strict=True)))
-        with self._errors():
+        with turn(self.path, self), self._errors():
             connection = self._current()
             for present, absent, rows in null_patterns(named):
                 columns = {alias: select.table.column(names[int(alias[1:])]) for alias in (*present, *absent)}
@@ -320,6 +321,10 @@ class SqliteConnector(SqlConnector):
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
+        with turn(self.path, self):
+            yield from self._transact()
+
+    def _transact(self) -> Iterator[None]:
         connection = self._writer()
         with self._errors():
             connection.execute("BEGIN IMMEDIATE")

@@ -15,6 +15,7 @@ import polars.selectors as cs
 from adbc_driver_manager import Error as AdbcError
 
 from trueup.connectors.sql_read import BAD, Select
+from trueup.connectors.sqlite_tables import REAL_MARK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -50,9 +51,21 @@ def decoded(frame: pl.DataFrame, select: Select, positions: int = 0) -> pl.DataF
     texts = [name for name, dtype in schema.items() if dtype == pl.String()]
     binary = frame.with_columns(pl.col(texts).cast(pl.Binary()))
     try:
-        return binary.with_columns(pl.col(texts).cast(pl.String())).select(list(schema))
+        plain = binary.with_columns(pl.col(texts).cast(pl.String()))
     except pl.exceptions.ComputeError:
-        return _decoded_one_by_one(binary, texts).select(list(schema))
+        plain = _decoded_one_by_one(binary, texts)
+    return plain.with_columns(_one_form(f"c{index}") for index in _decimals(select) if f"c{index}" in texts).select(list(schema))
+
+
+def _decimals(select: Select) -> list[int]:
+    return [index for index, column in enumerate(select.columns) if column.info.type == "decimal"]
+
+
+def _one_form(name: str) -> pl.Expr:
+    """Numbers stored as REAL by the fewest digits that mean the same number; everything else as it is."""
+    cell = pl.col(name)
+    number = cell.str.strip_prefix(REAL_MARK).cast(pl.Float64, strict=False).cast(pl.String)
+    return pl.when(cell.str.starts_with(REAL_MARK)).then(number.str.strip_suffix(".0")).otherwise(cell)
 
 
 def _decoded_one_by_one(frame: pl.DataFrame, texts: list[str]) -> pl.DataFrame:

@@ -40,6 +40,9 @@ _TYPE_RULES: tuple[tuple[str, ColumnType], ...] = (
     (r"REAL|FLOA|DOUB", "float"),
 )
 
+REAL_MARK = "~"
+"""Stands before a number that is stored as REAL in a decimal column, until `sqlite_rows.decoded` takes it away."""
+
 DDL_TYPES: Mapping[str, str] = {
     "text": "TEXT",
     "integer": "INTEGER",
@@ -112,6 +115,8 @@ def sqlite_column(info: ColumnInfo, default: str | None = None, row: str = "t.")
             read, fits = f"CASE {kind} WHEN 'blob' THEN lower(hex({cell})) END", f"{kind} IN ('blob', 'null')"
         case "decimal":
             compare = f"CASE {kind} WHEN 'real' THEN {cell} ELSE CAST({cell} AS TEXT) END"
+            # Versions of SQLite write a REAL differently, and more than one may read this file: `decoded` gives it one form.
+            read = f"CASE {kind} WHEN 'real' THEN '{REAL_MARK}' || printf('%!.17g', {cell}) ELSE CAST({cell} AS TEXT) END"
         case _:
             pass
     return SqlColumn(info=info, read=read, fits=fits, compare=compare, default=default)
