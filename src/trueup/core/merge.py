@@ -413,11 +413,11 @@ def _merge_first(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -> 
     if not judged.is_empty():
         _judge(situation, judged, ledger, "first contact: rule")
     _decide(situation, rest.filter(~pl.col("conflict").is_in(["union", "rule"])), ledger, "first contact: ")
-    # What a write-only system held is compared with what stands after everybody else was heard.
-    lost = _with_moved_golden(deaf, ledger.changes).filter(
-        pl.col("observed").ne_missing(pl.col("golden")) & (pl.col("observed") != NULL) & pl.col("golden").is_not_null()
-    )
+    # What a write-only system held is compared with what stands after everybody else was heard; where nobody said anything yet, it is
+    # told as well: the first value that is agreed will replace it.
+    lost = _with_moved_golden(deaf, ledger.changes).filter((pl.col("observed") != NULL) & pl.col("observed").ne_missing(pl.col("golden")))
     ledger.tell(lost, "overruled", "observed", pl.lit("write only"))
+    lost = lost.filter(pl.col("golden").is_not_null())
     return lost.height
 
 
