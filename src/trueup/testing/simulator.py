@@ -30,7 +30,7 @@ from trueup.store import shadow as shadow_table
 from trueup.testing.simulator_checks import Broken, check_always, check_settled, counters
 from trueup.testing.simulator_people import People
 from trueup.testing.simulator_scenario import ENTITY, Scenario, draw_scenario
-from trueup.testing.simulator_world import Clock, Kill, Killer, MortalStore, SimulatedSystem, one_thread
+from trueup.testing.simulator_world import Clock, Faults, Kill, Killer, MortalStore, SimulatedSystem, one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,6 +39,13 @@ if TYPE_CHECKING:
     from trueup.model import Entity, RunSummary
 
 Move = tuple[str, int]
+
+
+def any_left(faults: Faults) -> bool:
+    """Whether anything is still to go wrong."""
+    return faults != type(faults)()
+
+
 MOVES_PER_GAME = 120
 SETTLING_PASSES = 4
 LATER_S = 8 * 3_600.0
@@ -167,6 +174,21 @@ class Simulation:
 
     lagging = False
 
+    def plan_and_sync(self) -> None:
+        """I13: a plan shows what the run after it does, where nothing goes wrong and nobody edits in between."""
+        if self.lagging or any(world.down for world in self.worlds.values()) or any(any_left(item.faults) for item in self.systems.values()):
+            return
+        with one_thread():
+            planned = self.workspace.plan(every_change=True)
+        done = self.sync()
+        if done is None or planned.status == "failed" or done.entities[ENTITY].held:
+            return
+        for name, system in planned.entities[ENTITY].systems.items():
+            wanted, made = system.delivered, done.entities[ENTITY].systems[name].delivered
+            for kind in ("created", "updated", "deleted"):
+                if getattr(wanted, kind) != getattr(made, kind):
+                    raise Broken(f"I13: {name}: planned {kind} {getattr(wanted, kind)}, done {getattr(made, kind)}")
+
     # ------------------------------------------------------------ settling
 
     def settle(self) -> None:
@@ -194,6 +216,7 @@ class Simulation:
         for name, system in self.systems.items():
             system.faults = type(system.faults)()
             self.worlds[name].down = None
+            self.people.mend()
             table = self.people.table(name)
             table.lag(0)
             table.hold_back(0, 0)
@@ -322,6 +345,95 @@ def _wait(sim: Simulation, random: Random) -> None:
     sim.clock.pass_by(random.choice((1, 61, 400, 4_000, 90_000)))
 
 
+def _remove(sim: Simulation, random: Random) -> None:
+    row = sim.some_row(random)
+    if row is not None:
+        sim.people.remove(*row)
+
+
+def _rename(sim: Simulation, random: Random) -> None:
+    row = sim.some_row(random)
+    if row is not None:
+        sim.people.rename(*row)
+
+
+def _move(sim: Simulation, random: Random) -> None:
+    row = sim.some_row(random)
+    if row is not None and sim.scenario.systems[row[0]].filtered:
+        sim.people.move(*row)
+
+
+def _double(sim: Simulation, random: Random) -> None:
+    row = sim.some_row(random)
+    if row is not None:
+        sim.people.double(random, *row)
+
+
+def _reuse(sim: Simulation, random: Random) -> None:
+    row = sim.some_row(random)
+    if row is not None:
+        sim.people.reuse(random, *row)
+
+
+def _spoil(sim: Simulation, random: Random) -> None:
+    row = sim.some_row(random)
+    if row is not None:
+        sim.people.spoil(*row)
+
+
+def _touch(sim: Simulation, random: Random) -> None:
+    sim.people.table(random.choice(list(sim.worlds))).touch()
+
+
+def _fault(sim: Simulation, random: Random) -> None:
+    """Something will go wrong in the next run, and somebody may edit in the middle of it."""
+    name = random.choice(list(sim.worlds))
+    faults = sim.systems[name].faults
+    kind = random.choice(("reads_fail", "reads_break", "writes_fail", "replies_lost", "halves", "retries", "intrude", "intrude"))
+    if kind != "intrude":
+        setattr(faults, kind, random.choice((1, 1, 2)))
+    elif sim.worlds[name].caps.precondition == "native":
+        number = random.randrange(1 << 30)
+        faults.intrude = lambda: _intrude(sim, name, Random(number))
+    _sync(sim, random)
+
+
+def _intrude(sim: Simulation, name: str, random: Random) -> None:
+    keys = sim.people.keys(name)
+    for key in random.sample(keys, min(len(keys), 3)):
+        sim.people.edit(random, name, key)
+
+
+def _listing(sim: Simulation, random: Random) -> None:
+    """A listing that ends early, or one that shows an old state."""
+    name = random.choice(list(sim.worlds))
+    if sim.scenario.systems[name].settles and random.random() < 0.6:
+        sim.sync()
+        sim.people.table(name).lag(random.choice((1, 2, 3)))
+        sim.lagging = True
+    else:
+        sim.people.table(name).hold_back(random.choice((1, 2, 50)), random.choice((1, 2)))
+        sim.lagging = True
+    _edit(sim, random)
+    _sync(sim, random)
+
+
+def _down(sim: Simulation, random: Random) -> None:
+    world = sim.worlds[random.choice(list(sim.worlds))]
+    world.down = None if world.down else "nobody answers"
+
+
+def _plan(sim: Simulation, random: Random) -> None:
+    del random
+    sim.plan_and_sync()
+
+
+def _burst(sim: Simulation, random: Random) -> None:
+    """Many people at work."""
+    for _number in range(25):
+        (_edit_twice if random.random() < 0.1 else _edit)(sim, random)
+
+
 MOVES: dict[str, Callable[[Simulation, Random], None]] = {
     "add": _add,
     "edit": _edit,
@@ -330,8 +442,40 @@ MOVES: dict[str, Callable[[Simulation, Random], None]] = {
     "kill": _kill,
     "wait": _wait,
     "settle": _settle,
+    "remove": _remove,
+    "rename": _rename,
+    "move": _move,
+    "double": _double,
+    "reuse": _reuse,
+    "spoil": _spoil,
+    "touch": _touch,
+    "fault": _fault,
+    "listing": _listing,
+    "down": _down,
+    "plan": _plan,
+    "burst": _burst,
 }
-WEIGHTS = {"add": 12, "edit": 25, "edit twice": 10, "sync": 12, "kill": 4, "wait": 3, "settle": 2}
+WEIGHTS = {
+    "add": 14,
+    "edit": 25,
+    "edit twice": 10,
+    "sync": 8,
+    "kill": 4,
+    "wait": 3,
+    "settle": 2,
+    "remove": 3,
+    "rename": 2,
+    "move": 2,
+    "double": 1,
+    "reuse": 1,
+    "spoil": 1,
+    "touch": 1,
+    "fault": 4,
+    "listing": 2,
+    "down": 2,
+    "plan": 1,
+    "burst": 1,
+}
 
 
 # ---------------------------------------------------------------- games

@@ -117,8 +117,8 @@ class People:
         self._supersede(system, key, name)
         code = self.code(system, key)
         self.table(system).edit(key, {f"c_{name}": value})
-        if name == "points":
-            self.sums[code] = self.sums.get(code, 0) + int(self.table(system).rows[key].values.get("c_points") or 0) - int(old or 0)
+        if name == "points" and self.scenario.systems[system].direction != "write":
+            self.sums[code] = self.sums.get(code, 0) + _number(self.table(system).rows[key].values.get("c_points")) - _number(old)
         self._note(system, key, name)
 
     def remove(self, system: str, key: str) -> None:
@@ -146,6 +146,40 @@ class People:
         self.unsure.add(self.code(system, key))
         self.table(system).edit(key, {REGION: HERE if row.get(REGION) != HERE else ELSEWHERE})
 
+    def reuse(self, random: Random, system: str, key: str) -> None:
+        """Give a row's key to another customer: everything in it changes at once."""
+        values: dict[str, Any] = {"c_code": f"K{self.token()}"}
+        code = self.code(system, key)
+        self.unsure |= {code, values["c_code"]}
+        for item in self.edits:
+            if (item.system, item.key) == (system, key) and not item.noticed:
+                item.over = True
+        for name in self.scenario.systems[system].fields:
+            if name == "tags":
+                values["c_tags"] = [self.token()]
+            elif name == "points":
+                values["c_points"] = int(self.token())
+            elif name != "code":
+                values[f"c_{name}"] = f"{self.token()}.5" if name == "price" else f"{self.token()}-new"
+        self.table(system).edit(key, values)
+        self.removed.add(code)
+        for place in [place for place in self.typed if place[:2] == (system, key)]:
+            del self.typed[place]
+
+    def spoil(self, system: str, key: str) -> None:
+        """Put a value into a column that does not fit it."""
+        if "points" in self.scenario.systems[system].fields:
+            self._supersede(system, key, "points")
+            self.unsure.add(self.code(system, key))
+            self.table(system).edit(key, {"c_points": "many"})
+
+    def mend(self) -> None:
+        """Put a number where a word was."""
+        for system in self.worlds:
+            for key, row in list(self.table(system).rows.items()):
+                if row.misfit is not None:
+                    self.table(system).edit(key, {"c_points": 7})
+
     def double(self, random: Random, system: str, key: str) -> None:
         """Type a customer in a second time."""
         code = self.code(system, key)
@@ -161,7 +195,7 @@ class People:
         if name != "points" and random.random() < 0.08:
             return (None if name != "tags" else []), ""
         if name == "points":
-            return int(old or 0) + random.choice((-3, -1, 1, 2, 5, 100)), ""
+            return _number(old) + random.choice((-3, -1, 1, 2, 5, 100)), ""
         if name == "price":
             return f"{token}.{random.choice(('00', '50', '25', '99'))}", token
         if name == "tags":
@@ -220,6 +254,10 @@ class People:
         for item in self.edits:
             if not item.over and item.key in links.get(item.system, ()):
                 item.noticed = True
+
+
+def _number(value: Any) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def tokens(name: str, value: Any) -> set[str]:
