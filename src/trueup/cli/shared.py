@@ -73,6 +73,15 @@ def state_to_read(workspace: Workspace) -> Iterator[Store | None]:
 
 
 @contextmanager
+def known_state(workspace: Workspace) -> Iterator[Store]:
+    """The state for reading. Raises StateMissingError where nothing was ever synced."""
+    from trueup.store import Store
+
+    with Store.open(workspace.state_target, read_only=True) as store:
+        yield store
+
+
+@contextmanager
 def state_to_change(workspace: Workspace) -> Iterator[Store]:
     """The state for a person's decision. Raises StateMissingError where nothing was ever synced."""
     from trueup.store import Store

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from trueup.errors import UsageError
-from trueup.store import golden
+from trueup.store import failure, golden, parked
 from trueup.store import shadow as shadow_table
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def find_record(workspace: Workspace, db: Db, entity: str, name: str) -> int:
         rows = shadow_table.by_key(db, entity, system, pl.Series([key], dtype=pl.String))
         if not rows.is_empty() and rows["gid"][0] is not None:
             return int(rows["gid"][0])
-        raise UsageError(f"{entity}: no record is linked to {key!r} in {system}", hint="`trueup sync` first, or look at `trueup matches`")
+        raise UsageError(f"{entity}: no record is linked to {key!r} in {system}", hint=_why_unlinked(db, entity, system, key))
     if name.isdigit() and not golden.fetch(db, entity, pl.Series([int(name)], dtype=pl.Int64)).is_empty():
         return int(name)
     raise UsageError(f"there is no {entity} {name!r}", hint="give a golden id, or system:key")
@@ -45,3 +45,12 @@ def keys_of_record(workspace: Workspace, entity: str, name: str) -> dict[str, li
     for linked, native in links.select("system", "key").rows():
         keys.setdefault(linked, []).append(native)
     return keys
+
+
+def _why_unlinked(db: Db, entity: str, system: str, key: str) -> str:
+    """What a person can do about a key that has no record."""
+    for row in parked.of(db, entity, system).filter(pl.col("key") == key).iter_rows(named=True):
+        return f"the row is parked: {row['why']}; see `trueup matches`"
+    for row in failure.of(db, entity, system).filter(pl.col("key") == key).iter_rows(named=True):
+        return f"the row could not be understood: {row['reason']}; see `trueup failures`"
+    return "`trueup sync` first, if the row is new"

@@ -1,0 +1,41 @@
+"""`trueup explain`: why a value is what it is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from trueup.cli.record import EntityName, RecordKey
+from trueup.cli.shared import AsJson, ConfigFile, known_state, say, say_json, style, workspace_of
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("explain")(explain)
+
+
+def explain(
+    ctx: typer.Context,
+    entity: EntityName,
+    key: RecordKey,
+    field: Annotated[str | None, typer.Argument(metavar="[FIELD]", help="Only this field.", show_default=False)] = None,
+    *,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say why each value of a record is what it is: from whom, when, under which rule, what it replaced, and who was overruled."""
+    from trueup.reports.record_facts import story_dict
+    from trueup.reports.record_words import explain_text
+    from trueup.runtime.explain import explain_record, view_record
+    from trueup.runtime.records import find_record
+
+    with workspace_of(ctx, config) as workspace, known_state(workspace) as store, store.read() as db:
+        gid = find_record(workspace, db, entity, key)
+        known = workspace.config.entities[entity]
+        view = view_record(db, workspace.config, known, gid)
+        stories = explain_record(view, known, field)
+    if as_json:
+        say_json(story_dict(view, stories))
+    else:
+        say(explain_text(view, stories, style()))
