@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from trueup.core.cells import AT, GID, KEY, VERSION, records_to_json
+from trueup.core.facts import FINGERPRINT, GOLDEN_SCHEMA, GONE_SCHEMA, KHASH, SHADOW_SCHEMA, Decision
 from trueup.core.fingerprint import match_hash
 from trueup.core.merge import FREEZE_SCHEMA, HISTORY_SCHEMA
-from trueup.core.reconcile import FINGERPRINT, GOLDEN_SCHEMA, GONE_SCHEMA, KHASH, SHADOW_SCHEMA, Decision
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 def births(entity: Entity, system: str, rows: pl.DataFrame, now: datetime) -> Decision:
     """Decide about new rows of one system (as in `Facts.observed`), each the only one of its record."""
     shown = set(rows.columns)
-    records = rows.select(
-        GID, *[pl.col(name) if name in shown else pl.lit(None, dtype=pl.String).alias(name) for name in entity.fields]
-    )
+    records = rows.select(GID, *[pl.col(name) if name in shown else pl.lit(None, dtype=pl.String).alias(name) for name in entity.fields])
     moment = pl.lit(now).cast(pl.Datetime("us", "UTC"))
     golden = rows.select(
         pl.col(GID).alias("id"),
@@ -46,7 +44,9 @@ def births(entity: Entity, system: str, rows: pl.DataFrame, now: datetime) -> De
         pl.lit(0, dtype=pl.Int64).alias("state"),
     )
     index = [
-        records.select(pl.lit(number, dtype=pl.Int64).alias("rule"), match_hash(records, rule, number).alias("hash"), GID).drop_nulls("hash")
+        records.select(pl.lit(number, dtype=pl.Int64).alias("rule"), match_hash(records, rule, number).alias("hash"), GID).drop_nulls(
+            "hash"
+        )
         for number, rule in enumerate(entity.match)
     ]
     nobody = pl.DataFrame(schema=GONE_SCHEMA)
@@ -64,6 +64,3 @@ def births(entity: Entity, system: str, rows: pl.DataFrame, now: datetime) -> De
         frozen=pl.DataFrame(schema=FREEZE_SCHEMA),
         thawed=pl.DataFrame(schema={GID: pl.Int64(), "field": pl.String()}),
     )
-
-
-

@@ -64,7 +64,7 @@ def _result(rows: list[tuple[object, ...]], like: pl.DataFrame) -> pl.DataFrame:
 
 def merge_unions(cells: pl.DataFrame) -> pl.DataFrame:
     """Golden plus what each system added, minus what it removed; an item both added and removed stays."""
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for (gid, name), group in _per_record(cells):
         golden = group["golden"][0]
         items, added = _items(golden), set()

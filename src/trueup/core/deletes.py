@@ -11,8 +11,8 @@ from trueup.core.cells import AT, GID, KEY, SYSTEM, cell_from_python, json_to_re
 from trueup.core.merge import CHANGE_SCHEMA, HISTORY_SCHEMA
 
 if TYPE_CHECKING:
+    from trueup.core.facts import Facts
     from trueup.core.merge import Merged
-    from trueup.core.reconcile import Facts
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from trueup.core.shadow import decode_delta
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trueup.core.reconcile import Decision
+    from trueup.core.facts import Decision
     from trueup.model import Entity
 
 FIELDS = "__fields"
@@ -82,7 +82,9 @@ def _updates(writable: list[str], mapped: Sequence[str], mine: pl.DataFrame, ali
         differing = pl.Series(f"_{name}", [seen.get(name) for *_rest, seen in named], dtype=pl.String)
         has = pl.Series(f"_has_{name}", [name in seen for *_rest, seen in named], dtype=pl.Boolean)
         seen_columns.append(pl.when(pl.lit(has)).then(pl.lit(differing)).otherwise(pl.col(name)).alias(f"seen:{name}"))
-    rows = rows.with_columns(seen_columns) if named else rows.with_columns([pl.lit(None, dtype=pl.String).alias(f"seen:{n}") for n in mapped])
+    rows = (
+        rows.with_columns(seen_columns) if named else rows.with_columns([pl.lit(None, dtype=pl.String).alias(f"seen:{n}") for n in mapped])
+    )
     rows = rows.drop([name for name in mapped if name not in writable])
     # A golden value that nobody has said yet is nothing to deliver.
     said = [pl.when(pl.col(name).is_not_null()).then(pl.lit(name)) for name in writable]

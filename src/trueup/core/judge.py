@@ -43,7 +43,11 @@ def judge_edits(entity: Entity, cells: pl.DataFrame, records: pl.DataFrame) -> p
 def _judge_round(entity: Entity, field: Field, state: pl.DataFrame, edits: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
     """One edit per record judged against the value that stands so far."""
     incoming = edits.select(
-        GID, pl.col("observed").alias("_incoming"), pl.col("seen").alias("_base"), pl.col(SYSTEM).alias("_from"), pl.col(AT).alias("_from_at")
+        GID,
+        pl.col("observed").alias("_incoming"),
+        pl.col("seen").alias("_base"),
+        pl.col(SYSTEM).alias("_from"),
+        pl.col(AT).alias("_from_at"),
     )
     both = state.join(incoming, on=GID, how="left", maintain_order="left")
     frame = _environment(

@@ -21,10 +21,10 @@ from trueup.core.cells import GID, KEY, SYSTEM
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-INDEX_SCHEMA = {"rule": pl.Int64(), "hash": pl.Int64(), GID: pl.Int64()}
-PAIR_SCHEMA = {GID: pl.Int64(), SYSTEM: pl.String()}
-PARKED_SCHEMA = {SYSTEM: pl.String(), KEY: pl.String(), "candidates": pl.List(pl.Int64()), "why": pl.String()}
-LINK_SCHEMA = {SYSTEM: pl.String(), KEY: pl.String(), "page": pl.Int32(), GID: pl.Int64(), "born": pl.Boolean()}
+INDEX_SCHEMA = pl.Schema({"rule": pl.Int64(), "hash": pl.Int64(), GID: pl.Int64()})
+PAIR_SCHEMA = pl.Schema({GID: pl.Int64(), SYSTEM: pl.String()})
+PARKED_SCHEMA = pl.Schema({SYSTEM: pl.String(), KEY: pl.String(), "candidates": pl.List(pl.Int64()), "why": pl.String()})
+LINK_SCHEMA = pl.Schema({SYSTEM: pl.String(), KEY: pl.String(), "page": pl.Int32(), GID: pl.Int64(), "born": pl.Boolean()})
 
 SEVERAL = "may be one of several records"
 TAKEN = "that record already has a row in this system"
@@ -54,7 +54,13 @@ def index_of(rows: pl.DataFrame, count: int) -> pl.DataFrame:
 
 
 def match(
-    rows: pl.DataFrame, precedence: Sequence[str], rules: int, known: pl.DataFrame, taken: pl.DataFrame, first_gid: int, barren: Sequence[str]
+    rows: pl.DataFrame,
+    precedence: Sequence[str],
+    rules: int,
+    known: pl.DataFrame,
+    taken: pl.DataFrame,
+    first_gid: int,
+    barren: Sequence[str],
 ) -> Matching:
     """Match unlinked rows.
 
@@ -115,9 +121,7 @@ def _link(
         full = pairs.join(free.select("_row").unique(), on="_row", how="anti")
         parked.append(_parked(undecided, full, TAKEN))
         several = free.join(counts.filter(pl.col("free") > 1), on="_row", how="semi").select("_row", GID)
-        narrowing = pl.concat(
-            [narrowing.join(several.select("_row").unique(), on="_row", how="anti"), several]
-        )
+        narrowing = pl.concat([narrowing.join(several.select("_row").unique(), on="_row", how="anti"), several])
         linked.append(undecided.join(unique, on="_row"))
         done = pl.concat([unique.select("_row"), full.select("_row").unique()])
         undecided = undecided.join(done, on="_row", how="anti")
@@ -163,9 +167,11 @@ def _births(rows: pl.DataFrame, columns: list[str], first_gid: int) -> tuple[pl.
         doubles = groups.join(heads, on=name).filter(pl.col("_row") != pl.col("_head"))
         for stronger in columns[:number]:
             head_says = leader.select(pl.col("_row").alias("_head"), pl.col(stronger).alias("_head_says"))
-            doubles = doubles.join(head_says, on="_head", how="left").filter(
-                pl.col(stronger).is_null() | pl.col("_head_says").is_null() | (pl.col(stronger) == pl.col("_head_says"))
-            ).drop("_head_says")
+            doubles = (
+                doubles.join(head_says, on="_head", how="left")
+                .filter(pl.col(stronger).is_null() | pl.col("_head_says").is_null() | (pl.col(stronger) == pl.col("_head_says")))
+                .drop("_head_says")
+            )
         moves = doubles.select("_row", "_head")
         leader = (
             leader.join(moves, on="_row", how="left", maintain_order="left")
@@ -179,8 +185,6 @@ def _births(rows: pl.DataFrame, columns: list[str], first_gid: int) -> tuple[pl.
     # A follower's leader may itself follow another row: walk up until a head is reached.
     while not (chained := followers.join(followers.rename({"_row": "_leader", "_leader": "_top"}), on="_leader")).is_empty():
         up = chained.select("_row", "_top")
-        followers = (
-            followers.join(up, on="_row", how="left").select("_row", pl.coalesce("_top", "_leader").alias("_leader"))
-        )
+        followers = followers.join(up, on="_row", how="left").select("_row", pl.coalesce("_top", "_leader").alias("_leader"))
     pairs = followers.join(ids.rename({"_row": "_leader"}), on="_leader").select("_row", GID)
     return born, _parked(rows, pairs, DOUBLE)

@@ -25,26 +25,30 @@ LONG_AGO = pl.datetime(1, 1, 1, time_unit="us", time_zone="UTC")
 RECORD_FIELD = [GID, "field"]
 CELL = [GID, SYSTEM, "field"]
 
-UPDATE_SCHEMA = {GID: pl.Int64(), SYSTEM: pl.String(), "field": pl.String(), "seen": pl.String(), "sent": pl.String()}
-CHANGE_SCHEMA = {
-    GID: pl.Int64(),
-    "field": pl.String(),
-    "before": pl.String(),
-    "after": pl.String(),
-    SYSTEM: pl.String(),
-    AT: pl.Datetime("us", "UTC"),
-    "rule": pl.String(),
-}
-HISTORY_SCHEMA = CHANGE_SCHEMA | {"kind": pl.String()}
-CANDIDATE_SCHEMA = {
-    GID: pl.Int64(),
-    "field": pl.String(),
-    SYSTEM: pl.String(),
-    "value": pl.String(),
-    AT: pl.Datetime("us", "UTC"),
-    "knew": pl.Boolean(),
-}
-FREEZE_SCHEMA = CANDIDATE_SCHEMA | {"base": pl.String(), "kind": pl.String()}
+UPDATE_SCHEMA = pl.Schema({GID: pl.Int64(), SYSTEM: pl.String(), "field": pl.String(), "seen": pl.String(), "sent": pl.String()})
+CHANGE_SCHEMA = pl.Schema(
+    {
+        GID: pl.Int64(),
+        "field": pl.String(),
+        "before": pl.String(),
+        "after": pl.String(),
+        SYSTEM: pl.String(),
+        AT: pl.Datetime("us", "UTC"),
+        "rule": pl.String(),
+    }
+)
+HISTORY_SCHEMA = pl.Schema({**CHANGE_SCHEMA, "kind": pl.String()})
+CANDIDATE_SCHEMA = pl.Schema(
+    {
+        GID: pl.Int64(),
+        "field": pl.String(),
+        SYSTEM: pl.String(),
+        "value": pl.String(),
+        AT: pl.Datetime("us", "UTC"),
+        "knew": pl.Boolean(),
+    }
+)
+FREEZE_SCHEMA = pl.Schema({**CANDIDATE_SCHEMA, "base": pl.String(), "kind": pl.String()})
 
 
 @dataclass(frozen=True)
@@ -173,7 +177,9 @@ def _prepared(situation: Situation) -> pl.DataFrame:
             edited_at=pl.min_horizontal(pl.col(AT).fill_null(situation.now), pl.lit(situation.now)).dt.cast_time_unit("us"),
         )
         .with_columns(
-            overruled=pl.col("deaf") | pl.col("refused") | (pl.col("owner_holds") & (pl.col("owner") != pl.col(SYSTEM))).fill_null(value=False),
+            overruled=pl.col("deaf")
+            | pl.col("refused")
+            | (pl.col("owner_holds") & (pl.col("owner") != pl.col(SYSTEM))).fill_null(value=False),
             own=(pl.col("owner") == pl.col(SYSTEM)).fill_null(value=False),
         )
         .with_columns(**{AT: pl.col("edited_at")})
@@ -252,7 +258,9 @@ def _settle(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -> None:
     fresh = cells.join(frozen_now, on=RECORD_FIELD, how="anti").filter(pl.col("observed").ne_missing(pl.col("golden")))
     if fresh.is_empty():
         return
-    candidates = fresh.with_columns(value=pl.col("observed"), knew=pl.col("sent").eq_missing(pl.col("golden")), is_golden=pl.lit(value=False))
+    candidates = fresh.with_columns(
+        value=pl.col("observed"), knew=pl.col("sent").eq_missing(pl.col("golden")), is_golden=pl.lit(value=False)
+    )
     unknowing = candidates.group_by(RECORD_FIELD).agg(
         pl.col("knew").any().alias("superseded"), pl.col("golden").first().is_not_null().alias("has_golden")
     )
@@ -261,7 +269,7 @@ def _settle(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -> None:
         .join(unknowing.filter(~pl.col("superseded") & pl.col("has_golden")), on=RECORD_FIELD, how="semi")
         .pipe(_as_golden_candidate, situation)
     )
-    _decide(situation, pl.concat([candidates, golden.select(candidates.columns)]), ledger, "")
+    _decide(pl.concat([candidates, golden.select(candidates.columns)]), ledger, "")
 
 
 def _as_golden_candidate(cells: pl.DataFrame, situation: Situation) -> pl.DataFrame:
@@ -276,7 +284,7 @@ def _as_golden_candidate(cells: pl.DataFrame, situation: Situation) -> pl.DataFr
     )
 
 
-def _decide(situation: Situation, candidates: pl.DataFrame, ledger: _Ledger, occasion: str) -> None:
+def _decide(candidates: pl.DataFrame, ledger: _Ledger, occasion: str) -> None:
     """Settle each (record, field): one value left is accepted, several are judged by the field's rule or frozen."""
     distinct = candidates.group_by(RECORD_FIELD).agg(pl.col("value").n_unique().alias("values"))
     candidates = candidates.join(distinct, on=RECORD_FIELD, how="left")
@@ -370,11 +378,15 @@ def _with_moved_golden(cells: pl.DataFrame, changes: list[pl.DataFrame]) -> pl.D
     latest = pl.concat(moved).select(
         *RECORD_FIELD, pl.col("after"), pl.col(SYSTEM).alias("moved_by"), pl.col(AT).alias("moved_at"), pl.lit(value=True).alias("moved")
     )
-    return cells.join(latest, on=RECORD_FIELD, how="left").with_columns(
-        golden=pl.when("moved").then("after").otherwise("golden"),
-        origin=pl.when("moved").then("moved_by").otherwise("origin"),
-        origin_at=pl.when("moved").then("moved_at").otherwise("origin_at"),
-    ).drop("after", "moved_by", "moved_at", "moved")
+    return (
+        cells.join(latest, on=RECORD_FIELD, how="left")
+        .with_columns(
+            golden=pl.when("moved").then("after").otherwise("golden"),
+            origin=pl.when("moved").then("moved_by").otherwise("origin"),
+            origin_at=pl.when("moved").then("moved_at").otherwise("origin_at"),
+        )
+        .drop("after", "moved_by", "moved_at", "moved")
+    )
 
 
 def _merge_first(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -> int:
@@ -394,7 +406,7 @@ def _merge_first(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -> 
     everyone = pl.concat([hearing, golden.select(hearing.columns)])
     said = everyone.filter(pl.col("value") != NULL)
     silent = everyone.join(said.select(RECORD_FIELD).unique(), on=RECORD_FIELD, how="anti")
-    _decide(situation, silent, ledger, "first contact: ")
+    _decide(silent, ledger, "first contact: ")
     owned = said.filter("own").select(RECORD_FIELD).unique()
     truth = said.join(owned, on=RECORD_FIELD, how="semi")
     if not truth.is_empty():
@@ -412,7 +424,7 @@ def _merge_first(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -> 
     judged = rest.filter((pl.col("conflict") == "rule") & ~pl.col("is_golden"))
     if not judged.is_empty():
         _judge(situation, judged, ledger, "first contact: rule")
-    _decide(situation, rest.filter(~pl.col("conflict").is_in(["union", "rule"])), ledger, "first contact: ")
+    _decide(rest.filter(~pl.col("conflict").is_in(["union", "rule"])), ledger, "first contact: ")
     # What a write-only system held is compared with what stands after everybody else was heard; where nobody said anything yet, it is
     # told as well: the first value that is agreed will replace it.
     lost = _with_moved_golden(deaf, ledger.changes).filter((pl.col("observed") != NULL) & pl.col("observed").ne_missing(pl.col("golden")))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ABSENT_FIELDS = ""
-DELTA_SCHEMA = {GID: pl.Int64(), SYSTEM: pl.String(), "field": pl.String(), "cell": pl.String()}
+DELTA_SCHEMA = pl.Schema({GID: pl.Int64(), SYSTEM: pl.String(), "field": pl.String(), "cell": pl.String()})
 
 
 def encode_delta(cells: dict[str, str | None]) -> str | None:

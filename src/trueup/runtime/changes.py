@@ -51,7 +51,9 @@ class MappingChanges:
                 cells = pl.concat([alive.select(pl.col("id").alias(GID)), json_to_records(alive["data"], entity.fields)], how="horizontal")
                 for number, rule in enumerate(entity.match):
                     index = cells.select(
-                        pl.lit(number, dtype=pl.Int64).alias("rule"), match_hash(cells, rule, number).alias("hash"), pl.col(GID).alias("gid")
+                        pl.lit(number, dtype=pl.Int64).alias("rule"),
+                        match_hash(cells, rule, number).alias("hash"),
+                        pl.col(GID).alias("gid"),
                     )
                     match_key.add(tx, entity.name, index.drop_nulls("hash"))
             meta.set_(tx, _match_name(entity), _match_text(entity))

@@ -282,7 +282,7 @@ class Checker:
             if longer:
                 self._note(
                     (*path, "mappings", item.mapping.system, "fields", name),
-                    f"{name} has room for {mine} characters in {item.mapping.system}, and for {room[longer[0]]} in {longer[0]}: longer values fail",
+                    f"{name} has room for {mine} characters in {item.mapping.system}, for {room[longer[0]]} in {longer[0]}: longer ones fail",
                 )
 
     def _types(self, path: YamlPath, name: str, wanted: str, fitting: Sequence[_Mapped]) -> None:

@@ -9,6 +9,7 @@ import orjson
 import polars as pl
 
 from trueup.core.cells import GID, KEY, NULL, SYSTEM, cell_to_python
+from trueup.core.fingerprint import key_hash
 from trueup.core.merge import FREEZE_SCHEMA
 from trueup.core.shadow import decode_delta, encode_delta
 from trueup.store import conflict, failure, golden, history, match_key, sending, shadow
@@ -16,7 +17,7 @@ from trueup.store import conflict, failure, golden, history, match_key, sending,
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from trueup.core.reconcile import Decision
+    from trueup.core.facts import Decision
     from trueup.model import Entity
     from trueup.runtime.outcomes import Results
     from trueup.runtime.systems import Seat
@@ -55,17 +56,23 @@ def commit_decision(
         for part, new in ((mine.filter(fresh), True), (mine.filter(~fresh), False)):
             if not part.is_empty():
                 shadow.upsert(tx, entity.name, str(system), part.drop("system"), new=new)
-    if not decision.indexed.is_empty():
-        match_key.replace(tx, entity.name, decision.indexed, decision.index.rename({GID: "gid"}))
-    elif later is not None:
-        later.append(decision.index.rename({GID: "gid"}))
-    elif not decision.index.is_empty():
-        match_key.add(tx, entity.name, decision.index.rename({GID: "gid"}))
+    _commit_index(tx, entity, decision, later)
     if not decision.history.is_empty():
         history.append(tx, entity.name, _history(entity, decision.history, version=version, run=run, now=now))
     if not decision.thawed.is_empty() or not decision.frozen.is_empty():
         _commit_conflicts(tx, entity, decision, run=run, now=now)
     return version
+
+
+def _commit_index(tx: Db, entity: Entity, decision: Decision, later: list[pl.DataFrame] | None) -> None:
+    """The match values of records that are new or changed."""
+    rows = decision.index.rename({GID: "gid"})
+    if not decision.indexed.is_empty():
+        match_key.replace(tx, entity.name, decision.indexed, rows)
+    elif later is not None:
+        later.append(rows)
+    elif not rows.is_empty():
+        match_key.add(tx, entity.name, rows)
 
 
 def _history(entity: Entity, rows: pl.DataFrame, *, version: int, run: int | None, now: datetime) -> pl.DataFrame:
@@ -127,15 +134,15 @@ def frozen_candidates(open_now: pl.DataFrame) -> pl.DataFrame:
         for gid, name, base, kind, text in open_now.select("gid", "field", "base", "kind", "candidates").rows()
         for item in orjson.loads(text)
     ]
-    schema = dict(FREEZE_SCHEMA)
-    texts = {name: (pl.String() if name == "__at" else kind) for name, kind in schema.items()}
+    texts = {name: (pl.String() if name == "__at" else kind) for name, kind in FREEZE_SCHEMA.items()}
     frame = pl.DataFrame(rows, schema=texts, orient="row")
-    return frame.with_columns(pl.col("__at").str.to_datetime(time_unit="us", time_zone="UTC", strict=False)).cast(schema)
+    return frame.with_columns(pl.col("__at").str.to_datetime(time_unit="us", time_zone="UTC", strict=False)).cast(FREEZE_SCHEMA)
 
 
 def commit_results(tx: Db, entity: Entity, seat: Seat, results: Results, *, now: datetime) -> None:
     """Write the outcomes of one batch, and drop its intent."""
     if not results.created.is_empty():
+        _make_room(tx, entity, seat, results.created)
         shadow.upsert(tx, entity.name, seat.name, results.created.drop("system"), new=False)
     if results.removed:
         shadow.delete(tx, entity.name, seat.name, pl.Series(results.removed, dtype=pl.String))
@@ -148,6 +155,16 @@ def commit_results(tx: Db, entity: Entity, seat: Seat, results: Results, *, now:
         put_troubles(tx, entity, seat, results.failed, now=now)
     if results.intent is not None:
         sending.remove(tx, results.intent)
+
+
+def _make_room(tx: Db, entity: Entity, seat: Seat, created: pl.DataFrame) -> None:
+    """A system may give a new row the key of one that vanished: what is known of the vanished one is kept under a name of its own."""
+    old = shadow.by_key(tx, entity.name, seat.name, created["key"])
+    other = old.join(created.select("key", pl.col("gid").alias("_new")), on="key").filter(pl.col("gid") != pl.col("_new"))
+    if other.is_empty():
+        return
+    moved = other.select(pl.col("key").alias("old_key"), pl.format("{} (gone, record {})", "key", "gid").alias("new_key"))
+    shadow.rekey(tx, entity.name, seat.name, moved.with_columns(key_hash(moved["new_key"]).alias("khash")))
 
 
 def _commit_written(tx: Db, entity: Entity, seat: Seat, results: Results, now: datetime) -> None:
@@ -170,7 +187,21 @@ def _commit_written(tx: Db, entity: Entity, seat: Seat, results: Results, now: d
             if value != agreed:
                 sent[name] = value
         before = decode_delta(row["before"]) | item.before if remember else {}
-        rows.append((item.key, item.gid, row["khash"], item.fingerprint, encode_delta(seen), encode_delta(sent), encode_delta(before), now if remember else None, row["modified"], item.version or row["native_version"], row["state"]))
+        rows.append(
+            (
+                item.key,
+                item.gid,
+                row["khash"],
+                item.fingerprint,
+                encode_delta(seen),
+                encode_delta(sent),
+                encode_delta(before),
+                now if remember else None,
+                row["modified"],
+                item.version or row["native_version"],
+                row["state"],
+            )
+        )
     schema = {
         "key": pl.String(),
         "gid": pl.Int64(),

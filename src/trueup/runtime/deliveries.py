@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from trueup.core.reconcile import Decision
+    from trueup.core.facts import Decision
     from trueup.model import Entity, EntitySummary
     from trueup.runtime.identify import Identified
     from trueup.runtime.outcomes import Results
@@ -52,7 +52,7 @@ class _Book:
 class Deliveries:
     """Everything a pass delivers, and what it learns of it."""
 
-    def __init__(  # noqa: PLR0913 - the surroundings of a pass, handed on
+    def __init__(
         self,
         store: Store,
         entity: Entity,
@@ -202,11 +202,13 @@ class Deliveries:
             book.counts.pending += todo.rows
             return
         todo = self._limited(book, todo)
-        lane = Lane(self._store, self._entity, seat, run=self._run, owner=self._owner)
+        parked_keys = frozenset(self._parked_keys.get(name, ()))
+        # A row outside of the filter, or one that is parked, may be this record, too: only asking for it tells.
+        must_find = not in_full or (caps.find and (seat.mapping.where is not None or bool(parked_keys)))
+        lane = Lane(self._store, self._entity, seat, run=self._run, owner=self._owner, parked=parked_keys)
         try:
             for attempt in range(ATTEMPTS):
-                # A row outside of the filter may be this record, too: only asking for it tells.
-                ready = lane.prepare(todo, must_find=not in_full or (seat.mapping.where is not None and caps.find))
+                ready = lane.prepare(todo, must_find=must_find)
                 if self._options.plan:
                     self._plan(name, ready, decision)
                     return
@@ -321,7 +323,10 @@ class Deliveries:
             seen = _seen_cells(decision, name, shown[GID]) if batch.kind == "update" else {}
             for op, gid, key in shown.select(OP, GID, KEY).rows():
                 values = {
-                    item: (self._python(seen.get((gid, item), after[gid][item]) if batch.kind == "update" else None, item), self._python(after[gid][item], item))
+                    item: (
+                        self._python(seen.get((gid, item), after[gid][item]) if batch.kind == "update" else None, item),
+                        self._python(after[gid][item], item),
+                    )
                     for item in fields.get(op, [])
                 }
                 book.changes.append(PlannedChange(name, self._entity.name, gid, key, batch.kind, values))
@@ -346,14 +351,23 @@ def _as_stored(seat: Seat, settled: Any) -> pl.DataFrame:
     """Outcomes for rows that already held what was to be written: done, and stored as they were just read."""
     expected = settled.expected if settled.expected is not None else settled.rows.select(OP)
     told = set(seat.returning) <= set(expected.columns)
-    return settled.rows.select(OP, GID, KEY).with_columns(
-        pl.lit("done").alias("__status"),
-        pl.lit(None, dtype=pl.String).alias("__version"),
-        pl.lit(None, dtype=pl.String).alias("__reason"),
-        pl.lit(None, dtype=pl.String).alias("__field"),
-        pl.lit(None, dtype=pl.Float64).alias("__retry_s"),
-        pl.lit(told).alias("__stored"),
-    ).join(expected.drop([name for name in expected.columns if name.startswith("__") and name != OP]), on=OP, how="left", maintain_order="left")
+    return (
+        settled.rows.select(OP, GID, KEY)
+        .with_columns(
+            pl.lit("done").alias("__status"),
+            pl.lit(None, dtype=pl.String).alias("__version"),
+            pl.lit(None, dtype=pl.String).alias("__reason"),
+            pl.lit(None, dtype=pl.String).alias("__field"),
+            pl.lit(None, dtype=pl.Float64).alias("__retry_s"),
+            pl.lit(told).alias("__stored"),
+        )
+        .join(
+            expected.drop([name for name in expected.columns if name.startswith("__") and name != OP]),
+            on=OP,
+            how="left",
+            maintain_order="left",
+        )
+    )
 
 
 def _rest(entity: Entity, seat: Seat, updates: pl.DataFrame, failed: pl.DataFrame) -> pl.DataFrame:

@@ -64,7 +64,7 @@ def explain_record(view: RecordView, entity: Entity, field: str | None = None) -
             value=view.golden.get(name),
             origin=view.origin.get(name),
             last=next((event for event in reversed(events) if event.kind in SETTING), None),
-            beaten=[event for event in events if event.kind not in SETTING and not (open_now and event.kind == "candidate")],
+            beaten=_beaten(events, is_open=open_now is not None),
             conflict=open_now,
             elsewhere={
                 system: item.holds[name]
@@ -78,6 +78,16 @@ def explain_record(view: RecordView, entity: Entity, field: str | None = None) -
             story.sentences = story_sentences(view, story, entity.fields[name])
             stories.append(story)
     return stories
+
+
+def _beaten(events: list[Event], *, is_open: bool) -> list[Event]:
+    """What others said and did not get; a candidate of which the end is told later, or that is still open, is not told twice."""
+    ended = {(event.system, repr(event.after)) for event in events if event.kind in {"lost", *SETTING}}
+    return [
+        event
+        for event in events
+        if event.kind not in SETTING and not (event.kind == "candidate" and (is_open or (event.system, repr(event.after)) in ended))
+    ]
 
 
 def golden_cells(data: str | None, entity: Entity) -> dict[str, str | None]:

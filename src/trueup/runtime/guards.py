@@ -96,9 +96,11 @@ def guard_observations(
         # Rows that were delivered there since its last complete pass are held as well.
         rows = max(standing.full_rows or 0, seen.known_rows)
         gone = found.gone.filter(pl.col(SYSTEM) == name).height
-        recent = {kind: activity.since(db, entity.name, name, kind, now - WINDOW) for kind in ("deletes", "updates")}  # type: ignore[arg-type]
+        recent = {kind: activity.since(db, entity.name, name, kind, now - WINDOW) for kind in ("deletes", "updates")}
         ceilings = {kind: row["ceiling"] for kind, row in decisions.items() if row["decision"] == "approved"}
-        state = GuardState(rows, recent["updates"], ceilings.get("updates"), gone=gone, edits=seen.changed, whole=seen.full and seen.complete)
+        state = GuardState(
+            rows, recent["updates"], ceilings.get("updates"), gone=gone, edits=seen.changed, whole=seen.full and seen.complete
+        )
         state.refused = decisions.get("updates", {}).get("decision") == "refused"
         state.refused_deletes = decisions.get("deletes", {}).get("decision") == "refused"
         if not state.refused_deletes:

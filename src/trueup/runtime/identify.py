@@ -9,8 +9,8 @@ import orjson
 import polars as pl
 
 from trueup.core.cells import GID, KEY, SYSTEM
+from trueup.core.facts import GONE_SCHEMA, KHASH, MISSING
 from trueup.core.match import INDEX_SCHEMA, LINK_SCHEMA, PARKED_SCHEMA, match, rule_columns
-from trueup.core.reconcile import GONE_SCHEMA, KHASH, MISSING
 from trueup.store import match_key, parked
 from trueup.store import shadow as shadow_table
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PROVISIONAL = 1 << 40
 """Golden ids from here on are provisional: no record was written under them yet."""
 
-RELINK_SCHEMA = {GID: pl.Int64(), SYSTEM: pl.String(), "old_key": pl.String(), "new_key": pl.String(), "khash": pl.Int64()}
+RELINK_SCHEMA = pl.Schema({GID: pl.Int64(), SYSTEM: pl.String(), "old_key": pl.String(), "new_key": pl.String(), "khash": pl.Int64()})
 
 
 @dataclass
@@ -76,9 +76,7 @@ def identify(db: Db, entity: Entity, observations: Mapping[str, Observation]) ->
     taken = links_now.join(gone.select(GID, SYSTEM), on=[GID, SYSTEM], how="anti")
     taken = pl.concat([taken, told.filter(~pl.col("born")).select(GID, SYSTEM)])
     barren = [name for name, mapping in entity.mappings.items() if mapping.direction == "write"]
-    result = match(
-        rows.drop(KHASH), entity.precedence, count, known.cast(INDEX_SCHEMA), taken, PROVISIONAL + told.height, barren
-    )
+    result = match(rows.drop(KHASH), entity.precedence, count, known.cast(INDEX_SCHEMA), taken, PROVISIONAL + told.height, barren)
     links = pl.concat([told.cast(LINK_SCHEMA), result.links])
     hashes = pl.concat(fresh).select(SYSTEM, KEY, KHASH)
     relinked = (

@@ -10,9 +10,9 @@ import polars as pl
 from trueup.connectors.base import WriteBatch, join_key
 from trueup.core.cells import GID, KEY, NULL, OP, VERSION
 from trueup.core.deliver import FIELDS, Due
+from trueup.core.facts import MISSING
 from trueup.core.fingerprint import native_fingerprint
 from trueup.core.normal import may_be_stored_as
-from trueup.core.reconcile import MISSING
 from trueup.runtime.outcomes import Results, settle_creates, settle_deletes, settle_updates
 from trueup.runtime.recover import SENT
 from trueup.runtime.references import reference_fields, to_golden, to_native
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 WRITE = "__write"
 MOVED = "__moved"
-TROUBLE_SCHEMA = {GID: pl.Int64(), KEY: pl.String(), "field": pl.String(), "reason": pl.String(), "retry_s": pl.Float64()}
+TROUBLE_SCHEMA = pl.Schema({GID: pl.Int64(), KEY: pl.String(), "field": pl.String(), "reason": pl.String(), "retry_s": pl.Float64()})
 
 
 @dataclass
@@ -72,8 +72,14 @@ class Preparation:
 class Lane:
     """Delivers to one system for one entity."""
 
-    def __init__(self, store: Store, entity: Entity, seat: Seat, *, run: int | None, owner: str) -> None:
-        """`owner` names the process in the intents that it records; `run` is None for a plan, which only prepares."""
+    def __init__(
+        self, store: Store, entity: Entity, seat: Seat, *, run: int | None, owner: str, parked: frozenset[str] = frozenset()
+    ) -> None:
+        """`owner` names the process in the intents that it records; `run` is None for a plan, which only prepares.
+
+        `parked` are keys of rows of which nobody knows yet what they are: their links count for nothing when a row is looked for.
+        """
+        self._parked = parked
         self._store = store
         self._entity = entity
         self._seat = seat
@@ -108,9 +114,7 @@ class Lane:
             return
         expected = operations.select(OP, KEY).join(unchanged, on=KEY, how="left", maintain_order="left").drop(KEY)
         empty = operations.select(OP)
-        ready.batches.append(
-            Prepared("delete", operations.select(OP, GID, KEY), empty, empty, self._with_version(expected))
-        )
+        ready.batches.append(Prepared("delete", operations.select(OP, GID, KEY), empty, empty, self._with_version(expected)))
 
     def _prepare_creates(self, rows: pl.DataFrame, ready: Preparation, *, must_find: bool) -> None:
         seat = self._seat
@@ -125,7 +129,7 @@ class Lane:
         for names, group in _by_said(rows, writable):
             self._prepare_create_group(group.select(GID, *names), list(names), withheld, ready, must_find=must_find)
 
-    def _prepare_create_group(  # noqa: PLR0913 - the group, its fields, and what was held back of it
+    def _prepare_create_group(
         self, rows: pl.DataFrame, names: list[str], withheld: pl.DataFrame, ready: Preparation, *, must_find: bool, retried: bool = False
     ) -> None:
         seat = self._seat
@@ -138,7 +142,7 @@ class Lane:
             again = rows.join(bad.select(GID).unique(), on=GID, how="semi").join(hopeless, on=GID, how="anti")
             if not again.is_empty() and not retried:
                 held = pl.concat([withheld, bad.select(GID, "field")])
-                for _gid, mine in again.partition_by(GID, as_dict=True).items():
+                for mine in again.partition_by(GID):
                     dropped = set(bad.filter(pl.col(GID) == mine[GID][0])["field"].to_list())
                     kept = [name for name in names if name not in dropped]
                     self._prepare_create_group(mine.select(GID, *kept), kept, held, ready, must_find=must_find, retried=True)
@@ -216,7 +220,9 @@ class Lane:
                 for column in self._plain_columns(stronger, made) or []:
                     other = f"{column}:found"
                     if column not in asked and other in hits.columns:
-                        hits = hits.filter(pl.col(column).is_null() | pl.col(other).is_null() | (pl.col(column) == pl.col(other).cast(made.schema[column])))
+                        hits = hits.filter(
+                            pl.col(column).is_null() | pl.col(other).is_null() | (pl.col(column) == pl.col(other).cast(made.schema[column]))
+                        )
             taking_part = found.filter(seat.compiled.takes_part(found))[KEY]
             outside = hits.filter(~pl.col(KEY).is_in(taking_part.implode()))[GID].unique()
             ready.outside += outside.len()
@@ -237,7 +243,8 @@ class Lane:
         """Rows that no golden record is linked to yet."""
         with self._store.read() as db:
             known = shadow_table.by_key(db, self._entity.name, self._seat.name, found[KEY])
-        return found.filter(~pl.col(KEY).is_in(known.filter(pl.col("state") != MISSING)["key"].implode()))
+        linked = set(known.filter(pl.col("state") != MISSING)["key"].to_list()) - self._parked
+        return found.filter(~pl.col(KEY).is_in(list(linked)))
 
     def _prepare_updates(self, rows: pl.DataFrame, ready: Preparation) -> None:
         seat = self._seat
@@ -265,7 +272,7 @@ class Lane:
             return
         self._update_batch(rows, names, native.rows, native.image, here, withheld, ready)
 
-    def _update_batch(  # noqa: PLR0913 - what was prepared for one batch, kept apart from how
+    def _update_batch(
         self,
         rows: pl.DataFrame,
         names: list[str],
@@ -309,7 +316,9 @@ class Lane:
         """Rows whose due fields still read as last seen, and the keys of those that do not."""
         readable = [name for name in self._entity.shown(self._seat.name) if f"seen:{name}" in rows.columns and name in shown.columns]
         shown = self._translated_back(shown)
-        both = rows.join(shown.select(KEY, *[pl.col(name).alias(f"now:{name}") for name in readable]), on=KEY, how="inner", maintain_order="left")
+        both = rows.join(
+            shown.select(KEY, *[pl.col(name).alias(f"now:{name}") for name in readable]), on=KEY, how="inner", maintain_order="left"
+        )
         if both.is_empty():
             return both, []
         checks = [
@@ -318,7 +327,9 @@ class Lane:
         ]
         fresh = both.select(pl.all_horizontal(checks).alias("ok"))["ok"] if checks else pl.Series("ok", [True] * both.height)
         others = [
-            ~pl.col(FIELDS).list.contains(name) & pl.col(f"now:{name}").is_not_null() & pl.col(f"now:{name}").ne_missing(pl.col(f"seen:{name}"))
+            ~pl.col(FIELDS).list.contains(name)
+            & pl.col(f"now:{name}").is_not_null()
+            & pl.col(f"now:{name}").ne_missing(pl.col(f"seen:{name}"))
             for name in readable
         ]
         both = both.with_columns(pl.any_horizontal(others).alias(MOVED) if others else pl.lit(value=False).alias(MOVED))
@@ -408,7 +419,10 @@ class Lane:
                 tx, self._entity.name, seat.name, kind=prepared.kind, run=self._run, at=now, owner=self._owner, frame=payload
             )
         batch = WriteBatch(
-            kind=prepared.kind, rows=prepared.rows.drop(GID), expected=prepared.expected, returning=() if prepared.kind == "delete" else seat.returning
+            kind=prepared.kind,
+            rows=prepared.rows.drop(GID),
+            expected=prepared.expected,
+            returning=() if prepared.kind == "delete" else seat.returning,
         )
         outcomes = seat.connector.write(seat.mapping.object, batch)
         joined = outcomes.join(prepared.rows.select(OP, GID, pl.col(KEY).alias("_key")), on=OP, how="left").with_columns(
@@ -434,7 +448,9 @@ def _by_said(rows: pl.DataFrame, names: list[str]) -> list[tuple[tuple[str, ...]
     if complete.height == rows.height:
         return groups
     rest = rows.join(complete.select(GID), on=GID, how="anti", maintain_order="left")
-    marked = rest.with_columns(_said=pl.concat_list([pl.when(pl.col(name).is_not_null()).then(pl.lit(name)) for name in names]).list.drop_nulls())
+    marked = rest.with_columns(
+        _said=pl.concat_list([pl.when(pl.col(name).is_not_null()).then(pl.lit(name)) for name in names]).list.drop_nulls()
+    )
     for part in marked.partition_by("_said", maintain_order=True):
         said = tuple(part["_said"][0].to_list())
         if said:
@@ -459,7 +475,10 @@ def _unchanged(operations: pl.DataFrame, expected: pl.DataFrame, columns: list[s
     """Per operation: whether every column to write already holds the value to write."""
     checks = []
     frame = operations.select(OP, WRITE, *columns).join(
-        expected.select(OP, *[pl.col(name).alias(f"_{name}") for name in columns if name in expected.columns]), on=OP, how="left", maintain_order="left"
+        expected.select(OP, *[pl.col(name).alias(f"_{name}") for name in columns if name in expected.columns]),
+        on=OP,
+        how="left",
+        maintain_order="left",
     )
     for name in columns:
         if f"_{name}" not in frame.columns or frame.schema[name] != frame.schema[f"_{name}"]:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from trueup.store import shadow as shadow_table
 from trueup.core.cells import GID, KEY, SYSTEM
+from trueup.core.facts import FILTERED, FINGERPRINT, GONE_SCHEMA, KHASH, MISSING, PRESENT
 from trueup.core.fingerprint import key_hash, match_hash, native_fingerprint
-from trueup.core.reconcile import FILTERED, FINGERPRINT, GONE_SCHEMA, KHASH, MISSING, PRESENT
 from trueup.model import Observed
 from trueup.runtime.cursors import step_back
 from trueup.runtime.references import reference_fields, to_golden
+from trueup.store import shadow as shadow_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from trueup.store import Store
 
 CONFIRM_ROWS = 10_000
-FAILURE_SCHEMA = {KEY: pl.String(), "stage": pl.String(), "field": pl.String(), "reason": pl.String()}
-INDEX_SCHEMA = {KHASH: pl.Int64(), "fingerprint": pl.Int64(), GID: pl.Int64(), "state": pl.Int64()}
+FAILURE_SCHEMA = pl.Schema({KEY: pl.String(), "stage": pl.String(), "field": pl.String(), "reason": pl.String()})
+INDEX_SCHEMA = pl.Schema({KHASH: pl.Int64(), "fingerprint": pl.Int64(), GID: pl.Int64(), "state": pl.Int64()})
 
 
 @dataclass
@@ -85,7 +85,9 @@ class _Index:
 class Observer:
     """Reads one system of one entity into a spill."""
 
-    def __init__(self, store: Store, entity: Entity, seat: Seat, spill: Spill, tick: Callable[[int], None] | None = None, *, remap: bool = False) -> None:
+    def __init__(
+        self, store: Store, entity: Entity, seat: Seat, spill: Spill, tick: Callable[[int], None] | None = None, *, remap: bool = False
+    ) -> None:
         """`tick` hears of every page's row count. `remap` compares every row value by value: its mapping has changed."""
         self._remap = remap
         self._store = store
@@ -143,7 +145,9 @@ class Observer:
         with self._store.read() as db:
             shadows = shadow_table.by_key(db, self._entity, self._seat.name, rows[KEY])
         return _Index(
-            shadows.select(pl.col("khash").alias(KHASH), "fingerprint", pl.col("gid").alias(GID), pl.col("state").cast(pl.Int64)).sort(KHASH)
+            shadows.select(pl.col("khash").alias(KHASH), "fingerprint", pl.col("gid").alias(GID), pl.col("state").cast(pl.Int64)).sort(
+                KHASH
+            )
         )
 
     def _take(self, page: Page, index: _Index, result: Observation) -> pl.Series:
@@ -272,5 +276,3 @@ class Observer:
         keyed = result.failures[KEY].drop_nulls().n_unique()
         result.counts.rejected = keyed + result.failures[KEY].null_count()
         return result
-
-

@@ -9,8 +9,8 @@ import polars as pl
 
 from trueup.core.cells import GID, KEY, OP, VERSION
 from trueup.core.deliver import FIELDS
+from trueup.core.facts import SHADOW_SCHEMA
 from trueup.core.fingerprint import key_hash, native_fingerprint
-from trueup.core.reconcile import SHADOW_SCHEMA
 from trueup.core.shadow import encode_delta
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from trueup.runtime.lane import Prepared
     from trueup.runtime.systems import Seat
 
-FAILED_SCHEMA = {GID: pl.Int64(), KEY: pl.String(), "field": pl.String(), "reason": pl.String(), "retry_s": pl.Float64()}
+FAILED_SCHEMA = pl.Schema({GID: pl.Int64(), KEY: pl.String(), "field": pl.String(), "reason": pl.String(), "retry_s": pl.Float64()})
 
 
 @dataclass
@@ -56,9 +56,7 @@ class Written:
     version: str | None
 
 
-def settle_creates(
-    entity: Entity, seat: Seat, prepared: Prepared, outcomes: pl.DataFrame, golden: pl.DataFrame, now: datetime
-) -> Results:
+def settle_creates(entity: Entity, seat: Seat, prepared: Prepared, outcomes: pl.DataFrame, golden: pl.DataFrame, now: datetime) -> Results:
     """New rows: their shadows start with what the system stored."""
     results = _troubles(outcomes, gone_is_done=False)
     done = outcomes.filter(pl.col("__status") == "done")
@@ -69,7 +67,9 @@ def settle_creates(
     stored, readable = _stored_cells(seat, done, prepared, shown)
     base = done.select(OP, GID, KEY, VERSION).join(golden, on=GID, how="left", maintain_order="left")
     fields = prepared.fields.select(OP, FIELDS)
-    both = base.join(stored, on=OP, how="left", maintain_order="left", suffix=":stored").join(fields, on=OP, how="left", maintain_order="left")
+    both = base.join(stored, on=OP, how="left", maintain_order="left", suffix=":stored").join(
+        fields, on=OP, how="left", maintain_order="left"
+    )
     differing = [pl.col(f"{name}:stored").ne_missing(pl.col(name)) for name in shown if f"{name}:stored" in both.columns]
     odd = both.filter(pl.any_horizontal(differing)) if differing else both.clear()
     seen = {row["__gid"]: _differences(row, shown) for row in odd.iter_rows(named=True)}
@@ -85,7 +85,10 @@ def settle_creates(
             "key": done[KEY],
             "khash": hashes,
             "fingerprint": _fingerprints(seat, done, readable),
-            "seen": pl.Series([encode_delta(seen[gid]) if gid in seen else None for gid in done[GID].to_list()] if seen else [None] * done.height, dtype=pl.String),
+            "seen": pl.Series(
+                [encode_delta(seen[gid]) if gid in seen else None for gid in done[GID].to_list()] if seen else [None] * done.height,
+                dtype=pl.String,
+            ),
             "sent": pl.Series(
                 [encode_delta(unsent[gid]) if gid in unsent else None for gid in done[GID].to_list()] if unsent else [None] * done.height,
                 dtype=pl.String,
@@ -102,9 +105,7 @@ def settle_creates(
     return results
 
 
-def settle_updates(
-    entity: Entity, seat: Seat, prepared: Prepared, outcomes: pl.DataFrame, golden: pl.DataFrame, now: datetime
-) -> Results:
+def settle_updates(entity: Entity, seat: Seat, prepared: Prepared, outcomes: pl.DataFrame, golden: pl.DataFrame, now: datetime) -> Results:
     """Updated rows: `seen` moves for the fields written; a difference in any other field is somebody's edit, to be looked at again."""
     del now
     results = _troubles(outcomes, gone_is_done=False)
@@ -144,9 +145,7 @@ def settle_updates(
     return results
 
 
-def settle_deletes(
-    entity: Entity, seat: Seat, prepared: Prepared, outcomes: pl.DataFrame, golden: pl.DataFrame, now: datetime
-) -> Results:
+def settle_deletes(entity: Entity, seat: Seat, prepared: Prepared, outcomes: pl.DataFrame, golden: pl.DataFrame, now: datetime) -> Results:
     """Deleted rows; one that was gone already is as good."""
     del entity, seat, prepared, golden, now
     results = _troubles(outcomes, gone_is_done=True)

@@ -12,9 +12,9 @@ import polars as pl
 
 from trueup.core.cells import GID, KEY, OP, VERSION, json_to_records
 from trueup.core.deliver import FIELDS
+from trueup.core.facts import SHADOW_SCHEMA
 from trueup.core.fingerprint import key_hash, native_fingerprint
 from trueup.core.normal import letters, may_be_stored_as
-from trueup.core.reconcile import SHADOW_SCHEMA
 from trueup.core.shadow import decode_delta, encode_delta
 from trueup.errors import SystemUnreachableError
 from trueup.runtime.commit import commit_results
@@ -107,9 +107,7 @@ def _creates(store: Store, entity: Entity, seat: Seat, intent: Sending, now: dat
     results = Results()
     complete = keyed
     made: list[tuple[int, dict[str, Any]]] = []
-    for page in seat.connector.read(
-        seat.mapping.object, seat.compiled.read_columns, keys=frame[KEY].to_list() if keyed else None
-    ):
+    for page in seat.connector.read(seat.mapping.object, seat.compiled.read_columns, keys=frame[KEY].to_list() if keyed else None):
         complete = page.complete
         if page.rows.is_empty():
             continue
@@ -200,7 +198,20 @@ def _shadows(store: Store, entity: Entity, seat: Seat, pairs: list[tuple[dict[st
             if name in writable and stood_for != agreed[name]:
                 sent[name] = stood_for
         made.append(
-            (intended[GID], seat.name, row[KEY], hashes[row[KEY]], row["_print"], encode_delta(seen), encode_delta(sent), None, now, row.get("__at"), row.get(VERSION), 0)
+            (
+                intended[GID],
+                seat.name,
+                row[KEY],
+                hashes[row[KEY]],
+                row["_print"],
+                encode_delta(seen),
+                encode_delta(sent),
+                None,
+                now,
+                row.get("__at"),
+                row.get(VERSION),
+                0,
+            )
         )
     return pl.DataFrame(made, schema=SHADOW_SCHEMA, orient="row")
 

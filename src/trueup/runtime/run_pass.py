@@ -14,25 +14,19 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from trueup.core.births import births
 from trueup.core.cells import AT, GID, KEY, SYSTEM
-from trueup.core.reconcile import (
-    FILTERED,
-    FINGERPRINT,
-    GONE_SCHEMA,
-    SHADOW_SCHEMA,
-    UNREADABLE,
-    Decision,
-    Facts,
-    reconcile,
-)
+from trueup.core.facts import FILTERED, FINGERPRINT, GONE_SCHEMA, SHADOW_SCHEMA, UNREADABLE, Decision, Facts, joined
+from trueup.core.reconcile import reconcile
 from trueup.errors import TrueupError
 from trueup.model import EntitySummary, SystemSummary
 from trueup.runtime.changes import index_begun, index_whole
+from trueup.runtime.chunks import Chunks
 from trueup.runtime.commit import commit_decision, frozen_candidates
 from trueup.runtime.cursors import OVERLAP_S
 from trueup.runtime.deliveries import Deliveries
@@ -45,14 +39,13 @@ from trueup.store import conflict, cursor, failure, golden, parked, sending, uns
 from trueup.store import shadow as shadow_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from trueup.model import Entity
     from trueup.runtime.systems import Seat
     from trueup.store import Db, Store
 
-CHUNK_ROWS = 50_000
 INDEX_ROWS = pl.DataFrame(schema={"rule": pl.Int64(), "hash": pl.Int64(), "gid": pl.Int64()})
 ROUNDS = 4
 """How often rows that moved under our hands are looked at again within one run; what still moves then waits for the next."""
@@ -141,7 +134,7 @@ class Pass:
         with self.store.read() as db:
             held = held_lanes(db, self.entity)
             for name, seat in self.seats.items():
-                observer = Observer(self.store, self.entity, seat, spill, lambda rows, name=name: self.tick(name, rows), remap=name in self.options.remapped)
+                observer = Observer(self.store, self.entity, seat, spill, partial(self.tick, name), remap=name in self.options.remapped)
                 standing = cursor.get(db, self.entity.name, name)
                 incremental = seat.connector.caps.incremental and seat.compiled.modified is not None
                 due_at = standing.full_at
@@ -207,9 +200,7 @@ class Pass:
             index_whole(self.store, self.entity, pl.concat([INDEX_ROWS, *self.index_later]))
         self.deliveries.finish_round()
 
-    def _decide(
-        self, rows: Mapping[str, pl.DataFrame], gone: pl.DataFrame, others: pl.Series, found: Identified
-    ) -> Decision:
+    def _decide(self, rows: Mapping[str, pl.DataFrame], gone: pl.DataFrame, others: pl.Series, found: Identified) -> Decision:
         """Facts of one chunk, from the rows and the state, and the decision about them."""
         born = found.links.filter("born")[GID]
         count = (
@@ -230,13 +221,13 @@ class Pass:
         gids = pl.concat([*[frame[GID] for frame in rest.values()], gone[GID], others]).unique(maintain_order=True)
         if gids.len():
             parts.append(reconcile(self._facts(rest, gone, gids, found)))
-        return _joined(parts) if parts else _joined([births(self.entity, self.entity.precedence[0], _no_rows(self.entity), self.now)])
+        return joined(parts) if parts else joined([births(self.entity, self.entity.precedence[0], _no_rows(self.entity), self.now)])
 
     def _facts(self, rows: Mapping[str, pl.DataFrame], gone: pl.DataFrame, gids: pl.Series, found: Identified) -> Facts:
         """Everything that is known about these records."""
         with self.store.read() as db:
             known = golden.fetch(db, self.entity.name, gids)
-            shadows = shadow_table.by_golden(db, self.entity.name, gids).cast(SHADOW_SCHEMA)  # type: ignore[arg-type]
+            shadows = shadow_table.by_golden(db, self.entity.name, gids).cast(SHADOW_SCHEMA)
             open_now = conflict.open_of(db, self.entity.name, gids)
         shadows = _rekeyed(shadows, found)
         observed = {name: self._in_time(name, frame, shadows) for name, frame in rows.items()}
@@ -393,7 +384,9 @@ class Pass:
         moment = pl.lit(self.now).cast(pl.Datetime("us", "UTC"))
         with self.store.write() as tx:
             for (system,), rows in found.relinked.partition_by(SYSTEM, as_dict=True).items():
-                shadow_table.rekey(tx, name_of, str(system), rows.filter(pl.col("old_key") != pl.col("new_key")).select("old_key", "new_key", "khash"))
+                shadow_table.rekey(
+                    tx, name_of, str(system), rows.filter(pl.col("old_key") != pl.col("new_key")).select("old_key", "new_key", "khash")
+                )
             for system, keys in found.resolved.items():
                 parked.remove(tx, name_of, system, pl.Series(keys, dtype=pl.String))
             if not found.parked.is_empty():
@@ -489,75 +482,6 @@ class Pass:
             cursor.set_(tx, entity, name, **changes)
 
 
-@dataclass
-class Chunks:
-    """Rows, disappearances and other records, dealt into chunks by golden id; the first chunk holds every delete.
-
-    Chunks are ranges of ids, in order, so that a first load appends to the state. `bounds` are the first ids of all but the first.
-    """
-
-    bounds: pl.Series
-    spill: Spill
-    all_gone: pl.DataFrame
-    leftovers: pl.Series
-
-    @classmethod
-    def over(cls, gids: pl.Series, spill: Spill, gone: pl.DataFrame, leftovers: pl.Series) -> Chunks:
-        """Chunks of about CHUNK_ROWS records each."""
-        bounds = gids.clear() if gids.len() <= CHUNK_ROWS else gids.unique().sort().gather_every(CHUNK_ROWS, CHUNK_ROWS)
-        return cls(bounds, spill, gone, leftovers)
-
-    def __post_init__(self) -> None:
-        self._doomed = self.all_gone[GID].unique()
-
-    @property
-    def count(self) -> int:
-        """How many chunks there are; at least one."""
-        return self.bounds.len() + 1
-
-    @property
-    def order(self) -> Iterator[int]:
-        """The chunks, deletes first."""
-        return iter(range(self.count))
-
-    def _numbers(self, gids: pl.Series) -> pl.Series:
-        """The chunk of each record."""
-        dealt = self.bounds.search_sorted(gids, side="right").cast(pl.Int64)
-        if self._doomed.is_empty():
-            return dealt
-        return pl.select(pl.when(gids.is_in(self._doomed.implode())).then(0).otherwise(dealt)).to_series()
-
-    def add(self, system: str, rows: pl.DataFrame) -> None:
-        """Deal rows with a golden id into their chunks."""
-        if self.count == 1:
-            self.spill.add(("chunk", system, 0), rows)
-            return
-        dealt = rows.with_columns(self._numbers(rows[GID]).alias("_chunk"))
-        for (number,), part in dealt.partition_by("_chunk", as_dict=True, include_key=False).items():
-            self.spill.add(("chunk", system, number), part)
-
-    def frames(self, number: int) -> dict[str, pl.DataFrame]:
-        """The rows of a chunk, per system; given away."""
-        found: dict[str, pl.DataFrame] = {}
-        for bucket in self.spill.buckets():
-            if isinstance(bucket, tuple) and bucket[0] == "chunk" and bucket[2] == number:
-                parts = list(self.spill.take(bucket))
-                rows = pl.concat(parts, how="vertical_relaxed") if len(parts) > 1 else parts[0]
-                # The same row may come by cursor and by key: the later reading stands.
-                found[bucket[1]] = rows.unique(KEY, keep="last", maintain_order=True) if len(parts) > 1 else rows
-        return found
-
-    def gone(self, number: int) -> pl.DataFrame:
-        """Disappearances: all of them are in the first chunk."""
-        return self.all_gone if number == 0 else self.all_gone.clear()
-
-    def others(self, number: int) -> pl.Series:
-        """Other records of a chunk."""
-        if self.count == 1 or self.leftovers.is_empty():
-            return self.leftovers if number == 0 else self.leftovers.clear()
-        return self.leftovers.filter(self._numbers(self.leftovers) == number)
-
-
 def _bound(observer: Observer, since: str, keys: Sequence[str]) -> Callable[[], Observation]:
     return lambda: observer.changes(since, OVERLAP_S, keys)
 
@@ -586,35 +510,7 @@ def _rekeyed(shadows: pl.DataFrame, found: Identified) -> pl.DataFrame:
     )
 
 
-def _joined(parts: list[Decision]) -> Decision:
-    """Decisions about different records as one."""
-    if len(parts) == 1:
-        return parts[0]
-    first = parts[0]
-    frames = {
-        name: pl.concat([getattr(part, name) for part in parts])
-        for name in ("golden", "shadows", "removed", "after", "index", "history", "frozen", "thawed", "missing_keys", "reused")
-    }
-    series = {name: pl.concat([getattr(part, name) for part in parts]) for name in ("born", "deleted", "indexed")}
-    edited: dict[str, int] = {}
-    for part in parts:
-        for name, rows in part.edited.items():
-            edited[name] = edited.get(name, 0) + rows
-    return Decision(
-        records=pl.concat([part.records.select(first.records.columns) for part in parts]),
-        **frames,
-        **series,
-        edited=edited,
-        updated=sum(part.updated for part in parts),
-        overruled=sum(part.overruled for part in parts),
-        missing=sum(part.missing for part in parts),
-        deleted_now=sum(part.deleted_now for part in parts),
-        opened=sum(part.opened for part in parts),
-    )
-
-
 def _no_rows(entity: Entity) -> pl.DataFrame:
     """An empty frame of observed rows."""
     texts = dict.fromkeys([KEY, *entity.fields], pl.String())
-    return pl.DataFrame(schema={GID: pl.Int64(), "__khash": pl.Int64(), FINGERPRINT: pl.Int64(), AT: pl.Datetime("us", "UTC")} | texts)
-
+    return pl.DataFrame(schema={GID: pl.Int64, "__khash": pl.Int64, FINGERPRINT: pl.Int64, AT: pl.Datetime("us", "UTC"), **texts})

@@ -110,7 +110,14 @@ class Workspace:
 
     # -------------------------------------------------------------- runs
 
-    def plan(self, entities: Sequence[str] = (), *, full: bool = False, every_change: bool = False, tick: Callable[[str, str, int], None] | None = None) -> RunSummary:
+    def plan(
+        self,
+        entities: Sequence[str] = (),
+        *,
+        full: bool = False,
+        every_change: bool = False,
+        tick: Callable[[str, str, int], None] | None = None,
+    ) -> RunSummary:
         """What `sync` would do, without doing it; nothing is changed anywhere, and a state that is not there yet is not made."""
         names = self._entities(entities)
         options = PassOptions(plan=True, full=full, every_change=every_change)
@@ -135,7 +142,7 @@ class Workspace:
                 self._store.close()
                 self._store = None
 
-    def sync(  # noqa: PLR0913 - the options of the command, one each
+    def sync(
         self,
         entities: Sequence[str] = (),
         *,
@@ -169,7 +176,9 @@ class Workspace:
         with self.store.write() as tx:
             run_table.finish(tx, number, status, at=at, seconds=(at - started).total_seconds(), summary=text, error=error)
 
-    def _passes(self, names: Sequence[str], options: PassOptions, *, run: int | None, tick: Callable[[str, str, int], None] | None) -> RunSummary:
+    def _passes(
+        self, names: Sequence[str], options: PassOptions, *, run: int | None, tick: Callable[[str, str, int], None] | None
+    ) -> RunSummary:
         """One pass per entity, in order of reference."""
         started_at = self.clock()
         begun = time.perf_counter()
@@ -221,7 +230,9 @@ class Workspace:
             remember_mappings(self.store, entity, self.config, work.complete, self.clock())
             with self.store.write() as tx:
                 summary.failures_open = failure.count(tx, name)
-                views.refresh(tx, {item.name: [(field.name, field.type) for field in item.fields.values()] for item in self.config.entities.values()})
+                views.refresh(
+                    tx, {item.name: [(field.name, field.type) for field in item.fields.values()] for item in self.config.entities.values()}
+                )
         return summary, None
 
     def _muted(self, pauses: Mapping[tuple[str, str], None], entity: str) -> Iterator[str]:
@@ -263,7 +274,7 @@ def _command(*, full: bool, limit: int | None, record: tuple[str, str] | None) -
 def _too_few(name: str, mappings: Mapping[str, object], seats: Mapping[str, object], errors: Mapping[str, TrueupError]) -> str | None:
     """Why an entity cannot run at all: fewer than two systems, or none that may be written."""
     why = "; ".join(str(error) for error in errors.values())
-    if len(seats) < 2:  # noqa: PLR2004 - agreement needs two
+    if len(seats) < 2:
         reason = why or f"{len(mappings)} mapped"
         return f"{name}: fewer than two systems can be reached: {reason}"
     if not any(getattr(seat, "mapping").writes for seat in seats.values()):  # noqa: B009

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from trueup.core.cells import cell_to_python
-from trueup.core.reconcile import FILTERED, MISSING, PRESENT
+from trueup.core.facts import FILTERED, MISSING, PRESENT
 from trueup.store import conflict, failure, golden, history, parked
 from trueup.store import shadow as shadow_table
 from trueup.testing.simulator_people import tokens
@@ -48,7 +48,7 @@ def check_always(sim: Simulation) -> None:
             by_code.setdefault(str(row.values.get("c_code")), []).append(key)
         for code, keys in by_code.items():
             made = [key for key in keys if (name, key) not in sim.people.secrets]
-            blind = sim.scenario.systems[name].filtered and not world.caps.find
+            blind = not world.caps.find
             if len(keys) > 1 and made and not blind and not set(keys) & sim.people.doubled.get(name, set()):
                 raise Broken(f"I6: {name} holds {code} several times: {keys}; made by the engine: {made}")
 

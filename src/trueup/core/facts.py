@@ -1,0 +1,152 @@
+"""Facts and decisions: what is known about a set of records at one moment, and what follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from trueup.core.cells import GID, KEY, SYSTEM
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from trueup.model import Entity
+
+KHASH = "__khash"
+FINGERPRINT = "__fingerprint"
+PRESENT, MISSING, FILTERED, UNREADABLE = 0, 1, 2, 3
+"""States of a shadow: its row is there; vanished and left alone; outside of the mapping's filter; there, but cannot be read."""
+
+GONE_SCHEMA = pl.Schema({GID: pl.Int64(), SYSTEM: pl.String(), KEY: pl.String()})
+SHADOW_SCHEMA = pl.Schema(
+    {
+        "gid": pl.Int64(),
+        "system": pl.String(),
+        "key": pl.String(),
+        "khash": pl.Int64(),
+        "fingerprint": pl.Int64(),
+        "seen": pl.String(),
+        "sent": pl.String(),
+        "before": pl.String(),
+        "written_at": pl.Datetime("us", "UTC"),
+        "modified": pl.Datetime("us", "UTC"),
+        "native_version": pl.String(),
+        "state": pl.Int64(),
+    }
+)
+GOLDEN_SCHEMA = pl.Schema(
+    {
+        "id": pl.Int64(),
+        "data": pl.String(),
+        "origin_system": pl.String(),
+        "origin_at": pl.Datetime("us", "UTC"),
+        "origins": pl.String(),
+        "version": pl.Int64(),
+        "deleted_at": pl.Datetime("us", "UTC"),
+        "alias_of": pl.Int64(),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known about a set of records at one moment.
+
+    observed  per system: __gid, __key, __khash, __fingerprint, __at, __version, then the cells of the fields that it shows; only rows
+              that are new to it or read differently than before
+    gone      __gid, __system, __key: rows confirmed to be gone
+    golden    the golden rows (GOLDEN_SCHEMA); records that are being born are not among them
+    shadows   all shadows of these records, in every system (SHADOW_SCHEMA); a renamed row's shadow already bears its new key
+    frozen    candidates of open conflicts and holds of these records (FREEZE_SCHEMA)
+    refused   systems whose edits a person refused as a whole: they are overruled
+    refused_deletes  systems whose disappearances a person refused as a whole: those rows are made again
+    remapped  per system: fields whose mapping is new or changed; they are at first contact there
+    moved     systems that are another object than before: no disappearance from them is believed
+    same_record  "SYSTEM KEY" (joined by U+001F) of rows that a person declared to be the same record in spite of everything having changed
+    files     systems that people edit by saving a whole file over them
+    """
+
+    entity: Entity
+    observed: Mapping[str, pl.DataFrame]
+    gone: pl.DataFrame
+    golden: pl.DataFrame
+    shadows: pl.DataFrame
+    frozen: pl.DataFrame
+    now: datetime
+    refused: frozenset[str] = frozenset()
+    refused_deletes: frozenset[str] = frozenset()
+    files: frozenset[str] = frozenset()
+    same_record: frozenset[str] = frozenset()
+    remapped: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    moved: frozenset[str] = frozenset()
+
+
+@dataclass
+class Decision:
+    """What to commit. `records` are the golden cells (wide, __gid first) of all records at hand as they are after the merge.
+
+    golden      rows to write (GOLDEN_SCHEMA without version); `born` tells which of them are new
+    shadows     rows to write (SHADOW_SCHEMA), whole
+    removed     shadows to drop: __gid, __system, __key
+    after       every shadow as it stands afterwards (SHADOW_SCHEMA)
+    deleted     golden ids that are deleted after this
+    index       (rule, hash, __gid) to store instead of what was stored for `indexed`
+    """
+
+    records: pl.DataFrame
+    golden: pl.DataFrame
+    born: pl.Series
+    shadows: pl.DataFrame
+    removed: pl.DataFrame
+    after: pl.DataFrame
+    deleted: pl.Series
+    index: pl.DataFrame
+    indexed: pl.Series
+    history: pl.DataFrame
+    frozen: pl.DataFrame
+    thawed: pl.DataFrame
+    edited: dict[str, int] = field(default_factory=dict)  # system -> rows with a changed value
+    updated: int = 0  # golden records changed
+    overruled: int = 0
+    missing: int = 0
+    deleted_now: int = 0
+    opened: int = 0
+    frozen_pairs: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={GID: pl.Int64(), "field": pl.String()}))
+    reused: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=GONE_SCHEMA))
+    missing_keys: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=GONE_SCHEMA))
+
+    @property
+    def anything(self) -> bool:
+        """Whether there is anything to commit."""
+        frames = (self.golden, self.shadows, self.removed, self.history, self.frozen, self.thawed)
+        return any(not frame.is_empty() for frame in frames)
+
+
+def joined(parts: list[Decision]) -> Decision:
+    """Decisions about different records as one."""
+    if len(parts) == 1:
+        return parts[0]
+    first = parts[0]
+    frames = {
+        name: pl.concat([getattr(part, name) for part in parts])
+        for name in ("golden", "shadows", "removed", "after", "index", "history", "frozen", "thawed", "missing_keys", "reused")
+    }
+    series = {name: pl.concat([getattr(part, name) for part in parts]) for name in ("born", "deleted", "indexed")}
+    edited: dict[str, int] = {}
+    for part in parts:
+        for name, rows in part.edited.items():
+            edited[name] = edited.get(name, 0) + rows
+    return Decision(
+        records=pl.concat([part.records.select(first.records.columns) for part in parts]),
+        **frames,
+        **series,
+        edited=edited,
+        updated=sum(part.updated for part in parts),
+        overruled=sum(part.overruled for part in parts),
+        missing=sum(part.missing for part in parts),
+        deleted_now=sum(part.deleted_now for part in parts),
+        opened=sum(part.opened for part in parts),
+    )
