@@ -10,11 +10,11 @@ import polars as pl
 from trueup.core.cells import AT, GID, SYSTEM, cell_from_python, json_to_records
 from trueup.core.checks import check_cells, field_checks
 from trueup.core.clean import clean_column
-from trueup.core.facts import Decision, Facts
 from trueup.core.merge import CHANGE_SCHEMA, HISTORY_SCHEMA, Merged
 from trueup.core.reconcile import reconcile
 
 if TYPE_CHECKING:
+    from trueup.core.facts import Decision, Facts
     from trueup.model import Entity, Field
 
 SETTLED = "settled by a person"
@@ -90,4 +90,4 @@ def _losers(facts: Facts, ruling: Ruling, before: str | None) -> pl.DataFrame:
         AT,
         pl.lit(SETTLED).alias("rule"),
         pl.lit("lost").alias("kind"),
-    ).cast(HISTORY_SCHEMA)  # type: ignore[arg-type]
+    ).cast(HISTORY_SCHEMA)
