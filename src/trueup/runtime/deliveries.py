@@ -93,6 +93,9 @@ class Deliveries:
                 found.parked.select(pl.col(SYSTEM).alias("system"), pl.col(KEY).alias("key"), "candidates"),
             ]
         )
+        settled = [(system, key) for system, keys in found.resolved.items() for key in keys]  # a plan has not taken them out
+        over = pl.DataFrame(settled, schema={"system": pl.String(), "key": pl.String()}, orient="row")
+        waiting = waiting.join(over, on=["system", "key"], how="anti")
         now = self._clock()
         for name in self._seats:
             mine = waiting.filter(pl.col("system") == name)
@@ -206,20 +209,24 @@ class Deliveries:
         # A row outside of the filter, or one that is parked, may be this record, too: only asking for it tells.
         must_find = not in_full or (caps.find and (seat.mapping.where is not None or bool(parked_keys)))
         lane = Lane(self._store, self._entity, seat, run=self._run, owner=self._owner, parked=parked_keys)
+        counted = False
         try:
-            for attempt in range(ATTEMPTS):
+            for _attempt in range(ATTEMPTS):
                 ready = lane.prepare(todo, must_find=must_find)
                 if self._options.plan:
                     self._plan(name, ready, decision)
                     return
-                again = self._send(name, lane, ready, decision, todo, first=attempt == 0)
+                if not counted:
+                    book.counts.pending += todo.rows - ready.outside
+                    counted = True
+                again = self._send(name, lane, ready, decision, todo)
                 if not again.rows:
                     return
                 todo = again
         except TrueupError as error:
             error.system = error.system or name
             book.error = str(error)
-            book.counts.pending += todo.rows
+            book.counts.pending += 0 if counted else todo.rows
 
     def _allowed(self, name: str, todo: Due, decision: Decision) -> Due:
         """Without parked rows, and without failures whose time has not come unless the record has changed since."""
@@ -266,11 +273,9 @@ class Deliveries:
         book.sent += limited.rows
         return limited
 
-    def _send(self, name: str, lane: Lane, ready: Preparation, decision: Decision, todo: Due, *, first: bool) -> Due:
+    def _send(self, name: str, lane: Lane, ready: Preparation, decision: Decision, todo: Due) -> Due:
         """Send what was prepared and record it. Returns the rows to be sent again without the fields that were rejected by name."""
         book, seat = self._books[name], self._seats[name]
-        if first:
-            book.counts.pending += todo.rows - ready.outside
         for key in ready.wake:
             book.wake[key] = None
         if ready.troubles:
