@@ -66,6 +66,10 @@ class Systems:
             self._open[name] = kind.open(name, system.settings, directory=self.config.directory)
         return self._open[name]
 
+    def replace(self, connectors: Mapping[str, Connector]) -> None:
+        """Use these connectors instead, by name; the replaced ones stay open until `close`."""
+        self._given.update(connectors)
+
     def seats(self, entity: Entity, *, only_look: bool = False, make: bool = True) -> tuple[dict[str, Seat], dict[str, TrueupError]]:
         """The systems of an entity that are ready, in order of precedence, and the errors of those that are not.
 

@@ -1,0 +1,55 @@
+"""Measure a command: seconds on the wall, processor seconds, and the largest resident memory of the process itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One command or call. `peak_mb` is None for a call inside this process."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float | None
+    answer: dict[str, Any]
+
+
+def command(words: Sequence[str], folder: Path, *, accepted: tuple[int, ...] = (0,)) -> Measured:
+    """Run a command to its end. Raises RuntimeError with its output where it ends with another status."""
+    begun = time.perf_counter()
+    process = subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    output = process.stdout.read() if process.stdout else b""
+    _pid, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    seconds = time.perf_counter() - begun
+    if process.returncode not in accepted:
+        message = f"{' '.join(words)} ended with {process.returncode}: {output.decode(errors='replace')[-2000:]}"
+        raise RuntimeError(message)
+    try:
+        answer = json.loads(output)
+    except json.JSONDecodeError:
+        answer = {}
+    return Measured(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, answer)
+
+
+def trueup(folder: Path, *words: str) -> Measured:
+    """Run trueup in a folder, as a user would, with JSON for an answer."""
+    return command([sys.executable, "-m", "trueup", *words, "--json"], folder, accepted=(0, 3))
+
+
+def call(work: Callable[[], object]) -> Measured:
+    """Time a call inside this process."""
+    begun, cpu = time.perf_counter(), time.process_time()
+    work()
+    return Measured(time.perf_counter() - begun, time.process_time() - cpu, None, {})
