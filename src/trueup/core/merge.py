@@ -218,7 +218,7 @@ def _merge_regular(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -
         ledger.change(merge_unions(unions), pl.lit("merge: union"))
     # A field that waits for a person takes further edits as candidates, whatever its rule.
     frozen_now = situation.frozen.select(RECORD_FIELD).unique()
-    waiting = shared.filter(pl.col("conflict").is_in(["text", "rule"])).join(frozen_now, on=RECORD_FIELD, how="semi")
+    waiting = shared.filter(pl.col("conflict").is_in(["add", "union", "text", "rule"])).join(frozen_now, on=RECORD_FIELD, how="semi")
     shared = shared.join(waiting.select(CELL), on=CELL, how="anti")
     rest = [shared.filter(~pl.col("conflict").is_in(["add", "union", "text", "rule"])), waiting]
     texts = shared.filter(pl.col("conflict") == "text")

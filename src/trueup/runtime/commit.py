@@ -15,16 +15,29 @@ from trueup.core.shadow import decode_delta, encode_delta
 from trueup.store import conflict, failure, golden, history, match_key, sending, shadow
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from trueup.core.facts import Decision
     from trueup.model import Entity
-    from trueup.runtime.outcomes import Results
+    from trueup.runtime.outcomes import Doubt, Results
     from trueup.runtime.systems import Seat
     from trueup.store import Db
 
 BACKOFF_S = (60.0, 300.0, 1_800.0, 7_200.0, 21_600.0)
 """How long a failing delivery waits before it is tried again, where the system does not say; the last one repeats."""
+
+
+_CONFLICT_SCHEMA = {
+    "gid": pl.Int64(),
+    "field": pl.String(),
+    "kind": pl.String(),
+    "base": pl.String(),
+    "golden": pl.String(),
+    "candidates": pl.String(),
+    "run": pl.Int64(),
+    "opened_at": pl.Datetime("us", "UTC"),
+}
 
 
 def value_json(cell: str | None, entity: Entity, name: str | None) -> str | None:
@@ -114,17 +127,7 @@ def _commit_conflicts(tx: Db, entity: Entity, decision: Decision, *, run: int | 
         ]
         golden_cell = agreed.get(int(str(gid)), [None] * len(names))[names.index(str(name))]
         rows.append((gid, name, group["kind"][0], group["base"][0], golden_cell, orjson.dumps(candidates).decode(), run, now))
-    schema = {
-        "gid": pl.Int64(),
-        "field": pl.String(),
-        "kind": pl.String(),
-        "base": pl.String(),
-        "golden": pl.String(),
-        "candidates": pl.String(),
-        "run": pl.Int64(),
-        "opened_at": pl.Datetime("us", "UTC"),
-    }
-    conflict.open_(tx, entity.name, pl.DataFrame(rows, schema=schema, orient="row"))
+    conflict.open_(tx, entity.name, pl.DataFrame(rows, schema=_CONFLICT_SCHEMA, orient="row"))
 
 
 def frozen_candidates(open_now: pl.DataFrame) -> pl.DataFrame:
@@ -148,6 +151,8 @@ def commit_results(tx: Db, entity: Entity, seat: Seat, results: Results, *, now:
         shadow.delete(tx, entity.name, seat.name, pl.Series(results.removed, dtype=pl.String))
     if results.written:
         _commit_written(tx, entity, seat, results, now)
+    if results.doubtful:
+        _ask_about(tx, entity, results.doubtful, now)
     touched = pl.concat([results.created["gid"], pl.Series("gid", [item.gid for item in results.written], dtype=pl.Int64)])
     if touched.len():
         failure.clear(tx, entity.name, seat.name, gids=touched, stage="write")
@@ -155,6 +160,15 @@ def commit_results(tx: Db, entity: Entity, seat: Seat, results: Results, *, now:
         put_troubles(tx, entity, seat, results.failed, now=now)
     if results.intent is not None:
         sending.remove(tx, results.intent)
+
+
+def _ask_about(tx: Db, entity: Entity, doubts: Sequence[Doubt], now: datetime) -> None:
+    """Open a conflict per doubtful value: what the system shows, against the golden value."""
+    rows = []
+    for doubt in doubts:
+        sides = [{"system": doubt.system, "value": doubt.shown, "at": now.isoformat()}, {"system": None, "value": doubt.golden, "at": None}]
+        rows.append((doubt.gid, doubt.field, "conflict", doubt.base, doubt.golden, orjson.dumps(sides).decode(), None, now))
+    conflict.open_(tx, entity.name, pl.DataFrame(rows, schema=_CONFLICT_SCHEMA, orient="row"))
 
 
 def _make_room(tx: Db, entity: Entity, seat: Seat, created: pl.DataFrame) -> None:

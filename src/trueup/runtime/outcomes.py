@@ -40,7 +40,20 @@ class Results:
     done: int = 0
     stale: int = 0
     intent: int | None = None
+    doubtful: list[Doubt] = field(default_factory=list)
     golden: dict[int, dict[str, str | None]] | None = None  # golden cells now, where they may have moved since the values were sent
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A value that only a person can place: it came about around a write of ours that may or may not have landed."""
+
+    gid: int
+    field: str
+    system: str
+    shown: str | None
+    golden: str | None
+    base: str | None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ the ordinary observation deals with it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -18,7 +19,7 @@ from trueup.core.normal import letters, may_be_stored_as
 from trueup.core.shadow import decode_delta, encode_delta
 from trueup.errors import SystemUnreachableError
 from trueup.runtime.commit import commit_results
-from trueup.runtime.outcomes import Results, Written
+from trueup.runtime.outcomes import Doubt, Results, Written
 from trueup.store import golden as golden_table
 from trueup.store import sending
 from trueup.store import shadow as shadow_table
@@ -77,14 +78,17 @@ def _updates(store: Store, entity: Entity, seat: Seat, intent: Sending, now: dat
                 continue
             agreed = results.golden[intended[GID]]
             last = {name: decode_delta(shadow["seen"]).get(name, agreed[name]) for name in entity.mapped(seat.name)}
-            ours = [name for name in intended[FIELDS] if _is_ours(entity, name, intended, row, last[name])]
-            if not ours:
+            found = _sorted_out(entity, intended, row, last)
+            sent = {name: intended[SENT + name] for name in (*found.ours, *found.over)}
+            as_given = {*found.over, *(name for name in found.ours if entity.fields[name].type == "reference")}
+            seen = {name: sent[name] if name in as_given else row.get(name, sent[name]) for name in sent}
+            for name in found.doubtful:
+                sent[name] = seen[name] = row[name]
+                results.doubtful.append(Doubt(intended[GID], name, seat.name, row[name], agreed[name], last[name]))
+            if not sent:
                 continue
-            sent = {name: intended[SENT + name] for name in ours}
-            is_reference = {name for name in ours if entity.fields[name].type == "reference"}
-            seen = {name: sent[name] if name in is_reference else row.get(name, sent[name]) for name in sent}
             # The fingerprint speaks for the whole row: it may be kept only where nobody else changed anything in it.
-            whole = all(name in ours or row[name] == last[name] for name in entity.shown(seat.name) if name in row)
+            whole = all(name in found.ours or row[name] == last[name] for name in entity.shown(seat.name) if name in row)
             results.written.append(
                 Written(intended[GID], row[KEY], sent, seen, {}, prints[row[KEY]] if whole else None, row.get(VERSION) if whole else None)
             )
@@ -92,9 +96,36 @@ def _updates(store: Store, entity: Entity, seat: Seat, intent: Sending, now: dat
     return results
 
 
+@dataclass(frozen=True, slots=True)
+class _SortedOut:
+    """Fields of one row whose write has no recorded outcome.
+
+    ours      show what was sent
+    over      were written, and changed by somebody afterwards: other fields prove that the write landed
+    doubtful  counters of which nobody can tell whether the change that they show was made before the write, after it, or instead
+    """
+
+    ours: list[str]
+    over: list[str]
+    doubtful: list[str]
+
+
+def _sorted_out(entity: Entity, intended: dict[str, Any], row: dict[str, Any], last: dict[str, str | None]) -> _SortedOut:
+    """What a row tells about the write that may have reached it; a row is written whole or not at all."""
+    readable = [name for name in intended[FIELDS] if name in row]
+    ours = [name for name in readable if _is_ours(entity, name, intended, row, last[name])]
+    landed = any(intended[name] != last[name] for name in ours)
+    missed = any(row[name] == last[name] for name in readable if name not in ours)
+    others = [name for name in intended[FIELDS] if name not in ours]
+    if landed:
+        return _SortedOut(ours, others, [])
+    doubtful = [name for name in others if name in row and not missed and entity.fields[name].conflict == "add"]
+    return _SortedOut(ours, [], doubtful)
+
+
 def _is_ours(entity: Entity, name: str, intended: dict[str, Any], row: dict[str, Any], last: str | None) -> bool:
     """Whether a field shows what was sent: exactly, or a normal form of it that is not what stood there before."""
-    if name not in row or row[name] == intended[name]:
+    if row[name] == intended[name]:
         return True
     return row[name] != last and may_be_stored_as(intended[name], row[name], entity.fields[name].type)
 

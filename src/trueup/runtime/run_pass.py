@@ -22,6 +22,7 @@ import polars as pl
 from trueup.core.births import births
 from trueup.core.cells import AT, GID, KEY, SYSTEM
 from trueup.core.facts import FILTERED, FINGERPRINT, GONE_SCHEMA, SHADOW_SCHEMA, UNREADABLE, Decision, Facts, joined
+from trueup.core.match import REUSED
 from trueup.core.reconcile import reconcile
 from trueup.errors import TrueupError
 from trueup.model import EntitySummary, SystemSummary
@@ -53,12 +54,16 @@ ROUNDS = 4
 
 @dataclass(frozen=True, slots=True)
 class PassOptions:
-    """How to run a pass. `keys` (system -> keys) makes it look at these rows only; `limit` is deliveries per system."""
+    """How to run a pass. `keys` (system -> keys) makes it look at these rows only; `limit` is deliveries per system.
+
+    `records` are golden ids whose deliveries are considered besides, although none of their rows may have moved.
+    """
 
     plan: bool = False
     full: bool = False
     limit: int | None = None
     keys: Mapping[str, Sequence[str]] | None = None
+    records: frozenset[int] = frozenset()
     every_change: bool = False  # a plan lists all changes, not only the first hundred
     remapped: Mapping[str, frozenset[str]] = field(default_factory=dict)  # system -> fields whose mapping changed
     moved: frozenset[str] = frozenset()  # systems that are another object than before
@@ -85,6 +90,8 @@ class Pass:
         self.complete: set[str] = set()
         self.touched: set[str] = set()
         self.guards: dict[str, GuardState] = {}
+        self._left_alone: dict[str, tuple[list[str], list[str]]] = {}
+        self.reused: set[tuple[str, str]] = set()
         self.index_later: list[pl.DataFrame] | None = None
         self.deliveries = Deliveries(self.store, self.entity, self.seats, self.options, run=self.run, owner=self.owner, clock=self.clock)
         for name in self.entity.precedence:
@@ -179,7 +186,7 @@ class Pass:
             found = identify(db, self.entity, observations)
             if first:  # later rounds look at single rows of the same pass: what is held stays held
                 self.guards = guard_observations(db, self.entity, observations, found, self.now)
-            leftovers = self._leftovers(db, found) if first and self.options.keys is None else pl.Series(GID, [], dtype=pl.Int64)
+            leftovers = self._leftovers(db, found, first=first)
         if first and any(state.suspect for state in self.guards.values()):
             self._count_precisely(spill, observations, found)
         found.links = self._settle_ids(found.links)
@@ -196,6 +203,7 @@ class Pass:
         for number in chunks.order:
             decision = self._decide(chunks.frames(number), chunks.gone(number), chunks.others(number), found)
             self._take_in(decision)
+        self._unpark(found)
         if self.index_later is not None:
             index_whole(self.store, self.entity, pl.concat([INDEX_ROWS, *self.index_later]))
         self.deliveries.finish_round()
@@ -229,7 +237,7 @@ class Pass:
             known = golden.fetch(db, self.entity.name, gids)
             shadows = shadow_table.by_golden(db, self.entity.name, gids).cast(SHADOW_SCHEMA)
             open_now = conflict.open_of(db, self.entity.name, gids)
-        shadows = _rekeyed(shadows, found)
+        shadows = self._as_it_stands(_rekeyed(shadows, found))
         observed = {name: self._in_time(name, frame, shadows) for name, frame in rows.items()}
         known = known.select("id", "data", "origin_system", "origin_at", "origins", "version", "deleted_at", "alias_of")
         refused = frozenset(name for name, state in self.guards.items() if state.refused)
@@ -246,7 +254,18 @@ class Pass:
             remapped=self.options.remapped,
             moved=self.options.moved,
             files=frozenset(name for name, seat in self.seats.items() if seat.is_file),
+            same_record=found.same_record,
         )
+
+    def _as_it_stands(self, shadows: pl.DataFrame) -> pl.DataFrame:
+        """A plan has not stored which rows it found outside of the filter, or unreadable: their shadows are marked here."""
+        for name, (outside, unreadable) in self._left_alone.items():
+            mine = pl.col("system") == name
+            state = (
+                pl.when(mine & pl.col("key").is_in(unreadable)).then(UNREADABLE).when(mine & pl.col("key").is_in(outside)).then(FILTERED)
+            )
+            shadows = shadows.with_columns(state=state.otherwise("state").cast(pl.Int64))
+        return shadows
 
     def _in_time(self, name: str, rows: pl.DataFrame, shadows: pl.DataFrame) -> pl.DataFrame:
         """Without late readings: rows older than what is known, where only changes were read; they are read again later."""
@@ -282,6 +301,7 @@ class Pass:
         if decision.reused.is_empty():
             return
         self.summary.parked += decision.reused.height
+        self.reused.update(decision.reused.select(SYSTEM, KEY).rows())
         self.deliveries.block_rows(decision.reused)
         if self.options.plan:
             return
@@ -289,7 +309,7 @@ class Pass:
             pl.col(SYSTEM).alias("system"),
             pl.col(KEY).alias("key"),
             pl.format("[{}]", GID).alias("candidates"),
-            pl.lit("another record? everything under this key changed at once").alias("why"),
+            pl.lit(REUSED).alias("why"),
             pl.lit(self.run, dtype=pl.Int64).alias("run"),
             pl.lit(self.now).cast(pl.Datetime("us", "UTC")).alias("since"),
         )
@@ -298,11 +318,24 @@ class Pass:
         for name, mine in decision.reused.partition_by(SYSTEM, as_dict=True).items():
             self.deliveries.unsettle(str(name[0]), mine[KEY].to_list(), "parked")
 
+    def _unpark(self, found: Identified) -> None:
+        """Rows that were parked as perhaps another record, and now read like their own again, or are gone."""
+        held = {name for name, state in self.guards.items() if state.held_updates}
+        over = [(system, key) for system, key in found.suspects - self.reused if system not in held]
+        if not over or self.options.plan:
+            return
+        with self.store.write() as tx:
+            for system in {system for system, _key in over}:
+                keys = [key for name, key in over if name == system]
+                parked.remove(tx, self.entity.name, system, pl.Series(keys, dtype=pl.String))
+
     # -------------------------------------------------------------- preparation of chunks
 
-    def _leftovers(self, db: Db, found: Identified) -> pl.Series:
+    def _leftovers(self, db: Db, found: Identified, *, first: bool) -> pl.Series:
         """Records that need attention although nobody moved them now: deliveries that wait, rows still to be created, freed candidates."""
-        parts = [pl.Series(GID, sorted(found.freed), dtype=pl.Int64)]
+        parts = [pl.Series(GID, sorted(found.freed | (self.options.records if first else frozenset())), dtype=pl.Int64)]
+        if not first or self.options.keys is not None:
+            return parts[0]
         for name, seat in self.seats.items():
             if not self.entity.written(name) or name in self.options.mute:
                 continue

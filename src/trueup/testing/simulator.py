@@ -21,11 +21,13 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, Self
 
+import orjson
 import polars as pl
 
 from trueup.errors import TrueupError
 from trueup.runtime.workspace import Workspace
-from trueup.store import conflict, hold, parked
+from trueup.runtime.resolve import take_system, take_value
+from trueup.store import conflict, golden, hold, parked
 from trueup.store import shadow as shadow_table
 from trueup.testing.simulator_checks import Broken, check_always, check_settled, counters
 from trueup.testing.simulator_people import People
@@ -256,8 +258,8 @@ class Simulation:
             holds = hold.of(db, ENTITY, decided=False)
         self._decide_holds(random, holds)
         self._decide_parked(rows)
-        for gid, name in conflicts.select("gid", "field").rows():
-            self._agree(random, gid, name)
+        for id_, gid, name, text in conflicts.select("id", "gid", "field", "candidates").rows():
+            self._resolve(random, id_, gid, name, text)
         return not (conflicts.is_empty() and rows.is_empty() and holds.is_empty())
 
     def _decide_holds(self, random: Random, holds: pl.DataFrame) -> None:
@@ -282,18 +284,18 @@ class Simulation:
         del id_
         self.people.rename(system, key)
 
-    def _agree(self, random: Random, gid: int, name: str) -> None:
-        """A person writes one value into every system that has this record, so that all agree."""
-        del random
-        value = f"{self.people.token()}-OK"
-        if name == "price":
-            value = f"{self.people.token()}.5"
+    def _resolve(self, random: Random, id_: int, gid: int, name: str, text: str) -> None:
+        """A person takes one system's value, or gives another."""
+        systems = sorted({item["system"] for item in orjson.loads(text) if item["system"] is not None and item["value"] is not None})
         with self.workspace.store.read() as db:
-            links = shadow_table.by_golden(db, ENTITY, pl.Series([gid], dtype=pl.Int64))
-        for system, key, state in links.select("system", "key", "state").rows():
-            plan = self.scenario.systems[system]
-            if name in plan.fields and key in self.people.table(system).rows and state == 0:
-                self.people.edit(Random(0), system, key, name, value)
+            record = golden.fetch(db, ENTITY, pl.Series([gid], dtype=pl.Int64))
+        if name == "points":
+            self.people.unsure.add(str(orjson.loads(record["data"][0]).get("code")))
+        if systems and random.random() < 0.7:
+            take_system(self.workspace.store, self.workspace.config, id_, random.choice(systems), self.clock())
+            return
+        given = {"price": f"{self.people.token()}.5", "points": "12", "tags": self.people.token()}.get(name, f"{self.people.token()}-OK")
+        take_value(self.workspace.store, self.workspace.config, id_, given, self.clock())
 
 
 # ---------------------------------------------------------------- the moves

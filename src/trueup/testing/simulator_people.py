@@ -133,7 +133,10 @@ class People:
         """Give a row another key."""
         new = self.new_key(system)
         self.table(system).edit(key, {"id": self.native_key(system, new)})
-        self.secrets[system, new] = self.secrets.pop((system, key), "")
+        if (system, key) in self.secrets:
+            self.secrets[system, new] = self.secrets.pop((system, key))
+        if key in self.doubled.get(system, ()):
+            self.doubled[system].add(new)
         for item in self.edits:
             if (item.system, item.key) == (system, key):
                 item.key = new
