@@ -55,7 +55,7 @@ def list_(
 @failures.command("retry", short_help="Try failures again at the next run.")
 def retry(
     ctx: typer.Context,
-    ids: Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="Which; left out: all.", show_default=False)] = None,
+    ids: Annotated[list[int] | None, typer.Argument(metavar="ID", help="Which; left out: all.", show_default=False)] = None,
     *,
     config: ConfigFile = None,
     as_json: AsJson = False,
@@ -77,7 +77,7 @@ def retry(
 @failures.command("drop", short_help="Forget a failure.")
 def drop(
     ctx: typer.Context,
-    ids: Annotated[list[int], typer.Argument(metavar="ID...", help="Which failures.", show_default=False)],
+    ids: Annotated[list[int], typer.Argument(metavar="ID", help="Which failures.", show_default=False)],
     *,
     config: ConfigFile = None,
     as_json: AsJson = False,

@@ -73,8 +73,7 @@ def main() -> int:
     except BrokenPipeError:
         return _quietly()
     except KeyboardInterrupt:
-        complain("interrupted; what was done stands, and the next run continues from there")
-        return INTERRUPTED
+        return _interrupted()
     except SystemExit as ending:
         return _flushed(ending)
     except Exception as error:  # noqa: BLE001  the last line of defence: whatever went wrong, a person gets one line
@@ -88,9 +87,16 @@ def _flushed(ending: SystemExit) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         return _quietly()
+    if ending.code == INTERRUPTED:  # typer has caught it
+        return _interrupted()
     if ending.code is None:
         return 0
     return ending.code if isinstance(ending.code, int) else COULD_NOT
+
+
+def _interrupted() -> int:
+    complain("interrupted; what was done stands, and the next run continues from there")
+    return INTERRUPTED
 
 
 def _quietly() -> int:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from trueup.store.paused import Kind
 
-Names = Annotated[list[str] | None, typer.Argument(metavar="[SYSTEM or ENTITY]...", help="Systems and entities.", show_default=False)]
+Names = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Systems or entities.", show_default=False)]
 Everything = Annotated[bool, typer.Option("--all", help="Everything.", show_default=False)]
 
 ALL = [("all", "")]

@@ -29,7 +29,7 @@ ConfigFile = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text.", show_default=False)]
 Entities = Annotated[
-    list[str] | None, typer.Argument(metavar="[ENTITY]...", help="Only these entities; left out: all.", show_default=False)
+    list[str] | None, typer.Argument(metavar="ENTITY", help="Only these entities; left out: all.", show_default=False)
 ]
 
 
