@@ -29,6 +29,10 @@ LINK_SCHEMA = pl.Schema({SYSTEM: pl.String(), KEY: pl.String(), "page": pl.Int32
 SEVERAL = "may be one of several records"
 TAKEN = "that record already has a row in this system"
 DOUBLE = "the same record stands twice in this system"
+REUSED = "another record? everything under this key changed at once"
+"""Not found by matching: a linked row of which every value changed; its candidate is its own record."""
+UNLINKED = "a person took it from its record"
+DELETED = "the record that a person named for it was deleted"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from trueup.reports.table import PLAIN, counted, moment, show, table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from trueup.model import RunSummary
     from trueup.reports.record_facts import OpenConflict
@@ -26,6 +27,100 @@ class Settled:
     before: Any
     value: Any
     system: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A row that nobody but a person can place. `candidates`: golden id -> {"keys": {system: key}, "values": {field: value}}."""
+
+    id: int
+    entity: str
+    system: str
+    key: str
+    candidates: Mapping[int, Mapping[str, Any]]
+    why: str
+    since: datetime
+    decision: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A row that a person placed: `record` is its golden record (None: one of its own), or the one it was taken from."""
+
+    id: int
+    entity: str
+    system: str
+    key: str
+    record: int | None
+
+
+def matches_text(found: Sequence[Parked], style: Style = PLAIN) -> str:
+    """The parked rows; empty for none."""
+    if not found:
+        return ""
+    rows = []
+    for item in found:
+        options = [(str(gid), _candidate(telling)) for gid, telling in item.candidates.items()] or [("", "")]
+        for number, option in enumerate(options):
+            head = [str(item.id), item.entity, f"{item.system}:{item.key}"] if number == 0 else ["", "", ""]
+            rows.append([*head, *option, _reason(item) if number == 0 else ""])
+    body = table(["id", "entity", "row", "may be", "which is", "why"], rows, style)
+    first = found[0]
+    target = next(iter(first.candidates), "RECORD")
+    advice = (
+        f"Say which record a row is with `trueup matches link {first.id} --to {target}`, or that it is one of its own with `--new`;"
+        " the next `trueup sync` carries it out."
+    )
+    return f"{counted(len(found), 'row')} parked\n\n{body}\n\n{advice}"
+
+
+def _candidate(telling: Mapping[str, Any]) -> str:
+    keys = ", ".join(f"{system}:{key}" for system, key in telling.get("keys", {}).items())
+    values = ", ".join(show(value) for value in telling.get("values", {}).values())
+    return f"{values} ({keys})" if values and keys else values or keys
+
+
+def _reason(item: Parked) -> str:
+    if item.decision is None:
+        return item.why
+    word = f"record {item.decision['to']}" if "to" in item.decision else "a record of its own"
+    return f"decided: {word}, at the next sync"
+
+
+def matches_list(found: Sequence[Parked]) -> list[dict[str, Any]]:
+    """The JSON form."""
+    return [
+        {
+            "id": item.id,
+            "entity": item.entity,
+            "system": item.system,
+            "key": item.key,
+            "candidates": list(item.candidates),
+            "why": item.why,
+            "since": item.since.isoformat().replace("+00:00", "Z"),
+            "decision": item.decision,
+        }
+        for item in found
+    ]
+
+
+def placed_text(done: Placed) -> str:
+    """What a person said about a row."""
+    what = "a record of its own" if done.record is None else f"{done.entity} {done.record}"
+    return f"Noted: {done.system}:{done.key} is {what}. The next `trueup sync` carries it out."
+
+
+def unlinked_text(done: Placed) -> str:
+    """What became of a link."""
+    return (
+        f"{done.system}:{done.key} is no row of {done.entity} {done.record} any more, and is parked as {done.id}.\n"
+        f"Say where it belongs: `trueup matches link {done.id} --to RECORD`, or `--new`."
+    )
+
+
+def placed_dict(done: Placed) -> dict[str, Any]:
+    """The JSON form."""
+    return {"id": done.id, "entity": done.entity, "system": done.system, "key": done.key, "record": done.record}
 
 
 def conflicts_text(found: Sequence[OpenConflict], style: Style = PLAIN) -> str:

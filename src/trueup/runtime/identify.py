@@ -10,8 +10,8 @@ import polars as pl
 
 from trueup.core.cells import GID, KEY, SYSTEM
 from trueup.core.facts import GONE_SCHEMA, KHASH, MISSING
-from trueup.core.match import INDEX_SCHEMA, LINK_SCHEMA, PARKED_SCHEMA, match, rule_columns
-from trueup.store import match_key, parked
+from trueup.core.match import DELETED, INDEX_SCHEMA, LINK_SCHEMA, PARKED_SCHEMA, REUSED, TAKEN, UNLINKED, match, rule_columns
+from trueup.store import golden, match_key, parked
 from trueup.store import shadow as shadow_table
 
 if TYPE_CHECKING:
@@ -29,10 +29,12 @@ RELINK_SCHEMA = pl.Schema({GID: pl.Int64(), SYSTEM: pl.String(), "old_key": pl.S
 
 @dataclass
 class Identified:
-    """links: __system, __key, page, __gid (born ones provisional), born. relinked: rows whose key changed. gone: what stays gone.
+    r"""links: __system, __key, page, __gid (born ones provisional), born. relinked: rows whose key changed. gone: what stays gone.
 
     parked: rows for a person (PARKED_SCHEMA); `freed` golden ids that were candidates of rows which are not parked any more.
-    `answered` are keys per system of parked rows that a person's decision settled now.
+    `resolved` are keys per system of rows that are not parked any more.
+    `same_record` ("system\x1fkey"): linked rows that a person declared to be the record that they were, in spite of everything.
+    `suspects` (system, key): linked rows parked as perhaps another record, looked at now; nobody has said anything about them yet.
     """
 
     links: pl.DataFrame
@@ -41,6 +43,8 @@ class Identified:
     parked: pl.DataFrame
     freed: set[int]
     resolved: dict[str, list[str]]
+    same_record: frozenset[str] = frozenset()
+    suspects: frozenset[tuple[str, str]] = frozenset()
 
 
 def identify(db: Db, entity: Entity, observations: Mapping[str, Observation]) -> Identified:
@@ -60,7 +64,9 @@ def identify(db: Db, entity: Entity, observations: Mapping[str, Observation]) ->
         _settle_parked(waiting, observations, nothing)
         return nothing
     rows = pl.concat(fresh)
+    rows, apart = _kept_apart(rows, waiting)
     rows, told = _decided(rows, waiting)
+    told, impossible = _possible(db, entity, told, gone)
     count = len(entity.match)
     index = pl.concat(
         [
@@ -86,31 +92,85 @@ def identify(db: Db, entity: Entity, observations: Mapping[str, Observation]) ->
         .select(GID, SYSTEM, "old_key", pl.col(KEY).alias("new_key"), pl.col(KHASH).alias("khash"))
     )
     gone = gone.join(relinked.select(GID, SYSTEM), on=[GID, SYSTEM], how="anti")
-    identified = Identified(links, relinked.cast(RELINK_SCHEMA), gone, result.parked, set(), {})
+    still_parked = pl.concat([result.parked, apart, impossible])
+    identified = Identified(links, relinked.cast(RELINK_SCHEMA), gone, still_parked, set(), {})
     _settle_parked(waiting, observations, identified)
     return identified
 
 
+def _kept_apart(rows: pl.DataFrame, waiting: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Take out the rows that a person took from their record and has not placed yet: no rule may link them, they stay parked."""
+    placed = waiting.filter((pl.col("why") == UNLINKED) & pl.col("decision").is_null())
+    apart = (
+        rows.select(SYSTEM, KEY)
+        .join(placed.select(pl.col("system").alias(SYSTEM), pl.col("key").alias(KEY), "candidates", "why"), on=[SYSTEM, KEY])
+        .with_columns(pl.col("candidates").str.json_decode(pl.List(pl.Int64)))
+    )
+    return rows.join(apart.select(SYSTEM, KEY), on=[SYSTEM, KEY], how="anti"), apart.cast(PARKED_SCHEMA)
+
+
 def _decided(rows: pl.DataFrame, waiting: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Take out the rows that a person decided about; their links are certain."""
+    """Take out the rows that a person decided about: (rest, links as told)."""
     answers = [
-        (system, key, orjson.loads(decision)) for system, key, decision in waiting.select("system", "key", "decision").rows() if decision
+        (system, key, orjson.loads(decision).get("to"))
+        for system, key, decision in waiting.select("system", "key", "decision").rows()
+        if decision
     ]
-    links = [
-        (system, key, answer.get("to", PROVISIONAL + number), answer.get("to") is None)
-        for number, (system, key, answer) in enumerate(answers)
-    ]
-    told = pl.DataFrame(links, schema={SYSTEM: pl.String(), KEY: pl.String(), GID: pl.Int64(), "born": pl.Boolean()}, orient="row")
-    told = rows.select(SYSTEM, KEY, "page").join(told, on=[SYSTEM, KEY]).select(list(LINK_SCHEMA))
+    said = pl.DataFrame(answers, schema={SYSTEM: pl.String(), KEY: pl.String(), "to": pl.Int64()}, orient="row")
+    told = (
+        rows.select(SYSTEM, KEY, "page")
+        .join(said, on=[SYSTEM, KEY])
+        .sort(SYSTEM, KEY)
+        .with_row_index("_number")
+        .select(
+            SYSTEM,
+            KEY,
+            "page",
+            pl.coalesce("to", pl.col("_number").cast(pl.Int64) + PROVISIONAL).alias(GID),
+            pl.col("to").is_null().alias("born"),
+        )
+        .cast(LINK_SCHEMA)
+    )
     return rows.join(told.select(SYSTEM, KEY), on=[SYSTEM, KEY], how="anti"), told
+
+
+def _possible(db: Db, entity: Entity, told: pl.DataFrame, gone: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Split what a person decided into (links that can be made, rows that stay parked): the record may be gone or taken by now."""
+    wanted = told.filter(~pl.col("born"))
+    if wanted.is_empty():
+        return told, pl.DataFrame(schema=PARKED_SCHEMA)
+    records = golden.fetch(db, entity.name, wanted[GID].unique())
+    alive = records.filter(pl.col("deleted_at").is_null() & pl.col("alias_of").is_null()).select(pl.col("id").alias(GID))
+    linked = shadow_table.by_golden(db, entity.name, wanted[GID].unique()).filter(pl.col("state") != MISSING)
+    held = linked.select(pl.col("gid").alias(GID), pl.col("system").alias(SYSTEM), pl.col("key").alias("_held"))
+    held = held.join(gone.select(GID, SYSTEM), on=[GID, SYSTEM], how="anti")
+    dead = wanted.join(alive, on=GID, how="anti")
+    taken = wanted.join(held, on=[GID, SYSTEM]).filter(pl.col(KEY) != pl.col("_held"))
+    seconds = wanted.filter(pl.struct(SYSTEM, GID).is_duplicated() & ~pl.struct(SYSTEM, GID).is_first_distinct())
+    impossible = pl.concat(
+        [
+            rows.select(SYSTEM, KEY, pl.concat_list(GID).alias("candidates"), pl.lit(why).alias("why"))
+            for rows, why in ((dead, DELETED), (taken, TAKEN), (seconds, TAKEN))
+        ]
+    ).unique([SYSTEM, KEY], keep="first", maintain_order=True)
+    return told.join(impossible.select(SYSTEM, KEY), on=[SYSTEM, KEY], how="anti"), impossible.cast(PARKED_SCHEMA)
 
 
 def _settle_parked(waiting: pl.DataFrame, observations: Mapping[str, Observation], identified: Identified) -> None:
     """Find the rows that were parked, were looked at, and are not parked any more; their candidates may be created there again."""
     still = set(identified.parked.select(SYSTEM, KEY).rows())
-    for system, key, candidates in waiting.select("system", "key", "candidates").rows():
+    same, suspects = set(), set()
+    for system, key, candidates, why, decision in waiting.select("system", "key", "candidates", "why", "decision").rows():
         seen = observations.get(system)
         if seen is None or (system, key) in still or not (seen.complete or key in seen.asked):
             continue
+        if key in seen.unreadable:  # still there: what it is cannot be told until it can be read
+            continue
+        if why == REUSED and decision is None:
+            suspects.add((system, key))
+            continue
+        if why == REUSED and orjson.loads(decision).get("to") in orjson.loads(candidates):
+            same.add(f"{system}\x1f{key}")
         identified.resolved.setdefault(system, []).append(key)
         identified.freed.update(orjson.loads(candidates))
+    identified.same_record, identified.suspects = frozenset(same), frozenset(suspects)

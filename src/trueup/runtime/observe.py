@@ -62,6 +62,11 @@ class Observation:
     waiting: set[str] = field(default_factory=set)  # keys of rows with a reference that nobody knows yet
     asked: set[str] = field(default_factory=set)  # keys that were read one by one
 
+    @property
+    def unreadable(self) -> frozenset[str]:
+        """Keys of rows that are there and cannot be read or mapped."""
+        return frozenset(self.failures[KEY].drop_nulls().to_list())
+
 
 @dataclass(frozen=True)
 class _Index:

@@ -189,7 +189,7 @@ class Pass:
             leftovers = self._leftovers(db, found, first=first)
         if first and any(state.suspect for state in self.guards.values()):
             self._count_precisely(spill, observations, found)
-        found.links = self._settle_ids(found.links)
+        self._settle_ids(found)
         self._count(observations, found, first=first)
         if not self.options.plan:
             self._commit_identified(observations, found, first=first)
@@ -347,14 +347,19 @@ class Pass:
             parts.append(waiting.alias(GID))
         return pl.concat([part.cast(pl.Int64) for part in parts]).unique(maintain_order=True)
 
-    def _settle_ids(self, links: pl.DataFrame) -> pl.DataFrame:
-        """Real golden ids for the records that are born; a plan keeps provisional ones."""
-        born = links.filter(pl.col(GID) >= PROVISIONAL)[GID]
+    def _settle_ids(self, found: Identified) -> None:
+        """Real golden ids for the records that are born, also where parked rows may be one of them; a plan keeps provisional ones."""
+        born = found.links.filter(pl.col(GID) >= PROVISIONAL)[GID]
         if born.is_empty() or self.options.plan:
-            return links
+            return
         with self.store.write() as tx:
             first = golden.allocate(tx, self.entity.name, int(born.max() or 0) - PROVISIONAL + 1)  # type: ignore[arg-type]
-        return links.with_columns(pl.when(pl.col(GID) >= PROVISIONAL).then(pl.col(GID) - PROVISIONAL + first).otherwise(GID).alias(GID))
+
+        def real(gid: pl.Expr) -> pl.Expr:
+            return pl.when(gid >= PROVISIONAL).then(gid - PROVISIONAL + first).otherwise(gid)
+
+        found.links = found.links.with_columns(real(pl.col(GID)).alias(GID))
+        found.parked = found.parked.with_columns(pl.col("candidates").list.eval(real(pl.element())))
 
     def _regroup(self, spill: Spill, observations: Mapping[str, Observation], found: Identified, leftovers: pl.Series) -> Chunks:
         """Put the rows read into chunks of records: the same record's rows from all systems into the same chunk, deletes first."""
