@@ -69,6 +69,7 @@ def settle_deletes(facts: Facts, merged: Merged) -> DeleteVerdict:
         missing = pl.concat([others, standing.with_columns(told=pl.lit(value=False))])
         deleted = deleted.clear()
         told.append(_history(standing, facts, "archive", "deletes: archive"))
+        told.append(changes.with_columns(kind=pl.lit("edit")).cast(HISTORY_SCHEMA))
     else:
         removed = pl.concat([removed, standing])
         told.append(_history(standing, facts, "delete", "deletes: propagate"))

@@ -191,7 +191,9 @@ class Pass:
             self._count_precisely(spill, observations, found)
         self._settle_ids(found)
         self._count(observations, found, first=first)
-        if not self.options.plan:
+        if self.options.plan:
+            self._left_alone = {name: (seen.filtered, seen.failures[KEY].drop_nulls().to_list()) for name, seen in observations.items()}
+        else:
             self._commit_identified(observations, found, first=first)
         with self.store.read() as db:
             self.deliveries.begin_round(db, found, self.complete)
