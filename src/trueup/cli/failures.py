@@ -82,7 +82,10 @@ def drop(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Forget failures: they are not listed any more, and what they held back is tried at the next run like anything else."""
+    """Forget failures: give up on them, until their record changes.
+
+    An update that is still due is tried again by the next run; a row that could not be made is made once its record changes.
+    """
     from trueup.reports.table import counted
     from trueup.store import failure
 

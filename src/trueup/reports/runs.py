@@ -17,7 +17,7 @@ STATUS_WORDS = {
     "failed": "could not run",
 }
 _STATUS_COLOURS = {"done": "good", "partial": "warn", "held": "warn", "failed": "bad"}
-_HEAD = ("system", "read", "new", "changed", "gone", "rejected", "│", "created", "updated", "deleted", "failed", "waiting")
+_HEAD = ("system", "read", "new", "changed", "gone", "rejected", "|", "created", "updated", "deleted", "failed", "waiting")
 CHANGE_FIELDS_SHOWN = 40
 VALUE_CELLS = 48
 
@@ -52,7 +52,7 @@ def _entity_lines(name: str, entity: Mapping[str, Any], style: Style, *, planned
             [
                 system,
                 *(seen[item] for item in ("read", "created", "updated", "deleted", "rejected")),
-                "│",
+                "|",
                 *(done[item] for item in ("created", "updated", "deleted", "failed", "pending")),
             ]
         )
@@ -60,6 +60,7 @@ def _entity_lines(name: str, entity: Mapping[str, Any], style: Style, *, planned
     if planned:
         head[7:10] = ["to create", "to update", "to delete"]
     yield table(head, rows, style, indent="  ")
+    yield from (f"  {note}" for note in entity.get("notes", ()))
 
 
 def attention(body: Mapping[str, Any]) -> Iterator[str]:

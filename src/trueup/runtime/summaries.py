@@ -52,6 +52,7 @@ def _entity(summary: EntitySummary) -> dict[str, Any]:
         "held": summary.held,
         "failures": {"open": summary.failures_open},
         "systems": systems,
+        **({"notes": summary.notes} if summary.notes else {}),
     }
 
 

@@ -15,7 +15,6 @@ from trueup.config.load import load_config
 from trueup.errors import StateMissingError, TrueupError, UsageError
 from trueup.model import EntitySummary, RunSummary, SystemSummary
 from trueup.runtime.changes import mapping_changes, remember_mappings
-from trueup.runtime.check import check
 from trueup.runtime.order import in_order
 from trueup.runtime.records import keys_of_record
 from trueup.runtime.run_pass import Pass, PassOptions
@@ -93,6 +92,8 @@ class Workspace:
 
     def check(self) -> Findings:
         """Compare the configuration with what is really there. Changes nothing, makes no state; problems are found, not raised."""
+        from trueup.runtime.check import check
+
         return check(self.config, self.systems)
 
     def status(self) -> Standing:
