@@ -9,9 +9,10 @@ import importlib
 import importlib.util
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from trueup.cli.shared import COULD_NOT, INTERRUPTED, USAGE, ConfigFile, Session, complain
 
@@ -20,8 +21,23 @@ _COMMANDS = (
     "verify", "sql", "schema",
 )  # fmt: skip
 
+_ORDER = (
+    "drift", "check", "plan", "sync", "pause", "resume", "status", "runs", "run", "record", "explain", "conflicts", "matches", "failures",
+    "holds", "verify", "sql", "schema",
+)  # fmt: skip
+
+
+class _InOrder(typer.core.TyperGroup):
+    """Lists the commands in the order in which a new user meets them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names, in order."""
+        return sorted(super().list_commands(ctx), key=_ORDER.index)
+
+
 app = typer.Typer(
     name="trueup",
+    cls=_InOrder,
     help="Keep the same records in agreement across databases, spreadsheets and files, and prove it.",
     epilog="Exit status: 0 done, 1 could not run, 2 wrong usage, 3 done but something needs a person, 4 held by a guard.",
     rich_markup_mode=None,
