@@ -150,7 +150,7 @@ def _stock_sheet(sheet: Worksheet) -> None:
         cell.fill = PatternFill("solid", fgColor="1F4E79")
     for letter, width in zip("ABCDEF", (10, 18, 10, 10, 12, 12), strict=True):
         sheet.column_dimensions[letter].width = width
-    sheet.freeze_panes = sheet.cell(HEAD_ROW + 1, 1)
+    sheet.freeze_panes = f"A{HEAD_ROW + 1}"
 
 
 # --- looking and editing without trueup, as the people of the company would ---------------------------------------------------------------

@@ -1,0 +1,192 @@
+"""Pages that are also programs: their marked blocks run in order in one folder, and what they print is what the page says.
+
+    ```yaml file=trueup.yaml      the block is written to that file
+    ```console run                lines that begin with `$ ` run in a shell; what follows is what they print
+
+A command that ends with another exit status than 0 has a last line `(exit status N)`. A command after which nothing is shown may print
+anything. Times, durations and the width of gaps may differ. `<!-- a new folder -->` starts again in an empty one.
+
+`python -m tests.docs.pages PAGE…` runs pages and writes what they print now into them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+NEW_FOLDER = "<!-- a new folder -->"
+LIMIT_S = 60
+
+SQLITE = """#!{python}
+import sqlite3, sys
+with sqlite3.connect(sys.argv[1], isolation_level=None) as database:
+    for row in database.execute(sys.argv[2]):
+        print("|".join("" if value is None else str(value) for value in row))
+"""
+"""Stands for the program `sqlite3`, which is not installed everywhere: a file, a statement, values between bars."""
+
+_VOLATILE = (
+    (re.compile(r"\d{4}-\d\d-\d\d( at |T| )\d\d:\d\d(:\d\d)?(\.\d+)?Z?"), "<time>"),
+    (re.compile(r"\b\d+(\.\d+)? m?s\b"), "<duration>"),
+    (re.compile(r"[ ─]{2,}"), "  "),
+)
+
+
+@dataclass
+class Command:
+    """One `$ ` line: where it stands, and the lines after it up to the next one."""
+
+    line: int
+    text: str
+    shown: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Block:
+    """One marked block: its first line of content (0-based), its content, and the file to write; None: commands to run."""
+
+    start: int
+    lines: list[str]
+    file: str | None
+
+    def commands(self) -> list[Command]:
+        """The commands of a console block."""
+        found: list[Command] = []
+        for number, line in enumerate(self.lines, start=self.start):
+            if line.startswith("$ "):
+                found.append(Command(number, line.removeprefix("$ ")))
+            elif found:
+                found[-1].shown.append(line)
+        return found
+
+
+def blocks(text: str) -> Iterator[Block | None]:
+    """The marked blocks of a page, in order; None where it starts again in an empty folder."""
+    lines = text.splitlines()
+    number = 0
+    while number < len(lines):
+        if lines[number].strip() == NEW_FOLDER:
+            yield None
+        opened = re.fullmatch(r"```(\w*) ?(.*)", lines[number])
+        if opened:
+            end = lines.index("```", number + 1)
+            mark = opened[2].strip()
+            if mark == "run" or mark.startswith("file="):
+                yield Block(number + 1, lines[number + 1 : end], mark.removeprefix("file=") if mark != "run" else None)
+            elif mark:
+                raise ValueError(f"line {number + 1}: {mark!r} is neither `run` nor `file=NAME`")
+            number = end
+        number += 1
+
+
+def is_runnable(page: Path) -> bool:
+    """Whether the page has a marked block."""
+    return any(block is not None for block in blocks(page.read_text(encoding="utf-8")))
+
+
+def settled(lines: list[str]) -> list[str]:
+    """Printed lines without what differs from run to run."""
+    kept = []
+    for line in lines:
+        text = line.rstrip()
+        for pattern, word in _VOLATILE:
+            text = pattern.sub(word, text)
+        kept.append(text)
+    while kept and not kept[-1]:
+        kept.pop()
+    return kept
+
+
+class Player:
+    """Runs the blocks of one page."""
+
+    def __init__(self, page: Path, folder: Path) -> None:
+        """Prepare the programs; an example's page runs beside a copy of the example's files."""
+        self.page = page
+        self.folder = folder
+        self._number = 0
+        programs = folder / "bin"
+        programs.mkdir()
+        _program(programs / "trueup", f'#!/bin/bash\nexec {sys.executable} -m trueup "$@"\n')
+        _program(programs / "python3", f'#!/bin/bash\nexec {sys.executable} "$@"\n')
+        _program(programs / "sqlite3", SQLITE.format(python=sys.executable))
+        self.environment = {
+            **os.environ,
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "PYTHONPATH": os.environ.get("PYTHONPATH", str(ROOT / "src")),
+            "NO_COLOR": "1",
+        }
+        self.place = self._fresh()
+
+    def _fresh(self) -> Path:
+        self._number += 1
+        place = self.folder / f"work{self._number}"
+        if self.page.parent.parent.name == "examples":
+            shutil.copytree(self.page.parent, place, ignore=shutil.ignore_patterns("__pycache__", ".trueup"))
+        else:
+            place.mkdir()
+        return place
+
+    def run(self, command: Command) -> list[str]:
+        """Run one command; returns what it printed, with its exit status where that is not 0."""
+        done = subprocess.run(
+            ["bash", "-c", command.text], cwd=self.place, env=self.environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        printed = [line.rstrip() for line in (done.stdout + done.stderr).rstrip("\n").splitlines()]
+        return [*printed, f"(exit status {done.returncode})"] if done.returncode else printed
+
+    def play(self) -> Iterator[tuple[Command, list[str]]]:
+        """Every command of the page with what it printed."""
+        for block in blocks(self.page.read_text(encoding="utf-8")):
+            if block is None:
+                self.place = self._fresh()
+            elif block.file is not None:
+                target = self.place / block.file
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text("\n".join([*block.lines, ""]), encoding="utf-8")
+            else:
+                for command in block.commands():
+                    yield command, self.run(command)
+
+
+def _program(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o755)
+
+
+def differences(page: Path, folder: Path) -> list[str]:
+    """Where a page says something else than what happens: one text per command."""
+    found = []
+    for command, printed in Player(page, folder).play():
+        said, happened = settled(command.shown), settled(printed)
+        failed = bool(happened) and happened[-1].startswith("(exit status ")
+        if said != happened and (said or failed):
+            shown = "\n".join(printed)
+            found.append(f"{page.relative_to(ROOT)}:{command.line + 1}: $ {command.text}\nprints\n{shown}\n")
+    return found
+
+
+def update(page: Path) -> None:
+    """Write into the page what its commands print now; those after which nothing is shown stay so."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    with tempfile.TemporaryDirectory() as folder:
+        played = list(Player(page, Path(folder)).play())
+    for command, printed in reversed(played):
+        if settled(command.shown):
+            gap = [""] if command.shown[-1] == "" else []
+            lines[command.line + 1 : command.line + 1 + len(command.shown)] = [*printed, *gap]
+    page.write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        update(Path(name).resolve())
