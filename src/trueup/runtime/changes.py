@@ -81,16 +81,18 @@ def mapping_changes(store: Store, entity: Entity, config: Config) -> MappingChan
 
 def remember_mappings(store: Store, entity: Entity, config: Config, complete: Iterable[str], at: datetime) -> None:
     """Keep the mappings under which these systems were read completely."""
+    texts = {system: orjson.dumps(_spec(entity, system, config), option=orjson.OPT_SORT_KEYS).decode() for system in complete}
+    with store.read() as db:
+        known = {system: mapping_version.latest(db, entity.name, system) for system in texts}
+        match_known = meta.get(db, _match_name(entity)) == _match_text(entity)
+    fresh = {system: text for system, text in texts.items() if (latest := known[system]) is None or latest.spec != text}
+    if not fresh and match_known:
+        return
     with store.write() as tx:
-        for system in complete:
-            text = orjson.dumps(_spec(entity, system, config), option=orjson.OPT_SORT_KEYS).decode()
-            latest = mapping_version.latest(tx, entity.name, system)
-            if latest is not None and latest.spec == text:
-                continue
+        for system, text in fresh.items():
             number = mapping_version.put(tx, entity.name, system, text, at=at)
             cursor.set_(tx, entity.name, system, mapping_version=number)
-        if meta.get(tx, _match_name(entity)) != _match_text(entity):
-            meta.set_(tx, _match_name(entity), _match_text(entity))
+        meta.set_(tx, _match_name(entity), _match_text(entity))
 
 
 def _changed_fields(before: dict[str, Any], now: dict[str, Any]) -> Iterable[str]:

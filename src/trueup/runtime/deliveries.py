@@ -15,6 +15,7 @@ from trueup.errors import TrueupError
 from trueup.model import Delivered, PlannedChange
 from trueup.runtime.commit import commit_results, put_troubles
 from trueup.runtime.lane import Lane, Preparation
+from trueup.runtime.lookalikes import Lookalikes
 from trueup.runtime.outcomes import settle_updates
 from trueup.store import conflict, failure, golden, parked
 
@@ -78,6 +79,7 @@ class Deliveries:
         self._parked_keys: dict[str, set[str]] = {}
         self._failing: dict[str, pl.DataFrame] = {}
         self._complete: frozenset[str] = frozenset()
+        self._lookalikes: dict[str, Lookalikes] = {}
         self.unsettled: dict[str, dict[str, str]] = {}
 
     # -------------------------------------------------------------- rounds
@@ -104,6 +106,10 @@ class Deliveries:
             known = failure.of(db, self._entity.name, name).filter(pl.col("stage") == "write")
             late = pl.col("next_try_at").is_null() | (pl.col("next_try_at") > now)
             self._failing[name] = known.filter(late & pl.col("gid").is_not_null()).select(pl.col("gid").alias(GID), "field")
+
+    def beside_unreadable(self, system: str) -> None:
+        """This system has rows that cannot be read and that no record is linked to: one of them may be a record that it seems to lack."""
+        self._lookalikes.setdefault(system, Lookalikes(self._store, self._entity, self._seats[system]))
 
     def submit(self, decision: Decision) -> None:
         """Deliver what follows from one decision, lane by lane, in the background."""
@@ -211,6 +217,7 @@ class Deliveries:
         lane = Lane(self._store, self._entity, seat, run=self._run, owner=self._owner, parked=parked_keys)
         counted = False
         try:
+            todo = self._unlike_unreadable(name, seat, todo, decision)
             for _attempt in range(ATTEMPTS):
                 ready = lane.prepare(todo, must_find=must_find)
                 if self._options.plan:
@@ -227,6 +234,30 @@ class Deliveries:
             error.system = error.system or name
             book.error = str(error)
             book.counts.pending += 0 if counted else todo.rows
+
+    def _unlike_unreadable(self, name: str, seat: Seat, todo: Due, decision: Decision) -> Due:
+        """Without creates that may double a row which cannot be read; they wait until it is mended."""
+        looks = self._lookalikes.get(name)
+        if looks is None or todo.creates.is_empty():
+            return todo
+        alike = looks.among(decision.records.join(todo.creates.select(GID), on=GID, how="semi"))
+        if alike.is_empty():
+            return todo
+        book = self._books[name]
+        book.failed.update(alike.to_list())
+        book.counts.pending += alike.len()
+        if not self._options.plan:
+            reason = f"a row of {name} that cannot be read may be this record: mend that row first"
+            waiting = pl.DataFrame({GID: alike}).select(
+                GID,
+                pl.lit(None, dtype=pl.String).alias(KEY),
+                pl.lit(None, dtype=pl.String).alias("field"),
+                pl.lit(reason).alias("reason"),
+                pl.lit(0.0).alias("retry_s"),
+            )
+            with self._store.write() as tx:
+                put_troubles(tx, self._entity, seat, waiting, now=self._clock())
+        return Due(todo.deletes, todo.creates.filter(~pl.col(GID).is_in(alike.implode())), todo.updates)
 
     def _allowed(self, name: str, todo: Due, decision: Decision) -> Due:
         """Without parked rows, and without failures whose time has not come unless the record has changed since."""

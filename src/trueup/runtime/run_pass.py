@@ -488,12 +488,13 @@ class Pass:
                 self.summary.conflicts_open = conflict.count(db, entity) + self.summary.conflicts_opened
             self.summary.changes = self.deliveries.changes
             return
-        with self.store.write() as tx:
-            if self.options.keys is None:
+        if self.options.keys is None:
+            with self.store.write() as tx:
                 for name, seen in observations.items():
                     self._advance(tx, name, seen)
-            self.summary.total = golden.count(tx, entity)
-            self.summary.conflicts_open = conflict.count(tx, entity)
+        with self.store.read() as db:
+            self.summary.total = golden.count(db, entity)
+            self.summary.conflicts_open = conflict.count(db, entity)
 
     def _advance(self, tx: Db, name: str, seen: Observation) -> None:
         entity = self.entity.name

@@ -55,6 +55,7 @@ class Systems:
         self.config = config
         self._given = dict(connectors or {})
         self._open: dict[str, Connector] = {}
+        self._mappings: dict[tuple[str, str], tuple[tuple[Entity, ModelMapping, ObjectInfo], CompiledMapping]] = {}
 
     def connector(self, name: str) -> Connector:
         """The connector of a system, opened when first asked for."""
@@ -92,7 +93,7 @@ class Systems:
                 info = connector.describe(mapping.object)
                 if mapping.object.create and not info.columns:  # made a moment ago: a file of objects shows columns only in its rows
                     info = Unmade(connector, native_columns(entity, name)).describe(mapping.object)
-                compiled = compile_mapping(entity, system, mapping, info)
+                compiled = self._compiled(entity, system, mapping, info)
             except MappingError as error:
                 errors[name] = TrueupError(str(error), system=name, entity=entity.name, hint="see `trueup check`")
             except TrueupError as error:
@@ -117,6 +118,16 @@ class Systems:
                 raise
             return True
         return False
+
+    def _compiled(self, entity: Entity, system: System, mapping: ModelMapping, info: ObjectInfo) -> CompiledMapping:
+        """The mapping compiled against the object; the one of last time where nothing changed."""
+        asked = (entity, mapping, info)
+        known = self._mappings.get((entity.name, system.name))
+        if known is not None and known[0] == asked:
+            return known[1]
+        compiled = compile_mapping(entity, system, mapping, info)
+        self._mappings[entity.name, system.name] = (asked, compiled)
+        return compiled
 
     def close(self) -> None:
         """Close every connector that was opened here."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import tempfile
@@ -21,7 +22,7 @@ from trueup.runtime.run_pass import Pass, PassOptions
 from trueup.runtime.status import nothing_yet, standing_of
 from trueup.runtime.summaries import summary_json
 from trueup.runtime.systems import Systems
-from trueup.store import Store, failure, paused, views
+from trueup.store import Store, failure, meta, paused, views
 from trueup.store import run as run_table
 from trueup.store.engine import shown as shown_state
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from trueup.reports.findings import Findings
     from trueup.reports.standing import Standing
 
+VIEWS = "views"  # the name under which the state keeps what its views were made from
 Tick = "Callable[[str, str, int], None]"
 
 
@@ -229,12 +231,21 @@ class Workspace:
         summary = work.work()
         if run is not None:
             remember_mappings(self.store, entity, self.config, work.complete, self.clock())
-            with self.store.write() as tx:
-                summary.failures_open = failure.count(tx, name)
-                views.refresh(
-                    tx, {item.name: [(field.name, field.type) for field in item.fields.values()] for item in self.config.entities.values()}
-                )
+            self._refresh_views()
+            with self.store.read() as db:
+                summary.failures_open = failure.count(db, name)
         return summary, None
+
+    def _refresh_views(self) -> None:
+        """Make the views for plain SQL anew where the configured fields changed."""
+        shapes = {item.name: [(field.name, field.type) for field in item.fields.values()] for item in self.config.entities.values()}
+        text = json.dumps(shapes)
+        with self.store.read() as db:
+            if meta.get(db, VIEWS) == text:
+                return
+        with self.store.write() as tx:
+            views.refresh(tx, shapes)
+            meta.set_(tx, VIEWS, text)
 
     def _muted(self, pauses: Mapping[tuple[str, str], None], entity: str) -> Iterator[str]:
         everything = ("all", "") in pauses or ("entity", entity) in pauses

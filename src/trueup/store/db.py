@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from trueup.store.engine import Backend
 
 MOMENT = pl.Datetime("us", "UTC")
+FEW = 64
+"""Up to so many values are turned one by one: that is faster than setting up the work on whole columns."""
 UNKNOWN = -1
 """The code of a name that the state has never seen: it matches no row."""
 
@@ -112,16 +114,21 @@ class Db:
 
     def encode(self, kind: str, names: pl.Series) -> pl.Series:
         """Codes (Int64) of a String series of `entity` or `system` names; null stays null."""
-        lookup = {name: (self.entity if kind == "entity" else self.system)(name) for name in names.unique().drop_nulls().to_list()}
+        distinct = set((names if names.len() <= FEW else names.unique()).to_list()) - {None}
+        lookup = {name: (self.entity if kind == "entity" else self.system)(name) for name in sorted(distinct)}
+        if names.len() <= FEW:
+            return pl.Series(names.name, [lookup.get(name) for name in names.to_list()], dtype=pl.Int64)
         return names.cast(pl.String).replace_strict(lookup, default=None, return_dtype=pl.Int64)
 
     def decode(self, kind: str, codes: pl.Series) -> pl.Series:
         """Names (String) of a series of `entity` or `system` codes; null stays null."""
         table = schema.entity_name if kind == "entity" else schema.system_name
-        wanted = set(codes.unique().drop_nulls().to_list())
+        wanted = set((codes if codes.len() <= FEW else codes.unique()).to_list()) - {None}
         known = {code: name for name, code in self._names.known(table.name).items()}
         if not wanted <= known.keys():
             known = {code: name for name, code in self._load(table).items()}
+        if codes.len() <= FEW:
+            return pl.Series(codes.name, [known.get(code) for code in codes.to_list()], dtype=pl.String)
         return codes.cast(pl.Int64).replace_strict(known, default=None, return_dtype=pl.String)
 
     # ------------------------------------------------------------ statements
@@ -150,6 +157,8 @@ class Db:
             stored = {name: _stored(column.type) for name, column in zip(names, columns, strict=True)}
             if self.backend == "sqlite":
                 stored = {name: pl.Int64() if kind == pl.Boolean else kind for name, kind in stored.items()}
+            if not rows:
+                return pl.DataFrame(schema={name: _seen(column.type) for name, column in zip(names, columns, strict=True)})
             frame = pl.DataFrame(rows, schema=stored, orient="row", strict=True)
         return frame.with_columns(
             _shown(name, column.type)
@@ -166,6 +175,11 @@ def _stored(kind: sa.types.TypeEngine[Any]) -> pl.DataType:
     if isinstance(kind, sa.Boolean):
         return pl.Boolean()
     return pl.Binary() if isinstance(kind, sa.LargeBinary) else pl.String()
+
+
+def _seen(kind: sa.types.TypeEngine[Any]) -> pl.DataType:
+    """The type under which a column leaves this module."""
+    return MOMENT if isinstance(kind, schema.Moment) else _stored(kind)
 
 
 def _shown(name: str, kind: sa.types.TypeEngine[Any]) -> pl.Expr:

@@ -90,7 +90,9 @@ def create_sqlite(path: Path, *, create: bool, shown_as: str) -> bool:
     """
     if not path.exists():
         if not create:
-            raise StateMissingError(f"there is no state at {shown_as} yet", hint="run `trueup sync` first, or check `state:` in the configuration")
+            raise StateMissingError(
+                f"there is no state at {shown_as} yet", hint="run `trueup sync` first, or check `state:` in the configuration"
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         # It will hold the records of every system: only its owner may read it. SQLite gives its side files the same rights.
         path.touch(mode=0o600, exist_ok=True)

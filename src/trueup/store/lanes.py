@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
 if TYPE_CHECKING:
-    import polars as pl
     import sqlalchemy as sa
 
     from trueup.store.db import Db
@@ -28,6 +29,8 @@ def columns(table: sa.Table, *, without: tuple[str, ...] = ()) -> list[Any]:
 
 def named(db: Db, frame: pl.DataFrame) -> pl.DataFrame:
     """The frame with names in its `entity` and `system` columns, where it has them."""
+    if frame.is_empty():
+        return pl.DataFrame(schema={name: pl.String() if name in {"entity", "system"} else kind for name, kind in frame.schema.items()})
     return frame.with_columns(db.decode(kind, frame[kind]) for kind in ("entity", "system") if kind in frame.columns)
 
 

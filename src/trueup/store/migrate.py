@@ -52,7 +52,9 @@ def create_schema(pool: sa.Engine, name: str, *, create: bool, shown: str) -> No
         if connection.execute(exists, {"name": name}).scalar_one_or_none():
             return
         if not create:
-            raise StateMissingError(f"there is no state at {shown} yet", hint="run `trueup sync` first, or check `state:` in the configuration")
+            raise StateMissingError(
+                f"there is no state at {shown} yet", hint="run `trueup sync` first, or check `state:` in the configuration"
+            )
         one_at_a_time(connection)
         connection.exec_driver_sql(f'CREATE SCHEMA IF NOT EXISTS "{name}"')
 
