@@ -47,6 +47,17 @@ def keys_of_record(workspace: Workspace, entity: str, name: str) -> dict[str, li
     return keys
 
 
+def known_records(workspace: Workspace, entity: str, name: str) -> frozenset[int]:
+    """The golden id that a name means, as a set; empty for a row that nobody knows yet. Raises UsageError as `find_record`."""
+    system, colon, key = name.partition(":")
+    with workspace.store.read() as db:
+        if colon and system in workspace.config.entities[entity].mappings:
+            rows = shadow_table.by_key(db, entity, system, pl.Series([key], dtype=pl.String))
+            if rows.is_empty():
+                return frozenset()
+        return frozenset({find_record(workspace, db, entity, name)})
+
+
 def _why_unlinked(db: Db, entity: str, system: str, key: str) -> str:
     """What a person can do about a key that has no record."""
     for row in parked.of(db, entity, system).filter(pl.col("key") == key).iter_rows(named=True):

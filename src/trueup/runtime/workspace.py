@@ -17,7 +17,7 @@ from trueup.errors import StateMissingError, TrueupError, UsageError
 from trueup.model import EntitySummary, RunSummary, SystemSummary
 from trueup.runtime.changes import mapping_changes, remember_mappings
 from trueup.runtime.order import in_order
-from trueup.runtime.records import keys_of_record
+from trueup.runtime.records import keys_of_record, known_records
 from trueup.runtime.run_pass import Pass, PassOptions
 from trueup.runtime.status import nothing_yet, standing_of
 from trueup.runtime.summaries import summary_json
@@ -27,7 +27,7 @@ from trueup.store import run as run_table
 from trueup.store.engine import shown as shown_state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -158,20 +158,33 @@ class Workspace:
         """One run. `record` is (entity, key) for a run over that record alone. Raises UsageError, StateError, StateLockedError."""
         names = self._entities([record[0]] if record else entities)
         with self.lock("sync", wait_s):
-            started = self.clock()
-            store = self.store
-            with store.write() as tx:
-                number = run_table.start(tx, _command(full=full, limit=limit, record=record), at=started)
-            keys = None
-            try:
-                if record is not None:
-                    keys = keys_of_record(self, record[0], record[1])
-                result = self._passes(names, PassOptions(full=full, limit=limit, keys=keys), run=number, tick=tick)
-            except BaseException as error:
-                self._finish(number, "failed", started, None, str(error) if isinstance(error, TrueupError) else type(error).__name__)
-                raise
-            self._finish(number, result.status, started, result, result.error)
-            return result
+
+            def options() -> PassOptions:
+                keys = keys_of_record(self, record[0], record[1]) if record is not None else None
+                known = known_records(self, record[0], record[1]) if record is not None else frozenset()
+                return PassOptions(full=full, limit=limit, keys=keys, records=known)
+
+            return self._run(_command(full=full, limit=limit, record=record), names, options, tick)
+
+    def look_again(self, entity: str, keys: Mapping[str, Sequence[str]], records: Iterable[int]) -> RunSummary:
+        """One run over the given rows (system -> keys) and records alone. Raises StateError, StateLockedError."""
+        with self.lock("verify --repair"):
+            return self._run("verify --repair", [entity], lambda: PassOptions(keys=keys, records=frozenset(records)), None)
+
+    def _run(
+        self, command: str, names: Sequence[str], options: Callable[[], PassOptions], tick: Callable[[str, str, int], None] | None
+    ) -> RunSummary:
+        """A run with a number, whatever becomes of it; the state is held."""
+        started = self.clock()
+        with self.store.write() as tx:
+            number = run_table.start(tx, command, at=started)
+        try:
+            result = self._passes(names, options(), run=number, tick=tick)
+        except BaseException as error:
+            self._finish(number, "failed", started, None, str(error) if isinstance(error, TrueupError) else type(error).__name__)
+            raise
+        self._finish(number, result.status, started, result, result.error)
+        return result
 
     def _finish(self, number: int, status: RunStatus, started: datetime, result: RunSummary | None, error: str | None) -> None:
         at = self.clock()

@@ -106,6 +106,17 @@ def by_golden(db: Db, entity: str, gids: pl.Series, systems: Sequence[str] | Non
     return frame.with_columns(system=db.decode("system", frame["system"])).sort("gid", "system")
 
 
+def deltas(db: Db, entity: str, first: int, last: int) -> pl.DataFrame:
+    """`system`, `gid`, `seen` and `sent` of those shadows of golden ids `first` to `last` that have either."""
+    statement = sa.select(table.c.system, table.c.golden_id.label("gid"), table.c.seen, table.c.sent).where(
+        table.c.entity == db.entity(entity),
+        table.c.golden_id.between(first, last),
+        sa.or_(table.c.seen.is_not(None), table.c.sent.is_not(None)),
+    )
+    frame = db.frame(statement)
+    return frame.with_columns(system=db.decode("system", frame["system"])).sort("gid", "system")
+
+
 def upsert(tx: Db, entity: str, system: str, frame: pl.DataFrame, *, new: bool = False) -> None:
     """Store shadows by `key`; columns that the frame lacks stay as they are (null, or present, in a new row).
 

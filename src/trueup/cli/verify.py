@@ -1,0 +1,62 @@
+"""`trueup verify`: proof that the systems agree, or where they do not."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from trueup.cli.shared import (
+    COULD_NOT,
+    NEEDS_PERSON,
+    AsJson,
+    ConfigFile,
+    Entities,
+    complain,
+    known_state,
+    leave,
+    say,
+    say_json,
+    style,
+    workspace_of,
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("verify")(verify)
+
+
+def verify(
+    ctx: typer.Context,
+    entities: Entities = None,
+    *,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Look again at the rows that differ, as `sync` would, and compare once more.", show_default=False),
+    ] = False,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare all systems with the agreed records now: by checksum, then row by row where they differ. Changes nothing without --repair."""
+    from trueup.cli.progress import progress
+    from trueup.reports.verify_facts import verify_dict, verify_text
+    from trueup.runtime.order import chosen
+    from trueup.runtime.repair import verify_and_repair
+    from trueup.runtime.verify import verify_systems
+
+    with workspace_of(ctx, config) as workspace:
+        names = chosen(workspace.config.entities, entities or ())
+        with known_state(workspace) as store, progress(workspace) as tick:
+            found, again = verify_systems(workspace.config, workspace.systems, store, names, tick)
+        if repair:
+            found = verify_and_repair(workspace, names, found, again)
+    if as_json:
+        say_json(verify_dict(found))
+    elif any(entity.systems for entity in found.entities.values()):
+        say(verify_text(found, style()))
+    if not any(entity.systems for entity in found.entities.values()):
+        for name, entity in found.entities.items():
+            complain(f"{name}: no system can be read: {'; '.join(entity.left_out.values())}")
+        leave(COULD_NOT)
+    leave(0 if found.agrees else NEEDS_PERSON)
