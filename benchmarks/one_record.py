@@ -50,7 +50,7 @@ def one_record_ms(project: Path, source: str) -> tuple[float, float]:
         workspace.systems.replace(clocked)
         for number in range(REPEATS + WARM_UP):
             key = number + 1
-            db.execute("UPDATE contact SET city = %s WHERE id = %s", (f"Town {number}", key))
+            db.execute("UPDATE contact SET city = %s WHERE id = %s", (f"Town {number} {time.monotonic_ns()}", key))
             before = sum(item.seconds for item in clocked.values())
             begun = time.perf_counter()
             result = workspace.sync(record=("contact", f"source:{key}"))
