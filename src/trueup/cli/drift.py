@@ -12,7 +12,7 @@ from trueup.cli.shared import COULD_NOT, AsJson, ConfigFile, Entities, complain,
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("drift")(drift)
+    app.command("drift", short_help="How far the systems disagree.")(drift)
 
 
 def drift(

@@ -12,7 +12,7 @@ from trueup.cli.shared import AsJson, ConfigFile, known_state, say, say_json, st
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("explain")(explain)
+    app.command("explain", short_help="Why each value is what it is.")(explain)
 
 
 def explain(

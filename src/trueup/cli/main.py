@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 import sys
 from typing import Annotated, Any
@@ -14,12 +12,25 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
+from trueup.cli import (
+    check,
+    conflicts,
+    drift,
+    explain,
+    failures,
+    holds,
+    matches,
+    pause,
+    plan,
+    record,
+    runs,
+    schema,
+    sql,
+    status,
+    sync,
+    verify,
+)
 from trueup.cli.shared import COULD_NOT, INTERRUPTED, USAGE, ConfigFile, Session, complain
-
-_COMMANDS = (
-    "drift", "check", "plan", "sync", "pause", "status", "runs", "record", "explain", "conflicts", "matches", "failures", "holds",
-    "verify", "sql", "schema",
-)  # fmt: skip
 
 _ORDER = (
     "drift", "check", "plan", "sync", "pause", "resume", "status", "runs", "run", "record", "explain", "conflicts", "matches", "failures",
@@ -73,9 +84,10 @@ def root(
         os.environ["TRUEUP_DEBUG"] = "1"
 
 
-for _name in _COMMANDS:
-    if importlib.util.find_spec(f"trueup.cli.{_name}") is not None:
-        importlib.import_module(f"trueup.cli.{_name}").register(app)
+for _verb in (
+    drift, check, plan, sync, pause, status, runs, record, explain, conflicts, matches, failures, holds, verify, sql, schema,
+):  # fmt: skip
+    _verb.register(app)
 
 
 def main() -> int:

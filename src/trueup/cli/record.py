@@ -14,7 +14,7 @@ RecordKey = Annotated[str, typer.Argument(metavar="KEY", help="SYSTEM:KEY of one
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("record")(record)
+    app.command("record", short_help="One record: what is agreed, and who holds what.")(record)
 
 
 def record(ctx: typer.Context, entity: EntityName, key: RecordKey, *, config: ConfigFile = None, as_json: AsJson = False) -> None:

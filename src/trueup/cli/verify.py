@@ -24,7 +24,7 @@ from trueup.cli.shared import (
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("verify")(verify)
+    app.command("verify", short_help="Compare all systems with what is agreed.")(verify)
 
 
 def verify(

@@ -123,7 +123,7 @@ class Findings:
             ]
             for name, found in self.systems.items()
         ]
-        return table(("system", "connector", "reachable", "objects", "writes"), rows, style)
+        return table(("system", "connector", "reachable", "objects", "writes"), rows, style, open_end=True)
 
 
 def problems_json(problems: Sequence[Problem]) -> list[dict[str, Any]]:

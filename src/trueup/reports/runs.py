@@ -154,4 +154,4 @@ def runs_text(rows: Sequence[Mapping[str, Any]], style: Style = PLAIN) -> str:
         ]
         for row in rows
     ]
-    return table(("run", "command", "started", "took", "entities", "status", ""), lines, style)
+    return table(("run", "command", "started", "took", "entities", "status", ""), lines, style, open_end=True)

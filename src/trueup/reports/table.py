@@ -104,13 +104,18 @@ def clip(text: str, width: int) -> str:
     return set_cell_size(text, max(width - 1, 0)).rstrip() + "…"
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[Any]], style: Style = PLAIN, *, indent: str = "") -> str:
-    """Rows under a head, columns aligned: numbers to the right, everything else to the left. No rows: the empty text."""
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]], style: Style = PLAIN, *, indent: str = "", open_end: bool = False) -> str:
+    """Rows under a head, columns aligned: numbers to the right, everything else to the left. No rows: the empty text.
+
+    `open_end`: the last column is shown whole, however long; a terminal wraps it.
+    """
     if not rows:
         return ""
     cells = [[show(value) if not isinstance(value, str) else visible(value) for value in row] for row in rows]
     right = [all(_is_number(row[number]) for row in rows) and any(row[number] != "" for row in rows) for number in range(len(head))]
     widths = _fit([[cell_len(row[number]) for row in [head, *cells]] for number in range(len(head))], style.width, len(indent))
+    if open_end:
+        widths[-1] = max(cell_len(row[-1]) for row in [head, *cells])
     lines = [indent + style.paint(_line(head, widths, right, style), "bold")]
     lines += [indent + _line(row, widths, right, style) for row in cells]
     return "\n".join(lines)

@@ -20,14 +20,14 @@ def failures_text(rows: Sequence[Mapping[str, Any]], style: Style = PLAIN) -> st
             row["key"] or ("(whole mapping)" if row["record"] is None else "(new row)"),
             "" if row["record"] is None else str(row["record"]),
             row["stage"],
-            f"{row['field']}: {row['reason']}" if row["field"] and row["field"] not in row["reason"] else row["reason"],
             row["attempts"],
             _next_try(row),
+            f"{row['field']}: {row['reason']}" if row["field"] and row["field"] not in row["reason"] else row["reason"],
         ]
         for row in rows
     ]
-    head = ("id", "entity", "system", "key", "record", "stage", "reason", "attempts", "tried again")
-    text = table(head, lines, style)
+    head = ("id", "entity", "system", "key", "record", "stage", "attempts", "tried again", "reason")
+    text = table(head, lines, style, open_end=True)
     return text and f"{text}\n\nMend the record where it is wrong; `trueup failures retry ID` tries at once, `drop ID` forgets."
 
 

@@ -27,6 +27,8 @@ SAMPLE_ROWS = 5
 CHECKED_ROWS = 100_000
 """How many rows per mapping are read through it to see whether they can be used."""
 REASONS_SHOWN = 3
+NAIVE_LOOKED_AT = 100
+"""Values per page in which a zone is looked for."""
 
 _FAMILIES = {
     **dict.fromkeys(("integer", "decimal", "float"), "numbers"),
@@ -278,11 +280,12 @@ class Checker:
         room = {item.mapping.system: length for item in readers if (length := _length(item, name)) is not None}
         for item in writers:
             mine = _length(item, name)
-            longer = [system for system, length in room.items() if mine is not None and system != item.mapping.system and length > mine]
+            here = item.mapping.system
+            longer = [system for system, length in room.items() if mine is not None and system != here and length > mine]
             if longer:
                 self._note(
-                    (*path, "mappings", item.mapping.system, "fields", name),
-                    f"{name} has room for {mine} characters in {item.mapping.system}, for {room[longer[0]]} in {longer[0]}: longer ones fail",
+                    (*path, "mappings", here, "fields", name),
+                    f"{name} has room for {mine} characters in {here}, for {room[longer[0]]} in {longer[0]}: longer ones fail",
                 )
 
     def _types(self, path: YamlPath, name: str, wanted: str, fitting: Sequence[_Mapped]) -> None:
@@ -315,12 +318,12 @@ def _configured(document: YamlDocument, path: YamlPath) -> Any:
 
 
 def _naive_texts(found: _Mapped, rows: pl.DataFrame) -> Iterator[str]:
-    """Text columns read as points in time of which some value names no zone."""
-    for name, mapped in found.mapping.fields.items():
-        column = mapped.column
-        if found.entity.fields[name].type != "datetime" or column is None or column not in rows.columns or rows[column].dtype != pl.String:
+    """Text columns read as points in time of which some value has a clock and names no zone."""
+    times = {mapped.column for name, mapped in found.mapping.fields.items() if found.entity.fields[name].type == "datetime"}
+    for column in rows.columns:
+        if column not in times | {found.compiled.modified} or rows[column].dtype != pl.String:
             continue
-        values = rows[column].drop_nulls().head(100).to_list()
+        values = rows[column].drop_nulls().head(NAIVE_LOOKED_AT).to_list()
         if any(_CLOCK.search(value) and not _ZONED.search(value.strip()) for value in values):
             yield column
 

@@ -41,6 +41,12 @@ def test_a_table_fits_its_terminal():
     assert lines[1].count("…") == 2
 
 
+def test_an_open_end_is_shown_whole():
+    lines = table(("a", "why"), [["x" * 80, "because " * 20 + "end"]], Style(width=60), open_end=True).splitlines()
+    assert lines[1].endswith("because end")
+    assert "…" in lines[1]
+
+
 def test_a_value_cannot_steer_the_terminal():
     assert show("a\x1b[31mred\x07\r\n\u202eb") == "a\\u001b[31mred\\u0007\\u000d⏎\\u202eb"
     assert show("👩‍💻") == "👩‍💻"
