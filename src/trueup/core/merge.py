@@ -7,7 +7,7 @@ systems and rows never matters (ties are broken by `precedence`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -140,9 +140,19 @@ def merge(situation: Situation) -> Merged:
         overruled = _merge_regular(situation, regular, ledger)
     first = cells.filter("first")
     if not first.is_empty():
+        situation = replace(situation, frozen=_frozen_after(situation, ledger))
         overruled += _merge_first(situation, _with_moved_golden(first, ledger.changes), ledger)
     _hold(situation, ledger)
     return _finish(ledger, overruled)
+
+
+def _frozen_after(situation: Situation, ledger: _Ledger) -> pl.DataFrame:
+    """The candidates that stand after the ordinary edits: what meets the record now joins them."""
+    told = [*ledger.thawed, *(frame.select(RECORD_FIELD) for frame in ledger.frozen)]
+    if not told:
+        return situation.frozen
+    kept = situation.frozen.join(pl.concat(told).unique(), on=RECORD_FIELD, how="anti")
+    return pl.concat([kept, *(frame.select(list(FREEZE_SCHEMA)).cast(FREEZE_SCHEMA) for frame in ledger.frozen)])
 
 
 def _prepared(situation: Situation) -> pl.DataFrame:
@@ -207,6 +217,10 @@ def _merge_regular(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -
     shared = open_cells.filter(~pl.col("own"))
     doubtful = shared.filter("old_window")
     shared = shared.filter(~pl.col("old_window"))
+    # A field that waits for a person takes further edits as candidates, whatever its rule.
+    frozen_now = situation.frozen.select(RECORD_FIELD).unique()
+    waiting = shared.filter(pl.col("conflict").is_in(["add", "union", "text", "rule"])).join(frozen_now, on=RECORD_FIELD, how="semi")
+    shared = shared.join(waiting.select(CELL), on=CELL, how="anti")
     additive = shared.filter(pl.col("conflict") == "add")
     if not additive.is_empty():
         deltas, totals = add_deltas(situation.entity, additive)
@@ -216,10 +230,6 @@ def _merge_regular(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -
     if not unions.is_empty():
         ledger.stand(unions)
         ledger.change(merge_unions(unions), pl.lit("merge: union"))
-    # A field that waits for a person takes further edits as candidates, whatever its rule.
-    frozen_now = situation.frozen.select(RECORD_FIELD).unique()
-    waiting = shared.filter(pl.col("conflict").is_in(["add", "union", "text", "rule"])).join(frozen_now, on=RECORD_FIELD, how="semi")
-    shared = shared.join(waiting.select(CELL), on=CELL, how="anti")
     rest = [shared.filter(~pl.col("conflict").is_in(["add", "union", "text", "rule"])), waiting]
     texts = shared.filter(pl.col("conflict") == "text")
     if not texts.is_empty():
@@ -362,6 +372,7 @@ def _join_frozen(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -> 
         .filter(pl.col("values") == 1)
         .select(RECORD_FIELD)
     )
+    ledger.frozen = [frame.join(touched, on=RECORD_FIELD, how="anti") for frame in ledger.frozen]  # this is the whole set now
     ledger.thawed.append(agreed)
     ledger.tell(edits.join(agreed, on=RECORD_FIELD, how="anti"), "candidate", "value", pl.col("conflict"))
     ledger.frozen.append(everyone.join(agreed, on=RECORD_FIELD, how="anti"))
