@@ -159,7 +159,7 @@ class Package:
             root = etree.fromstring(self.read(part), parser)
         except etree.XMLSyntaxError:
             raise self.damaged(part) from None
-        if root.getroottree().docinfo.doctype:
+        if getattr(root.getroottree().docinfo, "doctype", None):
             raise self.unreadable(f"{part} of the workbook {self.path} declares entities", "open and save it in Excel")
         return root
 
@@ -196,7 +196,7 @@ class Package:
 
 
 def _relation_id(entry: etree._Element) -> str:
-    return next((value for key, value in entry.attrib.items() if str(key).endswith("}id")), "")  # type: ignore[misc]
+    return next((str(value) for key, value in entry.attrib.items() if str(key).endswith("}id")), "")
 
 
 def _contains(file: IO[bytes], needle: bytes) -> bool:

@@ -104,7 +104,7 @@ class Spool:
         """All frames in the order of `add`."""
         yield from self._frames
         for path in self._files:
-            yield pl.read_ipc(path, memory_map=False)
+            yield pl.read_ipc(path)
 
 
 @dataclass(slots=True)

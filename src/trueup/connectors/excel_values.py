@@ -69,7 +69,8 @@ _HALF_DAY = re.compile(r"am/pm|a/p|上午/下午", re.IGNORECASE)
 def look_of(format_id: int, code: str | None) -> Look:
     """What a number format shows. `code` is the workbook's own format of that number, None for a built-in one."""
     if code is None:
-        return _BUILT_IN_LOOKS.get(format_id, Look.NUMBER)
+        look: Look = _BUILT_IN_LOOKS.get(format_id, Look.NUMBER)
+        return look
     if code == BOOLEAN_FORMAT:
         return Look.BOOLEAN
     first = _LITERAL.sub("", code).split(";")[0]

@@ -208,14 +208,15 @@ class WritePlan:
 
     def _comparable(self, before: Mapping[str, Any], name: str) -> str | None:
         number = self.rows.scan.index(name)
-        kind, text = before[f"k{number}"], before[f"t{number}"]
+        kind = before[f"k{number}"]
+        text: str = before[f"t{number}"]
         if kind == Kind.BLANK:
             return None
         if kind in {Kind.ERROR, Kind.BAD}:
             return _UNCOMPARABLE
         if kind == Kind.ABSENT:
             return None
-        return comparable_texts(pl.Series([text]))[0] if text.endswith("T00:00:00") else text
+        return str(comparable_texts(pl.Series([text]))[0]) if text.endswith("T00:00:00") else text
 
     def _missing(self, row: Mapping[str, Any]) -> None:
         key = row[KEY]

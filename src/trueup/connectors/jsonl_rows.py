@@ -63,7 +63,7 @@ def _fits(kind: type, declared: ColumnType) -> bool:
     """Whether a value of this kind belongs in a column of a declared type."""
     if declared == "text":
         return kind in _SCALARS
-    usual = {"integer": {int}, "decimal": {int, NumberText}, "boolean": {bool}, "list": {list}}
+    usual: dict[str, set[type]] = {"integer": {int}, "decimal": {int, NumberText}, "boolean": {bool}, "list": {list}}
     return declared == "json" or kind in usual[declared]
 
 

@@ -81,7 +81,7 @@ class Session:
             conv={},
             **address.options,
         )
-        version = self.connection.get_server_info()
+        version = str(self.connection.get_server_info())  # type: ignore[no-untyped-call]
         self.is_mariadb = "mariadb" in version.lower()
         self.version = _numbers(version)
         self.run(f"SET SESSION sql_mode = '{_SQL_MODE}', time_zone = '+00:00', net_write_timeout = {_SLOW_READER_S}")
@@ -123,7 +123,8 @@ class Session:
         """All rows of a query, every value as text."""
         with self.connection.cursor() as cursor:
             cursor.execute(sql)
-            return cursor.fetchall()
+            found: Sequence[Row] = cursor.fetchall()
+            return found
 
     def pages(self, sql: str, page_rows: int) -> Iterator[Sequence[Row]]:
         """Rows of a query, page by page as the server sends them."""
@@ -137,17 +138,17 @@ class Session:
         """Name, type and nullability of a query's columns."""
         with self.connection.cursor() as cursor:
             cursor.execute(sql)
-            fields = cursor._result.fields  # type: ignore[attr-defined]  # noqa: SLF001 - flags are nowhere else
+            fields = cursor._result.fields  # noqa: SLF001 - flags are nowhere else
         return [(item.name, _native_of(item), not item.flags & FLAG.NOT_NULL) for item in fields]
 
     def abandon(self) -> None:
         """Drop the connection without reading what the server still wants to send."""
-        result = self.connection._result  # type: ignore[attr-defined]  # noqa: SLF001 - closing would read all rows that are left
+        result = self.connection._result  # noqa: SLF001 - closing would read all rows that are left
         if result is not None:
             result.unbuffered_active = False
             result.connection = None
         with suppress(pymysql.Error, OSError):
-            self.connection._force_close()  # type: ignore[attr-defined]  # noqa: SLF001 - as above
+            self.connection._force_close()  # noqa: SLF001 - as above
 
     def close(self) -> None:
         """Say goodbye."""

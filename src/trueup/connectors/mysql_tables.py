@@ -287,7 +287,7 @@ def _json_columns(session: Session, schema: str, name: str) -> set[str]:
     rows = session.rows(
         f"SELECT CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = {schema} AND TABLE_NAME = {name}"
     )
-    found = (re.fullmatch(r"json_valid\(`(.+)`\)", clause) for (clause,) in rows)
+    found = (re.fullmatch(r"json_valid\(`(.+)`\)", clause or "") for (clause,) in rows)
     return {check.group(1).replace("``", "`") for check in found if check}
 
 
@@ -300,7 +300,7 @@ def _unique_indexes(session: Session, schema: str, name: str) -> dict[str, list[
     found: dict[str, list[str]] = {}
     partial = {index for index, column, part in rows if column is None or part is not None}
     for index, column, _ in rows:
-        if index not in partial:
+        if index is not None and column is not None and index not in partial:
             found.setdefault(index, []).append(column)
     return found
 
@@ -315,9 +315,9 @@ def load_query(session: Session, obj: ObjectSpec) -> Table:
     sql = (obj.sql or "").strip().rstrip(";")
     columns, natives = {}, {}
     for name, native, nullable in session.described(f"SELECT * FROM ({sql}\n) AS t LIMIT 0"):
-        info = ColumnInfo(name=name, type=column_type(native), native_type=native.whole, nullable=nullable, writable=False)
+        column = ColumnInfo(name=name, type=column_type(native), native_type=native.whole, nullable=nullable, writable=False)
         natives[name] = native
-        columns[name] = sql_column(info, native)
+        columns[name] = sql_column(column, native)
     info = ObjectInfo(name="the query", columns={name: column.info for name, column in columns.items()}, kind="query")
     return Table(
         info=info,

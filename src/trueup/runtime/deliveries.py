@@ -11,13 +11,15 @@ import polars as pl
 
 from trueup.core.cells import GID, KEY, OP, SYSTEM, cell_to_python
 from trueup.core.deliver import FIELDS, Due, due
+from trueup.core.facts import MISSING
 from trueup.errors import TrueupError
 from trueup.model import Delivered, PlannedChange
 from trueup.runtime.commit import commit_results, put_troubles
-from trueup.runtime.lane import Lane, Preparation
+from trueup.runtime.lane import Lane, Preparation, Prepared
 from trueup.runtime.lookalikes import Lookalikes
 from trueup.runtime.outcomes import settle_updates
 from trueup.store import conflict, failure, golden, parked
+from trueup.store import shadow as shadow_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -107,9 +109,12 @@ class Deliveries:
             late = pl.col("next_try_at").is_null() | (pl.col("next_try_at") > now)
             self._failing[name] = known.filter(late & pl.col("gid").is_not_null()).select(pl.col("gid").alias(GID), "field")
 
-    def beside_unreadable(self, system: str) -> None:
-        """This system has rows that cannot be read and that no record is linked to: one of them may be a record that it seems to lack."""
-        self._lookalikes.setdefault(system, Lookalikes(self._store, self._entity, self._seats[system]))
+    def mind_unreadable(self, db: Db, unreadable: Mapping[str, pl.Series]) -> None:
+        """Learn the keys (null: unknown) of rows that cannot be read, per system; one without a link may be a record that seems to lack."""
+        for name, keys in unreadable.items():
+            linked = shadow_table.by_key(db, self._entity.name, name, keys.drop_nulls().unique()).filter(pl.col("state") != MISSING)
+            if keys.n_unique() > linked.height:
+                self._lookalikes.setdefault(name, Lookalikes(self._store, self._entity, self._seats[name]))
 
     def submit(self, decision: Decision) -> None:
         """Deliver what follows from one decision, lane by lane, in the background."""
@@ -383,7 +388,7 @@ def _ids(text: str) -> list[int]:
     return [int(number) for number in orjson.loads(text)]
 
 
-def _as_stored(seat: Seat, settled: Any) -> pl.DataFrame:
+def _as_stored(seat: Seat, settled: Prepared) -> pl.DataFrame:
     """Outcomes for rows that already held what was to be written: done, and stored as they were just read."""
     expected = settled.expected if settled.expected is not None else settled.rows.select(OP)
     told = set(seat.returning) <= set(expected.columns)
