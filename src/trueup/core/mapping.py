@@ -96,6 +96,11 @@ class CompiledMapping:
         read = read_fields(rows, self.readers, self.decimals, self.column_types)
         return mapped_rows(rows, self.readers, read, self.checks, whole=whole, modified=edit_times(rows, self.modified, self.zone))
 
+    def cells_of(self, native: pl.DataFrame, fields: Collection[str]) -> pl.DataFrame:
+        """Cells of some readable fields alone, cleaned but not checked; a value that cannot be understood is null."""
+        rows = blank_to_null(native) if self.empty_is_null else native
+        return read_fields(rows, [reader for reader in self.readers if reader.field.name in fields], self.decimals, self.column_types).cells
+
     def to_native(self, cells: pl.DataFrame, fields: Sequence[str] | None = None, *, new: bool = False) -> Native:
         """Cells as native rows to write; `fields` None: every field that may be written. See `Native`."""
         wanted = set(self.writable if fields is None else fields)

@@ -154,8 +154,8 @@ def commit_results(tx: Db, entity: Entity, seat: Seat, results: Results, *, now:
     if results.doubtful:
         _ask_about(tx, entity, results.doubtful, now)
     touched = pl.concat([results.created["gid"], pl.Series("gid", [item.gid for item in results.written], dtype=pl.Int64)])
-    if touched.len():
-        failure.clear(tx, entity.name, seat.name, gids=touched, stage="write")
+    if touched.len():  # failures of single fields are over only when nothing of theirs is due: see runtime/failures.py
+        failure.clear(tx, entity.name, seat.name, gids=touched, stage="write", field="")
     if not results.failed.is_empty():
         put_troubles(tx, entity, seat, results.failed, now=now)
     if results.intent is not None:

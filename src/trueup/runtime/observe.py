@@ -278,6 +278,6 @@ class Observer:
     def _finish(self, result: Observation) -> Observation:
         rejects = pl.DataFrame(self._rejected, schema=FAILURE_SCHEMA, orient="row")
         result.failures = pl.concat([rejects, *[frame.cast(FAILURE_SCHEMA) for frame in self._map_failures]])
-        keyed = result.failures[KEY].drop_nulls().n_unique()
-        result.counts.rejected = keyed + result.failures[KEY].null_count()
+        # A reject is a row, also where several share a key; a row that cannot be mapped is one, however many of its fields are at fault.
+        result.counts.rejected = rejects.height + result.failures.filter(pl.col("stage") == "map")[KEY].n_unique()
         return result

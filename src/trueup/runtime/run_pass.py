@@ -31,6 +31,7 @@ from trueup.runtime.chunks import Chunks
 from trueup.runtime.commit import commit_decision, frozen_candidates
 from trueup.runtime.cursors import OVERLAP_S
 from trueup.runtime.deliveries import Deliveries
+from trueup.runtime.failures import forget_mended
 from trueup.runtime.guards import GuardState, guard_observations, held_lanes
 from trueup.runtime.identify import PROVISIONAL, Identified, identify
 from trueup.runtime.observe import Observation, Observer
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from trueup.store import Db, Store
 
 INDEX_ROWS = pl.DataFrame(schema={"rule": pl.Int64(), "hash": pl.Int64(), "gid": pl.Int64()})
+RECONCILED_ROWS = 10_000
+"""How many records are compared cell by cell at once: a record of twelve fields in three systems makes thirty-six rows there."""
 ROUNDS = 4
 """How often rows that moved under our hands are looked at again within one run; what still moves then waits for the next."""
 
@@ -197,6 +200,7 @@ class Pass:
             self._commit_identified(observations, found, first=first)
         with self.store.read() as db:
             self.deliveries.begin_round(db, found, self.complete)
+            self.deliveries.mind_unreadable(db, {name: seen.failures[KEY] for name, seen in observations.items()})
         chunks = self._regroup(spill, observations, found, leftovers)
         bulk = chunks.count > 1 and not self.options.plan and bool(self.entity.match)
         self.index_later = [] if bulk else None
@@ -229,8 +233,10 @@ class Pass:
             if mine.height < frame.height:
                 rest[name] = frame.filter(~alone)
         gids = pl.concat([*[frame[GID] for frame in rest.values()], gone[GID], others]).unique(maintain_order=True)
-        if gids.len():
-            parts.append(reconcile(self._facts(rest, gone, gids, found)))
+        for some in gids.sort().to_frame().iter_slices(RECONCILED_ROWS):
+            mine = pl.col(GID).is_in(some[GID].implode())
+            few = {name: frame.filter(mine) for name, frame in rest.items()} if gids.len() > RECONCILED_ROWS else rest
+            parts.append(reconcile(self._facts(few, gone.filter(mine), some[GID], found)))
         return joined(parts) if parts else joined([births(self.entity, self.entity.precedence[0], _no_rows(self.entity), self.now)])
 
     def _facts(self, rows: Mapping[str, pl.DataFrame], gone: pl.DataFrame, gids: pl.Series, found: Identified) -> Facts:
@@ -488,6 +494,7 @@ class Pass:
                 self.summary.conflicts_open = conflict.count(db, entity) + self.summary.conflicts_opened
             self.summary.changes = self.deliveries.changes
             return
+        forget_mended(self.store, self.entity, self.seats)
         if self.options.keys is None:
             with self.store.write() as tx:
                 for name, seen in observations.items():

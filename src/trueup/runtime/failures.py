@@ -1,0 +1,48 @@
+"""Failed deliveries that are over: what is not due any more has not failed any more, however that came about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from trueup.core.facts import MISSING, PRESENT
+from trueup.core.shadow import decode_delta
+from trueup.store import failure, golden
+from trueup.store import shadow as shadow_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from trueup.model import Entity
+    from trueup.store import Db, Store
+
+
+def forget_mended(store: Store, entity: Entity, systems: Iterable[str]) -> None:
+    """Forget failures to write of which nothing is due any more: delivered since, made right by somebody else, or the record is gone."""
+    with store.read() as db:
+        over = [number for system in systems for number in _over(db, entity, system)]
+    if over:
+        with store.write() as tx:
+            failure.drop(tx, over)
+
+
+def _over(db: Db, entity: Entity, system: str) -> list[int]:
+    failed = failure.of(db, entity.name, system).filter((pl.col("stage") == "write") & pl.col("gid").is_not_null())
+    if failed.is_empty():
+        return []
+    gids = failed["gid"].unique()
+    alive = set(golden.fetch(db, entity.name, gids).filter(pl.col("deleted_at").is_null() & pl.col("alias_of").is_null())["id"].to_list())
+    rows = shadow_table.by_golden(db, entity.name, gids, [system]).filter(pl.col("state") != MISSING)
+    present = {gid: set(decode_delta(sent)) for gid, sent, state in rows.select("gid", "sent", "state").rows() if state == PRESENT}
+    linked = set(rows["gid"].to_list())
+    over: list[int] = []
+    for number, gid, field in failed.select("id", "gid", "field").rows():
+        waits = present.get(gid)
+        if gid not in alive:
+            is_over = gid not in linked  # else its row is still to be deleted
+        else:
+            is_over = waits is not None and (field not in waits if field in entity.fields else not waits)
+        if is_over:
+            over.append(number)
+    return over

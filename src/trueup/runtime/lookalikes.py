@@ -1,0 +1,81 @@
+"""Rows that cannot be read may still be a record: while they are not mended, none that looks like them is created beside them.
+
+A row may be unreadable because of its key (empty, doubled) or because of a value that has nothing to do with who it is. What tells records
+apart is therefore read again on its own: the columns of one match rule, and nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from trueup.connectors.base import join_key, split_key
+from trueup.core.cells import GID, KEY
+from trueup.core.facts import MISSING
+from trueup.core.fingerprint import key_hash, match_hash
+from trueup.store import shadow as shadow_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from trueup.connectors.base import Page
+    from trueup.model import Entity
+    from trueup.runtime.systems import Seat
+    from trueup.store import Store
+
+
+class Lookalikes:
+    """What the unlinked rows of one system show in the columns of the match rules; read when first asked."""
+
+    def __init__(self, store: Store, entity: Entity, seat: Seat) -> None:
+        """Read nothing yet."""
+        self._store = store
+        self._entity = entity
+        self._seat = seat
+        self._hashes: dict[int, pl.Series] | None = None
+
+    def among(self, records: pl.DataFrame) -> pl.Series:
+        """Golden ids of the records (`__gid` and cells) that equal an unlinked row in a match rule. Raises the connector's errors."""
+        if self._hashes is None:
+            self._hashes = dict(self._read())
+        found = [pl.Series(GID, [], dtype=pl.Int64)]
+        for number, hashes in self._hashes.items():
+            alike = match_hash(records, self._entity.match[number], number).is_in(hashes.implode())
+            found.append(records.filter(alike.fill_null(value=False))[GID])
+        return pl.concat(found).unique()
+
+    def _read(self) -> Iterator[tuple[int, pl.Series]]:
+        """Per rule that this system shows, the match hashes of its unlinked rows."""
+        readers = {reader.field.name: reader for reader in self._seat.compiled.readers}
+        for number, rule in enumerate(self._entity.match):
+            if set(rule) <= readers.keys():
+                columns = list(dict.fromkeys(column for name in rule for column in readers[name].columns))
+                yield number, self._hashes_of(number, rule, columns)
+
+    def _hashes_of(self, number: int, rule: Sequence[str], columns: Sequence[str]) -> pl.Series:
+        seat, own = self._seat, self._seat.mapping.object.key
+        spec = replace(seat.mapping.object, key=tuple(columns), modified=None)
+        parts = [pl.Series(dtype=pl.Int64)]
+        for page in seat.connector.read(spec, list(dict.fromkeys([*columns, *own]))):
+            rows = pl.concat([self._unlinked(page.rows, own).select(columns), self._doubled(page, columns)], how="vertical_relaxed")
+            parts.append(match_hash(seat.compiled.cells_of(rows, rule), rule, number).drop_nulls())
+        return pl.concat(parts).unique()
+
+    def _unlinked(self, rows: pl.DataFrame, own: Sequence[str]) -> pl.DataFrame:
+        """Without the rows whose own key is linked."""
+        texts = rows.select(pl.col(name).cast(pl.String) for name in own)
+        if len(own) == 1:
+            keys = texts.to_series().alias(KEY)
+        else:
+            keys = pl.Series(KEY, [None if None in parts else join_key(parts) for parts in texts.rows()], dtype=pl.String)
+        with self._store.read() as db:
+            known = shadow_table.index(db, self._entity.name, self._seat.name).filter(pl.col("state") != MISSING)["khash"]
+        return rows.filter(~key_hash(keys).is_in(known.implode()).fill_null(value=False))
+
+    def _doubled(self, page: Page, columns: Sequence[str]) -> pl.DataFrame:
+        """Values that several rows share: as a key of their own they are rejected, and the reject tells them."""
+        shared = [split_key(item.key, len(columns)) for item in page.rejected if item.key is not None]
+        texts = pl.DataFrame(shared, schema=dict.fromkeys(columns, pl.String()), orient="row")
+        return texts.cast({name: page.rows.schema[name] for name in columns}, strict=False)
