@@ -143,12 +143,12 @@ class Session:
 
     def abandon(self) -> None:
         """Drop the connection without reading what the server still wants to send."""
-        result = self.connection._result  # noqa: SLF001 - closing would read all rows that are left
+        result = self.connection._result  # type: ignore[attr-defined]  # noqa: SLF001 - closing would read all rows that are left
         if result is not None:
             result.unbuffered_active = False
             result.connection = None
         with suppress(pymysql.Error, OSError):
-            self.connection._force_close()  # noqa: SLF001 - as above
+            self.connection._force_close()  # type: ignore[attr-defined]  # noqa: SLF001 - as above
 
     def close(self) -> None:
         """Say goodbye."""

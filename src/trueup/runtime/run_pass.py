@@ -234,9 +234,9 @@ class Pass:
                 rest[name] = frame.filter(~alone)
         gids = pl.concat([*[frame[GID] for frame in rest.values()], gone[GID], others]).unique(maintain_order=True)
         for some in gids.sort().to_frame().iter_slices(RECONCILED_ROWS):
-            mine = pl.col(GID).is_in(some[GID].implode())
-            few = {name: frame.filter(mine) for name, frame in rest.items()} if gids.len() > RECONCILED_ROWS else rest
-            parts.append(reconcile(self._facts(few, gone.filter(mine), some[GID], found)))
+            these = pl.col(GID).is_in(some[GID].implode())
+            few = {name: frame.filter(these) for name, frame in rest.items()} if gids.len() > RECONCILED_ROWS else rest
+            parts.append(reconcile(self._facts(few, gone.filter(these), some[GID], found)))
         return joined(parts) if parts else joined([births(self.entity, self.entity.precedence[0], _no_rows(self.entity), self.now)])
 
     def _facts(self, rows: Mapping[str, pl.DataFrame], gone: pl.DataFrame, gids: pl.Series, found: Identified) -> Facts:
