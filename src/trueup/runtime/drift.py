@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 CHUNK_ROWS = 50_000
 KIND_ORDER = ("unreadable", "invalid", "reference", "unclear", "clean", "untidy")
-LINKS = {SYSTEM: pl.String(), KEY: pl.String(), GID: pl.Int64()}
+LINKS = {SYSTEM: pl.String(), KEY: pl.String(), "page": pl.Int32(), GID: pl.Int64()}
 
 
 def measure_drift(
