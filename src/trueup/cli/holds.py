@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from trueup.cli.shared import AsJson, ConfigFile, config_path, say, say_json, state_to_change, state_to_read, style, workspace_of
+from trueup.cli.shared import LARGEST, AsJson, ConfigFile, config_path, say, say_json, state_to_change, state_to_read, style, workspace_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -61,7 +61,7 @@ def _decide(ctx: typer.Context, config: Any, number: int, decision: Literal["app
     from trueup.store import hold
 
     with workspace_of(ctx, config) as workspace, state_to_change(workspace) as store, store.write() as tx:
-        found = hold.get(tx, number)
+        found = hold.get(tx, number) if abs(number) <= LARGEST else None
         if found is None or found["decision"] is not None:
             raise UsageError(f"there is no open hold {number}", hint="`trueup holds` lists them")
         ceiling = int(orjson.loads(found["counts"])["count"]) if decision == "approved" else None

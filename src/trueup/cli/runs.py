@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trueup.cli.shared import AsJson, ConfigFile, say, say_json, state_to_read, style, workspace_of
+from trueup.cli.shared import LARGEST, AsJson, ConfigFile, say, say_json, state_to_read, style, workspace_of
 
 if TYPE_CHECKING:
     from trueup.store.run import Run
@@ -35,7 +35,7 @@ def runs(
         found: list[Run] = []
         if store is not None:
             with store.read() as db:
-                found = run_table.list_(db, limit)
+                found = run_table.list_(db, min(limit, LARGEST))
     rows = [_row(one) for one in found]
     if as_json:
         say_json(rows)
@@ -59,7 +59,7 @@ def run(
         found = None
         if store is not None:
             with store.read() as db:
-                found = run_table.get(db, number)
+                found = run_table.get(db, number) if abs(number) <= LARGEST else None
     if found is None:
         raise UsageError(f"there is no run {number}", hint="`trueup runs` lists them")
     body = _row(found) | {"entities": {}} | _summary(found) | {"status": found.status}

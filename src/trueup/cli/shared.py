@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 DEFAULT_CONFIG = Path("trueup.yaml")
 
 DONE, COULD_NOT, USAGE, NEEDS_PERSON, HELD, INTERRUPTED = 0, 1, 2, 3, 4, 130
+LARGEST = 2**63 - 2
+"""No number in a state is larger; one beyond it names nothing, and as a limit is none."""
+
 STATUS_EXITS = {"done": DONE, "partial": NEEDS_PERSON, "held": HELD, "failed": COULD_NOT}
 """Exit status of a run's outcome."""
 
@@ -28,9 +31,7 @@ ConfigFile = Annotated[
     typer.Option("-c", "--config", metavar="FILE", help="The configuration (default: trueup.yaml).", show_default=False, dir_okay=False),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text.", show_default=False)]
-Entities = Annotated[
-    list[str] | None, typer.Argument(metavar="ENTITY", help="Only these entities; left out: all.", show_default=False)
-]
+Entities = Annotated[list[str] | None, typer.Argument(metavar="ENTITY", help="Only these entities; left out: all.", show_default=False)]
 
 
 @dataclass

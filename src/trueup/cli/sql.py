@@ -9,6 +9,8 @@ import typer
 from trueup.cli.shared import AsJson, ConfigFile, complain, say, say_json, style, workspace_of
 
 SHOWN_ROWS = 1000
+MOST_ROWS = 1_000_000_000
+"""More do not come in one answer: drivers count rows in 32 bits."""
 
 
 def register(app: typer.Typer) -> None:
@@ -31,6 +33,7 @@ def sql(
     from trueup.reports.table import table
     from trueup.store import Store
 
+    limit = min(limit, MOST_ROWS)
     with workspace_of(ctx, config) as workspace, Store.open(workspace.state_target, read_only=True) as store:
         columns, rows = store.query(statement, limit + 1)
     more, rows = len(rows) > limit, rows[:limit]

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from trueup.runtime.workspace import Workspace
     from trueup.store import Db
 
+LONGEST_ID = 19
+"""Digits that no golden id has."""
+
 
 def find_record(workspace: Workspace, db: Db, entity: str, name: str) -> int:
     """The golden id of a record. Raises UsageError where there is none."""
@@ -25,7 +28,12 @@ def find_record(workspace: Workspace, db: Db, entity: str, name: str) -> int:
         if not rows.is_empty() and rows["gid"][0] is not None:
             return int(rows["gid"][0])
         raise UsageError(f"{entity}: no record is linked to {key!r} in {system}", hint=_why_unlinked(db, entity, system, key))
-    if name.isdigit() and not golden.fetch(db, entity, pl.Series([int(name)], dtype=pl.Int64)).is_empty():
+    if (
+        name.isascii()
+        and name.isdigit()
+        and len(name) < LONGEST_ID
+        and not golden.fetch(db, entity, pl.Series([int(name)], dtype=pl.Int64)).is_empty()
+    ):
         return int(name)
     raise UsageError(f"there is no {entity} {name!r}", hint="give a golden id, or system:key")
 

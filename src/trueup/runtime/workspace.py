@@ -158,28 +158,25 @@ class Workspace:
         """One run. `record` is (entity, key) for a run over that record alone. Raises UsageError, StateError, StateLockedError."""
         names = self._entities([record[0]] if record else entities)
         with self.lock("sync", wait_s):
-
-            def options() -> PassOptions:
-                keys = keys_of_record(self, record[0], record[1]) if record is not None else None
-                known = known_records(self, record[0], record[1]) if record is not None else frozenset()
-                return PassOptions(full=full, limit=limit, keys=keys, records=known)
-
+            keys = keys_of_record(self, record[0], record[1]) if record is not None else None
+            known = known_records(self, record[0], record[1]) if record is not None else frozenset()
+            options = PassOptions(full=full, limit=limit, keys=keys, records=known)
             return self._run(_command(full=full, limit=limit, record=record), names, options, tick)
 
     def look_again(self, entity: str, keys: Mapping[str, Sequence[str]], records: Iterable[int]) -> RunSummary:
         """One run over the given rows (system -> keys) and records alone. Raises StateError, StateLockedError."""
         with self.lock("verify --repair"):
-            return self._run("verify --repair", [entity], lambda: PassOptions(keys=keys, records=frozenset(records)), None)
+            return self._run("verify --repair", [entity], PassOptions(keys=keys, records=frozenset(records)), None)
 
     def _run(
-        self, command: str, names: Sequence[str], options: Callable[[], PassOptions], tick: Callable[[str, str, int], None] | None
+        self, command: str, names: Sequence[str], options: PassOptions, tick: Callable[[str, str, int], None] | None
     ) -> RunSummary:
         """A run with a number, whatever becomes of it; the state is held."""
         started = self.clock()
         with self.store.write() as tx:
             number = run_table.start(tx, command, at=started)
         try:
-            result = self._passes(names, options(), run=number, tick=tick)
+            result = self._passes(names, options, run=number, tick=tick)
         except BaseException as error:
             self._finish(number, "failed", started, None, str(error) if isinstance(error, TrueupError) else type(error).__name__)
             raise
