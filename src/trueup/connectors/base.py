@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from trueup.model import Caps, ObjectInfo, ObjectSpec, OperationKind
 
-PAGE_ROWS = 50_000
+PAGE_ROWS = 20_000
 
 OUTCOME_SCHEMA: dict[str, pl.DataType] = {
     "__op": pl.Int64(),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from trueup.runtime.spill import Spill
 
-CHUNK_ROWS = 50_000
+CHUNK_ROWS = 20_000
 
 
 @dataclass
