@@ -25,8 +25,8 @@ import orjson
 import polars as pl
 
 from trueup.errors import TrueupError
-from trueup.runtime.workspace import Workspace
 from trueup.runtime.resolve import take_system, take_value
+from trueup.runtime.workspace import Workspace
 from trueup.store import conflict, golden, hold, parked
 from trueup.store import shadow as shadow_table
 from trueup.testing.simulator_checks import Broken, check_always, check_settled, counters
@@ -129,7 +129,9 @@ class Simulation:
 
     def some_row(self, random: Random) -> tuple[str, str] | None:
         """A row somewhere; None where there is none."""
-        rows = [(name, key) for name in self.worlds for key in self.people.keys(name)]
+        rows = sorted(
+            ((name, key) for name in self.worlds for key in self.people.keys(name)), key=lambda row: (row[0], self.people.code(*row), row[1])
+        )
         return random.choice(rows) if rows else None
 
     def sync(self, *, kill_at: int | None = None, full: bool = False) -> RunSummary | None:
@@ -480,6 +482,44 @@ WEIGHTS = {
 }
 
 
+# ---------------------------------------------------------------- comparing whole games
+
+
+def contents(sim: Simulation) -> dict[str, list[tuple[str, ...]]]:
+    """What every system holds in its mapped columns, whatever the keys: for comparing the ends of two games."""
+    found = {}
+    for name, world in sim.worlds.items():
+        columns = [f"c_{item}" for item in sim.scenario.systems[name].fields]
+        rows = world.tables["people"].rows.values()
+        found[name] = sorted(tuple(repr(row.values.get(column)) for column in columns) for row in rows)
+    return found
+
+
+def story(seed: int, *, kill_at: int | None = None, backwards: bool = False) -> tuple[dict[str, list[tuple[str, ...]]], bool]:
+    """A fixed course of events in the scenario of `seed`: rows, a run, edits, a run, deletes, a run. Returns its end.
+
+    The runs are killed at point `kill_at` of the course, and started again; the second result says whether it came to that.
+    `backwards` shows every listing in small pages, from the last row to the first.
+    """
+    random = Random(seed)
+    with Simulation(seed) as sim:
+        for system in sim.systems.values():
+            system.backwards = backwards
+            system.page_rows = 2 if backwards else system.page_rows
+        left = kill_at
+        for moves in (["add"] * 8, ["edit"] * 6 + ["edit twice"] * 2, ["remove"] + ["edit"] * 3):
+            for name in moves:
+                sim.play((name, random.randrange(1 << 30)))
+            before = sim.killer.passed
+            if sim.sync(kill_at=left) is None:
+                left = None
+                sim.sync()
+            elif left is not None:
+                left -= sim.killer.passed - before
+        sim.settle()
+        return contents(sim), kill_at is not None and left is None
+
+
 # ---------------------------------------------------------------- games
 
 
@@ -523,7 +563,7 @@ def play_game(seed: int, moves: Sequence[Move], tally: Counter[str] | None = Non
 
 def _kind(error: str) -> str:
     """What sort of failure: the promise, or the type of the error."""
-    return error.split(":")[1].strip()[:3] if error.startswith("Broken") else error.split(":")[0]
+    return error.split(":")[1].strip()[:3] if error.startswith("Broken") else error.split(":", maxsplit=1)[0]
 
 
 def shrink(seed: int, moves: list[Move], error: str, limit_s: float = 60.0) -> Failure:
@@ -558,7 +598,7 @@ def soak(operations: int, seed: int, *, say: Callable[[str], None] = print, shri
             return shrink(seed + games, moves, error, shrink_s)
         made += len(moves)
         games += 1
-        if time.monotonic() - told > 10:  # noqa: PLR2004 - seconds between lines of progress
+        if time.monotonic() - told > 10:
             told = time.monotonic()
             say(f"{made:,} of {operations:,} operations, {games:,} games, {told - began:.0f} s")
     say(f"{made:,} operations in {games:,} games, {time.monotonic() - began:.0f} s: nothing broken")

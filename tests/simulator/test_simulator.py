@@ -1,0 +1,77 @@
+"""Random games against the real engine: people, faults and kills, and the promises of docs/architecture.md at the end of each."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from trueup.testing.simulator import MOVES, WEIGHTS, Simulation, draw_moves, play_game, soak, story
+
+SEEDS = range(1, 13)
+STORIES = (2, 3, 5)
+
+
+class Game(RuleBasedStateMachine):
+    """One game, move by move, so that a broken promise is told with the fewest moves."""
+
+    sim: Simulation
+
+    @initialize(seed=st.integers(0, 10_000))
+    def begin(self, seed: int) -> None:
+        self.sim = Simulation(seed)
+
+    @rule(name=st.sampled_from([name for name in WEIGHTS for _ in range(WEIGHTS[name])]), number=st.integers(0, 1 << 20))
+    def move(self, name: str, number: int) -> None:
+        assert name in MOVES
+        self.sim.play((name, number))
+
+    def teardown(self) -> None:
+        if hasattr(self, "sim"):
+            try:
+                self.sim.settle()
+            finally:
+                self.sim.__exit__(None, None, None)
+
+
+def test_games_of_a_state_machine() -> None:
+    run_state_machine_as_test(
+        Game, settings=settings(max_examples=8, stateful_step_count=25, deadline=None, derandomize=True, database=None)
+    )
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_game(seed: int) -> None:
+    assert play_game(seed, draw_moves(seed, 30)) is None
+
+
+@pytest.mark.parametrize("seed", STORIES)
+def test_the_order_of_rows_and_pages_does_not_matter(seed: int) -> None:
+    assert story(seed)[0] == story(seed, backwards=True)[0]
+
+
+@pytest.mark.parametrize("seed", STORIES)
+def test_killed_at_some_points_it_ends_the_same(seed: int) -> None:
+    end, _ = story(seed)
+    for point in range(seed, 60, 19):
+        assert story(seed, kill_at=point)[0] == end, f"killed at point {point}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", STORIES)
+def test_killed_anywhere_it_ends_the_same(seed: int) -> None:
+    """At every point: before and after each commit, before and after each write."""
+    end, _ = story(seed)
+    point, reached = 1, True
+    while reached:
+        killed, reached = story(seed, kill_at=point)
+        assert killed == end, f"killed at point {point}"
+        point += 1
+    assert point > 10
+
+
+@pytest.mark.slow
+def test_a_long_soak() -> None:
+    failure = soak(12_000, seed=1_000)
+    assert failure is None, str(failure)
