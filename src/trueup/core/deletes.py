@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from trueup.core.cells import AT, GID, KEY, SYSTEM, cell_from_python, json_to_records
+from trueup.core.facts import GONE_SCHEMA
 from trueup.core.merge import CHANGE_SCHEMA, HISTORY_SCHEMA
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class DeleteVerdict:
 
 def settle_deletes(facts: Facts, merged: Merged) -> DeleteVerdict:
     """Decide what every confirmed disappearance means."""
+    if facts.gone.is_empty() and facts.golden["deleted_at"].null_count() == facts.golden.height:
+        return _nothing_gone()
     gone = facts.gone.select(GID, SYSTEM, KEY)
     rule = facts.entity.deletes
     was_dead = facts.golden.filter(pl.col("deleted_at").is_not_null())["id"]
@@ -83,6 +86,21 @@ def settle_deletes(facts: Facts, merged: Merged) -> DeleteVerdict:
         dead=dead.filter(~dead.is_in(revived.implode())),
         revived=revived,
         restored=pl.concat([losing[GID], refused[GID]]).unique(),
+    )
+
+
+def _nothing_gone() -> DeleteVerdict:
+    nobody = pl.Series(GID, [], dtype=pl.Int64)
+    rows = pl.DataFrame(schema=GONE_SCHEMA)
+    return DeleteVerdict(
+        changes=pl.DataFrame(schema=CHANGE_SCHEMA),
+        removed=rows,
+        missing=pl.DataFrame(schema={**GONE_SCHEMA, "told": pl.Boolean()}),
+        history=pl.DataFrame(schema=HISTORY_SCHEMA),
+        deleted=nobody,
+        dead=nobody,
+        revived=nobody,
+        restored=nobody,
     )
 
 

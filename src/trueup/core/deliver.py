@@ -52,9 +52,11 @@ def due(entity: Entity, system: str, decision: Decision, *, frozen: pl.DataFrame
     deletes = mine.filter(pl.col("gid").is_in(decision.deleted.implode()) & (pl.col("state") == PRESENT)).select(
         pl.col("gid").alias(GID), pl.col("key").alias(KEY)
     )
-    alive = decision.records.filter(~pl.col(GID).is_in(decision.deleted.implode()))
+    alive = decision.records
+    if not decision.deleted.is_empty():
+        alive = alive.filter(~pl.col(GID).is_in(decision.deleted.implode()))
     creates = alive.clear().select(GID, *writable)
-    if may_create and writable:
+    if may_create and writable and mine.height < alive.height + decision.deleted.len():
         lacking = alive.join(mine.select(pl.col("gid").alias(GID)), on=GID, how="anti", maintain_order="left")
         creates = lacking.filter(~pl.col(GID).is_in(blocked.implode())).select(GID, *writable)
         creates = creates.filter(pl.any_horizontal(pl.col(name).is_not_null() for name in writable))
@@ -63,6 +65,8 @@ def due(entity: Entity, system: str, decision: Decision, *, frozen: pl.DataFrame
 
 def _updates(writable: list[str], mapped: Sequence[str], mine: pl.DataFrame, alive: pl.DataFrame, frozen: pl.DataFrame) -> pl.DataFrame:
     """Rows whose `sent` differs from golden in a field that may be written and is not frozen."""
+    if mine["sent"].null_count() == mine.height:
+        mine = mine.clear()
     waiting = mine.filter(pl.col("sent").is_not_null() & (pl.col("state") == PRESENT)).join(
         alive.select(pl.col(GID).alias("gid")), on="gid", how="semi"
     )
@@ -72,6 +76,8 @@ def _updates(writable: list[str], mapped: Sequence[str], mine: pl.DataFrame, ali
         for gid, key, sent, seen in waiting.select("gid", "key", "sent", "seen").rows()
     ]
     named = [row for row in named if row[2]]
+    if not named:
+        return _no_updates(alive, writable, mapped)
     rows = pl.DataFrame(
         [(gid, key, names) for gid, key, names, _seen in named],
         schema={GID: pl.Int64(), KEY: pl.String(), FIELDS: pl.List(pl.String())},
@@ -82,10 +88,7 @@ def _updates(writable: list[str], mapped: Sequence[str], mine: pl.DataFrame, ali
         differing = pl.Series(f"_{name}", [seen.get(name) for *_rest, seen in named], dtype=pl.String)
         has = pl.Series(f"_has_{name}", [name in seen for *_rest, seen in named], dtype=pl.Boolean)
         seen_columns.append(pl.when(pl.lit(has)).then(pl.lit(differing)).otherwise(pl.col(name)).alias(f"seen:{name}"))
-    rows = (
-        rows.with_columns(seen_columns) if named else rows.with_columns([pl.lit(None, dtype=pl.String).alias(f"seen:{n}") for n in mapped])
-    )
-    rows = rows.drop([name for name in mapped if name not in writable])
+    rows = rows.with_columns(seen_columns).drop([name for name in mapped if name not in writable])
     # A golden value that nobody has said yet is nothing to deliver.
     said = [pl.when(pl.col(name).is_not_null()).then(pl.lit(name)) for name in writable]
     if not said:
@@ -93,3 +96,9 @@ def _updates(writable: list[str], mapped: Sequence[str], mine: pl.DataFrame, ali
     return rows.with_columns(pl.col(FIELDS).list.set_intersection(pl.concat_list(said).list.drop_nulls()).alias(FIELDS)).filter(
         pl.col(FIELDS).list.len() > 0
     )
+
+
+def _no_updates(alive: pl.DataFrame, writable: list[str], mapped: Sequence[str]) -> pl.DataFrame:
+    """The form of the updates, without rows."""
+    texts = {name: alive.schema[name] for name in mapped if name in writable} | {f"seen:{name}": pl.String() for name in mapped}
+    return pl.DataFrame(schema={GID: pl.Int64(), KEY: pl.String(), FIELDS: pl.List(pl.String()), **texts})

@@ -112,6 +112,8 @@ def match_index(
     names = {name for rule in entity.match for name in rule}
     moved = pl.concat([frame.filter(pl.col("field").is_in(list(names)))[GID] for frame in (changes, merged.updates)])
     indexed = pl.concat([moved, born, deleted]).unique(maintain_order=True)
+    if indexed.is_empty():
+        return pl.DataFrame(schema=schema), indexed
     alive = indexed.filter(~indexed.is_in(deleted.implode()))
     rows = records.filter(pl.col(GID).is_in(alive.implode()))
     variants = [rows]

@@ -76,6 +76,8 @@ def settle_shadows(
 
 def mark_doomed(after: pl.DataFrame, touched: pl.DataFrame, deleted: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Give the remaining rows of deleted records an empty `sent`: it names no field, but says that something is due there."""
+    if deleted.is_empty():
+        return after, touched
     doomed = pl.col("gid").is_in(deleted.implode())
     after = after.with_columns(sent=pl.when(doomed).then(pl.col("sent").fill_null("{}")).otherwise("sent"))
     touched = pl.concat([touched.filter(~doomed), after.filter(doomed)])

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from trueup.store import Db, Store
 
 SHOWN_CHANGES = 100
+WAITING_SCHEMA = pl.Schema({"system": pl.String(), "key": pl.String(), "candidates": pl.List(pl.Int64())})
 ATTEMPTS = 3
 """How often a row is sent again within one chunk without the fields that the system rejected by name."""
 
@@ -89,9 +90,12 @@ class Deliveries:
     def begin_round(self, db: Db, found: Identified, complete: set[str]) -> None:
         """Learn what must not be written now: parked rows and their candidates, failures whose time has not come."""
         self._complete = frozenset(complete)
+        standing = parked.of(db, self._entity.name)
         waiting = pl.concat(
             [
-                parked.of(db, self._entity.name).select(
+                pl.DataFrame(schema=WAITING_SCHEMA)
+                if standing.is_empty()
+                else standing.select(
                     "system", "key", pl.col("candidates").map_elements(_ids, return_dtype=pl.List(pl.Int64)).alias("candidates")
                 ),
                 found.parked.select(pl.col(SYSTEM).alias("system"), pl.col(KEY).alias("key"), "candidates"),
@@ -102,10 +106,14 @@ class Deliveries:
         waiting = waiting.join(over, on=["system", "key"], how="anti")
         now = self._clock()
         for name in self._seats:
-            mine = waiting.filter(pl.col("system") == name)
+            mine = waiting if waiting.is_empty() else waiting.filter(pl.col("system") == name)
             self._blocked[name] = mine["candidates"].explode().drop_nulls().unique()
             self._parked_keys[name] = set(mine["key"].to_list())
-            known = failure.of(db, self._entity.name, name).filter(pl.col("stage") == "write")
+            known = failure.of(db, self._entity.name, name)
+            if known.is_empty():
+                self._failing[name] = pl.DataFrame(schema={GID: pl.Int64(), "field": pl.String()})
+                continue
+            known = known.filter(pl.col("stage") == "write")
             late = pl.col("next_try_at").is_null() | (pl.col("next_try_at") > now)
             self._failing[name] = known.filter(late & pl.col("gid").is_not_null()).select(pl.col("gid").alias(GID), "field")
 
