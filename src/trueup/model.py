@@ -286,7 +286,10 @@ class ColumnInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectInfo:
-    """A native object as discovered. `key` is the primary key, empty where there is none; `rows` an estimate, None when unknown."""
+    """A native object as discovered. `key` is the primary key, empty where there is none; `rows` an estimate, None when unknown.
+
+    `remark` says why columns may be missing that a person sees there (merged or doubled column names); empty: nothing to say.
+    """
 
     name: str
     columns: MappingType[str, ColumnInfo]
@@ -294,6 +297,7 @@ class ObjectInfo:
     kind: Literal["table", "view", "query", "sheet", "file", "resource"] = "table"
     assigns_key: bool = False  # the system gives new rows their key
     rows: int | None = None
+    remark: str = ""
 
 
 # ---------------------------------------------------------------- what a run reports

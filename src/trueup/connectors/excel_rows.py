@@ -21,6 +21,7 @@ from trueup.model import ColumnInfo, ObjectInfo
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from trueup.connectors.excel_package import Range
     from trueup.connectors.excel_scan import Scan
     from trueup.model import ColumnType
 
@@ -138,7 +139,7 @@ class SheetRows:
         """Raise ObjectUnreadableError for merged or doubled headers, ObjectMissingError for a column that is not there."""
         scan = self.scan
         place = f"the sheet {scan.sheet.name!r} of {self.path}"
-        merged = [area for area in scan.merged if area.top <= scan.header_row <= area.bottom]
+        merged = self._merged_headers()
         covered = {name for name, number in scan.columns.items() if any(area.holds(scan.header_row, number) for area in merged)}
         if merged and (not scan.columns or any(column in covered or column not in scan.columns for column in columns)):
             message = f"{place} has merged cells in its header (row {scan.header_row}): {', '.join(map(str, merged[:SHOWN_ROWS]))}"
@@ -157,6 +158,18 @@ class SheetRows:
                 hint = f"did you mean {near[0]!r}?" if near else f"row {scan.header_row} names {', '.join(map(repr, scan.columns))}"
                 raise ObjectMissingError(f"{place} has no column {column!r}", hint=hint, system=scan.system)
 
+    def _merged_headers(self) -> list[Range]:
+        return [area for area in self.scan.merged if area.top <= self.scan.header_row <= area.bottom]
+
+    def remark(self) -> str:
+        """Why columns may be missing that a person sees in the sheet; empty: nothing to say."""
+        said = []
+        if merged := self._merged_headers():
+            said.append(f"its header (row {self.scan.header_row}) has merged cells, {', '.join(map(str, merged[:SHOWN_ROWS]))}: unmerge them")
+        if self.scan.doubled:
+            said.append(f"several columns are named {', '.join(map(repr, self.scan.doubled))}: rename all but one")
+        return "; ".join(said)
+
     def type_of(self, column: str) -> ColumnType:
         """The type of a column."""
         return column_type(self.scan.kinds[column], self.scan.blank_looks.get(self.scan.columns[column]))
@@ -171,7 +184,7 @@ class SheetRows:
             columns[name] = ColumnInfo(
                 name=name, type=self.type_of(name), native_type=f"column {column_letters(number)}", writable=not calculated
             )
-        return ObjectInfo(name=self.scan.sheet.name, columns=columns, kind="sheet", assigns_key=True, rows=self.scan.rows)
+        return ObjectInfo(name=self.scan.sheet.name, columns=columns, kind="sheet", assigns_key=True, rows=self.scan.rows, remark=self.remark())
 
     def _first_is_formula(self, column: int) -> bool:
         first = next((frame[ROW][0] for frame in self.scan.frames()), None)

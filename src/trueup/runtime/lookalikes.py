@@ -6,6 +6,7 @@ apart is therefore read again on its own: the columns of one match rule, and not
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from trueup.connectors.base import join_key, split_key
 from trueup.core.cells import GID, KEY
 from trueup.core.facts import MISSING
 from trueup.core.fingerprint import key_hash, match_hash
+from trueup.errors import ObjectUnreadableError
 from trueup.store import shadow as shadow_table
 
 if TYPE_CHECKING:
@@ -52,7 +54,9 @@ class Lookalikes:
         for number, rule in enumerate(self._entity.match):
             if set(rule) <= readers.keys():
                 columns = list(dict.fromkeys(column for name in rule for column in readers[name].columns))
-                yield number, self._hashes_of(number, rule, columns)
+                # Columns that hardly ever have a value, or one value for most rows, tell no record from another.
+                with contextlib.suppress(ObjectUnreadableError):
+                    yield number, self._hashes_of(number, rule, columns)
 
     def _hashes_of(self, number: int, rule: Sequence[str], columns: Sequence[str]) -> pl.Series:
         seat, own = self._seat, self._seat.mapping.object.key
