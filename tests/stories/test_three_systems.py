@@ -1,4 +1,4 @@
-"""PostgreSQL, MariaDB and a CSV file, edited by three other processes while trueup syncs: at the end all three agree and no sale is lost."""
+"""PostgreSQL, MariaDB and a CSV file, edited by three processes while trueup syncs: at the end all agree and no sale is lost."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ with psycopg.connect(sys.argv[1], autocommit=True) as db:
     for number in range(60):
         who, points = rng.randrange(1, 41), rng.randrange(1, 5)
         sold += db.execute("UPDATE customers SET points = points + %s WHERE id = %s", (points, who)).rowcount * points
-        db.execute("UPDATE customers SET full_name = %s WHERE id = %s", (f"Shop name {number} \\u05e9\\u05dc\\u05d5\\u05dd", rng.randrange(1, 41)))
+        name = f"Shop name {number} \\u05e9\\u05dc\\u05d5\\u05dd"
+        db.execute("UPDATE customers SET full_name = %s WHERE id = %s", (name, rng.randrange(1, 41)))
         if number % 10 == 0:
             db.execute("INSERT INTO customers (email, full_name, credit, points, tags) VALUES (%s, %s, 0, 1, ARRAY['new'])",
                        (f"shop{number}@example.org", "O'Neil \\U0001f600"))
@@ -72,7 +73,8 @@ sold = 0
 with db.cursor() as cursor:
     for number in range(60):
         points = rng.randrange(1, 5)
-        sold += cursor.execute("UPDATE accounts SET points = points + %s WHERE mail = %s", (points, f"c{rng.randrange(1, 41)}@example.org")) * points
+        mail = f"c{rng.randrange(1, 41)}@example.org"
+        sold += cursor.execute("UPDATE accounts SET points = points + %s WHERE mail = %s", (points, mail)) * points
         cursor.execute("UPDATE accounts SET credit = %s WHERE mail = %s", (f"{number}.50", f"c{rng.randrange(1, 41)}@example.org"))
         time.sleep(0.05)
 print(sold)
