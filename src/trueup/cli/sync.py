@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -50,6 +51,8 @@ def sync(
         with progress(workspace) as tick:
             result = workspace.sync(entities or (), full=full, limit=limit, record=record, wait_s=wait, tick=tick)
         body = summary_dict(result)
+    if record and not any(_seen(part) for entity in body["entities"].values() for part in entity["systems"].values()):
+        raise UsageError(f"there is no row {record[1]} of {record[0]}", hint="give SYSTEM:KEY as the system has it, or a record's number")
     if as_json:
         say_json(body)
     elif result.status != "failed":
@@ -60,3 +63,8 @@ def sync(
     if result.error:
         complain(result.error)
     leave(STATUS_EXITS[result.status])
+
+
+def _seen(part: Mapping[str, Any]) -> bool:
+    """Whether a system showed, missed or failed to show what was asked for."""
+    return bool(part["observed"]["read"] or part["observed"]["deleted"] or part.get("error"))

@@ -120,6 +120,7 @@ def test_the_state_in_postgres(tmp_path, postgres_url):
     project.trueup("plan", STATE=postgres_url).expect(0)
     assert "trueup sync" in one_line(project.trueup("sql", "SELECT 1", STATE=postgres_url).expect(1))
     project.trueup("sync", STATE=postgres_url).expect(0)
+    assert "Nothing to write" in project.trueup("plan", STATE=postgres_url).expect(0).out
     body = project.trueup("status", "--json", STATE=postgres_url).expect(0)
     assert body.json["entities"]["customer"]["golden"]["total"] == 4
     secret = postgres_url.partition("//")[2].partition("@")[0].partition(":")[2]

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import openpyxl
 import pytest
 
-from tests.system.cli.tool import company
+import trueup
+from tests.system.cli.tool import CONFIG, company
+from trueup.errors import ConfigError
 
 COUNTS_OBSERVED = {"read", "created", "updated", "deleted", "unchanged", "rejected"}
 COUNTS_DELIVERED = {"created", "updated", "deleted", "failed", "pending", "stale"}
@@ -158,7 +161,7 @@ def test_limit_and_record(tmp_path):
     assert "shalom@example.com,3" in sheet
     project.trueup("sync").expect(0)
     assert "shalom@example.com,4" in project.read("customers.csv")
-    assert project.trueup("sync", "--record", "customer", "crm:404").status in {0, 2}
+    assert "there is no row crm:404 of customer" in project.trueup("sync", "--record", "customer", "crm:404").expect(2).err
     assert "no customer" in project.trueup("sync", "--record", "customer", "Ada").expect(2).err
     assert "there is no entity 'client'" in project.trueup("sync", "--record", "client", "crm:1").expect(2).err
 
@@ -188,3 +191,48 @@ def test_the_configuration_may_be_named_before_or_after_the_command(tmp_path, wh
     args = [*named, "failures", "retry"] if where == "before" else ["failures", "retry", *named]
     assert "0 failures" in project.trueup(*args).expect(0).out
     assert (tmp_path / "place" / ".trueup" / "state.db").exists()
+
+
+def test_numbers_that_no_state_holds_name_nothing(tmp_path):
+    project = company(tmp_path)
+    project.trueup("sync").expect(0)
+    huge = "9" * 30
+    for args in (["run", huge], ["failures", "drop", huge], ["holds", "approve", huge], ["sync", "--record", "customer", huge]):
+        project.trueup(*args).expect(2)
+    for args in (["runs", "--limit", huge], ["sql", "SELECT 1", "--limit", huge], ["sync", "--limit", huge]):
+        project.trueup(*args).expect(0)
+    assert project.trueup("runs", "--json").expect(0).json[0]["run"] == 2, "a wrong name is no run"
+
+
+def test_a_workbook_joins_and_a_plan_does_not_make_it(tmp_path):
+    more = CONFIG.replace("entities:", "  book: {connector: excel, path: book.xlsx}\nentities:") + (
+        "      book:\n        object: Customers\n        key: No\n        create: true\n        fields: {name: Name, credit: Credit}\n"
+    )
+    project = company(tmp_path, more)
+    assert any("is not there yet" in note["message"] for note in project.trueup("check", "--json").expect(0).json["notes"])
+    planned = project.trueup("plan", "--json").expect(0).json["entities"]["customer"]["systems"]["book"]
+    assert planned["delivered"]["created"] == 4
+    assert "book.xlsx" not in project.files()
+    project.trueup("sync").expect(0)
+    sheet = openpyxl.load_workbook(tmp_path / "book.xlsx")["Customers"]
+    rows = list(sheet.iter_rows(values_only=True))
+    name, credit = rows[0].index("Name"), rows[0].index("Credit")
+    assert {(row[name], row[credit]) for row in rows[1:]} == {("Ada", 10.5), ("Béa", None), ("שלום", 3), ("Cy 👩‍💻", 7)}
+    quiet = project.trueup("sync", "--json").expect(0).json["entities"]["customer"]["systems"]
+    assert all(count == 0 for part in quiet.values() for count in part["delivered"].values())
+
+
+def test_the_same_from_python(tmp_path):
+    company(tmp_path)
+    with trueup.open(tmp_path / "trueup.yaml") as workspace:
+        assert workspace.check().ok
+        assert workspace.status().last_run is None
+        plan = workspace.plan()
+        assert (plan.run, plan.entities["customer"].systems["crm"].delivered.created) == (None, 1)
+        assert not (tmp_path / ".trueup").exists()
+        run = workspace.sync()
+        assert (run.run, run.status, run.entities["customer"].total) == (1, "done", 4)
+        assert workspace.plan().entities["customer"].changes == []
+        assert workspace.status().entities["customer"].systems["sheet"].links == 4
+    with pytest.raises(ConfigError, match="there is no such file"):
+        trueup.open(tmp_path / "none.yaml")

@@ -49,7 +49,7 @@ def test_a_rejected_row_is_listed_and_harms_no_other(tmp_path):
     assert "customer in sheet: 2 rows could not be read or understood: `trueup failures`" in ended.out
     assert project.sql("SELECT count(*) FROM contacts WHERE name = 'Cy'") == [(1,)]
     failures = project.trueup("failures", "--json").expect(0).json
-    assert {failure["stage"] for failure in failures} <= {"read", "map"}
+    assert {failure["stage"] for failure in failures} <= {"read", "map", "match", "write"}
     bad = next(failure for failure in failures if failure["key"] == "001")
     assert {"id", "entity", "system", "key", "record", "stage", "reason", "attempts", "next_try_at"} <= bad.keys()
     assert (bad["entity"], bad["system"], bad["stage"], bad["attempts"]) == ("customer", "sheet", "map", 1)
@@ -62,7 +62,9 @@ def test_a_rejected_row_is_listed_and_harms_no_other(tmp_path):
 
     run = project.trueup("sync", "--json").expect(3).json
     assert run["status"] == "partial"
-    assert project.trueup("status", "--json").expect(0).json["entities"]["customer"]["systems"]["sheet"]["failures"] == 2
+    listed = project.trueup("failures", "--json").expect(0).json
+    standing = project.trueup("status", "--json").expect(0).json["entities"]["customer"]["systems"]
+    assert standing["sheet"]["failures"] == len([failure for failure in listed if failure["system"] == "sheet"]) >= 2
     project.write("customers.csv", project.read("customers.csv").replace(",ten", ",10").replace("\n,Nobody", "\n009,Nobody"))
     project.trueup("sync").expect(0)
     assert project.trueup("failures").expect(0).out == "No failures.\n"
@@ -91,8 +93,8 @@ def test_a_record_that_a_system_refuses_is_retried_when_told(tmp_path):
 def test_a_dropped_failure_is_forgotten(tmp_path):
     project = company(tmp_path, sheet="No,Name,E-mail,Credit\n001,Ada,ada@example.com,ten\n")
     project.trueup("sync").expect(3)
-    number = project.trueup("failures", "--json").expect(0).json[0]["id"]
-    assert project.trueup("failures", "drop", str(number), "--json").expect(0).json == {"dropped": [number]}
+    numbers = [failure["id"] for failure in project.trueup("failures", "--json").expect(0).json]
+    assert project.trueup("failures", "drop", *map(str, numbers), "--json").expect(0).json == {"dropped": numbers}
     assert project.trueup("failures", "--json").expect(0).json == []
 
 
