@@ -63,7 +63,8 @@ def identify(db: Db, entity: Entity, observations: Mapping[str, Observation]) ->
         )
         _settle_parked(waiting, observations, nothing)
         return nothing
-    rows = pl.concat(fresh)
+    # The same row may come by cursor and by key: the later reading stands.
+    rows = pl.concat(fresh).unique([SYSTEM, KEY], keep="last", maintain_order=True)
     rows, apart = _kept_apart(rows, waiting)
     rows, told = _decided(rows, waiting)
     told, impossible = _possible(db, entity, told, gone)
@@ -84,7 +85,7 @@ def identify(db: Db, entity: Entity, observations: Mapping[str, Observation]) ->
     barren = [name for name, mapping in entity.mappings.items() if mapping.direction == "write"]
     result = match(rows.drop(KHASH), entity.precedence, count, known.cast(INDEX_SCHEMA), taken, PROVISIONAL + told.height, barren)
     links = pl.concat([told.cast(LINK_SCHEMA), result.links])
-    hashes = pl.concat(fresh).select(SYSTEM, KEY, KHASH)
+    hashes = pl.concat(fresh).select(SYSTEM, KEY, KHASH).unique([SYSTEM, KEY])
     relinked = (
         links.filter(~pl.col("born"))
         .join(shadows.select(pl.col("gid").alias(GID), pl.col("system").alias(SYSTEM), pl.col("key").alias("old_key")), on=[GID, SYSTEM])
@@ -166,10 +167,10 @@ def _settle_parked(waiting: pl.DataFrame, observations: Mapping[str, Observation
             continue
         if key in seen.unreadable:  # still there: what it is cannot be told until it can be read
             continue
-        if why == REUSED and decision is None:
+        if why == REUSED and decision is None and key not in set(seen.gone[KEY].to_list()):
             suspects.add((system, key))
             continue
-        if why == REUSED and orjson.loads(decision).get("to") in orjson.loads(candidates):
+        if why == REUSED and decision and orjson.loads(decision).get("to") in orjson.loads(candidates):
             same.add(f"{system}\x1f{key}")
         identified.resolved.setdefault(system, []).append(key)
         identified.freed.update(orjson.loads(candidates))

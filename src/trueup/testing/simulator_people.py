@@ -116,6 +116,8 @@ class People:
             value = self.invent(random, name, old)[0]
         self._supersede(system, key, name)
         code = self.code(system, key)
+        if self.scenario.systems[system].filtered and self.table(system).rows[key].values.get(REGION) != HERE:
+            self.unsure.add(code)
         self.table(system).edit(key, {f"c_{name}": value})
         if name == "points" and self.scenario.systems[system].direction != "write":
             self.sums[code] = self.sums.get(code, 0) + _number(self.table(system).rows[key].values.get("c_points")) - _number(old)
