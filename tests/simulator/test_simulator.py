@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
@@ -37,7 +37,15 @@ class Game(RuleBasedStateMachine):
 
 def test_games_of_a_state_machine() -> None:
     run_state_machine_as_test(
-        Game, settings=settings(max_examples=8, stateful_step_count=25, deadline=None, derandomize=True, database=None)
+        Game,
+        settings=settings(
+            max_examples=8,
+            stateful_step_count=25,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            phases=[Phase.generate],  # `python -m trueup.testing.simulator` finds the short history of a failure, and faster
+        ),
     )
 
 

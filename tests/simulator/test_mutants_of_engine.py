@@ -1,0 +1,92 @@
+"""Each promise is seen to fail: small lies in the engine, every one of them caught by the simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+import pytest
+
+from trueup.core import merge
+from trueup.runtime import run_pass
+from trueup.runtime.lane import MOVED, Lane
+from trueup.store import sending
+from trueup.testing.simulator import draw_moves, play_game
+
+pytestmark = pytest.mark.slow
+
+GAMES = range(1, 61)
+Patch = pytest.MonkeyPatch
+
+
+def no_precondition(patch: Patch) -> None:
+    """Writes land on whatever is there."""
+    patch.setattr(Lane, "_with_version", lambda _self, _expected: None)
+
+
+def no_recovery(patch: Patch) -> None:
+    """Intents of a dead process are thrown away."""
+
+    def forget(store: Any, entity: Any, seat: Any, _now: Any, *_more: Any) -> int:
+        with store.write() as tx:
+            sending.remove(tx, *[intent.id for intent in sending.outstanding(tx, entity.name, seat.name)])
+        return 0
+
+    patch.setattr(run_pass, "recover", forget)
+
+
+def creates_unseen(patch: Patch) -> None:
+    """Rows are created without looking whether they are there."""
+    patch.setattr(Lane, "_not_found", lambda _self, made, _ready: made)
+
+
+def hides_edits(patch: Patch) -> None:
+    """The fingerprint of a written row covers fields that nobody looked at."""
+    honest = Lane._as_last_seen
+
+    def blind(self: Lane, rows: pl.DataFrame, shown: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
+        both, stale = honest(self, rows, shown)
+        return (both.with_columns(pl.lit(value=False).alias(MOVED)) if MOVED in both.columns else both), stale
+
+    patch.setattr(Lane, "_as_last_seen", blind)
+
+
+def no_owner(patch: Patch) -> None:
+    """Everybody may edit what belongs to one system."""
+    honest = merge._prepared
+    patch.setattr(merge, "_prepared", lambda situation: honest(situation).with_columns(overruled=pl.col("deaf") | pl.col("refused")))
+
+
+def forgets_losers(patch: Patch) -> None:
+    """Losing values are not written into the history."""
+    patch.setattr(merge._Ledger, "tell", lambda _self, _rows, _kind, _after, _rule: None)
+
+
+def double_counting(patch: Patch) -> None:
+    """Counters are added up from what is observed instead of what changed."""
+    honest = merge.add_deltas
+    patch.setattr(merge, "add_deltas", lambda entity, cells: honest(entity, cells.with_columns(seen=pl.lit("0"))))
+
+
+def decides_alone(patch: Patch) -> None:
+    """A conflict for a person is closed by itself, and the loser is forgotten."""
+    honest = merge.merge
+
+    def thawed(situation: Any) -> Any:
+        merged = honest(situation)
+        return replace(merged, frozen=merged.frozen.clear(), history=merged.history.filter(pl.col("kind") == "edit"))
+
+    patch.setattr("trueup.core.reconcile.merge", thawed)
+
+
+MUTANTS: tuple[Callable[[Patch], None], ...] = (
+    no_precondition, no_recovery, creates_unseen, hides_edits, no_owner, forgets_losers, double_counting, decides_alone,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
+def test_the_simulator_catches(mutant: Callable[[Patch], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    mutant(monkeypatch)
+    assert any(play_game(seed, draw_moves(seed, 30)) for seed in GAMES), f"nobody noticed: {mutant.__doc__}"
