@@ -107,13 +107,6 @@ class Stage:
             print(f"(exit status {done.returncode}: {MEANING[done.returncode]})", flush=True)
         remember(self.folder)
 
-    def trueup_json(self, *words: str) -> list[dict[str, object]]:
-        """What a listing says to programs."""
-        command = [sys.executable, "-m", "trueup", *words, "--json"]
-        done = subprocess.run(command, cwd=self.folder, check=True, capture_output=True, text=True)
-        found: list[dict[str, object]] = json.loads(done.stdout)
-        return found
-
     def sql(self, file: str, statement: str) -> None:
         """Somebody edits a database."""
         print(f"  {file}: {statement}", flush=True)
@@ -196,8 +189,7 @@ def _two_at_once(stage: Stage) -> None:
 def _for_a_person(stage: Stage) -> None:
     stage.step("Two prices for the hand saw: a person decides, here for the stock list.")
     stage.trueup("conflicts")
-    (conflict,) = stage.trueup_json("conflicts")
-    stage.trueup("conflicts", "resolve", str(conflict["id"]), "--take", "stock")
+    stage.trueup("conflicts", "resolve", "1", "--take", "stock")
     stage.step("A customer typed in twice: the second row is left alone until a person says what it is.")
     stage.trueup("matches")
     stage.step("A row that could not be used: it is mended where it is wrong.")
@@ -232,13 +224,15 @@ def main() -> None:
 
 
 def _say_goodbye(folder: Path) -> None:
-    shown = os.path.relpath(folder)
-    program = os.path.relpath(Path(sys.executable).with_name("trueup"), folder)
+    inside = folder.is_relative_to(Path.cwd())
+    shown = os.path.relpath(folder) if inside else str(folder)
+    program = Path(sys.executable).with_name("trueup")
+    program_shown = os.path.relpath(program, folder) if inside else str(program)
     print(f"\n{_bold(f'This company is yours now: {shown}')}")
     print("Edit any of its files or trueup.yaml, and then")
     print(f"  cd {shlex.quote(shown)}")
-    print(f"  {shlex.quote(program)} plan")
-    print(f"  {shlex.quote(program)} sync")
+    print(f"  {shlex.quote(program_shown)} plan")
+    print(f"  {shlex.quote(program_shown)} sync")
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-# Not registry.names(), which also tells what happens to be installed beside trueup.
-SHIPPED = ("memory", "sqlite", "postgres", "mysql", "csv", "excel", "jsonl")
+# Not registry.names(), which also tells what happens to be installed beside trueup; nor memory, which declares whatever its world does.
+SHIPPED = ("sqlite", "postgres", "mysql", "csv", "excel", "jsonl")
 
 COMMANDS_HEAD = """# Commands
 
@@ -84,9 +84,16 @@ def configuration() -> str:
     definitions: Mapping[str, Any] = whole.get("$defs", {})
     parts = [CONFIGURATION_HEAD, *_section("trueup.yaml", whole, definitions)]
     for name, part in definitions.items():
-        if part.get("properties"):
+        if properties(part):
             parts += _section(_title(name), part, definitions)
     return "\n".join(parts)
+
+
+def properties(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a section may say, by name; also of one that has a short form beside it. Empty for a plain value."""
+    long_forms = [form for form in part.get("anyOf", ()) if form.get("properties")]
+    found: Mapping[str, Any] = (long_forms[0] if long_forms else part).get("properties", {})
+    return found
 
 
 def _title(definition: str) -> str:
@@ -98,9 +105,12 @@ def _section(title: str, part: Mapping[str, Any], definitions: Mapping[str, Any]
     yield f"## {title}\n"
     if part.get("description"):
         yield f"{inspect.cleandoc(part['description'])}\n"
+    short = next((form["description"] for form in part.get("anyOf", ()) if form.get("description") and not form.get("properties")), None)
+    if short:
+        yield f"In short: {short}.\n"
     required = set(part.get("required", ()))
     rows = []
-    for name, field in part.get("properties", {}).items():
+    for name, field in properties(part).items():
         meaning = " ".join(field.get("description", "").split())
         examples = field.get("examples") or ()
         shown = f"`{json.dumps(examples[0], ensure_ascii=False)}`" if examples else ""
@@ -112,7 +122,7 @@ def _type_of(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     if "$ref" in field:
         name = field["$ref"].rsplit("/", 1)[-1]
         target = definitions.get(name, {})
-        return f"[{_title(name)}](#{_title(name).lower()})" if target.get("properties") else _type_of(target, definitions)
+        return f"[{_title(name)}](#{_title(name).lower()})" if properties(target) else _type_of(target, definitions)
     for several in ("anyOf", "oneOf", "allOf"):
         if several in field:
             kinds = [_type_of(one, definitions) for one in field[several] if one.get("type") != "null"]
@@ -125,7 +135,8 @@ def _type_of(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
         return f"list of {_type_of(field.get('items', {}), definitions)}"
     if field.get("type") == "object" and isinstance(field.get("additionalProperties"), Mapping):
         return f"by name: {_type_of(field['additionalProperties'], definitions)}"
-    return str(field.get("type", "any"))
+    kind = field.get("type", "any")
+    return " or ".join(kind) if isinstance(kind, list) else str(kind)
 
 
 # --- connectors -------------------------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
     ```yaml file=trueup.yaml      the block is written to that file
     ```console run                lines that begin with `$ ` run in a shell; what follows is what they print
 
-A command that ends with another exit status than 0 has a last line `(exit status N)`. A command after which nothing is shown may print
+A command that ends with another exit status than 0 has a last line `(exit status N)`. A command after which nothing else is shown may print
 anything. Times, durations and the width of gaps may differ. `<!-- a new folder -->` starts again in an empty one.
 
 `python -m tests.docs.pages PAGE…` runs pages and writes what they print now into them.
@@ -23,6 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NEW_FOLDER = "<!-- a new folder -->"
+STATUS = "(exit status "
 LIMIT_S = 60
 
 SQLITE = """#!{python}
@@ -142,7 +143,7 @@ class Player:
         )
         assert "Traceback" not in done.stderr, done.stderr
         printed = [line.rstrip() for line in (done.stdout + done.stderr).rstrip("\n").splitlines()]
-        return [*printed, f"(exit status {done.returncode})"] if done.returncode else printed
+        return [*printed, f"{STATUS}{done.returncode})"] if done.returncode else printed
 
     def play(self) -> Iterator[tuple[Command, list[str]]]:
         """Every command of the page with what it printed."""
@@ -158,6 +159,15 @@ class Player:
                     yield command, self.run(command)
 
 
+def _status(lines: list[str]) -> list[str]:
+    """The line with the exit status, where there is one."""
+    return [line for line in lines[-1:] if line.startswith(STATUS)]
+
+
+def _shows_output(said: list[str]) -> bool:
+    return bool(said) and said != _status(said)
+
+
 def _program(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
     path.chmod(0o755)
@@ -168,8 +178,7 @@ def differences(page: Path, folder: Path) -> list[str]:
     found = []
     for command, printed in Player(page, folder).play():
         said, happened = settled(command.shown), settled(printed)
-        failed = bool(happened) and happened[-1].startswith("(exit status ")
-        if said != happened and (said or failed):
+        if said != (happened if _shows_output(said) else _status(happened)):
             shown = "\n".join(printed)
             found.append(f"{page.relative_to(ROOT)}:{command.line + 1}: $ {command.text}\nprints\n{shown}\n")
     return found
@@ -181,9 +190,9 @@ def update(page: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         played = list(Player(page, Path(folder)).play())
     for command, printed in reversed(played):
-        if settled(command.shown):
-            gap = [""] if command.shown[-1] == "" else []
-            lines[command.line + 1 : command.line + 1 + len(command.shown)] = [*printed, *gap]
+        gap = [""] if command.shown[-1:] == [""] else []
+        kept = printed if _shows_output(settled(command.shown)) else _status(printed)
+        lines[command.line + 1 : command.line + 1 + len(command.shown)] = [*kept, *gap]
     page.write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
