@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from trueup.core import merge
+from trueup.core import combine, merge
 from trueup.runtime import run_pass
 from trueup.runtime.lane import MOVED, Lane
 from trueup.store import sending
@@ -66,7 +66,7 @@ def forgets_losers(patch: Patch) -> None:
 
 def double_counting(patch: Patch) -> None:
     """Counters are added up from what is observed instead of what changed."""
-    honest = merge.add_deltas
+    honest = combine.add_deltas
     patch.setattr(merge, "add_deltas", lambda entity, cells: honest(entity, cells.with_columns(seen=pl.lit("0"))))
 
 

@@ -67,7 +67,9 @@ class Question:
 
 @dataclass
 class Answer:
-    """`origin`: whose value golden is. `stands`: system -> (seen, sent) afterwards. `open`: (system, value) pairs that wait for a person; empty: nothing does.
+    """`origin`: whose value golden is. `stands`: system -> (seen, sent) afterwards.
+
+    `open`: (system, value) pairs that wait for a person; empty: nothing does.
 
     `told`: (kind, system, value) of lost and overruled edits.
     """
@@ -80,7 +82,7 @@ class Answer:
     told: set[tuple[str, str, Cell]] = field(default_factory=set)
 
 
-def agree(question: Question) -> Answer:
+def agree(question: Question) -> Answer:  # noqa: C901 - the whole merge of a field, in the order of the page that it checks
     """Settle one field: ordinary edits first, then systems that meet the record for the first time."""
     answer = Answer(question.golden, question.origin, question.origin_at, open={(item.system, item.value) for item in question.open})
     regular = [said for said in question.said if not said.first and said.observed != said.seen]
@@ -202,7 +204,7 @@ def _join(question: Question, said: list[Said], answer: Answer) -> None:
     golden = {(system, value) for system, value in answer.open if system is None}
     if any(item.sent == question.golden and not item.first for item in said):
         golden = set()
-    everyone = kept | golden | set(mine.items())
+    everyone: set[tuple[str | None, Cell]] = kept | golden | set(mine.items())
     if len({value for _system, value in everyone}) == 1:
         answer.open = set()
         answer.golden = said[0].observed

@@ -29,7 +29,7 @@ from trueup.runtime.resolve import take_system, take_value
 from trueup.runtime.workspace import Workspace
 from trueup.store import conflict, golden, hold, parked
 from trueup.store import shadow as shadow_table
-from trueup.testing.simulator_checks import Broken, check_always, check_settled, counters
+from trueup.testing.simulator_checks import BrokenPromiseError, check_always, check_settled, counters
 from trueup.testing.simulator_people import People
 from trueup.testing.simulator_scenario import ENTITY, Scenario, draw_scenario
 from trueup.testing.simulator_world import Clock, Faults, Kill, Killer, MortalStore, SimulatedSystem, one_thread
@@ -70,9 +70,7 @@ class Simulation:
         self.scenario = scenario or draw_scenario(random)
         self.clock = Clock()
         self.killer = Killer()
-        self.worlds = {
-            name: plan.world(self.clock, timedelta(seconds=plan.ahead_s)) for name, plan in self.scenario.systems.items()
-        }
+        self.worlds = {name: plan.world(self.clock, timedelta(seconds=plan.ahead_s)) for name, plan in self.scenario.systems.items()}
         self.people = People(self.worlds, self.scenario)
         self.folder = _scratch()
         self.counters: dict[str, int] = {}
@@ -121,7 +119,7 @@ class Simulation:
     # ------------------------------------------------------------ moves
 
     def play(self, move: Move) -> None:
-        """Make one move. Raises Broken, or whatever the engine let through."""
+        """Make one move. Raises BrokenPromiseError, or whatever the engine let through."""
         name, number = move
         self.moves[name] += 1
         self.clock.pass_by(1.0)
@@ -130,7 +128,8 @@ class Simulation:
     def some_row(self, random: Random) -> tuple[str, str] | None:
         """A row somewhere; None where there is none."""
         rows = sorted(
-            ((name, key) for name in self.worlds for key in self.people.keys(name)), key=lambda row: (row[0], self.people.code(*row), row[1])
+            ((name, key) for name in self.worlds for key in self.people.keys(name)),
+            key=lambda row: (row[0], self.people.code(*row), row[1]),
         )
         return random.choice(rows) if rows else None
 
@@ -164,7 +163,10 @@ class Simulation:
             with self.workspace.store.read() as db:
                 links = {
                     name: {
-                        key for frame in shadow_table.keys(db, ENTITY, name) for key, state in frame.select("key", "state").rows() if state == 0
+                        key
+                        for frame in shadow_table.keys(db, ENTITY, name)
+                        for key, state in frame.select("key", "state").rows()
+                        if state == 0
                     }
                     for name in calm
                     if not self.people.doubled.get(name)
@@ -180,7 +182,11 @@ class Simulation:
 
     def plan_and_sync(self) -> None:
         """I13: a plan shows what the run after it does, where nothing goes wrong and nobody edits in between."""
-        if self.lagging or any(world.down for world in self.worlds.values()) or any(any_left(item.faults) for item in self.systems.values()):
+        if (
+            self.lagging
+            or any(world.down for world in self.worlds.values())
+            or any(any_left(item.faults) for item in self.systems.values())
+        ):
             return
         with one_thread():
             planned = self.workspace.plan(every_change=True)
@@ -191,7 +197,7 @@ class Simulation:
             wanted, made = system.delivered, done.entities[ENTITY].systems[name].delivered
             for kind in ("created", "updated", "deleted"):
                 if getattr(wanted, kind) != getattr(made, kind):
-                    raise Broken(f"I13: {name}: planned {kind} {getattr(wanted, kind)}, done {getattr(made, kind)}")
+                    raise BrokenPromiseError(f"I13: {name}: planned {kind} {getattr(wanted, kind)}, done {getattr(made, kind)}")
 
     # ------------------------------------------------------------ settling
 
@@ -203,13 +209,13 @@ class Simulation:
             if not self._decide(Random(number)):
                 break
         else:
-            raise Broken(f"I1: people still have something to decide after {DECIDING_ROUNDS} rounds: {self._open_questions()}")
+            raise BrokenPromiseError(f"I1: people still have something to decide after {DECIDING_ROUNDS} rounds: {self._open_questions()}")
         passes = 0
         while self._wrote(self._run_calm()):
             passes += 1
             if passes > SETTLING_PASSES:
                 writes = {name: system.calls.writes for name, system in self.systems.items() if system.calls.writes}
-                raise Broken(f"I3: the engine still writes after {passes} quiet passes: {writes}")
+                raise BrokenPromiseError(f"I3: the engine still writes after {passes} quiet passes: {writes}")
         self._check_quiet()
         check_settled(self)
         self.counters = counters(self)
@@ -231,10 +237,10 @@ class Simulation:
         summary = self.sync()
         self.clock.pass_by(LATER_S)
         if summary is None:
-            raise Broken("a run was killed that nobody wanted to kill")
+            raise BrokenPromiseError("a run was killed that nobody wanted to kill")
         for name, system in summary.entities[ENTITY].systems.items():
             if system.error is not None:
-                raise Broken(f"I7: {name} was left out although nothing is wrong with it: {system.error}")
+                raise BrokenPromiseError(f"I7: {name} was left out although nothing is wrong with it: {system.error}")
         return summary
 
     def _wrote(self, _summary: RunSummary) -> bool:
@@ -245,7 +251,7 @@ class Simulation:
         for name, system in self.systems.items():
             reads = system.calls.listings + system.calls.increments
             if reads != 1:
-                raise Broken(f"I14: a quiet pass read {name} {reads} times")
+                raise BrokenPromiseError(f"I14: a quiet pass read {name} {reads} times")
 
     def _open_questions(self) -> str:
         with self.workspace.store.read() as db:
@@ -376,7 +382,7 @@ def _double(sim: Simulation, random: Random) -> None:
 def _reuse(sim: Simulation, random: Random) -> None:
     row = sim.some_row(random)
     if row is not None:
-        sim.people.reuse(random, *row)
+        sim.people.reuse(*row)
 
 
 def _spoil(sim: Simulation, random: Random) -> None:
@@ -549,7 +555,7 @@ def play_game(seed: int, moves: Sequence[Move], tally: Counter[str] | None = Non
         try:
             for move in moves:
                 sim.play(move)
-        except (Broken, TrueupError) as error:
+        except (BrokenPromiseError, TrueupError) as error:
             return f"{type(error).__name__}: {error}"
         except Exception as error:  # noqa: BLE001 - whatever the engine lets through is a finding
             return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
@@ -563,7 +569,7 @@ def play_game(seed: int, moves: Sequence[Move], tally: Counter[str] | None = Non
 
 def _kind(error: str) -> str:
     """What sort of failure: the promise, or the type of the error."""
-    return error.split(":")[1].strip()[:3] if error.startswith("Broken") else error.split(":", maxsplit=1)[0]
+    return error.split(":")[1].strip()[:3] if error.startswith("BrokenPromiseError") else error.split(":", maxsplit=1)[0]
 
 
 def shrink(seed: int, moves: list[Move], error: str, limit_s: float = 60.0) -> Failure:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from trueup.testing.simulator import Simulation
 
 
-class Broken(AssertionError):
+class BrokenPromiseError(AssertionError):
     """A promise is broken: which one, and how."""
 
 
@@ -42,7 +42,9 @@ def check_always(sim: Simulation) -> None:
         for key, row in table.rows.items():
             expected = sim.people.secrets.get((name, key))
             if row.values.get(SENTINEL) != expected:
-                raise Broken(f"I11: {name}:{key} has {row.values.get(SENTINEL)!r} in a column that is not mapped; it was {expected!r}")
+                raise BrokenPromiseError(
+                    f"I11: {name}:{key} has {row.values.get(SENTINEL)!r} in a column that is not mapped; it was {expected!r}"
+                )
         by_code: dict[str, list[str]] = {}
         for key, row in table.rows.items():
             by_code.setdefault(str(row.values.get("c_code")), []).append(key)
@@ -50,13 +52,13 @@ def check_always(sim: Simulation) -> None:
             made = [key for key in keys if (name, key) not in sim.people.secrets]
             blind = not world.caps.find
             if len(keys) > 1 and made and not blind and not set(keys) & sim.people.doubled.get(name, set()):
-                raise Broken(f"I6: {name} holds {code} several times: {keys}; made by the engine: {made}")
+                raise BrokenPromiseError(f"I6: {name} holds {code} several times: {keys}; made by the engine: {made}")
 
 
 class _State:
     """The state, read once: golden records by code, links, what is open."""
 
-    def __init__(self, sim: Simulation, db: Db) -> None:
+    def __init__(self, sim: Simulation, db: Db) -> None:  # noqa: C901, PLR0912 - one reading after the other
         entity = sim.entity
         self.golden: dict[int, dict[str, Any]] = {}
         self.codes: dict[str, list[int]] = {}
@@ -119,10 +121,10 @@ def _check_agreement(sim: Simulation, state: _State) -> None:
         for key, (gid, row_state) in links.items():
             if row_state == MISSING:
                 if key in rows:
-                    raise Broken(f"I1: {name}:{key} is there, but the state takes it for missing")
+                    raise BrokenPromiseError(f"I1: {name}:{key} is there, but the state takes it for missing")
                 continue
             if key not in rows:
-                raise Broken(f"I1: the state knows {name}:{key}, which is not there")
+                raise BrokenPromiseError(f"I1: the state knows {name}:{key}, which is not there")
             if row_state != PRESENT or gid in state.dead or plan.direction == "read" or (name, key) in state.parked:
                 continue
             for item in plan.fields:
@@ -131,10 +133,10 @@ def _check_agreement(sim: Simulation, state: _State) -> None:
                 agreed = state.golden[gid].get(item)
                 shown = rows[key].values.get(f"c_{item}")
                 if item in state.golden[gid] and plain(shown, item) != plain(plan.stored(item, agreed), item):
-                    raise Broken(f"I1: {name}:{key}.{item} is {shown!r}, agreed is {agreed!r} (record {gid})")
+                    raise BrokenPromiseError(f"I1: {name}:{key}.{item} is {shown!r}, agreed is {agreed!r} (record {gid})")
 
 
-def _check_presence(sim: Simulation, state: _State) -> None:
+def _check_presence(sim: Simulation, state: _State) -> None:  # noqa: C901 - every way in which a row may be accounted for
     """I1, I6, I10: every row is linked or waits for a person, and every record is wherever it belongs."""
     failed = {(system, key) for system, key, _gid, _stage, _field, _reason in state.failures}
     failed_records = {(system, gid) for system, _key, gid, _stage, _field, _reason in state.failures}
@@ -149,23 +151,24 @@ def _check_presence(sim: Simulation, state: _State) -> None:
                 str(values.get("code")) for values in state.alive().values()
             }:
                 continue
-            raise Broken(f"I1: {name}:{key} ({row.values.get('c_code')}) is neither linked nor waiting for a person")
+            raise BrokenPromiseError(f"I1: {name}:{key} ({row.values.get('c_code')}) is neither linked nor waiting for a person")
         if plan.direction == "read":
             continue
         linked = {gid for gid, _state in state.links[name].values()}
         for gid, values in state.alive().items():
             outside = plan.filtered and any(
-                row.values.get(REGION) != HERE and key not in state.links[name] and _same(sim, row.values, values) for key, row in table.rows.items()
+                row.values.get(REGION) != HERE and key not in state.links[name] and _same(sim, row.values, values)
+                for key, row in table.rows.items()
             )
             waits = outside or gid in state.parked_for.get(name, set()) or (name, gid) in failed_records
             if gid not in linked and not waits:
-                raise Broken(f"I1: record {gid} ({values.get('code')}) has no row in {name}")
+                raise BrokenPromiseError(f"I1: record {gid} ({values.get('code')}) has no row in {name}")
     for gid in state.dead:
         for name, links in state.links.items():
             if sim.scenario.systems[name].direction != "read" and any(g == gid and s == PRESENT for g, s in links.values()):
-                raise Broken(f"I1: record {gid} is deleted, but still has a row in {name}")
+                raise BrokenPromiseError(f"I1: record {gid} is deleted, but still has a row in {name}")
     for code in sim.unasked_deletes:
-        raise Broken(f"I10: the engine deleted {code}, which nobody had deleted")
+        raise BrokenPromiseError(f"I10: the engine deleted {code}, which nobody had deleted")
 
 
 def _same(sim: Simulation, row: dict[str, Any], values: dict[str, Any]) -> bool:
@@ -182,7 +185,7 @@ def _check_ownership(sim: Simulation, state: _State) -> None:
             typed = sim.people.typed.get((owner, key, item), ...)
             shown = sim.worlds[owner].tables["people"].rows[key].values.get(f"c_{item}")
             if typed is not ... and plain(typed, item) != plain(shown, item) and typed is not None and (owner, key, item) in sim.owned:
-                raise Broken(f"I4: {owner}:{key}.{item} was typed as {typed!r} by its owner and is {shown!r}")
+                raise BrokenPromiseError(f"I4: {owner}:{key}.{item} was typed as {typed!r} by its owner and is {shown!r}")
 
 
 def _check_edits(sim: Simulation, state: _State) -> None:
@@ -203,7 +206,9 @@ def _check_edits(sim: Simulation, state: _State) -> None:
         still_there = row is not None and edit.token in tokens(edit.field, row.values.get(f"c_{edit.field}"))
         if plan.direction == "write" and (link is None or still_there):
             continue  # nobody has said anything else about this field
-        raise Broken(f"I2: {edit.system}:{edit.key}.{edit.field}: the edit {edit.token} ({edit.code}) is nowhere (noticed: {edit.noticed})")
+        raise BrokenPromiseError(
+            f"I2: {edit.system}:{edit.key}.{edit.field}: the edit {edit.token} ({edit.code}) is nowhere (noticed: {edit.noticed})"
+        )
 
 
 def _check_sums(sim: Simulation, state: _State) -> None:
@@ -215,7 +220,7 @@ def _check_sums(sim: Simulation, state: _State) -> None:
         now = int(state.golden[gids[0]].get("points") or 0)
         wanted = before + sim.people.sums.get(code, 0)
         if now != wanted:
-            raise Broken(f"I2: the counter of {code} is {now}; it was {before} and was changed by {wanted - before}")
+            raise BrokenPromiseError(f"I2: the counter of {code} is {now}; it was {before} and was changed by {wanted - before}")
 
 
 def counters(sim: Simulation) -> dict[str, int]:
@@ -231,4 +236,4 @@ def candidate_values(sim: Simulation, text: str, name: str) -> list[Any]:
     return [cell_to_python(item["value"], field) for item in orjson.loads(text)]
 
 
-__all__ = ["Broken", "candidate_values", "check_always", "check_settled", "counters", "tokens"]
+__all__ = ["BrokenPromiseError", "candidate_values", "check_always", "check_settled", "counters", "tokens"]

@@ -151,7 +151,7 @@ class People:
         self.unsure.add(self.code(system, key))
         self.table(system).edit(key, {REGION: HERE if row.get(REGION) != HERE else ELSEWHERE})
 
-    def reuse(self, random: Random, system: str, key: str) -> None:
+    def reuse(self, system: str, key: str) -> None:
         """Give a row's key to another customer: everything in it changes at once."""
         values: dict[str, Any] = {"c_code": f"K{self.token()}"}
         code = self.code(system, key)

@@ -99,7 +99,8 @@ class SystemPlan:
         world.new_id = lambda: f"{self.name}-{next(numbers):05d}"
         columns = [MemoryColumn(info=ColumnInfo(name="id", type=self.key_type, nullable=False, has_default=True))]
         columns += [
-            MemoryColumn(info=ColumnInfo(name=f"c_{name}", type=kind), stores=self.manners.get(name)) for name, (_type, kind) in _TYPES.items()
+            MemoryColumn(info=ColumnInfo(name=f"c_{name}", type=kind), stores=self.manners.get(name))
+            for name, (_type, kind) in _TYPES.items()
         ]
         columns += [MemoryColumn(info=ColumnInfo(name=name, type="text")) for name in (SENTINEL, REGION)]
         columns.append(MemoryColumn(info=ColumnInfo(name=MODIFIED, type="datetime")))

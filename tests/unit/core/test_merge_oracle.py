@@ -89,14 +89,23 @@ def situation(question: Question) -> Situation:
     )
     moment = pl.Datetime("us", "UTC")
     texts = dict.fromkeys(("observed", "seen", "sent", "golden"), pl.String())
-    schema = {GID: pl.Int64(), SYSTEM: pl.String(), "field": pl.String()} | texts | {
-        AT: moment, "first": pl.Boolean(), "new_row": pl.Boolean(), "refused": pl.Boolean(), "old_window": pl.Boolean(),
-        "origin": pl.String(), "origin_at": moment,
-    }
+    schema = (
+        {GID: pl.Int64(), SYSTEM: pl.String(), "field": pl.String()}
+        | texts
+        | {
+            AT: moment,
+            "first": pl.Boolean(),
+            "new_row": pl.Boolean(),
+            "refused": pl.Boolean(),
+            "old_window": pl.Boolean(),
+            "origin": pl.String(),
+            "origin_at": moment,
+        }
+    )
     cells = pl.DataFrame(
         [
-            (1, item.system, "f", item.observed, item.seen, item.sent, question.golden, item.at, item.first, item.first, item.refused, False,
-             question.origin, question.origin_at)
+            (1, item.system, "f", item.observed, item.seen, item.sent, question.golden, item.at, item.first, item.first, item.refused,
+             False, question.origin, question.origin_at)
             for item in question.said
         ],
         schema=schema,
