@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from trueup.core.cells import GID, KEY, SYSTEM
+from trueup.core.cells import AT, GID, KEY, SYSTEM
 from trueup.core.facts import FILTERED, FINGERPRINT, GONE_SCHEMA, KHASH, MISSING, PRESENT
 from trueup.core.fingerprint import key_hash, match_hash, native_fingerprint
 from trueup.model import Observed
@@ -21,6 +21,7 @@ from trueup.store import shadow as shadow_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
 
     from trueup.connectors.base import Page, Reject
     from trueup.model import Entity
@@ -90,11 +91,15 @@ class _Index:
 class Observer:
     """Reads one system of one entity into a spill."""
 
-    def __init__(
-        self, store: Store, entity: Entity, seat: Seat, spill: Spill, tick: Callable[[int], None] | None = None, *, remap: bool = False
+    def __init__(  # noqa: PLR0913 - the surroundings of a reading, handed on
+        self, store: Store, entity: Entity, seat: Seat, spill: Spill, tick: Callable[[int], None] | None, now: datetime, *, remap: bool = False
     ) -> None:
-        """`tick` hears of every page's row count. `remap` compares every row value by value: its mapping has changed."""
+        """`tick` hears of every page's row count; `now` is the latest that an edit can have been made, whatever its system says.
+
+        `remap` compares every row value by value: its mapping has changed.
+        """
         self._remap = remap
+        self._now = now
         self._store = store
         self._rules = entity
         self._entity = entity.name
@@ -202,6 +207,7 @@ class Observer:
             return
         marks = kept.select(KEY, KHASH, FINGERPRINT, GID)
         rows = mapped.rows.join(marks, on=KEY, how="left", maintain_order="left")
+        rows = rows.with_columns(pl.when(pl.col(AT) > self._now).then(pl.lit(self._now)).otherwise(pl.col(AT)).cast(rows.schema[AT]).alias(AT))
         if reference_fields(self._rules, self._seat.name):
             with self._store.read() as db:
                 rows, waiting = to_golden(db, self._rules, self._seat.name, rows)

@@ -29,7 +29,7 @@ from trueup.model import EntitySummary, SystemSummary
 from trueup.runtime.changes import index_begun, index_whole
 from trueup.runtime.chunks import Chunks
 from trueup.runtime.commit import commit_decision, frozen_candidates
-from trueup.runtime.cursors import OVERLAP_S
+from trueup.runtime.cursors import OVERLAP_S, not_ahead
 from trueup.runtime.deliveries import Deliveries
 from trueup.runtime.failures import forget_mended
 from trueup.runtime.guards import GuardState, guard_observations, held_lanes
@@ -144,11 +144,12 @@ class Pass:
         with self.store.read() as db:
             held = held_lanes(db, self.entity)
             for name, seat in self.seats.items():
-                observer = Observer(self.store, self.entity, seat, spill, partial(self.tick, name), remap=name in self.options.remapped)
+                observer = Observer(self.store, self.entity, seat, spill, partial(self.tick, name), self.now, remap=name in self.options.remapped)
                 standing = cursor.get(db, self.entity.name, name)
                 incremental = seat.connector.caps.incremental and seat.compiled.modified is not None
                 due_at = standing.full_at
-                stale = name in held or due_at is None or (self.now - due_at).total_seconds() >= self.entity.full_every_s
+                # A complete reading in the future is one under a wrong clock: nobody knows when it was.
+                stale = name in held or due_at is None or not 0 <= (self.now - due_at).total_seconds() < self.entity.full_every_s
                 if self.options.full or name in self.options.remapped or not incremental or standing.cursor is None or stale:
                     readers[name] = observer.sweep
                     continue
@@ -157,7 +158,7 @@ class Pass:
         return readers
 
     def _looker(self, spill: Spill, name: str, keys: Sequence[str]) -> Callable[[], Observation]:
-        observer = Observer(self.store, self.entity, self.seats[name], spill)
+        observer = Observer(self.store, self.entity, self.seats[name], spill, None, self.now)
         return lambda: observer.look(keys)
 
     def _observe(self, spill: Spill, readers: Mapping[str, Callable[[], Observation]]) -> dict[str, Observation]:
@@ -497,8 +498,8 @@ class Pass:
         forget_mended(self.store, self.entity, self.seats)
         if self.options.keys is None:
             with self.store.write() as tx:
-                for name, seen in observations.items():
-                    self._advance(tx, name, seen)
+                for name in observations.keys() & self.seats.keys():  # not of one that failed when it was looked at again
+                    self._advance(tx, name, observations[name])
         with self.store.read() as db:
             self.summary.total = golden.count(db, entity)
             self.summary.conflicts_open = conflict.count(db, entity)
@@ -523,7 +524,7 @@ class Pass:
         if seen.complete and not held:
             changes |= {"full_at": self.now, "full_rows": seen.counts.read}
         if seen.cursor is not None and not held and (seen.complete or not seen.full):
-            changes["cursor"] = seen.cursor
+            changes["cursor"] = not_ahead(seen.cursor, self.now, self.seats[name].compiled.zone)
         if name in self.deliveries.considered and not sending.outstanding(tx, entity, name):
             changes["considered_version"] = golden.current_version(tx)
         if changes:
