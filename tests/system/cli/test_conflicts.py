@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from tests.system.cli.tool import CONFIG, company
+from tests.system.cli.tool import CONFIG, Project, company
 
 MANUAL = CONFIG.replace("    precedence: [crm, sheet]\n", "").replace(
     "{type: decimal, conflict: last_write_wins}", "{type: decimal, min: 0}"
 )
 
 
-def disputed(folder, config=MANUAL):
+def disputed(folder: Path, config: str = MANUAL) -> Project:
     """A company of which two people changed the same two values differently."""
     project = company(folder, config)
     project.trueup("sync").expect(0)
@@ -21,11 +24,11 @@ def disputed(folder, config=MANUAL):
     return project
 
 
-def queue(project):
+def queue(project: Project) -> Any:
     return {item["field"]: item for item in project.trueup("conflicts", "--json").expect(0).json}
 
 
-def held(project):
+def held(project: Project) -> tuple[Any, str]:
     """Name and credit of the first record in both systems."""
     row = next(line for line in project.read("customers.csv").splitlines() if line.startswith("001"))
     return project.sql("SELECT name, credit FROM contacts WHERE id = 1")[0], row

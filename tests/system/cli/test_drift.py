@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
 
 import openpyxl
 
@@ -45,7 +47,7 @@ No,Name,Mail,Credit,Status
 """
 
 
-def drifted(folder, config=CONFIG, sheet=SHEET, people=PEOPLE) -> Project:
+def drifted(folder: Path, config: str = CONFIG, sheet: str = SHEET, people: Any = PEOPLE) -> Project:
     project = Project(folder)
     project.write("trueup.yaml", config)
     project.write("customers.csv", sheet)
@@ -55,7 +57,7 @@ def drifted(folder, config=CONFIG, sheet=SHEET, people=PEOPLE) -> Project:
     return project
 
 
-def pair(body, field):
+def pair(body: Any, field: str) -> Any:
     return body["fields"][field]["pairs"][0]
 
 
@@ -129,11 +131,11 @@ class Page(HTMLParser):
         self.loads: list[str] = []
         self.text = ""
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.loads += [value or "" for name, value in attrs if name in {"src", "href"}]
 
-    def handle_data(self, data):
+    def handle_data(self, data: str) -> None:
         self.text += data
 
 
@@ -174,10 +176,10 @@ def test_a_system_that_cannot_be_read_is_left_out_and_named(tmp_path):
 
 def test_three_systems_and_a_workbook_with_ambiguous_rows(tmp_path):
     book = openpyxl.Workbook()
-    sheet = book.active
+    sheet: Any = book.active
     sheet.append(["Nr", "Who", "Email", "Phone"])
-    for row in ([1, "Ada", "ada@example.com", "1"], [2, "Someone", None, "5"]):
-        sheet.append(row)
+    for line in ([1, "Ada", "ada@example.com", "1"], [2, "Someone", None, "5"]):
+        sheet.append(line)
     book.save(tmp_path / "book.xlsx")
     config = """\
 systems:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from tests.system.cli.tool import CONFIG, company
+from typing import Any
+
+from tests.system.cli.tool import CONFIG, Project, company
 
 TWINS = [(1, "Ada", "ada@example.com", "10"), (2, "Ada L", "ada@example.com", "20"), (3, "Cy", "cy@example.com", "3")]
 SHEET = "No,Name,E-mail,Credit\n001,Ada,ada@example.com,10\n"
 
 
-def parked(project):
+def parked(project: Project) -> Any:
     return project.trueup("matches", "--json").expect(0).json
 
 
-def rows(project):
+def rows(project: Project) -> list[str]:
     return sorted(project.read("customers.csv").splitlines()[1:])
 
 
-def record(project, name):
+def record(project: Project, name: str) -> Any:
     return project.trueup("record", "customer", name, "--json").expect(0).json
 
 

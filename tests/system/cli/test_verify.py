@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.system.cli.tool import CONFIG, TABLE, Project, company
+from trueup.model import RunSummary
+from trueup.reports.verify_facts import Agreement
 from trueup.runtime.repair import verify_and_repair
 from trueup.runtime.verify import verify_systems
-from trueup.runtime.workspace import open_workspace
+from trueup.runtime.workspace import Workspace, open_workspace
 
 QUIET = {"differ": 0, "missing": 0, "extra": 0, "waiting": 0}
 
 
 @contextmanager
-def at_work(project):
+def at_work(project: Project) -> Iterator[Workspace]:
     """The project's workspace, in this process."""
     with open_workspace(project.folder / "trueup.yaml") as workspace:
         yield workspace
 
 
-def sync(project, **options):
+def sync(project: Project) -> RunSummary:
     with at_work(project) as workspace:
-        return workspace.sync(**options)
+        return workspace.sync()
 
 
-def counts(project, entity="customer", *, repair=False):
+def counts(project: Project, entity: str = "customer", *, repair: bool = False) -> tuple[dict[str, Any], Agreement]:
     """Per system what a verification counts, without the rows; and the whole finding."""
     with at_work(project) as workspace:
         found, again = verify_systems(workspace.config, workspace.systems, workspace.store, list(workspace.config.entities))
@@ -39,7 +44,7 @@ def counts(project, entity="customer", *, repair=False):
     }, found
 
 
-def agreed(folder, config=CONFIG, **more) -> Project:
+def agreed(folder: Path, config: str = CONFIG, **more: Any) -> Project:
     project = company(folder, config, **more)
     sync(project)
     return project
@@ -269,7 +274,7 @@ def test_more_than_one_batch(tmp_path, monkeypatch):
 
     real = golden.stream
     monkeypatch.setattr(verify, "BATCH_ROWS", 2)
-    monkeypatch.setattr(verify.golden, "stream", lambda db, entity: real(db, entity, 2))
+    monkeypatch.setattr(golden, "stream", lambda db, entity: real(db, entity, 2))
     project = agreed(tmp_path)
     project.sql("UPDATE contacts SET name = name || '!'")
     found, whole = counts(project)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trueup.core.cells import KEY, NULL
-from trueup.core.mapping import compile_mapping
-from trueup.core.quality import inspect_rows, same_but_for_form
+from trueup.core.mapping import CompiledMapping, compile_mapping
+from trueup.core.quality import Inspected, inspect_rows, same_but_for_form
 from trueup.model import CleanStep, ColumnInfo, Entity, Field, FieldMapping, Mapping, ObjectInfo, ObjectSpec
 
 
-def compiled(*fields: Field):
+def compiled(*fields: Field) -> CompiledMapping:
     mapping = Mapping(
         entity="customer",
         system="crm",
@@ -25,14 +27,14 @@ def compiled(*fields: Field):
     return compile_mapping(entity, "UTC", mapping, ObjectInfo(name="people", columns=columns, key=("id",)))
 
 
-def native(**columns):
+def native(**columns: list[str | None]) -> pl.DataFrame:
     height = len(next(iter(columns.values())))
     return pl.DataFrame(
         {KEY: [str(number) for number in range(height)], **{name: pl.Series(values, dtype=pl.String) for name, values in columns.items()}}
     )
 
 
-def findings(inspected):
+def findings(inspected: Inspected) -> list[Any]:
     return [(row["kind"], row[KEY], row["field"], row["value"], row["becomes"]) for row in inspected.findings.iter_rows(named=True)]
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import polars as pl
 import pytest
 
 from trueup.core.cells import GID, KEY, NULL, SYSTEM
-from trueup.core.facts import GOLDEN_SCHEMA, GONE_SCHEMA, SHADOW_SCHEMA, Facts
+from trueup.core.facts import GOLDEN_SCHEMA, GONE_SCHEMA, SHADOW_SCHEMA, Decision, Facts
 from trueup.core.merge import FREEZE_SCHEMA
 from trueup.core.resolve import Ruling, resolve, settled_cell
 from trueup.core.shadow import decode_delta, encode_delta
@@ -34,14 +35,27 @@ def entity(**fields: Field) -> Entity:
     return Entity(name="customer", fields=every, mappings=mappings, match=(("email",),), precedence=tuple(mappings))
 
 
-def facts(seen: dict[str, dict[str, str | None]], sent: dict[str, dict[str, str | None]], candidates: dict[str | None, str]) -> Facts:
+def facts(seen: dict[str, dict[str, str]], sent: dict[str, dict[str, str]], candidates: dict[str, str]) -> Facts:
     """One record named Ada, what three systems hold and stand for, and an open conflict about its name."""
     golden = pl.DataFrame(
         [(1, '{"name":"Ada","email":"ada@example.com"}', "crm", THEN, None, 5, None, None)], schema=GOLDEN_SCHEMA, orient="row"
     )
     shadows = pl.DataFrame(
         [
-            (1, system, "7", 7, 70, encode_delta(seen.get(system, {})), encode_delta(sent.get(system, {})), None, None, None, None, 0)
+            (
+                1,
+                system,
+                "7",
+                7,
+                70,
+                encode_delta(dict(seen.get(system, {}))),
+                encode_delta(dict(sent.get(system, {}))),
+                None,
+                None,
+                None,
+                None,
+                0,
+            )
             for system in ("crm", "sheet", "reader")
         ],
         schema=SHADOW_SCHEMA,
@@ -63,7 +77,7 @@ def disputed() -> Facts:
     return facts(both, both, {"crm": "One", "sheet": "Two"})
 
 
-def deltas(decision, column):
+def deltas(decision: Decision, column: str) -> dict[str, Any]:
     return {row["system"]: decode_delta(row[column]) for row in decision.after.iter_rows(named=True)}
 
 
