@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,11 @@ from trueup.core.combine import merge_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import datetime
 
     from trueup.model import ConflictRule, FieldType
 
 Cell = str | None
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,11 @@ class Answer:
     told: set[tuple[str, str, Cell]] = field(default_factory=set)
 
 
-def agree(question: Question) -> Answer:  # noqa: C901 - the whole merge of a field, in the order of the page that it checks
+def agree(question: Question) -> Answer:  # noqa: C901 - a whole page on purpose
     """Settle one field: ordinary edits first, then systems that meet the record for the first time."""
-    answer = Answer(question.golden, question.origin, question.origin_at, open={(item.system, item.value) for item in question.open})
+    answer = Answer(
+        question.golden, question.origin, question.origin_at or LONG_AGO, open={(item.system, item.value) for item in question.open}
+    )
     regular = [said for said in question.said if not said.first and said.observed != said.seen]
     heard = []
     for said in regular:
@@ -150,7 +153,7 @@ def _conflict(question: Question, heard: list[Said], answer: Answer) -> None:
     if not sides:
         return
     if question.golden is not None and all(said.sent != question.golden for said in heard if said.observed != question.golden):
-        sides.append(Candidate(None, question.golden, question.origin_at))
+        sides.append(Candidate(None, question.golden, question.origin_at or LONG_AGO))
     _decide(question, sides, question.rule, answer)
 
 
@@ -175,7 +178,7 @@ def _order(question: Question, rule: str, side: Candidate, answer: Answer) -> tu
     """The smallest wins: null last for max and min; then by the rule; then precedence; then the value's text."""
     system = side.system or answer.origin
     rank = question.precedence.index(system) if system in question.precedence else len(question.precedence)
-    at = _time(question, side) if side.system is not None else (side.at.timestamp() if side.at else float("-inf"))
+    at = _time(question, side)
     by_rule: Any = 0
     if rule in ("last_write_wins", "first_write_wins"):
         by_rule = -at if rule == "last_write_wins" else at
@@ -234,7 +237,7 @@ def _meet(question: Question, hearing: list[Said], answer: Answer, *, by_owner: 
     if rule == "add" or (rule in ("manual", "text") and question.explicit) or question.owner is not None:
         rule = "precedence"
     if rule == "union":
-        answer.golden = _union(answer.golden, [(side.value, "[]") for side in spoken if side.system is not None])
+        answer.golden = _union(answer.golden, [(side.value, "[]") for side in spoken])
     elif rule == "rule":
         value: Cell = answer.golden
         newcomers = {side.system for side in spoken}
