@@ -11,9 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import openpyxl
+import polars as pl
 import pytest
 
 from tests.stories.project import ANN, BEN, CLEO, COLUMNS, PEOPLE, PRIVATE, Project, Row, people
+from trueup.errors import StateError
+from trueup.runtime.spill import Spill
 
 DORA: Row = ("dora@example.org", "Dora", "4", None)
 
@@ -268,3 +271,26 @@ def test_a_full_disk_under_the_state(project: Project, small_disk: Path) -> None
         subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
     project.mended([*everyone, *PEOPLE])
     assert CLEO in project.rows("sheet")
+
+
+def test_a_full_disk_under_temporary_files_and_under_the_output(project: Project) -> None:
+    """Large runs put rows aside in temporary files; what is printed may go to a full disk, or nowhere."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Spill(memory_bytes=0) as spill:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+        try:
+            with pytest.raises(StateError, match="TMPDIR"):
+                spill.add("rows", pl.DataFrame({"value": [os.urandom(100).hex() for _number in range(1000)]}))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    project.configure()
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        run = subprocess.run(
+            project.command("sync"), cwd=project.folder, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=project.surroundings()
+        )
+    assert run.returncode == 1
+    assert "could not write the output" in run.stderr
+    assert run.stderr.count("\n") == 1
+    closed = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *project.command("sync")], cwd=project.folder, stderr=subprocess.PIPE, text=True, check=False)
+    assert (closed.returncode, closed.stderr) == (0, "")
+    project.agree(PEOPLE)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -92,6 +94,7 @@ for _verb in (
 
 def main() -> int:
     """Run the command of this process; returns or raises its exit status, and never lets a trace out unless asked to."""
+    _with_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -109,12 +112,21 @@ def main() -> int:
     return 0
 
 
+def _with_streams() -> None:
+    """Give a process that was started with its output closed somewhere to write to."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - open as long as the process runs
+
+
 def _flushed(ending: SystemExit) -> int:
-    """The status of a command that ended by itself; whoever reads its output may have gone meanwhile."""
+    """The status of a command that ended by itself; whoever reads its output may have gone meanwhile, or its disk may be full."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         return _quietly()
+    except OSError as error:
+        return _told(error)
     if ending.code == INTERRUPTED:  # typer has caught it
         return _interrupted()
     if ending.code is None:
@@ -148,6 +160,12 @@ def _told(error: Exception) -> int:
     if isinstance(error, TrueupError):
         complain(str(error))
         return USAGE if isinstance(error, UsageError) else COULD_NOT
+    if isinstance(error, OSError) and error.strerror:
+        with suppress(OSError):  # what could not be written now cannot be written at the end either
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        where = f" ({error.filename})" if error.filename else ""
+        complain(f"could not write the output or a temporary file: {error.strerror}{where}; make room or name another place, and run again")
+        return COULD_NOT
     text = " ".join(str(error).split())
     complain(f"unexpected {type(error).__name__}{': ' + text if text else ''} (run `trueup --debug …` to see where, and report it)")
     return COULD_NOT

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Self
 
 import polars as pl
 
+from trueup.errors import StateError
+
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
     from types import TracebackType
@@ -37,7 +39,7 @@ class Spill:
         self.close()
 
     def add(self, bucket: Hashable, frame: pl.DataFrame) -> None:
-        """Put a frame into a bucket; empty ones are left out."""
+        """Put a frame into a bucket; empty ones are left out. Raises StateError where a temporary file cannot be written."""
         if frame.is_empty():
             return
         size = int(frame.estimated_size())
@@ -46,13 +48,22 @@ class Spill:
                 self._held += size
                 self._frames[bucket].append(frame)
                 return
-            if self._folder is None:
-                self._folder = Path(tempfile.mkdtemp(prefix="trueup-"))
-            path = self._folder / f"{self._files}.arrow"
-            self._files += 1
-        frame.write_ipc(path, compression="lz4")
+            path = self._new_file()
+        try:
+            frame.write_ipc(path, compression="lz4")
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise _no_room(path.parent, error) from None
         with self._turn:
             self._frames[bucket].append(path)
+
+    def _new_file(self) -> Path:
+        if self._folder is None:
+            try:
+                self._folder = Path(tempfile.mkdtemp(prefix="trueup-"))
+            except OSError as error:
+                raise _no_room(Path(tempfile.tempdir or "TMPDIR"), error) from None
+        self._files += 1
+        return self._folder / f"{self._files}.arrow"
 
     def buckets(self) -> list[Hashable]:
         """The buckets that hold anything, in the order in which they were first used."""
@@ -82,3 +93,10 @@ class Spill:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+
+
+def _no_room(folder: Path, error: Exception) -> StateError:
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+    return StateError(
+        f"a temporary file cannot be written in {folder}: {reason}", hint="free some space there, or name another folder in TMPDIR"
+    )
