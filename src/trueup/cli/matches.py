@@ -22,14 +22,14 @@ def list_(ctx: typer.Context, *, config: ConfigFile = None, as_json: AsJson = Fa
     config_path(ctx, config)
     if ctx.invoked_subcommand is not None:
         return
-    from trueup.reports.queues import Parked, matches_list, matches_text
+    from trueup.reports.queues import SHOWN, Parked, matches_list, matches_text
     from trueup.runtime.parking import parked_rows
 
     found: list[Parked] = []
     with workspace_of(ctx, config) as workspace, state_to_read(workspace) as store:
         if store is not None:
             with store.read() as db:
-                found = parked_rows(db, workspace.config)
+                found = parked_rows(db, workspace.config, described=0 if as_json else SHOWN)
     if as_json:
         say_json(matches_list(found))
     else:

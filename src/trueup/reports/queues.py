@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from trueup.reports.table import Style
 
 
+SHOWN = 50
+"""How many entries of a queue the text shows; the JSON form has all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settled:
     """A conflict that was settled: `before` and `value` are the golden values; `system` whose value it is, None: a person's own."""
@@ -59,7 +63,7 @@ def matches_text(found: Sequence[Parked], style: Style = PLAIN) -> str:
     if not found:
         return ""
     rows = []
-    for item in found:
+    for item in found[:SHOWN]:
         options = [(str(gid), _candidate(telling)) for gid, telling in item.candidates.items()] or [("", "")]
         for number, option in enumerate(options):
             head = [str(item.id), item.entity, f"{item.system}:{item.key}"] if number == 0 else ["", "", ""]
@@ -71,7 +75,11 @@ def matches_text(found: Sequence[Parked], style: Style = PLAIN) -> str:
         f"Say which record a row is with `trueup matches link {first.id} --to {target}`, or that it is one of its own with `--new`;"
         " the next `trueup sync` carries it out."
     )
-    return f"{counted(len(found), 'row')} parked\n\n{body}\n\n{advice}"
+    return f"{counted(len(found), 'row')} parked\n\n{body}{_more(len(found))}\n\n{advice}"
+
+
+def _more(count: int) -> str:
+    return f"\n… and {count - SHOWN:,} more: `--json` lists all" if count > SHOWN else ""
 
 
 def _candidate(telling: Mapping[str, Any]) -> str:
@@ -128,7 +136,7 @@ def conflicts_text(found: Sequence[OpenConflict], style: Style = PLAIN) -> str:
     if not found:
         return ""
     rows = []
-    for item in found:
+    for item in found[:SHOWN]:
         for number, one in enumerate(item.candidates):
             head = [item.id, item.entity, item.record, item.field, show(item.base), show(item.golden)] if number == 0 else [""] * 6
             rows.append([*map(str, head), one.system or "agreed", show(one.value), moment(one.at), _kind(item) if number == 0 else ""])
@@ -138,7 +146,7 @@ def conflicts_text(found: Sequence[OpenConflict], style: Style = PLAIN) -> str:
     advice = (
         f"Settle one with `trueup conflicts resolve {first.id} --take {taker}`, or `--value VALUE`; the next `trueup sync` delivers it."
     )
-    return f"{counted(len(found), 'value')} to settle\n\n{body}\n\n{advice}"
+    return f"{counted(len(found), 'value')} to settle\n\n{body}{_more(len(found))}\n\n{advice}"
 
 
 def _kind(item: OpenConflict) -> str:

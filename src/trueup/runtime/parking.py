@@ -36,8 +36,11 @@ class _Row:
     why: str
 
 
-def parked_rows(db: Db, config: Config) -> list[Parked]:
-    """What is parked, oldest first, with what tells the candidates apart; entities not configured any more are left out."""
+def parked_rows(db: Db, config: Config, described: int = 0) -> list[Parked]:
+    """What is parked, oldest first; entities not configured any more are left out.
+
+    Only the first `described` rows say what tells their candidates apart, which takes a look at each of them.
+    """
     rows = parked.of(db)
     found = []
     for row in rows.filter(pl.col("entity").is_in(list(config.entities))).iter_rows(named=True):
@@ -49,7 +52,7 @@ def parked_rows(db: Db, config: Config) -> list[Parked]:
                 entity=row["entity"],
                 system=row["system"],
                 key=row["key"],
-                candidates={gid: _telling(db, entity, gid) for gid in candidates},
+                candidates={gid: _telling(db, entity, gid) if len(found) < described else {} for gid in candidates},
                 why=row["why"],
                 since=row["since"],
                 decision=orjson.loads(row["decision"]) if row["decision"] else None,
