@@ -130,7 +130,7 @@ class Project:
         self.write_jsonl(name, rows)
         self.add(name, f"{{connector: jsonl, path: {name}.jsonl}}")
         self.readers[name] = lambda: [
-            _row(json.loads(line)[column] if column in json.loads(line) else None for column in COLUMNS)
+            _row(json.loads(line).get(column) for column in COLUMNS)
             for line in path.read_text(encoding="utf-8").splitlines()
         ]
         return path
@@ -184,7 +184,13 @@ class Project:
     def start(self, *words: str, **options: Any) -> subprocess.Popen[str]:
         """A run in the background."""
         return subprocess.Popen(
-            self.command(*words), cwd=self.folder, env=self.surroundings(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+            self.command(*words),
+            cwd=self.folder,
+            env=self.surroundings(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
         )
 
     def finished(self, process: subprocess.Popen[str], expect: int | set[int] | None) -> Result:

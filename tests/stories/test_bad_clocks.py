@@ -17,7 +17,9 @@ from trueup.runtime.workspace import Workspace
 def project(tmp_path: Path, postgres_url: str) -> Project:
     """`shop` dates its edits and is read by cursor; `sheet` has no dates at all."""
     made = Project(tmp_path)
-    made.add_postgres("shop", postgres_url, PEOPLE, columns="email text, name text, points int, born date, updated_at timestamptz DEFAULT now()")
+    made.add_postgres(
+        "shop", postgres_url, PEOPLE, columns="email text, name text, points int, born date, updated_at timestamptz DEFAULT now()"
+    )
     made.add("shop", '{connector: postgres, url: "${SHOP_URL}"}', "object: customers, modified: updated_at")
     made.add_csv("sheet", [ANN])
     made.configure()

@@ -44,7 +44,10 @@ def _add_excel(project: Project, name: str, rows: list[Row]) -> Path:
 
     def read() -> list[Row]:
         found = openpyxl.load_workbook(path)["Customers"]
-        shown = [[None if cell is None else str(cell)[:10] if index == 4 else str(cell) for index, cell in enumerate(row)] for row in found.values]
+        shown = [
+            [None if cell is None else str(cell)[:10] if index == 4 else str(cell) for index, cell in enumerate(row)]
+            for row in found.values
+        ]
         return [tuple(row[1:5]) for row in shown[1:] if any(row)]
 
     project.readers[name] = read
@@ -286,11 +289,19 @@ def test_a_full_disk_under_temporary_files_and_under_the_output(project: Project
     project.configure()
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         run = subprocess.run(
-            project.command("sync"), cwd=project.folder, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=project.surroundings()
+            project.command("sync"),
+            cwd=project.folder,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env=project.surroundings(),
         )
     assert run.returncode == 1
     assert "could not write the output" in run.stderr
     assert run.stderr.count("\n") == 1
-    closed = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *project.command("sync")], cwd=project.folder, stderr=subprocess.PIPE, text=True, check=False)
+    closed = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *project.command("sync")], cwd=project.folder, stderr=subprocess.PIPE, text=True, check=False
+    )
     assert (closed.returncode, closed.stderr) == (0, "")
     project.agree(PEOPLE)

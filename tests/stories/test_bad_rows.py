@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,7 +31,9 @@ def project(tmp_path: Path) -> Project:
 
 def _reasons(failures: list[dict[str, Any]], system: str) -> dict[str, str]:
     """What is said about each key (or record) of a system."""
-    return {item["key"] or f"record {item['record']}": f"{item['stage']}: {item['reason']}" for item in failures if item["system"] == system}
+    return {
+        item["key"] or f"record {item['record']}": f"{item['stage']}: {item['reason']}" for item in failures if item["system"] == system
+    }
 
 
 def test_a_key_twice_a_key_missing_and_cells_that_are_no_values(project: Project) -> None:
@@ -72,9 +75,8 @@ def test_a_key_twice_a_key_missing_and_cells_that_are_no_values(project: Project
     assert project.failures() == []
 
 
-def test_text_in_number_columns_of_databases(project: Project, mariadb_url: str) -> None:
+def test_text_in_number_columns_of_databases(project: Project) -> None:
     """SQLite keeps any text in any column; nothing is made twice because of it, and a row that was fine before keeps its link."""
-    del mariadb_url
     project.add_sqlite("till", [BEN, DORA])
     project.configure()
     project.sql("till", "UPDATE customers SET points = 'a few', born = 'soon' WHERE id = 1")
@@ -128,7 +130,9 @@ def test_constraints_of_postgresql(project: Project, postgres_url: str) -> None:
     again = project.sync(expect=3)
     assert not again.system("shop")["delivered"]["created"], "what the database refused is not tried again by itself"
     project.sql("crm", "UPDATE customers SET name = 'Eve' WHERE email LIKE 'eve%'", "UPDATE customers SET points = 7 WHERE points = 700")
-    project.sql("crm", "UPDATE customers SET name = 'Hal' WHERE email LIKE 'hal%'", "UPDATE customers SET born = '1985-01-01' WHERE name = 'Ida'")
+    project.sql(
+        "crm", "UPDATE customers SET name = 'Hal' WHERE email LIKE 'hal%'", "UPDATE customers SET born = '1985-01-01' WHERE name = 'Ida'"
+    )
     with psycopg.connect(postgres_url) as db:
         db.execute("INSERT INTO names VALUES ('Finn')")
     project.run("failures", "retry")
@@ -149,7 +153,12 @@ def test_constraints_of_mariadb(project: Project, mariadb_url: str) -> None:
     """The same in MariaDB, where a value that is too long is refused, never cut."""
     parts = urlsplit(mariadb_url)
     db = pymysql.connect(
-        host=parts.hostname, port=parts.port or 0, user=parts.username, password=parts.password or "", database=parts.path[1:], autocommit=True
+        host=parts.hostname,
+        port=parts.port or 0,
+        user=parts.username,
+        password=parts.password or "",
+        database=parts.path[1:],
+        autocommit=True,
     )
     with db.cursor() as cursor:
         cursor.execute("CREATE TABLE names (name VARCHAR(20) PRIMARY KEY) CHARACTER SET utf8mb4")
@@ -188,18 +197,28 @@ def test_constraints_of_mariadb(project: Project, mariadb_url: str) -> None:
 
 
 def test_an_expression_fails_on_one_row_when_read_when_filtered_and_when_written(project: Project) -> None:
-    columns = {"name": '{read: "concat(\'\', name)", write: {name: name}}', "points": '{read: "CAST(count AS BIGINT)", write: {count: "CAST(points AS VARCHAR)"}}'}
-    path = project.folder / "till.db"
-    del path
-    project.add_sqlite("till", [BEN, DORA], columns="email TEXT, name TEXT, points TEXT, born TEXT, count TEXT DEFAULT '2', zone TEXT DEFAULT '1'")
+    columns = {
+        "name": "{read: \"concat('', name)\", write: {name: name}}",
+        "points": '{read: "CAST(count AS BIGINT)", write: {count: "CAST(points AS VARCHAR)"}}',
+    }
+    project.add_sqlite(
+        "till", [BEN, DORA], columns="email TEXT, name TEXT, points TEXT, born TEXT, count TEXT DEFAULT '2', zone TEXT DEFAULT '1'"
+    )
     project.sql("till", "UPDATE customers SET count = points")
-    project.add("till", "{connector: sqlite, path: till.db}", "object: customers, where: \"CAST(zone AS BIGINT) = 1\", set: {zone: '1'}", columns=columns)
+    project.add(
+        "till",
+        "{connector: sqlite, path: till.db}",
+        "object: customers, where: \"CAST(zone AS BIGINT) = 1\", set: {zone: '1'}",
+        columns=columns,
+    )
     project.readers["till"] = lambda: [
-        tuple(None if value is None else str(value) for value in row) for row in project.sql("till", "SELECT email, name, count, born FROM customers")
+        tuple(None if value is None else str(value) for value in row)
+        for row in project.sql("till", "SELECT email, name, count, born FROM customers")
     ]
     project.sql(
         "till",
-        "INSERT INTO customers (email, name, count, zone) VALUES ('eve@example.org', 'Eve', 'five', '1'), ('finn@example.org', 'Finn', '6', 'one')",
+        "INSERT INTO customers (email, name, count, zone)"
+        " VALUES ('eve@example.org', 'Eve', 'five', '1'), ('finn@example.org', 'Finn', '6', 'one')",
     )
     project.configure()
     project.sync(expect=3)
@@ -213,9 +232,18 @@ def test_an_expression_fails_on_one_row_when_read_when_filtered_and_when_written
     project.mended([*PEOPLE, DORA, EVE, FINN])
 
     columns["name"] = '{read: "concat(\'\', name)", write: {name: "CAST(CAST(name AS BIGINT) AS VARCHAR)"}}'
-    project.add("till", "{connector: sqlite, path: till.db}", "object: customers, where: \"CAST(zone AS BIGINT) = 1\", set: {zone: '1'}", columns=columns)
+    project.add(
+        "till",
+        "{connector: sqlite, path: till.db}",
+        "object: customers, where: \"CAST(zone AS BIGINT) = 1\", set: {zone: '1'}",
+        columns=columns,
+    )
     project.configure()
-    project.sql("crm", "UPDATE customers SET name = '007x', points = 11 WHERE email = 'ann@example.org'", "UPDATE customers SET name = '8' WHERE id = 2")
+    project.sql(
+        "crm",
+        "UPDATE customers SET name = '007x', points = 11 WHERE email = 'ann@example.org'",
+        "UPDATE customers SET name = '8' WHERE id = 2",
+    )
     written = project.sync(expect=3)
     written.system("till")
     reason = " ".join(item["reason"] for item in project.failures())
@@ -231,14 +259,23 @@ def test_an_expression_fails_on_one_row_when_read_when_filtered_and_when_written
 
 def test_names_of_every_script(project: Project, postgres_url: str) -> None:
     """Apostrophes, quotes, emoji with joiners, right-to-left script and separators, in values, columns, tables and files."""
-    names = ("O'Brien \"Bob\"", "משה 😀 رسول", "👩‍👩‍👧‍👦 Zoë; Ł,\\ % ::text $1 {x}", "<script>alert('x')</script>", "\u202eevil\u202c", "a\tb")
+    names = (
+        'O\'Brien "Bob"',
+        "משה 😀 رسول",
+        "👩‍👩‍👧‍👦 Zoë; Ł,\\ % ::text $1 {x}",
+        "<script>alert('x')</script>",
+        "\u202eevil\u202c",
+        "a\tb",
+    )
     project.add_csv("sheet")
     project.add_jsonl("feed", [("o'hara@example.org", "Q' OR 1=1 --", "1", None)])
     project.add_postgres("shop", postgres_url)
     with psycopg.connect(postgres_url) as db:
         db.execute("""ALTER TABLE customers RENAME TO "שם O'Table 😀" """)
         db.execute("""ALTER TABLE "שם O'Table 😀" RENAME COLUMN name TO "O'Name ""שם"" 😀" """)
-    project.add("shop", '{connector: postgres, url: "${SHOP_URL}"}', '''object: "שם O'Table 😀"''', columns={"name": '''"O'Name \\"שם\\" 😀"'''})
+    project.add(
+        "shop", '{connector: postgres, url: "${SHOP_URL}"}', '''object: "שם O'Table 😀"''', columns={"name": '''"O'Name \\"שם\\" 😀"'''}
+    )
 
     def read() -> list[Row]:
         with psycopg.connect(postgres_url) as db:
@@ -247,8 +284,6 @@ def test_names_of_every_script(project: Project, postgres_url: str) -> None:
 
     project.readers["shop"] = read
     with_names = [(f"x{number}@example.org", name, "1", None) for number, name in enumerate(names)]
-    import sqlite3
-
     with sqlite3.connect(project.folder / "crm.db") as crm:
         crm.executemany("INSERT INTO customers (email, name, points, born) VALUES (?, ?, ?, ?)", with_names)
     crm.close()

@@ -165,7 +165,9 @@ class SheetRows:
         """Why columns may be missing that a person sees in the sheet; empty: nothing to say."""
         said = []
         if merged := self._merged_headers():
-            said.append(f"its header (row {self.scan.header_row}) has merged cells, {', '.join(map(str, merged[:SHOWN_ROWS]))}: unmerge them")
+            said.append(
+                f"its header (row {self.scan.header_row}) has merged cells, {', '.join(map(str, merged[:SHOWN_ROWS]))}: unmerge them"
+            )
         if self.scan.doubled:
             said.append(f"several columns are named {', '.join(map(repr, self.scan.doubled))}: rename all but one")
         return "; ".join(said)
@@ -184,7 +186,9 @@ class SheetRows:
             columns[name] = ColumnInfo(
                 name=name, type=self.type_of(name), native_type=f"column {column_letters(number)}", writable=not calculated
             )
-        return ObjectInfo(name=self.scan.sheet.name, columns=columns, kind="sheet", assigns_key=True, rows=self.scan.rows, remark=self.remark())
+        return ObjectInfo(
+            name=self.scan.sheet.name, columns=columns, kind="sheet", assigns_key=True, rows=self.scan.rows, remark=self.remark()
+        )
 
     def _first_is_formula(self, column: int) -> bool:
         first = next((frame[ROW][0] for frame in self.scan.frames()), None)

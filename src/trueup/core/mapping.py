@@ -347,8 +347,8 @@ class _Compiler:
     def _column(self, place: str, column: str, *, quiet: bool = False) -> model.ColumnInfo | None:
         info = self.info.columns.get(column)
         if info is None and not quiet:
-            remark = f"; {self.info.remark}" if self.info.remark else ""
-            self._problem(place, f"unknown column {column!r} in {self.mapping.object.label}{did_you_mean(column, self.info.columns)}{remark}")
+            known = did_you_mean(column, self.info.columns) + (f"; {self.info.remark}" if self.info.remark else "")
+            self._problem(place, f"unknown column {column!r} in {self.mapping.object.label}{known}")
         return info
 
     def _expression(self, place: str, text: str, names: Collection[str]) -> CompiledExpression | None:

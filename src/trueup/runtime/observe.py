@@ -91,8 +91,16 @@ class _Index:
 class Observer:
     """Reads one system of one entity into a spill."""
 
-    def __init__(  # noqa: PLR0913 - the surroundings of a reading, handed on
-        self, store: Store, entity: Entity, seat: Seat, spill: Spill, tick: Callable[[int], None] | None, now: datetime, *, remap: bool = False
+    def __init__(
+        self,
+        store: Store,
+        entity: Entity,
+        seat: Seat,
+        spill: Spill,
+        tick: Callable[[int], None] | None,
+        now: datetime,
+        *,
+        remap: bool = False,
     ) -> None:
         """`tick` hears of every page's row count; `now` is the latest that an edit can have been made, whatever its system says.
 
@@ -207,7 +215,9 @@ class Observer:
             return
         marks = kept.select(KEY, KHASH, FINGERPRINT, GID)
         rows = mapped.rows.join(marks, on=KEY, how="left", maintain_order="left")
-        rows = rows.with_columns(pl.when(pl.col(AT) > self._now).then(pl.lit(self._now)).otherwise(pl.col(AT)).cast(rows.schema[AT]).alias(AT))
+        rows = rows.with_columns(
+            pl.when(pl.col(AT) > self._now).then(pl.lit(self._now)).otherwise(pl.col(AT)).cast(rows.schema[AT]).alias(AT)
+        )
         if reference_fields(self._rules, self._seat.name):
             with self._store.read() as db:
                 rows, waiting = to_golden(db, self._rules, self._seat.name, rows)

@@ -144,7 +144,9 @@ class Pass:
         with self.store.read() as db:
             held = held_lanes(db, self.entity)
             for name, seat in self.seats.items():
-                observer = Observer(self.store, self.entity, seat, spill, partial(self.tick, name), self.now, remap=name in self.options.remapped)
+                observer = Observer(
+                    self.store, self.entity, seat, spill, partial(self.tick, name), self.now, remap=name in self.options.remapped
+                )
                 standing = cursor.get(db, self.entity.name, name)
                 incremental = seat.connector.caps.incremental and seat.compiled.modified is not None
                 due_at = standing.full_at
