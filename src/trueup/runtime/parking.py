@@ -42,7 +42,7 @@ def parked_rows(db: Db, config: Config, described: int = 0) -> list[Parked]:
     Only the first `described` rows say what tells their candidates apart, which takes a look at each of them.
     """
     rows = parked.of(db)
-    found = []
+    found: list[Parked] = []
     for row in rows.filter(pl.col("entity").is_in(list(config.entities))).iter_rows(named=True):
         entity = config.entities[row["entity"]]
         candidates = orjson.loads(row["candidates"] or "[]")
