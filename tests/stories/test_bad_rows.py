@@ -75,6 +75,26 @@ def test_a_key_twice_a_key_missing_and_cells_that_are_no_values(project: Project
     assert project.failures() == []
 
 
+def test_a_row_without_a_key_in_a_table_that_is_read_by_cursor(project: Project, postgres_url: str) -> None:
+    """Only complete readings see it; it may be a record all the same, and none is made beside it in between."""
+    project.add_postgres(
+        "shop", postgres_url, [ANN, BEN], columns="email text, name text, points int, born date, at timestamptz DEFAULT now()"
+    )
+    with psycopg.connect(postgres_url) as db:
+        db.execute("ALTER TABLE customers DROP CONSTRAINT customers_pkey, ALTER COLUMN id DROP NOT NULL, ADD UNIQUE (id)")
+        db.execute("UPDATE customers SET id = NULL, at = now() - interval '1 day' WHERE email = 'ben@example.org'")
+    project.add("shop", '{connector: postgres, url: "${SHOP_URL}"}', "object: customers, modified: at")
+    project.configure()
+    for _number in range(3):
+        end = project.sync(expect=3)
+        assert [row[0] for row in project.rows("shop")].count("ben@example.org") == 1
+    assert end.system("shop")["delivered"]["failed"] == 1
+    with psycopg.connect(postgres_url) as db:
+        db.execute("UPDATE customers SET id = 99, at = now() WHERE id IS NULL")
+    project.sync("--full")
+    project.mended(PEOPLE)
+
+
 def test_text_in_number_columns_of_databases(project: Project) -> None:
     """SQLite keeps any text in any column; nothing is made twice because of it, and a row that was fine before keeps its link."""
     project.add_sqlite("till", [BEN, DORA])

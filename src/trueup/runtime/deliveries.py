@@ -119,7 +119,9 @@ class Deliveries:
 
     def mind_unreadable(self, db: Db, unreadable: Mapping[str, pl.Series]) -> None:
         """Learn the keys (null: unknown) of rows that cannot be read, per system; one without a link may be a record that seems to lack."""
-        for name, keys in unreadable.items():
+        for name, seen in unreadable.items():
+            standing = failure.of(db, self._entity.name, name).filter(pl.col("stage").is_in(["read", "map"]))["key"]
+            keys = pl.concat([seen, standing])  # a row without a key is seen by a complete reading only
             linked = shadow_table.by_key(db, self._entity.name, name, keys.drop_nulls().unique()).filter(pl.col("state") != MISSING)
             if keys.n_unique() > linked.height:
                 self._lookalikes.setdefault(name, Lookalikes(self._store, self._entity, self._seats[name]))
