@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from difflib import SequenceMatcher
-from typing import TYPE_CHECKING
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 import polars as pl
@@ -12,6 +14,7 @@ from trueup.core.cells import AT, GID, NULL, SYSTEM, from_cells, to_cells
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
     from trueup.model import Entity, Field
 
@@ -50,10 +53,21 @@ def _number(column: str, field: Field) -> pl.Expr:
     return from_cells(pl.col(column), field).fill_null(0)
 
 
-def _per_record(cells: pl.DataFrame) -> Iterator[tuple[tuple[object, ...], pl.DataFrame]]:
-    """The edits of one (record, field) at a time, oldest first, ties by precedence, last precedence first."""
+class _Edit(NamedTuple):
+    """What one system shows of one field of one record."""
+
+    observed: str
+    seen: str | None
+    system: str
+    at: datetime | None
+
+
+def _per_record(cells: pl.DataFrame) -> Iterator[tuple[int, str, str | None, list[_Edit]]]:
+    """The edits of one (record, field) at a time with the golden value, oldest first, ties by precedence, last precedence first."""
     ordered = cells.sort([*RECORD_FIELD, AT, "rank"], descending=[False, False, False, True])
-    yield from ordered.partition_by(RECORD_FIELD, as_dict=True, maintain_order=True).items()
+    rows = ordered.select(GID, "field", "golden", "observed", "seen", SYSTEM, AT).rows()
+    for (gid, name, golden), group in groupby(rows, key=itemgetter(0, 1, 2)):
+        yield gid, name, golden, [_Edit(*row[3:]) for row in group]
 
 
 def _result(rows: list[tuple[object, ...]], like: pl.DataFrame) -> pl.DataFrame:
@@ -65,16 +79,15 @@ def _result(rows: list[tuple[object, ...]], like: pl.DataFrame) -> pl.DataFrame:
 def merge_unions(cells: pl.DataFrame) -> pl.DataFrame:
     """Golden plus what each system added, minus what it removed; an item both added and removed stays."""
     rows: list[tuple[object, ...]] = []
-    for (gid, name), group in _per_record(cells):
-        golden = group["golden"][0]
+    for gid, name, golden, edits in _per_record(cells):
         items, added = _items(golden), set()
-        for observed, seen in group.select("observed", "seen").iter_rows():
-            items -= _items(seen) - _items(observed)
-            added |= _items(observed) - _items(seen)
+        for edit in edits:
+            items -= _items(edit.seen) - _items(edit.observed)
+            added |= _items(edit.observed) - _items(edit.seen)
         merged = items | added
-        empty = not merged and (group["observed"][-1] == NULL or golden in (None, NULL))
+        empty = not merged and (edits[-1].observed == NULL or golden in (None, NULL))
         value = NULL if empty else orjson.dumps(sorted(merged)).decode()
-        rows.append((gid, name, golden, value, group[SYSTEM][-1], group[AT][-1]))
+        rows.append((gid, name, golden, value, edits[-1].system, edits[-1].at))
     return _result(rows, cells)
 
 
@@ -87,17 +100,16 @@ def merge_texts(cells: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Three-way merge of text, line by line, from `seen` as the base. Returns merged rows, and (__gid, field) whose edits overlap."""
     rows: list[tuple[object, ...]] = []
     clashing: list[tuple[object, ...]] = []
-    for (gid, name), group in _per_record(cells):
-        golden = group["golden"][0]
+    for gid, name, golden, edits in _per_record(cells):
         text: str | None = golden
-        for observed, seen in group.select("observed", "seen").iter_rows():
-            text = _merge_text(seen, text, observed)
+        for edit in edits:
+            text = _merge_text(edit.seen, text, edit.observed)
             if text is None:
                 break
         if text is None:
             clashing.append((gid, name))
         else:
-            rows.append((gid, name, golden, text, group[SYSTEM][-1], group[AT][-1]))
+            rows.append((gid, name, golden, text, edits[-1].system, edits[-1].at))
     clash = pl.DataFrame(clashing, schema={name: cells.schema[name] for name in RECORD_FIELD}, orient="row")
     return _result(rows, cells), clash
 

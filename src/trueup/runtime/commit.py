@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import polars as pl
@@ -119,14 +119,16 @@ def _commit_conflicts(tx: Db, entity: Entity, decision: Decision, *, run: int | 
         return
     agreed = {gid: row for gid, *row in decision.records.select(GID, *entity.fields).rows()}
     names = list(entity.fields)
+    grouped: dict[tuple[int, str], list[tuple[Any, ...]]] = {}
+    ordered = decision.frozen.sort(SYSTEM, nulls_last=True, maintain_order=True)
+    for gid, name, *candidate in ordered.select(GID, "field", SYSTEM, "value", "__at", "kind", "base").rows():
+        grouped.setdefault((gid, name), []).append(tuple(candidate))
     rows = []
-    for (gid, name), group in decision.frozen.partition_by([GID, "field"], as_dict=True, maintain_order=True).items():
-        candidates = [
-            {"system": system, "value": value, "at": at.isoformat() if at else None}
-            for system, value, at in group.sort(SYSTEM, nulls_last=True).select(SYSTEM, "value", "__at").rows()
-        ]
-        golden_cell = agreed.get(int(str(gid)), [None] * len(names))[names.index(str(name))]
-        rows.append((gid, name, group["kind"][0], group["base"][0], golden_cell, orjson.dumps(candidates).decode(), run, now))
+    for (gid, name), listed in grouped.items():
+        candidates = [{"system": system, "value": value, "at": at.isoformat() if at else None} for system, value, at, *_ in listed]
+        golden_cell = agreed.get(gid, [None] * len(names))[names.index(name)]
+        *_, kind, base = listed[0]
+        rows.append((gid, name, kind, base, golden_cell, orjson.dumps(candidates).decode(), run, now))
     conflict.open_(tx, entity.name, pl.DataFrame(rows, schema=_CONFLICT_SCHEMA, orient="row"))
 
 
