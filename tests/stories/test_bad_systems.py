@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
@@ -271,3 +272,52 @@ def test_interrupting_a_run_is_quiet(project: Project) -> None:
     run.send_signal(signal.SIGINT)
     project.finished(run, {0, 130})
     project.mended([*people(3000), *PEOPLE])
+
+
+def test_the_server_goes_away_while_a_run_reads_from_it(project: Project, spare_mariadb: MariadbServer) -> None:
+    """Half of a listing is no listing: nobody is taken for deleted, and what was read of it so far is forgotten."""
+    with spare_mariadb.database() as url:
+        parts = urlsplit(url)
+
+        def connect() -> pymysql.connections.Connection[Any]:
+            return pymysql.connect(
+                host=parts.hostname,
+                port=parts.port or 0,
+                user=parts.username,
+                password=parts.password or "",
+                database=parts.path[1:],
+                autocommit=True,
+            )
+
+        everyone = people(400)
+        with connect() as db, db.cursor() as cursor:
+            cursor.execute("CREATE TABLE entries (id INT PRIMARY KEY, email VARCHAR(80), name VARCHAR(80), points INT, born DATE)")
+            cursor.executemany(
+                "INSERT INTO entries VALUES (%s, %s, %s, %s, %s)", [(number, *row) for number, row in enumerate(everyone, 1)]
+            )
+            cursor.execute("CREATE VIEW customers AS SELECT * FROM entries")
+        project.environment["BILLING_URL"] = url
+        project.add("billing", '{connector: mysql, url: "${BILLING_URL}"}', "object: customers, direction: read")
+        project.extra = "deletes: {from: [billing], action: propagate}\nguard: off"
+        project.configure()
+        project.sync()
+        with connect() as db, db.cursor() as cursor:  # every row takes a while from now on
+            cursor.execute("CREATE OR REPLACE VIEW customers AS SELECT * FROM entries WHERE SLEEP(0.01) = 0")
+            run = project.start("sync", "--json")
+            deadline = time.monotonic() + 30
+            while time.monotonic() < deadline:
+                cursor.execute(
+                    "SELECT count(*) FROM information_schema.processlist WHERE info LIKE '%customers%' AND id <> connection_id()"
+                )
+                if cursor.fetchall() != ((0,),):
+                    break
+                time.sleep(0.02)
+            time.sleep(0.2)
+            spare_mariadb.kill()
+        cut = project.finished(run, 3)
+        assert "billing" in cut.system("billing")["error"]
+        assert len(project.rows("crm")) == len(project.rows("sheet")) == 403, "nobody is deleted"
+        spare_mariadb.start()
+        with connect() as db, db.cursor() as cursor:
+            cursor.execute("CREATE OR REPLACE VIEW customers AS SELECT * FROM entries")
+        project.mended([*everyone, *PEOPLE])
