@@ -13,11 +13,11 @@ from trueup.core import combine, merge
 from trueup.runtime import run_pass
 from trueup.runtime.lane import MOVED, Lane
 from trueup.store import sending
-from trueup.testing.simulator import draw_moves, play_game
+from trueup.testing.simulator import HARSH, draw_moves, play_game
 
 pytestmark = pytest.mark.slow
 
-GAMES = range(1, 61)
+GAMES = range(1, 41)
 Patch = pytest.MonkeyPatch
 
 
@@ -81,12 +81,23 @@ def decides_alone(patch: Patch) -> None:
     patch.setattr("trueup.core.reconcile.merge", thawed)
 
 
-MUTANTS: tuple[Callable[[Patch], None], ...] = (
-    no_precondition, no_recovery, creates_unseen, hides_edits, no_owner, forgets_losers, double_counting, decides_alone,
-)  # fmt: skip
+EDITS = {"add": 10, "edit": 30, "sync": 10}
+LISTINGS = {"add": 8, "listing": 30, "sync": 4}
+MUTANTS: tuple[tuple[Callable[[Patch], None], dict[str, int], int], ...] = (
+    (no_precondition, HARSH, 60),
+    (no_recovery, HARSH, 60),
+    (creates_unseen, LISTINGS, 20),
+    (hides_edits, HARSH, 60),
+    (no_owner, EDITS, 30),
+    (forgets_losers, HARSH, 60),
+    (double_counting, HARSH, 60),
+    (decides_alone, HARSH, 60),
+)
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
-def test_the_simulator_catches(mutant: Callable[[Patch], None], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("mutant", "weights", "moves"), MUTANTS, ids=lambda item: getattr(item, "__name__", ""))
+def test_the_simulator_catches(
+    mutant: Callable[[Patch], None], weights: dict[str, int], moves: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mutant(monkeypatch)
-    assert any(play_game(seed, draw_moves(seed, 30)) for seed in GAMES), f"nobody noticed: {mutant.__doc__}"
+    assert any(play_game(seed, draw_moves(seed, moves, weights)) for seed in GAMES), f"nobody noticed: {mutant.__doc__}"

@@ -35,7 +35,7 @@ from trueup.testing.simulator_scenario import ENTITY, Scenario, draw_scenario
 from trueup.testing.simulator_world import Clock, Faults, Kill, Killer, MortalStore, SimulatedSystem, one_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from trueup.model import Entity, RunSummary
@@ -75,7 +75,6 @@ class Simulation:
         self.folder = _scratch()
         self.counters: dict[str, int] = {}
         self.unasked_deletes: list[str] = []
-        self.owned: set[tuple[str, str, str]] = set()
         self.moves: Counter[str] = Counter()
         self.kills: Counter[str] = Counter()
         self.syncs = 0
@@ -399,11 +398,15 @@ def _fault(sim: Simulation, random: Random) -> None:
     """Something will go wrong in the next run, and somebody may edit in the middle of it."""
     name = random.choice(list(sim.worlds))
     faults = sim.systems[name].faults
-    kind = random.choice(("reads_fail", "reads_break", "writes_fail", "replies_lost", "halves", "retries", "intrude", "intrude"))
-    if kind != "intrude":
+    kind = random.choice(
+        ("reads_fail", "reads_break", "writes_fail", "replies_lost", "halves", "retries", "intrude", "intrude", "early", "early")
+    )
+    number = random.randrange(1 << 30)
+    if kind == "early":
+        faults.intrude_early = lambda: _intrude(sim, name, Random(number))
+    elif kind != "intrude":
         setattr(faults, kind, random.choice((1, 1, 2)))
     elif sim.worlds[name].caps.precondition == "native":
-        number = random.randrange(1 << 30)
         faults.intrude = lambda: _intrude(sim, name, Random(number))
     _sync(sim, random)
 
@@ -424,6 +427,8 @@ def _listing(sim: Simulation, random: Random) -> None:
     else:
         sim.people.table(name).hold_back(random.choice((1, 2, 50)), random.choice((1, 2)))
         sim.lagging = True
+    if random.random() < 0.6:
+        sim.people.add(random, name)
     _edit(sim, random)
     _sync(sim, random)
 
@@ -486,6 +491,8 @@ WEIGHTS = {
     "plan": 1,
     "burst": 1,
 }
+HARSH = {"add": 6, "edit": 14, "edit twice": 4, "burst": 6, "kill": 22, "fault": 24, "listing": 10, "settle": 4}
+"""Little but trouble: for games that are to break what is fragile."""
 
 
 # ---------------------------------------------------------------- comparing whole games
@@ -542,10 +549,10 @@ class Failure:
         return "\n".join(lines + [f"    {move}" for move in self.moves])
 
 
-def draw_moves(seed: int, count: int = MOVES_PER_GAME) -> list[Move]:
+def draw_moves(seed: int, count: int = MOVES_PER_GAME, weights: Mapping[str, int] = WEIGHTS) -> list[Move]:
     """The moves of a game; the last one settles it."""
     random = Random(seed * 1_000_003 + 1)
-    names = random.choices(list(WEIGHTS), list(WEIGHTS.values()), k=count)
+    names = random.choices(list(weights), list(weights.values()), k=count)
     return [(name, random.randrange(1 << 30)) for name in names] + [("settle", 0)]
 
 

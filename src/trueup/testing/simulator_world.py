@@ -88,7 +88,10 @@ class MortalStore(Store):
 
 @dataclass
 class Faults:
-    """What goes wrong in a system, as numbers of calls still to go wrong. `intrude` is called between the engine's read and its write."""
+    """What goes wrong in a system, as numbers of calls still to go wrong.
+
+    `intrude` is called between the engine's last look at a row and its write, `intrude_early` before that last look.
+    """
 
     reads_fail: int = 0
     reads_break: int = 0  # after the first page
@@ -97,6 +100,7 @@ class Faults:
     halves: int = 0  # the first half of a batch is written, then the connection breaks
     retries: int = 0  # the first row of a batch is told to be tried again
     intrude: Callable[[], None] | None = None
+    intrude_early: Callable[[], None] | None = None
 
     def take(self, name: str) -> bool:
         """Whether this call goes wrong in this way."""
@@ -157,6 +161,9 @@ class SimulatedSystem(MemoryConnector):
         self._stay_inside([*columns, *([obj.modified] if obj.modified else [])])
         if keys is not None:
             self.calls.keyed += 1
+            if self.faults.intrude_early is not None:
+                intrude, self.faults.intrude_early = self.faults.intrude_early, None
+                intrude()
         elif since is not None:
             self.calls.increments += 1
         else:
