@@ -205,6 +205,7 @@ def main() -> None:
     """Make the folder, play the story, say what is left behind."""
     parser = argparse.ArgumentParser(description="Bring a small company that has drifted apart into agreement.")
     parser.add_argument("--into", type=Path, default=ROOT / "demo", metavar="FOLDER", help="where (default: ./demo of this project)")
+    parser.add_argument("--bare", action="store_true", help="only make the company, and leave its systems drifted apart")
     parser.add_argument("--force", action="store_true", help="replace a demo that was edited")
     options = parser.parse_args()
     folder = options.into.absolute()
@@ -215,7 +216,8 @@ def main() -> None:
         company.make_company(folder)
         shutil.copyfile(ROOT / "scripts" / "demo_trueup.yaml", folder / "trueup.yaml")
         remember(folder)
-        play(Stage(folder))
+        if not options.bare:
+            play(Stage(folder))
     except DemoError as error:
         sys.exit(f"demo: {error}")
     except KeyboardInterrupt:

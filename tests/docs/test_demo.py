@@ -150,8 +150,22 @@ def test_a_folder_that_is_no_demo_is_never_replaced(tmp_path):
     assert (tmp_path / "thesis.txt").read_text(encoding="utf-8") == "mine"
 
 
-def test_an_edited_demo_is_replaced_when_told_so_and_an_unedited_one_at_once(demo):
+def test_an_edited_demo_is_replaced_when_told_so(demo):
     (demo / "notes.txt").write_text("mine", encoding="utf-8")
-    done = _demo(demo, "--force")
+    done = _demo(demo, "--force", "--bare")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert not (demo / "notes.txt").exists()
+    assert sorted(path.name for path in demo.iterdir()) == [
+        ".demo.json",
+        "crm.db",
+        "customers.csv",
+        "market.db",
+        "stock.xlsx",
+        "till.db",
+        "trueup.yaml",
+    ]
+
+
+def test_a_demo_that_nobody_edited_is_replaced_without_asking(demo):
+    done = _demo(demo, "--bare")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert _rows(demo / "crm.db", "SELECT address FROM contacts WHERE id = 3") == [("3 Old Lane",)]

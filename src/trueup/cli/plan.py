@@ -25,7 +25,7 @@ def plan(
 ) -> None:
     """Show what `sync` would do: counts, and the changes per system, field by field. Changes nothing anywhere."""
     from trueup.cli.progress import progress
-    from trueup.reports.runs import changes_text, planned_total, run_text
+    from trueup.reports.runs import attention, changes_text, planned_total, run_text
     from trueup.runtime.summaries import SHOWN_CHANGES, summary_dict
 
     with workspace_of(ctx, config) as workspace:
@@ -38,7 +38,8 @@ def plan(
         shape = style()
         say(run_text(body, shape))
         changes = changes_text(body["changes"], planned_total(body), shape)
-        say(("\n" + changes) if changes else "\nNothing to write: the systems agree.")
+        quiet = "Nothing to write." if any(attention(body)) else "Nothing to write: the systems agree."
+        say(f"\n{changes or quiet}")
     if result.error:
         complain(result.error)
     leave(COULD_NOT if result.status == "failed" else 0)

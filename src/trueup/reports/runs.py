@@ -19,6 +19,7 @@ STATUS_WORDS = {
 _STATUS_COLOURS = {"done": "good", "partial": "warn", "held": "warn", "failed": "bad"}
 _HEAD = ("system", "read", "new", "changed", "gone", "rejected", "|", "created", "updated", "deleted", "failed", "waiting")
 CHANGE_FIELDS_SHOWN = 40
+WHICH_VANISHED = "`trueup sql \"SELECT * FROM links WHERE state = 'missing'\"`"
 VALUE_CELLS = 48
 
 
@@ -88,8 +89,8 @@ def _entity_attention(name: str, entity: Mapping[str, Any]) -> Iterator[str]:
         yield f"{name}: {counted(entity['held'], 'part')} of this run held by a guard: `trueup holds`, then approve or refuse"
     if entity.get("missing"):
         yield (
-            f"{name}: {counted(entity['missing'], 'row')} vanished, and nothing says that deletes are meant:"
-            " see `trueup runs`; say `deletes:` in the configuration, or put the rows back"
+            f"{name}: {counted(entity['missing'], 'row')} vanished, and nothing says that deletes are meant: {WHICH_VANISHED} shows which;"
+            " say `deletes:` in the configuration, or put the rows back"
         )
     if entity["conflicts"]["open"]:
         yield f"{name}: {counted(entity['conflicts']['open'], 'conflict')} to settle: `trueup conflicts`"

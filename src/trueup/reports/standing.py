@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from trueup.reports.runs import WHICH_VANISHED
 from trueup.reports.table import PLAIN, Style, counted, duration, moment, table
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _needs(name: str, entity: EntityStanding) -> Iterator[str]:
         yield f"{name}: {counted(entity.parked, 'row')} might be one of several records: `trueup matches`"
     for system, item in entity.systems.items():
         if item.missing:
-            yield f"{name} in {system}: {counted(item.missing, 'row')} vanished while deletes are off; they are not made again"
+            yield f"{name} in {system}: {counted(item.missing, 'row')} vanished while deletes are off: {WHICH_VANISHED} shows which"
         if item.late and item.delay_s is not None:
             yield f"{name} in {system}: last complete pass {duration(item.delay_s)} ago, {duration(entity.max_delay_s)} are tolerated"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trueup.store import schema, viewlist
+from trueup.store import schema, shadow, viewlist
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,6 +17,9 @@ CHANGES = "changes"
 
 def refresh(tx: Db, entities: Mapping[str, Sequence[tuple[str, str]]]) -> None:
     """Make the views say what the configuration says: entity -> (field, type) in order. Views that did not change are left alone.
+
+    `links` has a row per linked native row: entity, system, record, key, and state: present, missing (it vanished and is left alone),
+    outside (of its mapping's filter) or unreadable.
 
     An entity's view has `id`, one column per field and `version`, of its living records. Whole numbers, floats and booleans are typed;
     a decimal is numeric in PostgreSQL and exact text in SQLite, which has no decimals; dates and times are ISO text in SQLite. A
@@ -93,7 +96,9 @@ def _postgres_value(field: str, kind: str) -> str:
 
 def _links() -> str:
     return (
-        "SELECT e.name AS entity, s.name AS system, h.golden_id AS record, h.key AS key FROM shadow h"
+        "SELECT e.name AS entity, s.name AS system, h.golden_id AS record, h.key AS key, CASE h.state"
+        f" WHEN {shadow.MISSING} THEN 'missing' WHEN {shadow.OUTSIDE} THEN 'outside' WHEN {shadow.UNREADABLE} THEN 'unreadable'"
+        " ELSE 'present' END AS state FROM shadow h"
         " JOIN entity_name e ON e.id = h.entity JOIN system_name s ON s.id = h.system WHERE h.golden_id IS NOT NULL"
     )
 

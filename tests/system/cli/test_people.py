@@ -193,6 +193,8 @@ def test_a_vanished_row_where_deletes_are_off_is_told_once(tmp_path):
     project.sql("DELETE FROM contacts WHERE id = 1")
     ended = project.trueup("sync").expect(3)
     assert "1 row vanished" in ended.out
+    (shown,) = re.findall(r'`trueup sql "([^"]*)"` shows which', ended.out)
+    assert [(row["system"], row["key"]) for row in project.trueup("sql", shown, "--json").expect(0).json] == [("crm", "1")]
     assert "001,Ada" in project.read("customers.csv")
     project.trueup("sync").expect(0)
     assert project.trueup("status", "--json").expect(0).json["entities"]["customer"]["systems"]["crm"]["missing"] == 1

@@ -77,7 +77,7 @@ def test_golden_records_links_and_changes_are_readable(store: Store) -> None:
     assert rows[0] == (1, "Ann", -12, 1.5, credit, yes, "yes", 5)
     assert [row[2:4] for row in rows[1:]] == [(None, None)] * 2
     assert store.query("SELECT * FROM golden_run") == (["id", "field_id", "Name", "field_name", "version"], [(9, "marathon", "a", "b", 7)])
-    assert store.query("SELECT * FROM links")[1] == [("customer", "crm", 1, "x")]
+    assert store.query("SELECT * FROM links")[1] == [("customer", "crm", 1, "x", "present")]
     at = store.query("SELECT at FROM changes WHERE entity = 'customer' AND system = 'crm' AND field LIKE 'na%'")[1][0][0]
     assert at == ("2026-03-29T01:30:00.000007Z" if store.backend == "sqlite" else NOW)
 
