@@ -190,6 +190,8 @@ def update(page: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         played = list(Player(page, Path(folder)).play())
     for command, printed in reversed(played):
+        if settled(command.shown) == settled(printed):
+            continue  # so that a time alone changes no page
         gap = [""] if command.shown[-1:] == [""] else []
         kept = printed if _shows_output(settled(command.shown)) else _status(printed)
         lines[command.line + 1 : command.line + 1 + len(command.shown)] = [*kept, *gap]

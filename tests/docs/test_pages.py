@@ -158,6 +158,13 @@ def test_what_a_page_prints_now_is_written_into_it(tmp_path):
     assert page.read_text(encoding="utf-8").splitlines()[1:5] == ["$ echo new", "new", "", "$ echo quiet"]
 
 
+def test_a_page_that_is_right_keeps_its_times(tmp_path):
+    page = _page(tmp_path, "```console run", "$ echo at 2031-01-01T00:00:00Z", "at 2030-01-01T00:00:00Z", "```")
+    before = page.read_text(encoding="utf-8")
+    update(page)
+    assert page.read_text(encoding="utf-8") == before
+
+
 def test_a_mark_that_means_nothing_is_refused():
     with pytest.raises(ValueError, match="neither"):
         list(blocks("```yaml flie=trueup.yaml\n```\n"))
