@@ -130,8 +130,7 @@ class Project:
         self.write_jsonl(name, rows)
         self.add(name, f"{{connector: jsonl, path: {name}.jsonl}}")
         self.readers[name] = lambda: [
-            _row(json.loads(line).get(column) for column in COLUMNS)
-            for line in path.read_text(encoding="utf-8").splitlines()
+            _row(json.loads(line).get(column) for column in COLUMNS) for line in path.read_text(encoding="utf-8").splitlines()
         ]
         return path
 

@@ -168,9 +168,7 @@ class Workspace:
         with self.lock("verify --repair"):
             return self._run("verify --repair", [entity], PassOptions(keys=keys, records=frozenset(records)), None)
 
-    def _run(
-        self, command: str, names: Sequence[str], options: PassOptions, tick: Callable[[str, str, int], None] | None
-    ) -> RunSummary:
+    def _run(self, command: str, names: Sequence[str], options: PassOptions, tick: Callable[[str, str, int], None] | None) -> RunSummary:
         """A run with a number, whatever becomes of it; the state is held."""
         started = self.clock()
         with self.store.write() as tx:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from random import Random
 
-    from trueup.model import ColumnType, ConflictRule, Direction, FieldType
+    from trueup.model import ColumnType, ConflictRule, DeleteAction, Direction, FieldType
     from trueup.testing.simulator_world import Clock
 
 ENTITY = "customer"
@@ -167,7 +167,8 @@ def draw_scenario(random: Random) -> Scenario:
     sources = tuple(plan.name for plan in systems.values() if plan.direction != "write" and random.random() < 0.7)
     deletes = None
     if sources and random.random() < 0.7:
-        action = random.choice(("propagate", "propagate", "archive", "ignore"))
+        actions: tuple[DeleteAction, ...] = ("propagate", "propagate", "archive", "ignore")
+        action = random.choice(actions)
         deletes = Deletes(sources, action, {"status": "closed"} if action == "archive" else {})
     return Scenario(
         systems=systems,
@@ -182,7 +183,8 @@ def draw_scenario(random: Random) -> Scenario:
 
 def _draw_system(random: Random, name: str) -> SystemPlan:
     caps = random.choice(MANNERS)
-    kind = random.choice(("integer", "text"))
+    kinds: tuple[ColumnType, ...] = ("integer", "text")
+    kind = random.choice(kinds)
     assign = "system" if kind == "integer" else random.choice(("uuid", "sequence"))
     optional = [item for item in ("email", "name", "status", "price", "points", "tags", "note") if random.random() < 0.85]
     plan = SystemPlan(
