@@ -14,6 +14,10 @@ from tests.stories.project import Project, people
 CUSTOMERS = 300
 
 
+class SalesLostError(AssertionError):
+    """The known hole: the counters do not add up. Anything else that goes wrong after a kill fails its test."""
+
+
 class Shop:
     """Three systems that are edited between runs, with a count of every sale made."""
 
@@ -74,8 +78,16 @@ class Shop:
         self.project.mended()
         rows = self.project.rows("crm")
         assert len(rows) == CUSTOMERS + self.born, "every customer is there once"
-        assert sum(int(row[2] or 0) for row in rows) == self.points, "every sale is counted once"
         assert not list(self.project.folder.glob("*.trueup-tmp")), "nothing half written stays behind"
+        counted = sum(int(row[2] or 0) for row in rows)
+        if counted != self.points:
+            raise SalesLostError(f"every sale is counted once: {counted} in the systems, {self.points} sold")
+
+
+# Not strict, because a kill meets it only now and then; only this error is expected.
+KNOWN_HOLE = pytest.mark.xfail(
+    strict=False, raises=SalesLostError, reason="a known hole: now and then the counters are wrong after kills (docs/known-holes.md)"
+)
 
 
 def _kill_often(folder: Path, url: str, *, kills: int, seed: int) -> None:
@@ -92,13 +104,13 @@ def _kill_often(folder: Path, url: str, *, kills: int, seed: int) -> None:
     shop.settle()
 
 
-@pytest.mark.xfail(strict=False, reason="a known hole: now and then a killed run loses one change of a counter (docs/known-holes.md)")
+@KNOWN_HOLE
 def test_killed_at_any_moment(tmp_path: Path, postgres_url: str) -> None:
     _kill_often(tmp_path, postgres_url, kills=3, seed=1)
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=False, reason="a known hole: now and then a killed run loses one change of a counter (docs/known-holes.md)")
+@KNOWN_HOLE
 @pytest.mark.parametrize("seed", [2, 3])
 def test_killed_at_many_moments(tmp_path: Path, postgres_url: str, seed: int) -> None:
     _kill_often(tmp_path, postgres_url, kills=15, seed=seed)
