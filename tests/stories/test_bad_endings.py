@@ -84,9 +84,9 @@ class Shop:
             raise SalesLostError(f"every sale is counted once: {counted} in the systems, {self.points} sold")
 
 
-# Not strict, because a kill meets it only now and then; only this error is expected.
+# Not strict, because few kills may not meet it; only this error is expected.
 KNOWN_HOLE = pytest.mark.xfail(
-    strict=False, raises=SalesLostError, reason="a known hole: now and then the counters are wrong after kills (docs/known-holes.md)"
+    strict=False, raises=SalesLostError, reason="a known hole: the counters are often wrong after many kills (docs/known-holes.md)"
 )
 
 
