@@ -252,6 +252,7 @@ class Caps:
     tombstones     pages tell deleted keys
     find           find(values) works
     assigns_keys   a new row can be given its key by the system
+    atomic         what one write call changes is there whole or not at all, whatever interrupts it (refused rows aside)
     watch          watch() yields keys that may have changed
     fingerprint    fingerprint() is pushed down
     """
@@ -266,6 +267,7 @@ class Caps:
     updates: bool = True
     deletes: bool = True
     assigns_keys: bool = False
+    atomic: bool = False
     watch: bool = False
     fingerprint: bool = False
 

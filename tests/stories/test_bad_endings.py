@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -12,10 +13,10 @@ import pytest
 from tests.stories.project import Project, people
 
 CUSTOMERS = 300
-
-
-class SalesLostError(AssertionError):
-    """The known hole: the counters do not add up. Anything else that goes wrong after a kill fails its test."""
+OFTEN_SOLD = (100, 140)
+"""Few customers buy most: so the row whose write was killed is often the row that is sold next."""
+MOST_SOLD = 100_000
+"""Amounts differ: a foreign edit that equals ours in flight cannot be told from it (docs/architecture.md, I8)."""
 
 
 class Shop:
@@ -26,7 +27,7 @@ class Shop:
         self.random = random.Random(seed)
         self.project = project = Project(folder)
         everyone = people(CUSTOMERS)
-        self.points = sum(int(row[2] or 0) for row in everyone)
+        self.points = {str(row[0]): int(row[2] or 0) for row in everyone}
         project.add_sqlite("crm", everyone[:200])
         project.add_postgres("shop", url, everyone[100:250])
         project.add_csv("sheet", everyone[200:])
@@ -39,21 +40,22 @@ class Shop:
     def sell(self) -> None:
         """A few sales, a few new customers and a few new names in every system; what trueup must carry everywhere."""
         for _number in range(5):
-            add, who = self.random.randrange(1, 9), self.random.randrange(1, CUSTOMERS + 1)
-            sold = self.project.sql(
-                "crm", f"UPDATE customers SET points = points + {add} WHERE email = 'c{who}@example.org' RETURNING points"
-            )
-            self.points += add * len(sold)
+            add, who = self.random.randrange(1, MOST_SOLD), self.random.randrange(*OFTEN_SOLD)
+            email = f"c{who}@example.org"
+            sold = self.project.sql("crm", f"UPDATE customers SET points = points + {add} WHERE email = '{email}' RETURNING points")
+            self.points[email] += add * len(sold)
         with psycopg.connect(self.url) as db:
             for _number in range(5):
-                add, who = self.random.randrange(1, 9), self.random.randrange(1, CUSTOMERS + 1)
-                done = db.execute("UPDATE customers SET points = points + %s WHERE email = %s", (add, f"c{who}@example.org"))
-                self.points += add * done.rowcount
+                add, who = self.random.randrange(1, MOST_SOLD), self.random.randrange(*OFTEN_SOLD)
+                email = f"c{who}@example.org"
+                done = db.execute("UPDATE customers SET points = points + %s WHERE email = %s", (add, email))
+                self.points[email] += add * done.rowcount
             self.born += 1
             db.execute("INSERT INTO customers (email, name, points) VALUES (%s, 'New', 3)", (f"n{self.born}@example.org",))
+            self.points[f"n{self.born}@example.org"] = 3
         self.born += 1
         self.project.sql("crm", f"INSERT INTO customers (email, name, points) VALUES ('n{self.born}@example.org', 'Neu', 4)")
-        self.points += 7
+        self.points[f"n{self.born}@example.org"] = 4
 
     def kill(self, work_s: float) -> bool:
         """Start a run and kill it at a random moment of its work; whether it was still running."""
@@ -68,26 +70,28 @@ class Shop:
         return alive
 
     def _state_moved(self) -> tuple[int, ...]:
-        folder = self.project.folder / ".trueup"
-        return tuple(path.stat().st_mtime_ns for path in sorted(folder.glob("state.db*")) if path.exists())
+        times = []
+        for path in sorted((self.project.folder / ".trueup").glob("state.db*")):
+            with suppress(FileNotFoundError):  # the run has just removed it
+                times.append(path.stat().st_mtime_ns)
+        return tuple(times)
 
     def settle(self) -> None:
         """A run to its end; then all agree, and every sale is counted once."""
         for _number in range(3):
             self.project.sync(expect={0, 3})
+        self._answer()
         self.project.mended()
-        rows = self.project.rows("crm")
-        assert len(rows) == CUSTOMERS + self.born, "every customer is there once"
         assert not list(self.project.folder.glob("*.trueup-tmp")), "nothing half written stays behind"
-        counted = sum(int(row[2] or 0) for row in rows)
-        if counted != self.points:
-            raise SalesLostError(f"every sale is counted once: {counted} in the systems, {self.points} sold")
+        counted = {str(email): int(points or 0) for email, _name, points, _born in self.project.rows("crm")}
+        assert counted == self.points, "every customer is there once, and every sale is counted once"
 
-
-# Not strict, because few kills may not meet it; only this error is expected.
-KNOWN_HOLE = pytest.mark.xfail(
-    strict=False, raises=SalesLostError, reason="a known hole: the counters are often wrong after many kills (docs/known-holes.md)"
-)
+    def _answer(self) -> None:
+        """Where only a person can tell whether a killed write had landed before the next sale, this one knows the sum."""
+        for asked in self.project.run("conflicts", "--json").body:
+            record = self.project.run("record", "customer", str(asked["record"]), "--json").body
+            right = self.points[record["golden"]["email"]]
+            self.project.run("conflicts", "resolve", str(asked["id"]), "--value", str(right))
 
 
 def _kill_often(folder: Path, url: str, *, kills: int, seed: int) -> None:
@@ -104,13 +108,11 @@ def _kill_often(folder: Path, url: str, *, kills: int, seed: int) -> None:
     shop.settle()
 
 
-@KNOWN_HOLE
 def test_killed_at_any_moment(tmp_path: Path, postgres_url: str) -> None:
     _kill_often(tmp_path, postgres_url, kills=3, seed=1)
 
 
 @pytest.mark.slow
-@KNOWN_HOLE
 @pytest.mark.parametrize("seed", [2, 3])
 def test_killed_at_many_moments(tmp_path: Path, postgres_url: str, seed: int) -> None:
     _kill_often(tmp_path, postgres_url, kills=15, seed=seed)

@@ -46,7 +46,7 @@ SCANS_KEPT = 4
 class ExcelConnector:
     """One workbook. Safe for one thread at a time."""
 
-    caps: Caps = Caps(kind="file", precondition="native", stored_row=True, find=True, assigns_keys=True)
+    caps: Caps = Caps(kind="file", precondition="native", stored_row=True, find=True, assigns_keys=True, atomic=True)
 
     def __init__(self, name: str, settings: Mapping[str, Any], *, directory: str = ".") -> None:
         """Remember the settings; the file is opened by each call. Raises ConfigError for unknown, missing or wrong settings."""

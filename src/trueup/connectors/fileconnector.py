@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trueup.connectors.filerows import Reading
     from trueup.model import ColumnInfo
 
-CAPS = Caps(kind="file", precondition="native", stored_row=True, find=True, assigns_keys=True)
+CAPS = Caps(kind="file", precondition="native", stored_row=True, find=True, assigns_keys=True, atomic=True)
 
 
 class FileConnector(ABC):

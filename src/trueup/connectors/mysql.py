@@ -54,6 +54,8 @@ _USABLE_CURSOR = {"integer": r"-?\d+", "decimal": r"-?\d+(\.\d+)?", "float": r"[
 class MysqlConnector(SqlConnector):
     """One MySQL or MariaDB database, reached by a URL."""
 
+    caps = replace(SqlConnector.caps, atomic=False)  # a MyISAM table keeps what an interrupted transaction wrote
+
     def __init__(self, name: str, address: Address, *, lock_timeout_s: float, statement_timeout_s: float) -> None:
         """Keep how to connect; nothing is opened yet."""
         self.name = name

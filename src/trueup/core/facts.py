@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -126,27 +126,18 @@ class Decision:
 
 
 def joined(parts: list[Decision]) -> Decision:
-    """Decisions about different records as one."""
+    """Decisions about different records as one. Part by part of what a decision holds, so that none can be forgotten."""
     if len(parts) == 1:
         return parts[0]
-    first = parts[0]
-    frames = {
-        name: pl.concat([getattr(part, name) for part in parts])
-        for name in ("golden", "shadows", "removed", "after", "index", "history", "frozen", "thawed", "missing_keys", "reused")
-    }
-    series = {name: pl.concat([getattr(part, name) for part in parts]) for name in ("born", "deleted", "indexed")}
-    edited: dict[str, int] = {}
-    for part in parts:
-        for name, rows in part.edited.items():
-            edited[name] = edited.get(name, 0) + rows
-    return Decision(
-        records=pl.concat([part.records.select(first.records.columns) for part in parts]),
-        **frames,
-        **series,
-        edited=edited,
-        updated=sum(part.updated for part in parts),
-        overruled=sum(part.overruled for part in parts),
-        missing=sum(part.missing for part in parts),
-        deleted_now=sum(part.deleted_now for part in parts),
-        opened=sum(part.opened for part in parts),
-    )
+    whole: dict[str, Any] = {}
+    for name in (item.name for item in fields(Decision)):
+        values = [getattr(part, name) for part in parts]
+        if isinstance(values[0], pl.DataFrame):
+            whole[name] = pl.concat([value.select(values[0].columns) for value in values])
+        elif isinstance(values[0], pl.Series):
+            whole[name] = pl.concat(values)
+        elif isinstance(values[0], dict):
+            whole[name] = {key: sum(value.get(key, 0) for value in values) for value in values for key in value}
+        else:
+            whole[name] = sum(values)
+    return Decision(**whole)

@@ -165,11 +165,17 @@ def commit_results(tx: Db, entity: Entity, seat: Seat, results: Results, *, now:
 
 
 def _ask_about(tx: Db, entity: Entity, doubts: Sequence[Doubt], now: datetime) -> None:
-    """Open a conflict per doubtful value: what the system shows, against the golden value."""
+    """Open a conflict per doubtful value: what the system shows, against the golden value and whatever was in question before."""
+    waiting = conflict.open_of(tx, entity.name, pl.Series([doubt.gid for doubt in doubts], dtype=pl.Int64))
+    before = {(row["gid"], row["field"]): row for row in waiting.iter_rows(named=True)}
     rows = []
     for doubt in doubts:
-        sides = [{"system": doubt.system, "value": doubt.shown, "at": now.isoformat()}, {"system": None, "value": doubt.golden, "at": None}]
-        rows.append((doubt.gid, doubt.field, "conflict", doubt.base, doubt.golden, orjson.dumps(sides).decode(), None, now))
+        side = {"system": doubt.system, "value": doubt.shown, "at": now.isoformat()}
+        known = before.get((doubt.gid, doubt.field))
+        others = orjson.loads(known["candidates"]) if known else [{"system": None, "value": doubt.golden, "at": None}]
+        sides = [side, *(item for item in others if item["system"] != doubt.system)]
+        kind, base = (known["kind"], known["base"]) if known else ("conflict", doubt.base)
+        rows.append((doubt.gid, doubt.field, kind, base, doubt.golden, orjson.dumps(sides).decode(), None, now))
     conflict.open_(tx, entity.name, pl.DataFrame(rows, schema=_CONFLICT_SCHEMA, orient="row"))
 
 

@@ -6,7 +6,7 @@ the ordinary observation deals with it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -70,28 +70,35 @@ def _updates(store: Store, entity: Entity, seat: Seat, intent: Sending, now: dat
     with store.read() as db:
         shadows = {row["key"]: row for row in shadow_table.by_key(db, entity.name, seat.name, intent.frame[KEY]).iter_rows(named=True)}
         results.golden = _golden_cells(db, entity, intent.frame[GID])
+    rows: list[tuple[dict[str, Any], int, dict[str, str | None], _SortedOut]] = []
     for native in _read(seat, [key for key in wanted if key in shadows]):
-        prints = dict(zip(native[KEY].to_list(), native_fingerprint(native, seat.compiled.value_columns).to_list(), strict=True))
+        prints = native_fingerprint(native, seat.compiled.value_columns).to_list()
+        marks = dict(zip(native[KEY].to_list(), prints, strict=True))
         for row in seat.compiled.to_cells(native).rows.iter_rows(named=True):
             intended, shadow = wanted[row[KEY]], shadows[row[KEY]]
             if shadow["gid"] != intended[GID] or intended[GID] not in results.golden:
                 continue
             agreed = results.golden[intended[GID]]
             last = {name: decode_delta(shadow["seen"]).get(name, agreed[name]) for name in entity.mapped(seat.name)}
-            found = _sorted_out(entity, intended, row, last)
-            sent = {name: intended[SENT + name] for name in (*found.ours, *found.over)}
-            as_given = {*found.over, *(name for name in found.ours if entity.fields[name].type == "reference")}
-            seen = {name: sent[name] if name in as_given else row.get(name, sent[name]) for name in sent}
-            for name in found.doubtful:
-                sent[name] = seen[name] = row[name]
-                results.doubtful.append(Doubt(intended[GID], name, seat.name, row[name], agreed[name], last[name]))
-            if not sent:
-                continue
-            # The fingerprint speaks for the whole row: it may be kept only where nobody else changed anything in it.
-            whole = all(name in found.ours or row[name] == last[name] for name in entity.shown(seat.name) if name in row)
-            results.written.append(
-                Written(intended[GID], row[KEY], sent, seen, {}, prints[row[KEY]] if whole else None, row.get(VERSION) if whole else None)
-            )
+            rows.append((row, marks[row[KEY]], last, _sorted_out(entity, intended, row, last)))
+    fate = _fate_of_all([found for *_, found in rows]) if seat.connector.caps.atomic else None
+    for row, mark, last, unjudged in rows:
+        intended = wanted[row[KEY]]
+        found = unjudged if fate is None else unjudged.knowing(landed=fate)
+        sent = {name: intended[SENT + name] for name in (*found.ours, *found.over)}
+        as_given = {*found.over, *(name for name in found.ours if entity.fields[name].type == "reference")}
+        seen = {name: sent[name] if name in as_given else row.get(name, sent[name]) for name in sent}
+        for name in found.doubtful:
+            sent[name] = seen[name] = row[name]
+            agreed = results.golden[intended[GID]]
+            results.doubtful.append(Doubt(intended[GID], name, seat.name, row[name], agreed[name], last[name]))
+        if not sent:
+            continue
+        # The fingerprint speaks for the whole row: it may be kept only where nobody else changed anything in it.
+        whole = all(name in found.ours or row[name] == last[name] for name in entity.shown(seat.name) if name in row)
+        results.written.append(
+            Written(intended[GID], row[KEY], sent, seen, {}, mark if whole else None, row.get(VERSION) if whole else None)
+        )
     results.done = len(results.written)
     return results
 
@@ -103,11 +110,21 @@ class _SortedOut:
     ours      show what was sent
     over      were written, and changed by somebody afterwards: other fields prove that the write landed
     doubtful  counters of which nobody can tell whether the change that they show was made before the write, after it, or instead
+    landed    the row proves that it was written
+    missed    a field proves that it was not written
     """
 
     ours: list[str]
     over: list[str]
     doubtful: list[str]
+    landed: bool
+    missed: bool
+
+    def knowing(self, *, landed: bool) -> _SortedOut:
+        """The same, where it is known what became of the whole batch."""
+        if not self.doubtful:
+            return self
+        return replace(self, over=self.doubtful if landed else [], doubtful=[])
 
 
 def _sorted_out(entity: Entity, intended: dict[str, Any], row: dict[str, Any], last: dict[str, str | None]) -> _SortedOut:
@@ -118,9 +135,15 @@ def _sorted_out(entity: Entity, intended: dict[str, Any], row: dict[str, Any], l
     missed = any(row[name] == last[name] for name in readable if name not in ours)
     others = [name for name in intended[FIELDS] if name not in ours]
     if landed:
-        return _SortedOut(ours, others, [])
+        return _SortedOut(ours, others, [], landed=True, missed=missed)
     doubtful = [name for name in others if name in row and not missed and entity.fields[name].conflict == "add"]
-    return _SortedOut(ours, [], doubtful)
+    return _SortedOut(ours, [], doubtful, landed=False, missed=missed)
+
+
+def _fate_of_all(rows: list[_SortedOut]) -> bool | None:
+    """Whether a batch that is written whole or not at all was written, as its rows tell; None where they do not, or contradict."""
+    landed, missed = any(row.landed for row in rows), any(row.missed for row in rows)
+    return None if landed == missed else landed
 
 
 def _is_ours(entity: Entity, name: str, intended: dict[str, Any], row: dict[str, Any], last: str | None) -> bool:

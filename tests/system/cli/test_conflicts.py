@@ -47,6 +47,19 @@ def test_the_list(tmp_path):
     assert "conflicts resolve" in out
 
 
+def test_what_waits_for_a_person_stays_when_other_records_are_born(tmp_path):
+    project = disputed(tmp_path)
+    before = held(project)
+    project.sql("INSERT INTO contacts (name, email, credit) VALUES ('Dan', 'dan@example.com', 1)")
+    project.sql("UPDATE contacts SET credit = 21 WHERE id = 1")
+    project.trueup("sync").expect(0)
+    assert "Dan" in project.read("customers.csv")
+    (name, credit), row = held(project)
+    assert ((name, 20), row) == before
+    assert credit == 21
+    assert {one["system"]: one["value"] for one in queue(project)["credit"]["candidates"]} == {"crm": "21", "sheet": "30"}
+
+
 def test_taking_a_system_brings_all_into_agreement(tmp_path):
     project = disputed(tmp_path)
     number = queue(project)["name"]["id"]
