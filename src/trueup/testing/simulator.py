@@ -153,10 +153,12 @@ class Simulation:
     def _look_at(self, summary: RunSummary) -> None:
         """What a finished run tells about what was noticed."""
         entity = summary.entities[ENTITY]
+        with self.workspace.store.read() as db:
+            held = set(hold.of(db, ENTITY, decided=False)["system"].to_list())
         calm = [
             name
             for name, system in entity.systems.items()
-            if system.error is None and system.observed.rejected == 0 and self.systems[name].calls.listings
+            if system.error is None and system.observed.rejected == 0 and self.systems[name].calls.listings and name not in held
         ]
         if summary.status != "failed" and not self.worlds_lag():
             with self.workspace.store.read() as db:
