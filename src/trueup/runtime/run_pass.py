@@ -495,6 +495,12 @@ class Pass:
             with self.store.read() as db:
                 self.summary.total = golden.count(db, entity) + self.summary.created
                 self.summary.conflicts_open = conflict.count(db, entity) + self.summary.conflicts_opened
+                open_ended = [name for name in self.seats if sending.outstanding(db, entity, name)]
+            if open_ended:
+                self.summary.notes.append(
+                    f"writes to {', '.join(open_ended)} were interrupted or are on their way: `sync` finds out first what became of them,"
+                    " and may then do more or less than this plan"
+                )
             self.summary.changes = self.deliveries.changes
             return
         forget_mended(self.store, self.entity, self.seats)
