@@ -6,13 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,12 @@ def command(words: Sequence[str], folder: Path, *, accepted: tuple[int, ...] = (
     """Run a command to its end. Raises RuntimeError with its output where it ends with another status."""
     begun = time.perf_counter()
     process = subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    peak = _Peak(process.pid)
     output = process.stdout.read() if process.stdout else b""
     _pid, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - begun
+    peak.stop()
     if process.returncode not in accepted:
         message = f"{' '.join(words)} ended with {process.returncode}: {output.decode(errors='replace')[-2000:]}"
         raise RuntimeError(message)
@@ -40,7 +43,31 @@ def command(words: Sequence[str], folder: Path, *, accepted: tuple[int, ...] = (
         answer = json.loads(output)
     except json.JSONDecodeError:
         answer = {}
-    return Measured(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, answer)
+    return Measured(seconds, usage.ru_utime + usage.ru_stime, peak.mb, answer)
+
+
+class _Peak:
+    """The largest resident memory of a process, asked for while it runs: what the kernel tells at the end counts its parent's, too."""
+
+    def __init__(self, pid: int) -> None:
+        self.mb = 0.0
+        self._status = Path(f"/proc/{pid}/status")
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.05):
+            try:
+                lines = self._status.read_text(encoding="ascii").splitlines()
+            except OSError:
+                return
+            self.mb = max([self.mb, *(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))])
+
+    def stop(self) -> None:
+        """No longer look."""
+        self._over.set()
+        self._thread.join()
 
 
 def trueup(folder: Path, *words: str) -> Measured:

@@ -81,12 +81,5 @@ def test_killed_anywhere_it_ends_the_same(seed: int) -> None:
 
 @pytest.mark.slow
 def test_a_short_soak() -> None:
-    failure = soak(363, seed=1_000)
+    failure = soak(6_000, seed=1_000)
     assert failure is None, str(failure)
-
-
-@pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="a known hole, found by the soak: in this game an edit of a price ends nowhere (I2)")
-def test_the_first_game_that_the_soak_breaks() -> None:
-    error = play_game(1_003, draw_moves(1_003))
-    assert error is None, str(error)
