@@ -127,7 +127,7 @@ def index_begun(store: Store, entity: Entity) -> None:
 def index_whole(store: Store, entity: Entity, rows: pl.DataFrame) -> None:
     """Put in the values (rule, hash, gid) that were left for later, sorted: appending to an index is far cheaper than inserting."""
     with store.write() as tx:
-        match_key.add(tx, entity.name, rows)
+        match_key.add_new(tx, entity.name, rows)
         meta.set_(tx, _match_name(entity), _match_text(entity))
 
 

@@ -147,8 +147,8 @@ def frozen_candidates(open_now: pl.DataFrame) -> pl.DataFrame:
 def commit_results(tx: Db, entity: Entity, seat: Seat, results: Results, *, now: datetime) -> None:
     """Write the outcomes of one batch, and drop its intent."""
     if not results.created.is_empty():
-        _make_room(tx, entity, seat, results.created)
-        shadow.upsert(tx, entity.name, seat.name, results.created.drop("system"), new=False)
+        known = _make_room(tx, entity, seat, results.created)
+        shadow.upsert(tx, entity.name, seat.name, results.created.drop("system"), new=not known)
     if results.removed:
         shadow.delete(tx, entity.name, seat.name, pl.Series(results.removed, dtype=pl.String))
     if results.written:
@@ -179,14 +179,17 @@ def _ask_about(tx: Db, entity: Entity, doubts: Sequence[Doubt], now: datetime) -
     conflict.open_(tx, entity.name, pl.DataFrame(rows, schema=_CONFLICT_SCHEMA, orient="row"))
 
 
-def _make_room(tx: Db, entity: Entity, seat: Seat, created: pl.DataFrame) -> None:
-    """A system may give a new row the key of one that vanished: what is known of the vanished one is kept under a name of its own."""
+def _make_room(tx: Db, entity: Entity, seat: Seat, created: pl.DataFrame) -> bool:
+    """A system may give a new row the key of one that vanished: what is known of the vanished one is kept under a name of its own.
+
+    Returns whether anything is known of any of these keys, before or after that.
+    """
     old = shadow.by_key(tx, entity.name, seat.name, created["key"])
     other = old.join(created.select("key", pl.col("gid").alias("_new")), on="key").filter(pl.col("gid") != pl.col("_new"))
-    if other.is_empty():
-        return
-    moved = other.select(pl.col("key").alias("old_key"), pl.format("{} (gone, record {})", "key", "gid").alias("new_key"))
-    shadow.rekey(tx, entity.name, seat.name, moved.with_columns(key_hash(moved["new_key"]).alias("khash")))
+    if not other.is_empty():
+        moved = other.select(pl.col("key").alias("old_key"), pl.format("{} (gone, record {})", "key", "gid").alias("new_key"))
+        shadow.rekey(tx, entity.name, seat.name, moved.with_columns(key_hash(moved["new_key"]).alias("khash")))
+    return not old.is_empty()
 
 
 def _commit_written(tx: Db, entity: Entity, seat: Seat, results: Results, now: datetime) -> None:

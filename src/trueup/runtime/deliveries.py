@@ -132,7 +132,9 @@ class Deliveries:
             if not self._entity.written(name):
                 continue
             previous = self._tasks.pop(name, None)
+            ahead = None
             if previous is not None:
+                ahead = None if previous.done() else self._prepared_ahead(name, seat, decision)
                 previous.result()
             if self._books[name].error is not None:
                 continue
@@ -141,7 +143,7 @@ class Deliveries:
                 continue
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(max_workers=len(self._seats), thread_name_prefix="deliver")
-            self._tasks[name] = self._pool.submit(self._deliver, name, seat, decision)
+            self._tasks[name] = self._pool.submit(self._deliver, name, seat, decision, ahead)
 
     def finish_round(self) -> None:
         """Wait for every lane."""
@@ -203,19 +205,49 @@ class Deliveries:
 
     # -------------------------------------------------------------- one lane
 
-    def _deliver(self, name: str, seat: Seat, decision: Decision) -> None:
-        book = self._books[name]
-        caps = seat.connector.caps
-        in_full = name in self._complete
-        may_create = in_full or caps.find
-        todo = due(
+    def _prepared_ahead(self, name: str, seat: Seat, decision: Decision) -> tuple[Due, Preparation] | None:
+        """What is due and ready, made while the lane is busy with the rows before these; None where making it needs the system.
+
+        That is what a first load is made of: new rows for a system that was seen completely, with nothing in the way.
+        """
+        waits = self._options.limit is not None or name in self._options.mute or name in self._lookalikes
+        failing = self._failing.get(name)
+        known = (failing is not None and not failing.is_empty()) or bool(self._parked_keys.get(name))
+        refers = any(field.type == "reference" for field in self._entity.fields.values())
+        if waits or known or refers or name not in self._complete or seat.mapping.where is not None:
+            return None
+        todo = self._due(name, decision)
+        if not todo.deletes.is_empty() or not todo.updates.is_empty() or todo.creates.is_empty():
+            return None
+        lane = Lane(self._store, self._entity, seat, run=self._run, owner=self._owner)
+        return todo, lane.prepare(todo, must_find=False)
+
+    def _due(self, name: str, decision: Decision) -> Due:
+        nobody = pl.Series(GID, [], dtype=pl.Int64)
+        return due(
             self._entity,
             name,
             decision,
             frozen=decision.frozen_pairs,
-            blocked=self._blocked.get(name, pl.Series(GID, [], dtype=pl.Int64)),
+            blocked=self._blocked.get(name, nobody),
             may_create=True,
         )
+
+    def _deliver(self, name: str, seat: Seat, decision: Decision, ahead: tuple[Due, Preparation] | None = None) -> None:
+        book = self._books[name]
+        if ahead is not None:
+            todo, ready = ahead
+            book.counts.pending += todo.rows - ready.outside
+            try:
+                self._send(name, Lane(self._store, self._entity, seat, run=self._run, owner=self._owner), ready, decision, todo)
+            except TrueupError as error:
+                error.system = error.system or name
+                book.error = str(error)
+            return
+        caps = seat.connector.caps
+        in_full = name in self._complete
+        may_create = in_full or caps.find
+        todo = self._due(name, decision)
         if todo.creates.height and not may_create:
             book.left_creates = True
             todo = Due(todo.deletes, todo.creates.clear(), todo.updates)

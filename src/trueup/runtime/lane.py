@@ -14,7 +14,7 @@ from trueup.core.facts import MISSING
 from trueup.core.fingerprint import native_fingerprint
 from trueup.core.normal import may_be_stored_as
 from trueup.runtime.outcomes import Results, settle_creates, settle_deletes, settle_updates
-from trueup.runtime.recover import SENT
+from trueup.runtime.recover import with_sent
 from trueup.runtime.references import reference_fields, to_golden, to_native
 from trueup.store import sending
 from trueup.store import shadow as shadow_table
@@ -412,8 +412,7 @@ class Lane:
         if prepared.kind != "delete":
             payload = payload.join(prepared.image, on=OP, how="left").join(prepared.fields, on=OP, how="left")
         if prepared.kind != "delete":
-            agreed = [pl.col(name).alias(SENT + name) for name in self._entity.written(seat.name)]
-            payload = payload.join(golden.select(GID, *agreed), on=GID, how="left")
+            payload = with_sent(payload, golden.select(GID, *self._entity.written(seat.name)))
         with self._store.write() as tx:
             intent = sending.add(
                 tx, self._entity.name, seat.name, kind=prepared.kind, run=self._run, at=now, owner=self._owner, frame=payload

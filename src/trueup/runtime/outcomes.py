@@ -191,6 +191,9 @@ def _stored_cells(seat: Seat, done: pl.DataFrame, prepared: Prepared, shown: lis
 
     Also whether each row's stored form is known and readable, in the order of `done`.
     """
+    as_sent = _cells_as_sent(seat, done, prepared, shown)
+    if as_sent is not None:
+        return as_sent, [True] * done.height
     told = done.filter("__stored")
     image = prepared.image.select(OP, *[name for name in shown if name in prepared.image.columns])
     if told.is_empty():
@@ -200,6 +203,33 @@ def _stored_cells(seat: Seat, done: pl.DataFrame, prepared: Prepared, shown: lis
     known = set(cells[OP].to_list())
     rest = image.join(done.select(OP), on=OP, how="semi").join(cells.select(OP), on=OP, how="anti")
     return pl.concat([cells, rest], how="diagonal"), [op in known for op in done[OP].to_list()]
+
+
+def _cells_as_sent(seat: Seat, done: pl.DataFrame, prepared: Prepared, shown: list[str]) -> pl.DataFrame | None:
+    """The image, where every row is told and stored as it was given; only fields whose columns differ are read from what was stored.
+
+    None where that says too little: a row is not told, a field is not in the image, or a value that differs may be unreadable.
+    """
+    given, compiled = prepared.rows, seat.compiled
+    if not done["__stored"].all() or not set(shown) <= set(prepared.image.columns) or not given[OP].equals(done[OP]):
+        return None
+    same = {name for name in seat.returning if name in given.columns and name in done.columns and _equal(given[name], done[name])}
+    if KEY in given.columns and given[KEY].equals(done[KEY]):
+        same.update(seat.mapping.object.key)
+    image = prepared.image.select(OP, *shown)
+    if not image[OP].equals(done[OP]):
+        return None
+    differing = [reader.field.name for reader in compiled.readers if reader.field.name in shown and not same.issuperset(reader.columns)]
+    if not differing:
+        return image
+    if compiled.where is not None or not {check.field for check in compiled.checks}.isdisjoint(differing):
+        return None
+    cells = compiled.cells_of(done, differing)
+    return None if any(column.null_count() for column in cells.get_columns()) else image.with_columns(cells.get_columns())
+
+
+def _equal(given: pl.Series, stored: pl.Series) -> bool:
+    return given.dtype == stored.dtype and given.equals(stored)
 
 
 def _cells_by_op(seat: Seat, native: pl.DataFrame) -> pl.DataFrame:

@@ -45,12 +45,29 @@ def recover(store: Store, entity: Entity, seat: Seat, now: datetime) -> int:
         intents = sending.outstanding(db, entity.name, seat.name)
     landed = 0
     for intent in intents:
-        results = {"create": _creates, "update": _updates, "delete": _deletes}[intent.kind](store, entity, seat, intent, now)
+        settle = {"create": _creates, "update": _updates, "delete": _deletes}[intent.kind]
+        results = settle(store, entity, seat, _whole(intent, entity), now)
         results.intent = intent.id
         landed += results.done
         with store.write() as tx:
             commit_results(tx, entity, seat, results, now=now)
     return landed
+
+
+def with_sent(payload: pl.DataFrame, golden: pl.DataFrame) -> pl.DataFrame:
+    """An intent's payload with the golden cells that are sent (`sent:FIELD`), where these are not the image itself in every row."""
+    rows = payload.select(GID).join(golden, on=GID, how="left", maintain_order="left")
+    sent = [rows[name].alias(SENT + name) for name in golden.columns if name != GID]
+    told = [
+        column for column in sent if (name := column.name.removeprefix(SENT)) not in payload.columns or not payload[name].equals(column)
+    ]
+    return payload.with_columns(told)
+
+
+def _whole(intent: Sending, entity: Entity) -> Sending:
+    """An intent with every `sent:FIELD`, as it was before `with_sent` left out what is the image."""
+    names = [name for name in entity.fields if name in intent.frame.columns and SENT + name not in intent.frame.columns]
+    return replace(intent, frame=intent.frame.with_columns(pl.col(name).alias(SENT + name) for name in names))
 
 
 def _deletes(store: Store, entity: Entity, seat: Seat, intent: Sending, now: datetime) -> Results:

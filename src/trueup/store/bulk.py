@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from trueup.store.db import Db
 
 FEW_ROWS = 100
-_STATEMENT_ROWS = 50
+_STATEMENT_ROWS = 200
+_PIECE_ROWS = 20_000  # so many rows are Python objects at once
 _LITERAL_ROWS = 64  # from here on it pays to look for columns of one value
 Constant = int | str | None
 
@@ -116,7 +117,9 @@ def _insert(tx: Db, table: sa.Table, frame: pl.DataFrame, constants: Mapping[str
     columns = ", ".join(map(_q, (*fixed, *frame.columns)))
     literals = [_literal(value) for value in fixed.values()]
     row = f"({', '.join(literals + [_mark(tx)] * frame.width)})"
-    head = f"INSERT INTO {table.name} ({columns}) VALUES "
+    # OR FAIL spares SQLite its statement journal, a copy of every page touched: the transaction as a whole is undone on any error.
+    verb = "INSERT OR FAIL" if tx.backend == "sqlite" and not conflict else "INSERT"
+    head = f"{verb} INTO {table.name} ({columns}) VALUES "
     whole = frame.height - frame.height % _STATEMENT_ROWS if tx.backend == "sqlite" and not conflict else 0
     if whole:
         # Most of the cost of a small row is the step into SQLite, so each step takes several rows (measured: slower with ON CONFLICT).
@@ -169,12 +172,13 @@ def _copy_csv(tx: Db, into: str, frame: pl.DataFrame) -> None:
 
 def _many(tx: Db, statement: str, frame: pl.DataFrame, *, rows: int = 1) -> None:
     """Run a statement once per `rows` rows of the frame, whose height is a multiple of it."""
-    with no_gc():
-        values: Iterable[tuple[Any, ...]] = zip(*(column.to_list() for column in frame.get_columns()), strict=True)
-        if rows > 1:
-            flat, step = tuple(chain.from_iterable(values)), rows * frame.width
-            values = (flat[start : start + step] for start in range(0, len(flat), step))
-        tx.connection.exec_driver_sql(statement, list(values))
+    for piece in frame.iter_slices(_PIECE_ROWS - _PIECE_ROWS % rows):
+        with no_gc():
+            values: Iterable[tuple[Any, ...]] = zip(*(column.to_list() for column in piece.get_columns()), strict=True)
+            if rows > 1:
+                flat, step = tuple(chain.from_iterable(values)), rows * piece.width
+                values = (flat[start : start + step] for start in range(0, len(flat), step))
+            tx.connection.exec_driver_sql(statement, list(values))
 
 
 def _mark(tx: Db) -> str:

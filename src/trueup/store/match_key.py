@@ -42,6 +42,12 @@ def add(tx: Db, entity: str, frame: pl.DataFrame) -> None:
     bulk.add_missing(tx, table, rows, {"entity": tx.entity(entity)})
 
 
+def add_new(tx: Db, entity: str, frame: pl.DataFrame) -> None:
+    """Add `rule`, `hash`, `gid` of records of which nothing is indexed yet. Raises StateError, undoing the transaction, where it is."""
+    rows = frame.select("rule", "hash", golden_id="gid").sort("rule", "hash", "golden_id")
+    bulk.insert(tx, table, rows, {"entity": tx.entity(entity)})
+
+
 def remove(tx: Db, entity: str, gids: pl.Series) -> None:
     """Remove everything of these golden records."""
     tx.execute(table.delete().where(table.c.entity == tx.entity(entity), table.c.golden_id.in_(tx.each(gids.cast(pl.Int64)))))
