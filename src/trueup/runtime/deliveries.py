@@ -234,16 +234,10 @@ class Deliveries:
         )
 
     def _deliver(self, name: str, seat: Seat, decision: Decision, ahead: tuple[Due, Preparation] | None = None) -> None:
-        book = self._books[name]
         if ahead is not None:
-            todo, ready = ahead
-            book.counts.pending += todo.rows - ready.outside
-            try:
-                self._send(name, Lane(self._store, self._entity, seat, run=self._run, owner=self._owner), ready, decision, todo)
-            except TrueupError as error:
-                error.system = error.system or name
-                book.error = str(error)
+            self._deliver_ready(name, seat, decision, *ahead)
             return
+        book = self._books[name]
         caps = seat.connector.caps
         in_full = name in self._complete
         may_create = in_full or caps.find
@@ -281,6 +275,16 @@ class Deliveries:
             error.system = error.system or name
             book.error = str(error)
             book.counts.pending += 0 if counted else todo.rows
+
+    def _deliver_ready(self, name: str, seat: Seat, decision: Decision, todo: Due, ready: Preparation) -> None:
+        """Send what was prepared ahead."""
+        book = self._books[name]
+        book.counts.pending += todo.rows - ready.outside
+        try:
+            self._send(name, Lane(self._store, self._entity, seat, run=self._run, owner=self._owner), ready, decision, todo)
+        except TrueupError as error:
+            error.system = error.system or name
+            book.error = str(error)
 
     def _unlike_unreadable(self, name: str, seat: Seat, todo: Due, decision: Decision) -> Due:
         """Without creates that may double a row which cannot be read; they wait until it is mended."""
