@@ -127,21 +127,21 @@ def test_a_record_being_born_has_no_golden_values_yet():
 
 # ---------------------------------------------------------------- old windows
 
-FILE = {"deltas": [shadow(1, "shop", before=shadow(1, "shop", seen={"name": "Bob"})["seen"])]}
+FILE = [shadow(1, "shop", before='{"name":"Bob"}')]
 
 
 def test_an_edit_in_a_file_back_to_what_it_showed_before_our_delivery_is_for_a_person():
-    decision = reconcile(shows(agreed(SHAPE, files=frozenset({"shop"}), **FILE), shop={1: {"name": "Bob"}}))
+    decision = reconcile(shows(agreed(SHAPE, files=frozenset({"shop"}), deltas=FILE), shop={1: {"name": "Bob"}}))
     assert value(decision) == "Ada"
     assert waiting(decision) == {(None, "Ada"), ("shop", "Bob")}
 
 
 def test_the_same_edit_in_a_database_is_an_edit():
-    assert value(reconcile(shows(agreed(SHAPE, **FILE), shop={1: {"name": "Bob"}}))) == "Bob"
+    assert value(reconcile(shows(agreed(SHAPE, deltas=FILE), shop={1: {"name": "Bob"}}))) == "Bob"
 
 
 def test_another_edit_in_a_file_is_an_edit():
-    assert value(reconcile(shows(agreed(SHAPE, files=frozenset({"shop"}), **FILE), shop={1: {"name": "Cleo"}}))) == "Cleo"
+    assert value(reconcile(shows(agreed(SHAPE, files=frozenset({"shop"}), deltas=FILE), shop={1: {"name": "Cleo"}}))) == "Cleo"
 
 
 def test_an_old_window_is_for_a_person_whatever_the_rule():

@@ -153,9 +153,10 @@ def edit(system: str, observed: str, seen: str | None, stands: str | None, **oth
 
 def edits(*rows: dict[str, Any]) -> pl.DataFrame:
     """Such edits as a frame."""
-    texts = dict.fromkeys((SYSTEM, "field", "observed", "seen", "sent", "golden", "origin"), pl.String())
-    moments = dict.fromkeys((AT, "origin_at"), pl.Datetime("us", "UTC"))
-    return pl.DataFrame(list(rows), schema={GID: pl.Int64(), "rank": pl.Int64()} | texts | moments)
+    schema = pl.Schema({GID: pl.Int64(), "rank": pl.Int64()})
+    schema |= dict.fromkeys((SYSTEM, "field", "observed", "seen", "sent", "golden", "origin"), pl.String())
+    schema |= dict.fromkeys((AT, "origin_at"), pl.Datetime("us", "UTC"))
+    return pl.DataFrame(list(rows), schema=schema)
 
 
 # ---------------------------------------------------------------- what was decided
@@ -247,7 +248,10 @@ def shuffled(facts: Facts, random: Random) -> Facts:
         facts,
         entity=replace(facts.entity, mappings={name: facts.entity.mappings[name] for name in mappings}),
         observed={system: rows(facts.observed[system]) for system in systems},
-        **{name: rows(getattr(facts, name)) for name in ("gone", "golden", "shadows", "frozen")},
+        gone=rows(facts.gone),
+        golden=rows(facts.golden),
+        shadows=rows(facts.shadows),
+        frozen=rows(facts.frozen),
     )
 
 
