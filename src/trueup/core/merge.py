@@ -298,9 +298,10 @@ def _decide(candidates: pl.DataFrame, ledger: _Ledger, occasion: str) -> None:
     """Settle each (record, field): one value left is accepted, several are judged by the field's rule or frozen."""
     distinct = candidates.group_by(RECORD_FIELD).agg(pl.col("value").n_unique().alias("values"))
     candidates = candidates.join(distinct, on=RECORD_FIELD, how="left")
-    frozen = candidates.filter((pl.col("values") > 1) & pl.col("conflict").is_in(["manual", "text"]))
-    _freeze(frozen, ledger)
-    settled = candidates.join(frozen.select(RECORD_FIELD).unique(), on=RECORD_FIELD, how="anti")
+    # One side that only a person can judge (an old window saved over a file) leaves the whole set to that person.
+    doubtful = candidates.filter((pl.col("values") > 1) & pl.col("conflict").is_in(["manual", "text"])).select(RECORD_FIELD).unique()
+    _freeze(candidates.join(doubtful, on=RECORD_FIELD, how="semi"), ledger)
+    settled = candidates.join(doubtful, on=RECORD_FIELD, how="anti")
     if settled.is_empty():
         return
     winners = _winners(settled)

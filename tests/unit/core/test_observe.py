@@ -151,6 +151,15 @@ def test_an_old_window_is_for_a_person_whatever_the_rule():
     assert waiting(decision, "phone") == {(None, "111"), ("shop", "099")}
 
 
+def test_what_others_edit_beside_an_old_window_waits_with_it():
+    shape = entity(Field(name="phone", conflict="max"))
+    facts = agreed(shape, {1: PHONE}, files=frozenset({"shop"}), deltas=[shadow(1, "shop", before='{"phone":"099"}')])
+    decision = reconcile(shows(facts, shop={1: {"phone": "099"}}, crm={1: {"phone": "222"}}))
+    assert value(decision, "phone") == "111"
+    assert waiting(decision, "phone") >= {("shop", "099"), ("crm", "222")}
+    assert told(decision, "candidate") == {("candidate", "shop", "099"), ("candidate", "crm", "222")}
+
+
 # ---------------------------------------------------------------- whose the golden value is
 
 
