@@ -60,7 +60,8 @@ def reconcile(facts: Facts, ruling: Merged | None = None) -> Decision:
     after, touched = settle_shadows(facts, merged, changes, verdict.missing, removed, deltas, records)
     after, touched = mark_doomed(after, touched, verdict.deleted)
     rows, born = golden_rows(facts, records, changes, verdict.deleted, verdict.revived, verdict.restored)
-    index, indexed = match_index(entity, records, changes, merged, after, born, verdict.deleted)
+    living = pl.concat([born, verdict.revived])  # a record that lives again is to be found again
+    index, indexed = match_index(entity, records, changes, merged, after, living, verdict.deleted)
     edits = cells.filter(~pl.col("first"))
     return Decision(
         records=records,
