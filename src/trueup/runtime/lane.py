@@ -212,7 +212,7 @@ class Lane:
             found = seat.connector.find(seat.mapping.object, seat.compiled.read_columns, values)
             if found.is_empty():
                 continue
-            found = self._unlinked(found)
+            found, moved = self._unlinked(found)
             hits = made.drop([name for name in (KEY, *_marks(made)) if name in made.columns]).join(
                 found.cast({column: made.schema[column] for column in asked}), on=asked, how="inner", suffix=":found"
             )
@@ -228,6 +228,9 @@ class Lane:
             ready.outside += outside.len()
             ready.wake += hits.filter(pl.col(KEY).is_in(taking_part.implode()))[KEY].unique().to_list()
             made = made.join(hits.select(GID).unique(), on=GID, how="anti", maintain_order="left")
+            # Perhaps the row has become this record: it is looked at first, and this record is considered again afterwards.
+            doubtful = hits.filter(pl.col(KEY).is_in(moved)).select(GID).unique()
+            ready.trouble(doubtful.with_columns(reason=pl.lit("a row that changed meanwhile may be this record"), retry_s=pl.lit(0.0)))
         return made
 
     def _plain_columns(self, rule: tuple[str, ...], made: pl.DataFrame) -> list[str] | None:
@@ -239,12 +242,15 @@ class Lane:
         plain = [column for column in columns if column is not None and column in made.columns]
         return plain if len(plain) == len(rule) else None
 
-    def _unlinked(self, found: pl.DataFrame) -> pl.DataFrame:
-        """Rows that no golden record is linked to yet."""
+    def _unlinked(self, found: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
+        """Rows that may be another record than was known: not linked yet, or linked and changed since they were read (their keys)."""
         with self._store.read() as db:
             known = shadow_table.by_key(db, self._entity.name, self._seat.name, found[KEY])
-        linked = set(known.filter(pl.col("state") != MISSING)["key"].to_list()) - self._parked
-        return found.filter(~pl.col(KEY).is_in(list(linked)))
+        linked = known.filter((pl.col("state") != MISSING) & ~pl.col("key").is_in(list(self._parked)))
+        prints = native_fingerprint(found, self._seat.compiled.value_columns)
+        same = found.select(KEY, prints.alias("_now")).join(linked.select(pl.col("key").alias(KEY), "fingerprint"), on=KEY)
+        unchanged = pl.col("_now").eq_missing(pl.col("fingerprint"))
+        return found.filter(~pl.col(KEY).is_in(same.filter(unchanged)[KEY].implode())), same.filter(~unchanged)[KEY].to_list()
 
     def _prepare_updates(self, rows: pl.DataFrame, ready: Preparation) -> None:
         seat = self._seat
