@@ -138,7 +138,7 @@ class MemoryConnector:
             raise ObjectUnreadableError(message, hint="name its `modified` column, or read everything", system=self.name)
         with self.world.lock:
             view = table.view(listing=keys is None)
-            rejected = self._rejects(table, view, keys)
+            rejected = self._rejects(table, view, keys, columns)
             rows = self._visible(view, keys, rejected)
             gone = self._gone(table, keys)
         times = _Times(table, modified, since)
@@ -148,8 +148,8 @@ class MemoryConnector:
         last = Page(frame, complete=view.complete, rejected=tuple(rejected.values()), gone=gone)
         return iter(_pages(times.cursors(rows, page_rows), page_rows, last))
 
-    def _rejects(self, table: MemoryTable, view: View, keys: Sequence[str] | None) -> dict[Any, Reject]:
-        """Rows that cannot be shown, by key text (by their number where even the key is missing)."""
+    def _rejects(self, table: MemoryTable, view: View, keys: Sequence[str] | None, columns: Sequence[str]) -> dict[Any, Reject]:
+        """Rows of which these columns cannot be shown, by key text (by their number where even the key is missing)."""
         found: dict[Any, Reject] = {}
         key_columns = ", ".join(table.key)
         for number, row in enumerate(view.stray):
@@ -159,7 +159,7 @@ class MemoryConnector:
             elif key is not None:
                 found[key] = Reject(key, f"the key {key} stands for several rows of {table.name}", column=key_columns)
         for key, row in view.rows.items():
-            if row.misfit is not None and key not in found:
+            if row.misfit in columns and key not in found:
                 found[key] = Reject(key, f"the value in {row.misfit} does not fit its type", column=row.misfit)
         if keys is not None and found:
             wanted = set(keys)
@@ -197,7 +197,7 @@ class MemoryConnector:
         wanted = [_comparable(table, row) for row in values.to_dicts()]
         with self.world.lock:
             view = table.view(listing=False)
-            shown = self._visible(view, None, self._rejects(table, view, None))
+            shown = self._visible(view, None, self._rejects(table, view, None, columns))
             rows = [(key, row) for key, row in shown if _comparable(table, {name: row.values.get(name) for name in names}) in wanted]
         return self._frame(table, rows, columns)
 
