@@ -21,15 +21,13 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, Self
 
-import orjson
-import polars as pl
-
 from trueup.errors import TrueupError
-from trueup.runtime.resolve import take_system, take_value
 from trueup.runtime.workspace import Workspace
-from trueup.store import conflict, golden, hold, parked
+from trueup.store import hold, parked
 from trueup.store import shadow as shadow_table
 from trueup.testing.simulator_checks import BrokenPromiseError, check_always, check_settled, counters
+from trueup.testing.simulator_deciding import decide, open_questions, refused_systems
+from trueup.testing.simulator_moves import MOVES, WEIGHTS
 from trueup.testing.simulator_people import People
 from trueup.testing.simulator_scenario import ENTITY, Scenario, draw_scenario
 from trueup.testing.simulator_world import Clock, Faults, Kill, Killer, MortalStore, SimulatedSystem, one_thread
@@ -138,6 +136,7 @@ class Simulation:
         self.killer.at = None if kill_at is None else self.killer.passed + kill_at
         for system in self.systems.values():
             system.calls.clear()
+        refused = refused_systems(self)
         try:
             with one_thread():
                 summary = self.workspace.sync(full=full)
@@ -146,6 +145,8 @@ class Simulation:
             self.workspace.close()
             self.workspace = self._open()
             return None
+        finally:
+            self.people.refused(refused)
         self.killer.at = None
         self._look_at(summary)
         return summary
@@ -162,12 +163,13 @@ class Simulation:
         ]
         if summary.status != "failed" and not self.worlds_lag():
             with self.workspace.store.read() as db:
+                waiting = set(parked.of(db, ENTITY).select("system", "key").rows())
                 links = {
                     name: {
                         key
                         for frame in shadow_table.keys(db, ENTITY, name)
                         for key, state in frame.select("key", "state").rows()
-                        if state == 0
+                        if state == 0 and (name, key) not in waiting  # a parked row is left as it was last seen
                     }
                     for name in calm
                     if not self.people.doubled.get(name)
@@ -208,10 +210,10 @@ class Simulation:
         self._calm()
         for number in range(DECIDING_ROUNDS):
             self._run_calm(full=number == 0)  # the complete look finds what readings by cursor do not show
-            if not self._decide(Random(number)):
+            if not decide(self, Random(number)):
                 break
         else:
-            raise BrokenPromiseError(f"I1: people still have something to decide after {DECIDING_ROUNDS} rounds: {self._open_questions()}")
+            raise BrokenPromiseError(f"I1: people still have something to decide after {DECIDING_ROUNDS} rounds: {open_questions(self)}")
         passes = 0
         while self._wrote(self._run_calm()):
             passes += 1
@@ -254,248 +256,6 @@ class Simulation:
             reads = system.calls.listings + system.calls.increments
             if reads != 1:
                 raise BrokenPromiseError(f"I14: a quiet pass read {name} {reads} times")
-
-    def _open_questions(self) -> str:
-        with self.workspace.store.read() as db:
-            frames = [conflict.open_of(db, ENTITY), parked.of(db, ENTITY), hold.of(db, ENTITY, decided=False)]
-        return "; ".join(str(frame.rows(named=True)[:2]) for frame in frames if not frame.is_empty())
-
-    def _decide(self, random: Random) -> bool:
-        """People settle what waits for them; whether there was anything."""
-        with self.workspace.store.read() as db:
-            conflicts = conflict.open_of(db, ENTITY)
-            rows = parked.of(db, ENTITY)
-            holds = hold.of(db, ENTITY, decided=False)
-        self._decide_holds(random, holds)
-        self._decide_parked(rows)
-        for id_, gid, name, text in conflicts.select("id", "gid", "field", "candidates").rows():
-            self._resolve(random, id_, gid, name, text)
-        return not (conflicts.is_empty() and rows.is_empty() and holds.is_empty())
-
-    def _decide_holds(self, random: Random, holds: pl.DataFrame) -> None:
-        for id_, kind in holds.select("id", "kind").rows():
-            with self.workspace.store.write() as tx:
-                if kind == "updates" or random.random() < 0.5:
-                    hold.decide(tx, id_, "approved", at=self.clock(), ceiling=1_000)
-                else:
-                    hold.decide(tx, id_, "approved", at=self.clock(), ceiling=1_000)
-
-    def _decide_parked(self, rows: pl.DataFrame) -> None:
-        """Second rows are deleted; a row that became another record is given its own."""
-        for id_, system, key, why in rows.select("id", "system", "key", "why").rows():
-            if key not in self.people.table(system).rows:
-                continue
-            if "another record" in why:
-                self._apart(id_, system, key)
-                continue
-            self.people.remove(system, key)
-
-    def _apart(self, id_: int, system: str, key: str) -> None:
-        del id_
-        self.people.rename(system, key)
-
-    def _resolve(self, random: Random, id_: int, gid: int, name: str, text: str) -> None:
-        """A person takes one system's value, or gives another."""
-        systems = sorted({item["system"] for item in orjson.loads(text) if item["system"] is not None and item["value"] is not None})
-        with self.workspace.store.read() as db:
-            record = golden.fetch(db, ENTITY, pl.Series([gid], dtype=pl.Int64))
-        if name == "points":
-            self.people.unsure.add(str(orjson.loads(record["data"][0]).get("code")))
-        if systems and random.random() < 0.7:
-            take_system(self.workspace.store, self.workspace.config, id_, random.choice(systems), self.clock())
-            return
-        given = {"price": f"{self.people.token()}.5", "points": "12", "tags": self.people.token()}.get(name, f"{self.people.token()}-OK")
-        take_value(self.workspace.store, self.workspace.config, id_, given, self.clock())
-
-
-# ---------------------------------------------------------------- the moves
-
-
-def _add(sim: Simulation, random: Random) -> None:
-    sim.people.add(random, random.choice(list(sim.worlds)))
-
-
-def _edit(sim: Simulation, random: Random) -> None:
-    row = sim.some_row(random)
-    if row is not None:
-        sim.people.edit(random, *row)
-
-
-def _edit_twice(sim: Simulation, random: Random) -> None:
-    """The same field of one customer, in two systems."""
-    row = sim.some_row(random)
-    if row is None:
-        return
-    code = sim.people.code(*row)
-    places = [(name, key) for name in sim.worlds for key in sim.people.keys(name) if sim.people.code(name, key) == code]
-    fields = {name: set(sim.scenario.systems[name].fields) for name, _key in places}
-    shared = sorted(set.intersection(*fields.values()) - {"code"})
-    if not shared:
-        return
-    item = random.choice(shared)
-    for name, key in places[: random.choice((2, 3))]:
-        sim.people.edit(random, name, key, item)
-        sim.clock.pass_by(random.choice((0, 1, 60)))
-
-
-def _sync(sim: Simulation, random: Random) -> None:
-    sim.sync(full=random.random() < 0.1)
-
-
-def _kill(sim: Simulation, random: Random) -> None:
-    """A run that is killed somewhere, perhaps several times in a row."""
-    for _number in range(random.choice((1, 1, 2))):
-        sim.sync(kill_at=random.randrange(1, 25))
-
-
-def _settle(sim: Simulation, random: Random) -> None:
-    del random
-    sim.settle()
-
-
-def _wait(sim: Simulation, random: Random) -> None:
-    sim.clock.pass_by(random.choice((1, 61, 400, 4_000, 90_000)))
-
-
-def _remove(sim: Simulation, random: Random) -> None:
-    row = sim.some_row(random)
-    if row is not None:
-        sim.people.remove(*row)
-
-
-def _rename(sim: Simulation, random: Random) -> None:
-    row = sim.some_row(random)
-    if row is not None:
-        sim.people.rename(*row)
-
-
-def _move(sim: Simulation, random: Random) -> None:
-    row = sim.some_row(random)
-    if row is not None and sim.scenario.systems[row[0]].filtered:
-        sim.people.move(*row)
-
-
-def _double(sim: Simulation, random: Random) -> None:
-    row = sim.some_row(random)
-    if row is not None:
-        sim.people.double(random, *row)
-
-
-def _reuse(sim: Simulation, random: Random) -> None:
-    row = sim.some_row(random)
-    if row is not None:
-        sim.people.reuse(*row)
-
-
-def _spoil(sim: Simulation, random: Random) -> None:
-    row = sim.some_row(random)
-    if row is not None:
-        sim.people.spoil(*row)
-
-
-def _touch(sim: Simulation, random: Random) -> None:
-    sim.people.table(random.choice(list(sim.worlds))).touch()
-
-
-def _fault(sim: Simulation, random: Random) -> None:
-    """Something will go wrong in the next run, and somebody may edit in the middle of it."""
-    name = random.choice(list(sim.worlds))
-    faults = sim.systems[name].faults
-    kind = random.choice(
-        ("reads_fail", "reads_break", "writes_fail", "replies_lost", "halves", "retries", "intrude", "intrude", "early", "early")
-    )
-    number = random.randrange(1 << 30)
-    if kind == "early":
-        faults.intrude_early = lambda: _intrude(sim, name, Random(number))
-    elif kind != "intrude":
-        setattr(faults, kind, random.choice((1, 1, 2)))
-    elif sim.worlds[name].caps.precondition == "native":
-        faults.intrude = lambda: _intrude(sim, name, Random(number))
-    _sync(sim, random)
-
-
-def _intrude(sim: Simulation, name: str, random: Random) -> None:
-    keys = sim.people.keys(name)
-    for key in random.sample(keys, min(len(keys), 3)):
-        sim.people.edit(random, name, key)
-
-
-def _listing(sim: Simulation, random: Random) -> None:
-    """A listing that ends early, or one that shows an old state."""
-    name = random.choice(list(sim.worlds))
-    if sim.scenario.systems[name].settles and random.random() < 0.6:
-        sim.sync()
-        sim.people.table(name).lag(random.choice((1, 2, 3)))
-        sim.lagging = True
-    else:
-        sim.people.table(name).hold_back(random.choice((1, 2, 50)), random.choice((1, 2)))
-        sim.lagging = True
-    if random.random() < 0.6:
-        sim.people.add(random, name)
-    _edit(sim, random)
-    _sync(sim, random)
-
-
-def _down(sim: Simulation, random: Random) -> None:
-    world = sim.worlds[random.choice(list(sim.worlds))]
-    world.down = None if world.down else "nobody answers"
-
-
-def _plan(sim: Simulation, random: Random) -> None:
-    del random
-    sim.plan_and_sync()
-
-
-def _burst(sim: Simulation, random: Random) -> None:
-    """Many people at work."""
-    for _number in range(25):
-        (_edit_twice if random.random() < 0.1 else _edit)(sim, random)
-
-
-MOVES: dict[str, Callable[[Simulation, Random], None]] = {
-    "add": _add,
-    "edit": _edit,
-    "edit twice": _edit_twice,
-    "sync": _sync,
-    "kill": _kill,
-    "wait": _wait,
-    "settle": _settle,
-    "remove": _remove,
-    "rename": _rename,
-    "move": _move,
-    "double": _double,
-    "reuse": _reuse,
-    "spoil": _spoil,
-    "touch": _touch,
-    "fault": _fault,
-    "listing": _listing,
-    "down": _down,
-    "plan": _plan,
-    "burst": _burst,
-}
-WEIGHTS = {
-    "add": 14,
-    "edit": 25,
-    "edit twice": 10,
-    "sync": 8,
-    "kill": 4,
-    "wait": 3,
-    "settle": 2,
-    "remove": 3,
-    "rename": 2,
-    "move": 2,
-    "double": 1,
-    "reuse": 1,
-    "spoil": 1,
-    "touch": 1,
-    "fault": 4,
-    "listing": 2,
-    "down": 2,
-    "plan": 1,
-    "burst": 1,
-}
-HARSH = {"add": 6, "edit": 14, "edit twice": 4, "burst": 6, "kill": 22, "fault": 24, "listing": 10, "settle": 4}
-"""Little but trouble: for games that are to break what is fragile."""
 
 
 # ---------------------------------------------------------------- comparing whole games

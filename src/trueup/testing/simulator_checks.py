@@ -12,7 +12,7 @@ from trueup.core.facts import FILTERED, MISSING, PRESENT
 from trueup.store import conflict, failure, golden, history, parked
 from trueup.store import shadow as shadow_table
 from trueup.testing.simulator_people import tokens
-from trueup.testing.simulator_scenario import ENTITY, HERE, REGION, SENTINEL
+from trueup.testing.simulator_scenario import DOUBTS, ENTITY, HERE, REGION, SENTINEL
 
 if TYPE_CHECKING:
     from trueup.store import Db
@@ -32,6 +32,7 @@ def check_settled(sim: Simulation) -> None:
     _check_ownership(sim, state)
     _check_edits(sim, state)
     _check_sums(sim, state)
+    _check_doubts(sim, state)
     check_always(sim)
 
 
@@ -64,6 +65,7 @@ class _State:
         self.codes: dict[str, list[int]] = {}
         self.dead: set[int] = set()
         self.texts: dict[str, str] = {}
+        self.edits: list[tuple[int, str, Any, Any, str]] = []  # golden changes: record, field, before, after, rule
         for frame in golden.stream(db, ENTITY):
             for row in frame.iter_rows(named=True):
                 values = orjson.loads(row["data"] or "{}")
@@ -85,9 +87,13 @@ class _State:
         self.conflicts = conflict.open_of(db, ENTITY).select("gid", "field", "kind", "candidates").rows()
         every: dict[str, list[str]] = {name: [] for name in entity.fields}
         for gid in self.golden:
-            for name, before, after in history.of(db, ENTITY, gid).select("field", "before", "after").rows():
+            lines = history.of(db, ENTITY, gid).select("field", "before", "after", "kind", "rule").rows()
+            for name, before, after, kind, rule in lines:
                 if name in every:
                     every[name] += [text for text in (before, after) if text is not None]
+                if kind == "edit" and name is not None:
+                    was, now = (None if text is None else orjson.loads(text) for text in (before, after))
+                    self.edits.append((gid, name, was, now, rule))
             for name, value in self.golden[gid].items():
                 if name in every:
                     every[name].append(orjson.dumps(value).decode())
@@ -224,6 +230,15 @@ def _check_sums(sim: Simulation, state: _State) -> None:
         wanted = before + sim.people.sums.get(code, 0)
         if now != wanted:
             raise BrokenPromiseError(f"I2: the counter of {code} is {now}; it was {before} and was changed by {wanted - before}")
+
+
+def _check_doubts(sim: Simulation, state: _State) -> None:
+    """I2: no change that a field's `hold_if` stops went on without a person."""
+    for gid, item, before, after, rule in state.edits:
+        if item not in sim.scenario.doubts or rule == "deletes: archive" or before is None:
+            continue
+        if DOUBTS[item].holds(after, before):
+            raise BrokenPromiseError(f"I2: {item} of record {gid} went from {before!r} to {after!r} ({rule}): nobody was asked")
 
 
 def counters(sim: Simulation) -> dict[str, int]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from trueup.testing.simulator_scenario import ELSEWHERE, HERE, REGION, SENTINEL, TABLE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from random import Random
 
     from trueup.connectors.memory import MemoryTable, MemoryWorld
@@ -253,6 +254,18 @@ class People:
         for place in [place for place in self.typed if place[:2] == (system, key)]:
             del self.typed[place]
         self.secrets.pop((system, key), None)
+
+    def told_otherwise(self, name: str, rows: Iterable[tuple[str, str]]) -> None:
+        """A person decided that a field of these rows (system, key) is not what was typed there."""
+        for system, key in rows:
+            self.typed.pop((system, key, name), None)
+
+    def refused(self, kinds: Mapping[str, str]) -> None:
+        """A run took back what people did in these systems (system -> kind of what a guard held): that is not there any more."""
+        for system in kinds.keys() & self.worlds.keys():
+            self.unsure |= self.codes(system)
+            for place in [place for place in self.typed if place[0] == system]:
+                del self.typed[place]
 
     def noticed(self, links: dict[str, set[str]]) -> None:
         """These systems were read completely, without trouble: what stands in the rows that are linked was seen."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from trueup.connectors.memory import MemoryColumn, MemoryWorld, recased, rounded, truncated
@@ -46,6 +47,23 @@ _TYPES: dict[str, tuple[FieldType, ColumnType]] = {
     "note": ("text", "text"),
 }
 PLAIN_RULES: tuple[ConflictRule, ...] = ("manual", "last_write_wins", "first_write_wins", "max", "min")
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """When a change of a field waits for a person: as the configuration says it, and as people know it (after, before)."""
+
+    says: str
+    holds: Callable[[Any, Any], bool]
+
+
+DOUBTS = {
+    "name": Doubt("length(incoming) > 10", lambda after, _before: after is not None and len(after) > 10),
+    "status": Doubt("incoming LIKE '%x'", lambda after, _before: after is not None and after.endswith("x")),
+    "email": Doubt("left(incoming, 1) = '9'", lambda after, _before: after is not None and after.startswith("9")),
+    "price": Doubt("incoming < 40000", lambda after, _before: after is not None and Decimal(str(after)) < 40_000),
+    "points": Doubt("incoming > base + 50", lambda after, before: after is not None and after > before + 50),
+}
 
 
 @dataclass
@@ -119,6 +137,7 @@ class Scenario:
     guarded: bool
     explicit: bool
     match: tuple[tuple[str, ...], ...]
+    doubts: set[str] = field(default_factory=set)  # fields with a `hold_if`
 
     def config(self, state: str) -> Config:
         """The configuration of this moment."""
@@ -132,6 +151,7 @@ class Scenario:
                 conflict=rule,
                 rule="greatest(incoming, golden)" if rule == "rule" else None,
                 source_of_truth=self.owners.get(name),
+                hold_if=DOUBTS[name].says if name in self.doubts else None,
             )
         entity = Entity(
             name=ENTITY,
@@ -178,6 +198,7 @@ def draw_scenario(random: Random) -> Scenario:
         guarded=random.random() < 0.2,
         explicit=random.random() < 0.5,
         match=random.choice(((("code",),), (("code",), ("email",)))),
+        doubts={name for name in DOUBTS if random.random() < 0.3} if random.random() < 0.4 else set(),
     )
 
 
