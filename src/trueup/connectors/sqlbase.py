@@ -54,9 +54,7 @@ TABLES_KEPT = 256
 class SqlConnector(ABC):
     """What a dialect inherits. Dialects implement the methods under "the dialect's part"; the rest is the contract of `base.Connector`."""
 
-    caps: Caps = Caps(
-        kind="database", precondition="native", stored_row=True, incremental=True, find=True, assigns_keys=True, atomic=True
-    )
+    caps: Caps = Caps(kind="database", precondition="native", stored_row=True, incremental=True, find=True, assigns_keys=True, atomic=True)
     name: str
     _tables: dict[tuple[Any, ...], Table]
 

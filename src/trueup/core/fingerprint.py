@@ -9,6 +9,7 @@ A native fingerprint says only "this row reads as it did before": a changed `VER
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 VERSION = 1
+FEW_ROWS = 64
+_MASK = (1 << 64) - 1
 
 _NULL_HASH = 0x9E37_79B9_7F4A_7C15  # stands for a null; any constant that no text is likely to hash to
 _ABSENT_HASH = 0xC2B2_AE3D_27D4_EB4F  # stands for a column that this row does not have
@@ -30,6 +33,8 @@ _LIST_SEPARATOR = "\x1f"
 def native_fingerprint(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
     """One Int64 per row over raw native `columns`, in any order; never null. `__absent`, where the frame has it, counts."""
     absent = ABSENT in frame.columns
+    if frame.height <= FEW_ROWS and not absent:
+        return _few_fingerprints(frame, columns)
     terms = []
     for name in columns:
         hashed = _hash_text(_native_text(name, frame.schema[name])).fill_null(_u64(_NULL_HASH))
@@ -40,6 +45,26 @@ def native_fingerprint(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series
     return _total(frame, terms)
 
 
+def _few_fingerprints(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
+    """The same numbers row by row: setting up the work on whole columns takes longer than a few rows do."""
+    texts = frame.select(_native_text(name, frame.schema[name]).alias(str(number)) for number, name in enumerate(columns)).rows()
+    weights = [_multiplier(name) for name in columns]
+    sums = [
+        sum(
+            (_NULL_HASH if text is None else xxhash.xxh3_64_intdigest(text.encode())) * weight
+            for text, weight in zip(row, weights, strict=True)
+        )
+        for row in texts or [()] * frame.height
+    ]
+    return pl.Series("fingerprint", [_signed(total) for total in sums], dtype=pl.Int64)
+
+
+def _signed(number: int) -> int:
+    """A sum modulo 2**64 as a signed 64-bit number."""
+    number &= _MASK
+    return number - (1 << 64) if number >> 63 else number
+
+
 def cell_fingerprint(frame: pl.DataFrame, fields: Sequence[str]) -> pl.Series:
     """One Int64 per row over cell columns `fields`, in any order; never null. Absent and null differ."""
     return _total(frame, [_hash_text(pl.col(name)).fill_null(_u64(_NULL_HASH)) * _u64(_multiplier(name)) for name in fields])
@@ -47,6 +72,9 @@ def cell_fingerprint(frame: pl.DataFrame, fields: Sequence[str]) -> pl.Series:
 
 def key_hash(keys: pl.Series) -> pl.Series:
     """Int64 per key text; null for a null key."""
+    if keys.len() <= FEW_ROWS and keys.dtype == pl.String:
+        hashes = [None if key is None else _signed(xxhash.xxh3_64_intdigest(key.encode())) for key in keys.to_list()]
+        return pl.Series("hash", hashes, dtype=pl.Int64)
     return keys.to_frame("k").select(_hash_text(pl.col("k").cast(pl.String)).reinterpret(signed=True).alias("hash")).to_series()
 
 
@@ -102,6 +130,7 @@ def _hash_text(text: pl.Expr) -> pl.Expr:
     return hashed
 
 
+@lru_cache(maxsize=4096)
 def _multiplier(name: str) -> int:
     return xxhash.xxh3_64_intdigest(f"{VERSION}\x00{name}".encode()) | 1
 

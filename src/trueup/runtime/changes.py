@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from trueup.model import Config, Entity
-    from trueup.store import Store
+    from trueup.store import Db, Store
 
 PLACE_SETTINGS = ("path", "url", "host", "database", "schema", "file")
 
@@ -59,29 +59,30 @@ class MappingChanges:
             meta.set_(tx, _match_name(entity), _match_text(entity))
 
 
-def mapping_changes(store: Store, entity: Entity, config: Config) -> MappingChanges:
+def mapping_changes(db: Db, entity: Entity, config: Config) -> MappingChanges:
     """Compare the configuration with the mappings under which the shadows were written."""
     fields: dict[str, frozenset[str]] = {}
     moved: set[str] = set()
-    with store.read() as db:
-        known = meta.get(db, _match_name(entity))
-        rematch = known is not None and known != _match_text(entity)
-        for system in entity.mappings:
-            latest = mapping_version.latest(db, entity.name, system)
-            if latest is None:
-                continue
-            before, now = orjson.loads(latest.spec), _spec(entity, system, config)
-            if before == now:
-                continue
-            if any(before.get(part) != now[part] for part in ("place", "key", "name", "sql")):
-                moved.add(system)
-            fields[system] = frozenset(_changed_fields(before["mapping"]["fields"], now["mapping"]["fields"]))
+    known = meta.get(db, _match_name(entity))
+    rematch = known is not None and known != _match_text(entity)
+    for system in entity.mappings:
+        latest = mapping_version.latest(db, entity.name, system)
+        if latest is None:
+            continue
+        before, now = orjson.loads(latest.spec), _spec(entity, system, config)
+        if before == now:
+            continue
+        if any(before.get(part) != now[part] for part in ("place", "key", "name", "sql")):
+            moved.add(system)
+        fields[system] = frozenset(_changed_fields(before["mapping"]["fields"], now["mapping"]["fields"]))
     return MappingChanges(fields, frozenset(moved), rematch)
 
 
 def remember_mappings(store: Store, entity: Entity, config: Config, complete: Iterable[str], at: datetime) -> None:
     """Keep the mappings under which these systems were read completely."""
     texts = {system: orjson.dumps(_spec(entity, system, config), option=orjson.OPT_SORT_KEYS).decode() for system in complete}
+    if not texts:
+        return
     with store.read() as db:
         known = {system: mapping_version.latest(db, entity.name, system) for system in texts}
         match_known = meta.get(db, _match_name(entity)) == _match_text(entity)

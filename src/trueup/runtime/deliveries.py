@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 SHOWN_CHANGES = 100
 WAITING_SCHEMA = pl.Schema({"system": pl.String(), "key": pl.String(), "candidates": pl.List(pl.Int64())})
+_NOBODY = pl.Series(GID, [], dtype=pl.Int64)
+_NO_FAILURE = pl.DataFrame(schema={GID: pl.Int64(), "field": pl.String()})
 ATTEMPTS = 3
 """How often a row is sent again within one chunk without the fields that the system rejected by name."""
 
@@ -91,6 +93,23 @@ class Deliveries:
         """Learn what must not be written now: parked rows and their candidates, failures whose time has not come."""
         self._complete = frozenset(complete)
         standing = parked.of(db, self._entity.name)
+        nobody = standing.is_empty() and found.parked.is_empty()
+        waiting = self._waiting(standing, found) if not nobody else pl.DataFrame(schema=WAITING_SCHEMA)
+        now = self._clock()
+        for name in self._seats:
+            mine = waiting if nobody else waiting.filter(pl.col("system") == name)
+            self._blocked[name] = _NOBODY if nobody else mine["candidates"].explode().drop_nulls().unique()
+            self._parked_keys[name] = set(mine["key"].to_list())
+            known = failure.of(db, self._entity.name, name)
+            if known.is_empty():
+                self._failing[name] = _NO_FAILURE
+                continue
+            known = known.filter(pl.col("stage") == "write")
+            late = pl.col("next_try_at").is_null() | (pl.col("next_try_at") > now)
+            self._failing[name] = known.filter(late & pl.col("gid").is_not_null()).select(pl.col("gid").alias(GID), "field")
+
+    def _waiting(self, standing: pl.DataFrame, found: Identified) -> pl.DataFrame:
+        """Parked rows with their candidates, those of now among them."""
         waiting = pl.concat(
             [
                 pl.DataFrame(schema=WAITING_SCHEMA)
@@ -103,24 +122,15 @@ class Deliveries:
         )
         settled = [(system, key) for system, keys in found.resolved.items() for key in keys]  # a plan has not taken them out
         over = pl.DataFrame(settled, schema={"system": pl.String(), "key": pl.String()}, orient="row")
-        waiting = waiting.join(over, on=["system", "key"], how="anti")
-        now = self._clock()
-        for name in self._seats:
-            mine = waiting if waiting.is_empty() else waiting.filter(pl.col("system") == name)
-            self._blocked[name] = mine["candidates"].explode().drop_nulls().unique()
-            self._parked_keys[name] = set(mine["key"].to_list())
-            known = failure.of(db, self._entity.name, name)
-            if known.is_empty():
-                self._failing[name] = pl.DataFrame(schema={GID: pl.Int64(), "field": pl.String()})
-                continue
-            known = known.filter(pl.col("stage") == "write")
-            late = pl.col("next_try_at").is_null() | (pl.col("next_try_at") > now)
-            self._failing[name] = known.filter(late & pl.col("gid").is_not_null()).select(pl.col("gid").alias(GID), "field")
+        return waiting.join(over, on=["system", "key"], how="anti")
 
     def mind_unreadable(self, db: Db, unreadable: Mapping[str, pl.Series]) -> None:
         """Learn the keys (null: unknown) of rows that cannot be read, per system; one without a link may be a record that seems to lack."""
         for name, seen in unreadable.items():
-            standing = failure.of(db, self._entity.name, name).filter(pl.col("stage").is_in(["read", "map"]))["key"]
+            known = failure.of(db, self._entity.name, name)
+            standing = known["key"] if known.is_empty() else known.filter(pl.col("stage").is_in(["read", "map"]))["key"]
+            if seen.is_empty() and standing.is_empty():
+                continue
             keys = pl.concat([seen, standing])  # a row without a key is seen by a complete reading only
             linked = shadow_table.by_key(db, self._entity.name, name, keys.drop_nulls().unique()).filter(pl.col("state") != MISSING)
             if keys.n_unique() > linked.height:
@@ -223,13 +233,12 @@ class Deliveries:
         return todo, lane.prepare(todo, must_find=False)
 
     def _due(self, name: str, decision: Decision) -> Due:
-        nobody = pl.Series(GID, [], dtype=pl.Int64)
         return due(
             self._entity,
             name,
             decision,
             frozen=decision.frozen_pairs,
-            blocked=self._blocked.get(name, nobody),
+            blocked=self._blocked.get(name, _NOBODY),
             may_create=True,
         )
 

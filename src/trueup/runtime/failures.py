@@ -15,20 +15,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from trueup.model import Entity
-    from trueup.store import Db, Store
+    from trueup.store import Db
 
 
-def forget_mended(store: Store, entity: Entity, systems: Iterable[str]) -> None:
-    """Forget failures to write of which nothing is due any more: delivered since, made right by somebody else, or the record is gone."""
-    with store.read() as db:
-        over = [number for system in systems for number in _over(db, entity, system)]
-    if over:
-        with store.write() as tx:
-            failure.drop(tx, over)
+def mended_failures(db: Db, entity: Entity, systems: Iterable[str]) -> list[int]:
+    """Failures to write of which nothing is due any more: delivered since, made right by somebody else, or the record is gone."""
+    return [number for system in systems for number in _over(db, entity, system)]
 
 
 def _over(db: Db, entity: Entity, system: str) -> list[int]:
-    failed = failure.of(db, entity.name, system).filter((pl.col("stage") == "write") & pl.col("gid").is_not_null())
+    known = failure.of(db, entity.name, system)
+    if known.is_empty():
+        return []
+    failed = known.filter((pl.col("stage") == "write") & pl.col("gid").is_not_null())
     if failed.is_empty():
         return []
     gids = failed["gid"].unique()

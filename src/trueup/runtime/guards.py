@@ -66,6 +66,11 @@ class GuardState:
                 entity.guard, "updates", edits, rows=self.rows, recent=self.recent_updates, emptied=False, ceiling=self.ceiling_updates
             )
 
+    def has_news(self, db: Db) -> bool:
+        """Whether `commit` would change anything."""
+        held = self.deletes is not None or self.updates is not None
+        return held or (self.whole and hold.any_(db)) or bool(self.gone) or (bool(self.edits) and not self.refused)
+
     def commit(self, tx: Db, entity: Entity, system: str, now: datetime) -> None:
         """Record what is held, drop decisions that were used, and count for the rolling hour."""
         for kind, verdict in (("deletes", self.deletes), ("updates", self.updates)):
@@ -96,11 +101,11 @@ def guard_observations(
         # Rows that were delivered there since its last complete pass are held as well.
         rows = max(standing.full_rows or 0, seen.known_rows)
         gone = found.gone.filter(pl.col(SYSTEM) == name).height
-        recent = {kind: activity.since(db, entity.name, name, kind, now - WINDOW) for kind in ("deletes", "updates")}
+        # Where nothing happened now, nobody asks what happened before.
+        deletes = activity.since(db, entity.name, name, "deletes", now - WINDOW) if gone and entity.guard is not None else 0
+        updates = activity.since(db, entity.name, name, "updates", now - WINDOW) if seen.changed and entity.guard is not None else 0
         ceilings = {kind: row["ceiling"] for kind, row in decisions.items() if row["decision"] == "approved"}
-        state = GuardState(
-            rows, recent["updates"], ceilings.get("updates"), gone=gone, edits=seen.changed, whole=seen.full and seen.complete
-        )
+        state = GuardState(rows, updates, ceilings.get("updates"), gone=gone, edits=seen.changed, whole=seen.full and seen.complete)
         state.refused = decisions.get("updates", {}).get("decision") == "refused"
         state.refused_deletes = decisions.get("deletes", {}).get("decision") == "refused"
         if not state.refused_deletes:
@@ -109,7 +114,7 @@ def guard_observations(
                 "deletes",
                 gone,
                 rows=rows,
-                recent=recent["deletes"],
+                recent=deletes,
                 emptied=seen.emptied and gone > 0,
                 ceiling=ceilings.get("deletes"),
             )

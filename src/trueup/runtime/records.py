@@ -38,32 +38,24 @@ def find_record(workspace: Workspace, db: Db, entity: str, name: str) -> int:
     raise UsageError(f"there is no {entity} {name!r}", hint="give a golden id, or system:key")
 
 
-def keys_of_record(workspace: Workspace, entity: str, name: str) -> dict[str, list[str]]:
-    """The keys per system to look at for one record; a row that nobody knows yet is looked at in its own system."""
+def record_named(workspace: Workspace, entity: str, name: str) -> tuple[dict[str, list[str]], frozenset[int]]:
+    """What to look at for one record as people name it: the keys per system, and its golden id.
+
+    A row that nobody knows yet is looked at in its own system, and has no id. Raises UsageError as `find_record`.
+    """
     config = workspace.config.entities[entity]
     system, colon, key = name.partition(":")
     with workspace.store.read() as db:
         if colon and system in config.mappings:
             rows = shadow_table.by_key(db, entity, system, pl.Series([key], dtype=pl.String))
             if rows.is_empty():
-                return {system: [key]}
+                return {system: [key]}, frozenset()
         gid = find_record(workspace, db, entity, name)
         links = shadow_table.by_golden(db, entity, pl.Series([gid], dtype=pl.Int64))
     keys: dict[str, list[str]] = {}
     for linked, native in links.select("system", "key").rows():
         keys.setdefault(linked, []).append(native)
-    return keys
-
-
-def known_records(workspace: Workspace, entity: str, name: str) -> frozenset[int]:
-    """The golden id that a name means, as a set; empty for a row that nobody knows yet. Raises UsageError as `find_record`."""
-    system, colon, key = name.partition(":")
-    with workspace.store.read() as db:
-        if colon and system in workspace.config.entities[entity].mappings:
-            rows = shadow_table.by_key(db, entity, system, pl.Series([key], dtype=pl.String))
-            if rows.is_empty():
-                return frozenset()
-        return frozenset({find_record(workspace, db, entity, name)})
+    return keys, frozenset({gid})
 
 
 def _why_unlinked(db: Db, entity: str, system: str, key: str) -> str:

@@ -31,7 +31,7 @@ from trueup.runtime.chunks import Chunks
 from trueup.runtime.commit import commit_decision, frozen_candidates
 from trueup.runtime.cursors import OVERLAP_S, not_ahead
 from trueup.runtime.deliveries import Deliveries
-from trueup.runtime.failures import forget_mended
+from trueup.runtime.failures import mended_failures
 from trueup.runtime.guards import GuardState, guard_observations, held_lanes
 from trueup.runtime.identify import PROVISIONAL, Identified, identify
 from trueup.runtime.observe import Observation, Observer
@@ -123,7 +123,9 @@ class Pass:
         return self.summary
 
     def _recover(self) -> None:
-        for name in list(self.seats):
+        with self.store.read() as db:
+            unfinished = [name for name in self.seats if sending.outstanding(db, self.entity.name, name)]
+        for name in unfinished:
             try:
                 recover(self.store, self.entity, self.seats[name], self.now)
             except TrueupError as error:
@@ -430,6 +432,8 @@ class Pass:
     def _commit_identified(self, observations: Mapping[str, Observation], found: Identified, *, first: bool) -> None:
         """What observing and matching found out, apart from values."""
         name_of = self.entity.name
+        if self._nothing_learned(observations, found, first=first):
+            return
         moment = pl.lit(self.now).cast(pl.Datetime("us", "UTC"))
         with self.store.write() as tx:
             for (system,), rows in found.relinked.partition_by(SYSTEM, as_dict=True).items():
@@ -455,6 +459,14 @@ class Pass:
                 self._commit_seen(tx, name, seen)
             for name, state in self.guards.items() if first else ():
                 state.commit(tx, self.entity, name, self.now)
+
+    def _nothing_learned(self, observations: Mapping[str, Observation], found: Identified, *, first: bool) -> bool:
+        """Whether the state knows all this already, so that no transaction is needed for it."""
+        matched = not found.relinked.is_empty() or not found.parked.is_empty() or bool(found.resolved)
+        if matched or any(seen.filtered or not seen.failures.is_empty() for seen in observations.values()):
+            return False
+        with self.store.read() as db:
+            return not (failure.any_(db) or (first and any(state.has_news(db) for state in self.guards.values())))
 
     def _commit_seen(self, tx: Db, name: str, seen: Observation) -> None:
         """Rows outside of the filter, unreadable rows and their reasons."""
@@ -503,14 +515,18 @@ class Pass:
                 )
             self.summary.changes = self.deliveries.changes
             return
-        forget_mended(self.store, self.entity, self.seats)
         if self.options.keys is None:
             with self.store.write() as tx:
                 for name in observations.keys() & self.seats.keys():  # not of one that failed when it was looked at again
                     self._advance(tx, name, observations[name])
         with self.store.read() as db:
+            mended = mended_failures(db, self.entity, self.seats)
             self.summary.total = golden.count(db, entity)
             self.summary.conflicts_open = conflict.count(db, entity)
+            self.summary.failures_open = failure.count(db, entity) - len(mended)
+        if mended:
+            with self.store.write() as tx:
+                failure.drop(tx, mended)
 
     def _advance(self, tx: Db, name: str, seen: Observation) -> None:
         entity = self.entity.name

@@ -17,12 +17,12 @@ from trueup.errors import StateMissingError, TrueupError, UsageError
 from trueup.model import EntitySummary, RunSummary, SystemSummary
 from trueup.runtime.changes import mapping_changes, remember_mappings
 from trueup.runtime.order import in_order
-from trueup.runtime.records import keys_of_record, known_records
+from trueup.runtime.records import record_named
 from trueup.runtime.run_pass import Pass, PassOptions
 from trueup.runtime.status import nothing_yet, standing_of
 from trueup.runtime.summaries import summary_json
 from trueup.runtime.systems import Systems
-from trueup.store import Store, failure, meta, paused, views
+from trueup.store import Store, meta, paused, views
 from trueup.store import run as run_table
 from trueup.store.engine import shown as shown_state
 
@@ -59,6 +59,7 @@ class Workspace:
         self.systems = Systems(config, connectors)
         self.clock = clock or (lambda: datetime.now(UTC))
         self._store: Store | None = store
+        self._views = ""  # the shapes of which the views are known to be there
 
     def __enter__(self) -> Self:
         return self
@@ -158,8 +159,7 @@ class Workspace:
         """One run. `record` is (entity, key) for a run over that record alone. Raises UsageError, StateError, StateLockedError."""
         names = self._entities([record[0]] if record else entities)
         with self.lock("sync", wait_s):
-            keys = keys_of_record(self, record[0], record[1]) if record is not None else None
-            known = known_records(self, record[0], record[1]) if record is not None else frozenset()
+            keys, known = record_named(self, *record) if record is not None else (None, frozenset())
             options = PassOptions(full=full, limit=limit, keys=keys, records=known)
             return self._run(_command(full=full, limit=limit, record=record), names, options, tick)
 
@@ -221,7 +221,7 @@ class Workspace:
             return summary, problem
         with self.store.read() as db:
             muted = frozenset(self._muted(dict.fromkeys(paused.list_(db)), name))
-        changed = mapping_changes(self.store, entity, self.config)
+            changed = mapping_changes(db, entity, self.config)
         options = replace(options, mute=muted, remapped=changed.fields, moved=changed.moved)
         if run is not None and (changed.fields or changed.rematch):
             changed.apply(self.store, entity)
@@ -240,14 +240,15 @@ class Workspace:
         if run is not None:
             remember_mappings(self.store, entity, self.config, work.complete, self.clock())
             self._refresh_views()
-            with self.store.read() as db:
-                summary.failures_open = failure.count(db, name)
         return summary, None
 
     def _refresh_views(self) -> None:
         """Make the views for plain SQL anew where the configured fields changed."""
         shapes = {item.name: [(field.name, field.type) for field in item.fields.values()] for item in self.config.entities.values()}
         text = json.dumps(shapes)
+        if text == self._views:
+            return
+        self._views = text
         with self.store.read() as db:
             if meta.get(db, VIEWS) == text:
                 return

@@ -45,6 +45,8 @@ def close(tx: Db, ids: pl.Series, at: datetime, resolution: str) -> None:
 
 def open_of(db: Db, entity: str | None, gids: pl.Series | None = None) -> pl.DataFrame:
     """Open conflicts of an entity (None: of all), or only of these golden records, oldest first; with `entity`."""
+    if not db.holds(table):
+        return lanes.nothing(table)
     statement = sa.select(*lanes.columns(table)).where(OPEN, *lanes.within(db, table, entity, None)).order_by(table.c.id)
     if gids is not None:
         statement = statement.where(table.c.golden_id.in_(db.each(gids.cast(pl.Int64))))
@@ -58,4 +60,6 @@ def get(db: Db, id_: int) -> dict[str, Any] | None:
 
 def count(db: Db, entity: str | None = None) -> int:
     """How many are open."""
+    if not db.holds(table):
+        return 0
     return int(db.execute(sa.select(sa.func.count()).select_from(table).where(OPEN, *lanes.within(db, table, entity, None))).scalar_one())

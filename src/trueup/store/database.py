@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from trueup.errors import StateError
 from trueup.store import ask, engine, locks, migrate
-from trueup.store.db import Db, Names
+from trueup.store.db import Db, Names, matters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -158,8 +158,7 @@ class Store:
                 connection = plain.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             with connection.begin():
                 # The snapshot is taken by the first statement, not by BEGIN.
-                connection.exec_driver_sql("SELECT 1 FROM counter LIMIT 1")
-                yield Db(connection, self._names, self.backend, writable=False)
+                yield Db(connection, self._names, self.backend, writable=False, matters=matters(connection))
 
     @contextmanager
     def _told(self) -> Iterator[None]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 from contextlib import contextmanager
+from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from trueup.store import schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from trueup.store.engine import Backend
 
@@ -73,8 +74,21 @@ def no_gc() -> Iterator[None]:
 class Db:
     """A transaction on the state."""
 
-    def __init__(self, connection: sa.Connection, names: Names, backend: Backend, *, writable: bool, runs: set[int] | None = None) -> None:
-        """Wrap a connection that is already inside its transaction; `runs` are the numbers of the store's own running runs."""
+    def __init__(
+        self,
+        connection: sa.Connection,
+        names: Names,
+        backend: Backend,
+        *,
+        writable: bool,
+        runs: set[int] | None = None,
+        matters: frozenset[str] | None = None,
+    ) -> None:
+        """Wrap a connection that is already inside its transaction; `runs` are the numbers of the store's own running runs.
+
+        `matters` are the tables of `OPEN_MATTERS` that hold any row in this snapshot; None: to be asked table by table.
+        """
+        self._matters = matters
         self.connection = connection
         self.backend: Backend = backend
         self.writable = writable
@@ -133,6 +147,12 @@ class Db:
 
     # ------------------------------------------------------------ statements
 
+    def holds(self, table: sa.Table) -> bool:
+        """Whether one of the `OPEN_MATTERS` has any row. Most of the time they are empty, and asking them one by one would cost more."""
+        if self._matters is not None:
+            return table.name in self._matters
+        return bool(self.connection.exec_driver_sql(_any_row(table)).scalar_one())
+
     def execute(self, statement: sa.Executable, values: Mapping[str, Any] | None = None) -> sa.CursorResult[Any]:
         """Run one Core statement."""
         return self.connection.execute(statement, values or {})
@@ -158,13 +178,41 @@ class Db:
             if self.backend == "sqlite":
                 stored = {name: pl.Int64() if kind == pl.Boolean else kind for name, kind in stored.items()}
             if not rows:
-                return pl.DataFrame(schema={name: _seen(column.type) for name, column in zip(names, columns, strict=True)})
+                return no_rows(columns)
             frame = pl.DataFrame(rows, schema=stored, orient="row", strict=True)
         return frame.with_columns(
             _shown(name, column.type)
             for name, column in zip(names, columns, strict=True)
             if isinstance(column.type, schema.Moment | sa.Boolean)
         )
+
+
+OPEN_MATTERS = (schema.conflict, schema.failure, schema.hold, schema.parked, schema.sending, schema.unsettled_key)
+"""Tables of what is unfinished or waits for a person."""
+
+
+def _any_row(table: sa.Table) -> str:
+    only_open = " WHERE closed_at IS NULL" if table is schema.conflict else ""
+    return f"SELECT EXISTS (SELECT 1 FROM {table.name}{only_open})"
+
+
+WHICH_MATTERS = f"SELECT {', '.join(f'({_any_row(table)})' for table in OPEN_MATTERS)}"
+
+
+def matters(connection: sa.Connection) -> frozenset[str]:
+    """The open matters that hold any row; as the first statement of a reading transaction it takes the snapshot as well."""
+    row = connection.exec_driver_sql(WHICH_MATTERS).one()
+    return frozenset(table.name for table, any_row in zip(OPEN_MATTERS, row, strict=True) if any_row)
+
+
+@lru_cache(maxsize=512)
+def _nothing(columns: tuple[tuple[str, pl.DataType], ...]) -> pl.DataFrame:
+    return pl.DataFrame(schema=dict(columns))
+
+
+def no_rows(columns: Iterable[Any]) -> pl.DataFrame:
+    """The empty frame that a select of these columns gives."""
+    return _nothing(tuple((column.key or "", _seen(column.type)) for column in columns)).clone()
 
 
 def _stored(kind: sa.types.TypeEngine[Any]) -> pl.DataType:

@@ -76,6 +76,8 @@ def clear(
 
     `stage` is one stage or several (None: any), `field` one field (None: any).
     """
+    if not tx.holds(table):
+        return
     statement = table.delete().where(*lanes.within(tx, table, entity, system))
     if keys is None and gids is None:
         statement = statement.where(table.c.subject == "")
@@ -92,11 +94,15 @@ def clear(
 
 def of(db: Db, entity: str | None = None, system: str | None = None) -> pl.DataFrame:
     """Failures of an entity and system (None: of all), oldest first."""
+    if not db.holds(table):
+        return lanes.nothing(table, without=("subject",))
     return _frame(db, _select().where(*lanes.within(db, table, entity, system)))
 
 
 def due(db: Db, entity: str, system: str, now: datetime) -> pl.DataFrame:
     """Failures whose time to try again has come; those without a time are left out."""
+    if not db.holds(table):
+        return lanes.nothing(table, without=("subject",))
     return _frame(db, _select().where(*lanes.within(db, table, entity, system), table.c.next_try_at <= now))
 
 
@@ -116,8 +122,15 @@ def tell(tx: Db, ids: Sequence[int]) -> None:
     tx.execute(table.update().where(table.c.id.in_(tx.each(pl.Series(ids, dtype=pl.Int64)))).values(told=True))
 
 
+def any_(db: Db) -> bool:
+    """Whether there is any at all."""
+    return db.holds(table)
+
+
 def count(db: Db, entity: str | None = None, system: str | None = None) -> int:
     """How many there are."""
+    if not db.holds(table):
+        return 0
     return int(db.execute(sa.select(sa.func.count()).select_from(table).where(*lanes.within(db, table, entity, system))).scalar_one())
 
 

@@ -34,10 +34,17 @@ def put(tx: Db, entity: str, system: str, kind: str, *, counts: str, limit: str,
 
 def of(db: Db, entity: str | None = None, system: str | None = None, *, decided: bool | None = None) -> pl.DataFrame:
     """Holds of an entity and system (None: of all), oldest first; only decided or undecided ones, or (None) both."""
+    if not db.holds(table):
+        return lanes.nothing(table)
     statement = sa.select(*lanes.columns(table)).where(*lanes.within(db, table, entity, system)).order_by(table.c.id)
     if decided is not None:
         statement = statement.where(table.c.decision.is_not(None) if decided else table.c.decision.is_(None))
     return lanes.named(db, db.frame(statement))
+
+
+def any_(db: Db) -> bool:
+    """Whether there is any at all, decided or not."""
+    return db.holds(table)
 
 
 def get(db: Db, id_: int) -> dict[str, Any] | None:
@@ -53,5 +60,7 @@ def decide(tx: Db, id_: int, decision: Literal["approved", "refused"], *, at: da
 
 def clear(tx: Db, entity: str, system: str, kind: str | None = None) -> None:
     """Forget the holds of a lane, of one kind or (None) of all, decided or not: the run that they stopped has passed."""
+    if not tx.holds(table):
+        return
     statement = table.delete().where(*lanes.within(tx, table, entity, system))
     tx.execute(statement if kind is None else statement.where(table.c.kind == kind))

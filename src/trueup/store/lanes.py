@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+
+from trueup.store.db import no_rows
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -27,10 +30,21 @@ def columns(table: sa.Table, *, without: tuple[str, ...] = ()) -> list[Any]:
     return [column.label("gid") if column.name == "golden_id" else column for column in table.c if column.name not in without]
 
 
+def nothing(table: sa.Table, *, without: tuple[str, ...] = ()) -> pl.DataFrame:
+    """What `named` gives of no rows of a table."""
+    return _named_nothing(table, without).clone()
+
+
+@lru_cache(maxsize=64)
+def _named_nothing(table: sa.Table, without: tuple[str, ...]) -> pl.DataFrame:
+    empty = no_rows(columns(table, without=without))
+    return empty.cast({name: pl.String() for name in ("entity", "system") if name in empty.columns})
+
+
 def named(db: Db, frame: pl.DataFrame) -> pl.DataFrame:
     """The frame with names in its `entity` and `system` columns, where it has them."""
     if frame.is_empty():
-        return pl.DataFrame(schema={name: pl.String() if name in {"entity", "system"} else kind for name, kind in frame.schema.items()})
+        return frame.cast({name: pl.String() for name in ("entity", "system") if name in frame.columns})
     return frame.with_columns(db.decode(kind, frame[kind]) for kind in ("entity", "system") if kind in frame.columns)
 
 

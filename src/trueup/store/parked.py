@@ -37,6 +37,8 @@ def remove(tx: Db, entity: str, system: str, keys: pl.Series) -> None:
 
 def of(db: Db, entity: str | None = None, system: str | None = None) -> pl.DataFrame:
     """Parked rows of an entity and system (None: of all), oldest first."""
+    if not db.holds(table):
+        return lanes.nothing(table)
     return lanes.named(db, db.frame(sa.select(*lanes.columns(table)).where(*lanes.within(db, table, entity, system)).order_by(table.c.id)))
 
 

@@ -42,6 +42,8 @@ def add(
 
 def outstanding(db: Db, entity: str, system: str) -> list[Sending]:
     """Intents without an outcome, oldest first: after a crash, what may or may not have been written."""
+    if not db.holds(table):
+        return []
     rows = db.execute(sa.select(table).where(*lanes.within(db, table, entity, system)).order_by(table.c.id))
     return [Sending(row.id, row.kind, row.run, row.at, row.owner, pl.read_ipc(io.BytesIO(row.payload))) for row in rows]
 

@@ -22,10 +22,14 @@ def put(tx: Db, entity: str, system: str, frame: pl.DataFrame) -> None:
 
 def remove(tx: Db, entity: str, system: str, keys: pl.Series) -> None:
     """Forget keys that have settled."""
+    if keys.is_empty() or not tx.holds(table):
+        return
     tx.execute(table.delete().where(*lanes.within(tx, table, entity, system), table.c.key.in_(tx.each(keys.cast(pl.String)))))
 
 
 def of(db: Db, entity: str, system: str) -> pl.DataFrame:
     """The keys of a lane, by key."""
+    if not db.holds(table):
+        return lanes.nothing(table, without=("entity", "system"))
     statement = sa.select(*lanes.columns(table, without=("entity", "system"))).where(*lanes.within(db, table, entity, system))
     return db.frame(statement.order_by(table.c.key))

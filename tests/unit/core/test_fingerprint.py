@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trueup.core.cells import NULL
-from trueup.core.fingerprint import bucket_sums, cell_fingerprint, key_hash, match_hash, native_fingerprint
+from trueup.core.fingerprint import FEW_ROWS, bucket_sums, cell_fingerprint, key_hash, match_hash, native_fingerprint
 
 CELL = st.one_of(st.none(), st.text(st.characters(codec="utf-8"), max_size=4), st.sampled_from(["", "\x00", "\x1f", "a\x1fb", "1", "null"]))
 
@@ -22,6 +22,14 @@ def test_rows_have_equal_fingerprints_exactly_when_equal(rows):
     for first, one in zip(rows, marks, strict=True):
         for second, other in zip(rows, marks, strict=True):
             assert (first == second) == (one == other)
+
+
+@given(st.lists(st.tuples(CELL, st.integers(-5, 5), st.none() | st.booleans()), min_size=1, max_size=6))
+def test_few_rows_and_many_rows_give_the_same_numbers(rows):
+    few = pl.DataFrame(rows, schema={"a": pl.String, "n": pl.Int64, "b": pl.Boolean}, orient="row")
+    many = pl.concat([few] * (FEW_ROWS + 1))
+    assert native_fingerprint(few, few.columns).to_list() == native_fingerprint(many, few.columns).head(few.height).to_list()
+    assert key_hash(few["a"]).to_list() == key_hash(many["a"]).head(few.height).to_list()
 
 
 def test_known_values_stay_the_same():
