@@ -245,6 +245,12 @@ def test_null_is_neither_the_larger_nor_the_smaller_one(rule: ConflictRule) -> N
     assert value(points(counting(rule), NULL, "5"), "points") == "5"
 
 
+@pytest.mark.parametrize("rule", ["max", "min"])
+def test_null_is_neither_the_later_nor_the_earlier_day(rule: ConflictRule) -> None:
+    facts = agreed(entity(Field(name="due", type="date", conflict=rule)), {1: ADA | {"due": "2026-05-01"}})
+    assert value(reconcile(shows(facts, crm={1: {"due": NULL}}, shop={1: {"due": "2026-06-01"}})), "due") == "2026-06-01"
+
+
 @pytest.mark.parametrize("rule", ["last_write_wins", "first_write_wins"])
 def test_ties_go_by_precedence(rule: ConflictRule) -> None:
     assert value(points(counting(rule), "7", "8"), "points") == "7"
@@ -264,6 +270,17 @@ def test_a_sale_on_an_old_count_is_no_conflict():
     assert value(decision, "points") == "28"
     assert stands(decision, "shop") == {"points": "8"}
     assert stands(decision, "crm") == {"points": "30"}
+
+
+def test_a_counter_that_a_system_rounds_is_not_delivered_back_to_it():
+    """The till holds 10 where it was given 10.4; one more makes 11.4, of which it holds 11."""
+    shape = entity(Field(name="balance", type="decimal", conflict="add"), systems=SYSTEMS)
+    facts = agreed(shape, {1: ADA | {"balance": "10.4"}}, deltas=[shadow(1, "till", seen={"balance": "10"})])
+    facts = shows(facts, till={1: {"balance": "11"}})
+    decision = reconcile(facts)
+    assert value(decision, "balance") == "11.4"
+    assert holds(decision, "till") == {"balance": "11"}
+    assert owed(facts, decision, "till").rows == 0
 
 
 def test_a_rule_judges_an_edit_that_meets_nobody_elses():
@@ -438,6 +455,11 @@ def test_a_changed_value_says_where_it_came_from():
     assert decision.golden["data"].to_list() == ['{"name":"Ann","email":"ada@example.com"}']
     assert decision.golden["origins"].to_list() == ['{"name":["shop","2026-11-20T11:00:00.000000Z"]}']
     assert decision.golden["origin_system"].to_list() == ["crm"]
+
+
+def test_a_later_value_from_the_same_system_has_a_time_of_its_own():
+    decision = reconcile(shows(agreed(MANUAL), hours(-1), crm={1: {"name": "Ann"}}))
+    assert decision.golden["origins"].to_list() == ['{"name":["crm","2026-11-20T11:00:00.000000Z"]}']
 
 
 def test_only_records_that_changed_are_written():
