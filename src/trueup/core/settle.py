@@ -136,11 +136,16 @@ def _touched_cells(
     facts: Facts, merged: Merged, changes: pl.DataFrame, shadows: pl.DataFrame, deltas: Mapping[str, pl.DataFrame]
 ) -> pl.DataFrame:
     """Absolute `seen` and `sent` of every cell that may change its delta: observed ones, and those whose golden value moved."""
+    # A system that is not configured at present stands for what it stood for: when it comes back, it must not seem to know better.
+    absent = set(shadows["system"].unique()) - facts.entity.mappings.keys()
     mapped = pl.DataFrame(
         [
-            (system, name, name in facts.entity.written(system), name in facts.entity.shown(system))
-            for system in facts.entity.mappings
-            for name in facts.entity.mapped(system)
+            *(
+                (system, name, name in facts.entity.written(system), name in facts.entity.shown(system))
+                for system in facts.entity.mappings
+                for name in facts.entity.mapped(system)
+            ),
+            *((system, name, True, True) for system in sorted(absent) for name in facts.entity.fields),
         ],
         schema={SYSTEM: pl.String(), "field": pl.String(), "writable": pl.Boolean(), "shown": pl.Boolean()},
         orient="row",
