@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 LONG_AGO = pl.datetime(1, 1, 1, time_unit="us", time_zone="UTC")
 RECORD_FIELD = [GID, "field"]
+COMBINING = ("add", "union", "text", "rule")
+"""Rules that take every edit instead of choosing one."""
 CELL = [GID, SYSTEM, "field"]
 
 UPDATE_SCHEMA = pl.Schema({GID: pl.Int64(), SYSTEM: pl.String(), "field": pl.String(), "seen": pl.String(), "sent": pl.String()})
@@ -133,12 +135,14 @@ class _Ledger:
 def merge(situation: Situation) -> Merged:
     """Settle every changed cell of a set of records. See DESIGN's merge rules 1-5 and first contact, in docs/architecture.md."""
     cells = _prepared(situation)
+    if cells.is_empty():
+        return Merged()
     ledger = _Ledger()
     overruled = 0
-    regular = cells.filter(~pl.col("first"))
+    first = _marked(cells, "first")
+    regular = cells.filter(~pl.col("first")) if first.height else cells
     if not regular.is_empty():
         overruled = _merge_regular(situation, regular, ledger)
-    first = cells.filter("first")
     if not first.is_empty():
         situation = replace(situation, frozen=_frozen_after(situation, ledger))
         overruled += _merge_first(situation, _with_moved_golden(first, ledger.changes), ledger)
@@ -159,93 +163,99 @@ def _prepared(situation: Situation) -> pl.DataFrame:
     """The changed cells, each with its field's rules, its system's rank and whether ownership overrules it."""
     entity = situation.entity
     changed = situation.cells.filter(pl.col("first") | pl.col("observed").ne_missing(pl.col("seen")))
-    fields = list(entity.fields.values())
-    rules = pl.DataFrame(
-        {
-            "field": [item.name for item in fields],
-            "conflict": [item.conflict for item in fields],
-            "type": [item.type for item in fields],
-            "owner": [item.source_of_truth for item in fields],
-        },
-        schema={"field": pl.String(), "conflict": pl.String(), "type": pl.String(), "owner": pl.String()},
-    )
-    ranks = pl.DataFrame(
-        {
-            SYSTEM: list(entity.precedence),
-            "rank": list(range(len(entity.precedence))),
-            "deaf": [entity.mappings[name].direction == "write" for name in entity.precedence],
-        },
-        schema={SYSTEM: pl.String(), "rank": pl.Int64(), "deaf": pl.Boolean()},
-    )
     owners = situation.holders.select(GID, pl.col(SYSTEM).alias("owner"), pl.lit(value=True).alias("owner_holds"))
-    return (
-        changed.join(rules, on="field", how="left")
-        .join(ranks, on=SYSTEM, how="left")
-        .join(owners, on=[GID, "owner"], how="left")
-        .with_columns(
-            pl.col("owner_holds").fill_null(value=False),
-            edited_at=pl.min_horizontal(pl.col(AT).fill_null(situation.now), pl.lit(situation.now)).dt.cast_time_unit("us"),
-        )
-        .with_columns(
-            overruled=pl.col("deaf")
-            | pl.col("refused")
-            | (pl.col("owner_holds") & (pl.col("owner") != pl.col(SYSTEM))).fill_null(value=False),
-            own=(pl.col("owner") == pl.col(SYSTEM)).fill_null(value=False),
-        )
-        .with_columns(**{AT: pl.col("edited_at")})
+    owned = any(item.source_of_truth is not None for item in entity.fields.values())
+    prepared = changed.with_columns(*_rules(entity))
+    prepared = (
+        prepared.join(owners, on=[GID, "owner"], how="left") if owned else prepared.with_columns(owner_holds=pl.lit(None, pl.Boolean()))
     )
+    return prepared.with_columns(
+        pl.col("owner_holds").fill_null(value=False),
+        overruled=pl.col("deaf") | pl.col("refused") | (pl.col("owner_holds") & (pl.col("owner") != pl.col(SYSTEM))).fill_null(value=False),
+        own=(pl.col("owner") == pl.col(SYSTEM)).fill_null(value=False),
+        **{AT: pl.min_horizontal(pl.col(AT).fill_null(situation.now), pl.lit(situation.now)).dt.cast_time_unit("us")},
+    )
+
+
+def _rules(entity: Entity) -> list[pl.Expr]:
+    """Per cell: its field's rule, type and owner, its system's rank, and whether that system is only written."""
+    fields = entity.fields.values()
+    name, system = pl.col("field"), pl.col(SYSTEM)
+    told: dict[str, dict[str, str | None]] = {
+        "conflict": {item.name: item.conflict for item in fields},
+        "type": {item.name: item.type for item in fields},
+        "owner": {item.name: item.source_of_truth for item in fields},
+    }
+    by_field = [name.replace_strict(values, return_dtype=pl.String()).alias(column) for column, values in told.items()]
+    ranks = {one: rank for rank, one in enumerate(entity.precedence)}
+    deaf = [one for one in entity.precedence if entity.mappings[one].direction == "write"]
+    return [*by_field, system.replace_strict(ranks, return_dtype=pl.Int64()).alias("rank"), system.is_in(deaf).alias("deaf")]
 
 
 def _merge_regular(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -> int:
     """Edits of fields that have a base. Returns the number of overruled ones."""
-    over = cells.filter("overruled")
-    ledger.stand(over)
-    why = (
-        pl.when("refused")
-        .then(pl.lit("refused by a person"))
-        .when("deaf")
-        .then(pl.lit("write only"))
-        .otherwise(pl.format("source of truth: {}", pl.col("owner")))
-    )
-    ledger.tell(over, "overruled", "observed", why)
+    over = _marked(cells, "overruled")
+    if not over.is_empty():
+        ledger.stand(over)
+        why = (
+            pl.when("refused")
+            .then(pl.lit("refused by a person"))
+            .when("deaf")
+            .then(pl.lit("write only"))
+            .otherwise(pl.format("source of truth: {}", pl.col("owner")))
+        )
+        ledger.tell(over, "overruled", "observed", why)
+        cells = cells.filter(~pl.col("overruled"))
+    own = _marked(cells, "own")
+    if not own.is_empty():
+        ledger.stand(own)
+        ledger.change(own.rename({"observed": "value"}), pl.lit("source of truth"))
+        cells = cells.filter(~pl.col("own"))
+    doubtful = _marked(cells, "old_window")
+    if not doubtful.is_empty():
+        cells = cells.filter(~pl.col("old_window"))
+    if not cells.is_empty() or not doubtful.is_empty():
+        _merge_shared(situation, cells, doubtful, ledger)
+    return over.height
 
-    open_cells = cells.filter(~pl.col("overruled"))
-    own = open_cells.filter("own")
-    ledger.stand(own)
-    ledger.change(own.rename({"observed": "value"}), pl.lit("source of truth"))
 
-    shared = open_cells.filter(~pl.col("own"))
-    doubtful = shared.filter("old_window")
-    shared = shared.filter(~pl.col("old_window"))
+def _marked(cells: pl.DataFrame, mark: str) -> pl.DataFrame:
+    """The cells with a mark; mostly there are none, and then nothing is filtered."""
+    return cells.filter(mark) if cells[mark].any() else cells.clear()
+
+
+def _merge_shared(situation: Situation, shared: pl.DataFrame, doubtful: pl.DataFrame, ledger: _Ledger) -> None:
+    """Edits that every system may make, by the rules of their fields; `doubtful` may come from an old window."""
     # A field that waits for a person takes further edits as candidates, whatever its rule.
-    frozen_now = situation.frozen.select(RECORD_FIELD).unique()
-    waiting = shared.filter(pl.col("conflict").is_in(["add", "union", "text", "rule"])).join(frozen_now, on=RECORD_FIELD, how="semi")
-    shared = shared.join(waiting.select(CELL), on=CELL, how="anti")
-    additive = shared.filter(pl.col("conflict") == "add")
-    if not additive.is_empty():
-        deltas, totals = add_deltas(situation.entity, additive)
+    waiting = shared.clear()
+    if not situation.frozen.is_empty():
+        frozen_now = situation.frozen.select(RECORD_FIELD).unique()
+        waiting = shared.filter(pl.col("conflict").is_in(COMBINING)).join(frozen_now, on=RECORD_FIELD, how="semi")
+        shared = shared.join(waiting.select(CELL), on=CELL, how="anti")
+    kinds = set(shared["conflict"].unique().to_list())
+    if "add" in kinds:
+        deltas, totals = add_deltas(situation.entity, shared.filter(pl.col("conflict") == "add"))
         ledger.stand(deltas, pl.col("moved_sent"))
         ledger.change(totals, pl.lit("merge: add"))
-    unions = shared.filter(pl.col("conflict") == "union")
-    if not unions.is_empty():
+    if "union" in kinds:
+        unions = shared.filter(pl.col("conflict") == "union")
         ledger.stand(unions)
         ledger.change(merge_unions(unions), pl.lit("merge: union"))
-    rest = [shared.filter(~pl.col("conflict").is_in(["add", "union", "text", "rule"])), waiting]
-    texts = shared.filter(pl.col("conflict") == "text")
-    if not texts.is_empty():
+    rest = [shared.filter(~pl.col("conflict").is_in(COMBINING)) if kinds & set(COMBINING) else shared, waiting]
+    if "text" in kinds:
+        texts = shared.filter(pl.col("conflict") == "text")
         merged, clashing = merge_texts(texts)
         whole = texts.join(clashing, on=RECORD_FIELD, how="anti")
         ledger.stand(whole)
         ledger.change(merged, pl.lit("merge: text"))
         rest.append(texts.join(clashing, on=RECORD_FIELD, how="semi"))
-    judged = shared.filter(pl.col("conflict") == "rule")
-    if not judged.is_empty():
+    if "rule" in kinds:
+        judged = shared.filter(pl.col("conflict") == "rule")
         ledger.stand(judged)
         _judge(situation, judged, ledger, "rule")
     # An old window saved over a file: its edit did not know the golden value, whatever it stands for, and a person decides.
     rest.append(doubtful.with_columns(sent=pl.col("observed"), conflict=pl.lit("manual")))
-    _settle(situation, pl.concat(rest), ledger)
-    return over.height
+    _settle(situation, pl.concat([frame for frame in rest if not frame.is_empty()] or rest[:1]), ledger)
 
 
 def _judge(situation: Situation, edits: pl.DataFrame, ledger: _Ledger, rule: str) -> None:
@@ -262,10 +272,11 @@ def _settle(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -> None:
     if cells.is_empty():
         return
     ledger.stand(cells)
-    frozen_now = situation.frozen.select(RECORD_FIELD).unique()
-    _join_frozen(situation, cells.join(frozen_now, on=RECORD_FIELD, how="semi"), ledger)
-
-    fresh = cells.join(frozen_now, on=RECORD_FIELD, how="anti").filter(pl.col("observed").ne_missing(pl.col("golden")))
+    fresh = cells.filter(pl.col("observed").ne_missing(pl.col("golden")))
+    if not situation.frozen.is_empty():
+        frozen_now = situation.frozen.select(RECORD_FIELD).unique()
+        _join_frozen(situation, cells.join(frozen_now, on=RECORD_FIELD, how="semi"), ledger)
+        fresh = fresh.join(frozen_now, on=RECORD_FIELD, how="anti")
     if fresh.is_empty():
         return
     candidates = fresh.with_columns(
@@ -479,11 +490,15 @@ def _finish(ledger: _Ledger, overruled: int) -> Merged:
     """Put the collected frames together; several golden changes of one cell become one, from the first value to the last."""
     merged = Merged(overruled=overruled)
     if ledger.updates:
-        merged.updates = pl.concat([frame.cast(UPDATE_SCHEMA) for frame in ledger.updates]).unique(CELL, keep="last", maintain_order=True)
+        merged.updates = pl.concat([frame.cast(UPDATE_SCHEMA) for frame in ledger.updates])
+        if len(ledger.updates) > 1:
+            merged.updates = merged.updates.unique(CELL, keep="last", maintain_order=True)
     if ledger.changes:
         changes = pl.concat([frame.select(list(CHANGE_SCHEMA)).cast(CHANGE_SCHEMA) for frame in ledger.changes])
         merged.changes = (
-            changes.group_by(RECORD_FIELD, maintain_order=True)
+            changes
+            if changes.height < 2
+            else changes.group_by(RECORD_FIELD, maintain_order=True)
             .agg(pl.col("before").first(), pl.col("after", SYSTEM, AT, "rule").last())
             .select(list(CHANGE_SCHEMA))
         )

@@ -56,20 +56,12 @@ def changed_cells(facts: Facts, golden: pl.DataFrame, deltas: Mapping[str, pl.Da
             .join(known, on=GID, how="left")
             .with_columns(pl.col("new_row").fill_null(value=True))
         )
-        for column in ("seen", "sent"):
-            named = (
-                deltas[column]
-                .filter(pl.col(SYSTEM) == system)
-                .select(GID, "field", pl.col("cell").alias(f"_{column}"), pl.lit(value=True).alias(f"_has_{column}"))
-            )
-            cells = cells.join(named, on=[GID, "field"], how="left")
-        cells = cells.with_columns(
-            seen=pl.when("new_row").then(None).when("_has_seen").then("_seen").otherwise("golden"),
-        ).with_columns(
+        cells, seen, has_sent = _with_deltas(cells, system, deltas)
+        cells = cells.with_columns(seen=pl.when("new_row").then(None).otherwise(seen)).with_columns(
             sent=pl.when("new_row")
             .then(None)
-            .when("_has_sent")
-            .then("_sent")
+            .when(has_sent)
+            .then("_sent" if "_sent" in cells.columns else None)
             .when(pl.col("field").is_in(list(writable)))
             .then("golden")
             .otherwise("seen"),
@@ -101,6 +93,25 @@ def changed_cells(facts: Facts, golden: pl.DataFrame, deltas: Mapping[str, pl.Da
     return _with_origin(facts.golden, pl.concat(parts))
 
 
+def _with_deltas(cells: pl.DataFrame, system: str, deltas: Mapping[str, pl.DataFrame]) -> tuple[pl.DataFrame, pl.Expr, pl.Expr]:
+    """Cells with what the shadow names for them (`_seen`, `_sent`): also what each was seen to show, and whether `sent` names it.
+
+    Most shadows name nothing: then nothing is joined.
+    """
+    has = {}
+    for column in ("seen", "sent"):
+        named = deltas[column]
+        if named.is_empty():
+            continue
+        mine = named.filter(pl.col(SYSTEM) == system).select(
+            GID, "field", pl.col("cell").alias(f"_{column}"), pl.lit(value=True).alias(f"_has_{column}")
+        )
+        cells = cells.join(mine, on=[GID, "field"], how="left")
+        has[column] = pl.col(f"_has_{column}")
+    seen = pl.when(has["seen"]).then("_seen").otherwise("golden") if "seen" in has else pl.col("golden")
+    return cells, seen, has.get("sent", pl.lit(value=False))
+
+
 def _mark_old_windows(facts: Facts, system: str, cells: pl.DataFrame) -> pl.DataFrame:
     """Mark edits in a file back to what it showed before our last delivery: perhaps an old window saved over it."""
     if system not in facts.files:
@@ -120,6 +131,8 @@ def reused_keys(facts: Facts, cells: pl.DataFrame, golden: pl.DataFrame) -> pl.D
     if not matching or cells.is_empty():
         return pl.DataFrame(schema=GONE_SCHEMA)
     del golden
+    if cells.height == 1:  # one value alone is an ordinary edit
+        return pl.DataFrame(schema=GONE_SCHEMA)
     changed = cells.filter(~pl.col("first")).group_by(GID, SYSTEM).agg(pl.col("field").len().alias("changed"), "field")
     parts = [pl.DataFrame(schema=GONE_SCHEMA)]
     for system, rows in facts.observed.items():
@@ -156,6 +169,8 @@ def long_cells(wide: pl.DataFrame, fields: list[str], value: str, keep: list[str
 def _with_origin(golden: pl.DataFrame, cells: pl.DataFrame) -> pl.DataFrame:
     """Add `origin` and `origin_at`: where and when the golden value of each cell came from; null where it has none."""
     rows = golden.select(pl.col("id").alias(GID), pl.col("origin_system").alias("origin"), "origin_at")
+    if golden["origins"].null_count() == golden.height:
+        return cells.join(rows, on=GID, how="left")
     named = [
         (gid, name, system, at)
         for gid, text in golden.filter(pl.col("origins").is_not_null()).select("id", "origins").rows()

@@ -90,6 +90,8 @@ def reconcile(facts: Facts, ruling: Merged | None = None) -> Decision:
 
 def _opened(facts: Facts, merged: Merged) -> int:
     """How many conflicts and holds are new."""
+    if merged.frozen.is_empty():
+        return 0
     pairs = [GID, "field"]
     return merged.frozen.select(pairs).unique().join(facts.frozen.select(pairs).unique(), on=pairs, how="anti").height
 
@@ -97,5 +99,7 @@ def _opened(facts: Facts, merged: Merged) -> int:
 def _still_frozen(facts: Facts, merged: Merged) -> pl.DataFrame:
     """(__gid, field) that a person must settle after this merge."""
     pairs = [GID, "field"]
+    if facts.frozen.is_empty():
+        return merged.frozen.select(pairs).unique() if merged.frozen.height else merged.frozen.select(pairs)
     before = facts.frozen.select(pairs).unique().join(merged.thawed, on=pairs, how="anti")
     return pl.concat([before, merged.frozen.select(pairs)]).unique()

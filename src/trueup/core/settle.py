@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
 from trueup.core.cells import AT, GID, KEY, SYSTEM, VERSION
 from trueup.core.facts import FINGERPRINT, KHASH, MISSING, PRESENT, SHADOW_SCHEMA
+from trueup.core.fingerprint import FEW_ROWS
 from trueup.core.merge import UPDATE_SCHEMA
 from trueup.core.observe import golden_cells, long_cells
 from trueup.core.shadow import DELTA_SCHEMA, encode_deltas
@@ -33,45 +34,49 @@ def settle_shadows(
     A golden change is written out into the shadows that had no delta for that field (copy on write), so that nobody who was not told
     seems to know it.
     """
-    shadows = pl.concat([facts.shadows.cast(SHADOW_SCHEMA), _new_shadows(facts)])
-    shadows = shadows.join(removed.select(pl.col(GID).alias("gid"), pl.col(SYSTEM).alias("system")), on=["gid", "system"], how="anti")
+    shadows = pl.concat([facts.shadows.cast(SHADOW_SCHEMA), *_new_shadows(facts)])
+    if not removed.is_empty():
+        shadows = shadows.join(removed.select(pl.col(GID).alias("gid"), pl.col(SYSTEM).alias("system")), on=["gid", "system"], how="anti")
     cells = _touched_cells(facts, merged, changes, shadows, deltas)
-    golden = long_cells(records, list(facts.entity.fields), "golden") if not cells.is_empty() else None
-    if golden is not None:
-        cells = cells.join(golden, on=[GID, "field"], how="left")
-    fresh = {}
-    for column in ("seen", "sent"):
-        old = deltas[column].join(cells.select(GID, SYSTEM, "field"), on=[GID, SYSTEM, "field"], how="anti")
-        new = (
-            cells.filter(pl.col(column).ne_missing(pl.col("golden")) & (pl.lit(column == "seen") | pl.col("writable"))).select(
-                GID, SYSTEM, "field", pl.col(column).alias("cell")
-            )
-            if golden is not None
-            else old.clear()
+    after = shadows.with_columns(_rewritten=pl.lit(value=None, dtype=pl.Boolean))
+    if not cells.is_empty():
+        after = shadows.join(
+            _rewritten(facts, cells, deltas, records), on=["gid", "system"], how="left", maintain_order="left"
+        ).with_columns(
+            seen=pl.when("_rewritten").then("_seen").otherwise("seen"), sent=pl.when("_rewritten").then("_sent").otherwise("sent")
         )
-        fresh[column] = pl.concat([old, new.cast(DELTA_SCHEMA)])
-    pairs = cells.select(pl.col(GID).alias("gid"), pl.col(SYSTEM).alias("system")).unique(maintain_order=True)
-    rewritten = pairs.with_columns(
-        **{f"_{column}": pl.Series(encode_deltas(pairs.rows(), fresh[column]), dtype=pl.String) for column in ("seen", "sent")},
-        _rewritten=pl.lit(value=True),
-    )
-    seen_now = _observed_rows(facts)
     gone = missing.select(pl.col(GID).alias("gid"), pl.col(SYSTEM).alias("system"), pl.lit(MISSING).cast(pl.Int64).alias("_state"))
     after = (
-        shadows.join(rewritten, on=["gid", "system"], how="left", maintain_order="left")
-        .join(seen_now, on=["gid", "system"], how="left", maintain_order="left")
-        .join(gone, on=["gid", "system"], how="left", maintain_order="left")
-        .with_columns(
-            seen=pl.when("_rewritten").then("_seen").otherwise("seen"),
-            sent=pl.when("_rewritten").then("_sent").otherwise("sent"),
-            fingerprint=pl.when("_here").then("_fingerprint").otherwise("fingerprint"),
-            modified=pl.when("_here").then(pl.coalesce("_modified", "modified")).otherwise("modified"),
-            native_version=pl.when("_here").then("_version").otherwise("native_version"),
-            state=pl.coalesce("_state", pl.when("_here").then(pl.lit(PRESENT).cast(pl.Int64)).otherwise("state")),
-        )
+        after.with_columns(_state=pl.lit(None, dtype=pl.Int64))
+        if gone.is_empty()
+        else after.join(gone, on=["gid", "system"], how="left", maintain_order="left")
+    )
+    after = after.join(_observed_rows(facts), on=["gid", "system"], how="left", maintain_order="left").with_columns(
+        fingerprint=pl.when("_here").then("_fingerprint").otherwise("fingerprint"),
+        modified=pl.when("_here").then(pl.coalesce("_modified", "modified")).otherwise("modified"),
+        native_version=pl.when("_here").then("_version").otherwise("native_version"),
+        state=pl.coalesce("_state", pl.when("_here").then(pl.lit(PRESENT).cast(pl.Int64)).otherwise("state")),
     )
     touched = after.filter(pl.col("_rewritten") | pl.col("_here") | pl.col("_state").is_not_null())
     return after.select(list(SHADOW_SCHEMA)), touched.select(list(SHADOW_SCHEMA))
+
+
+def _rewritten(facts: Facts, cells: pl.DataFrame, deltas: Mapping[str, pl.DataFrame], records: pl.DataFrame) -> pl.DataFrame:
+    """The shadows (gid, system) of the touched cells, with their new deltas `_seen` and `_sent`."""
+    names = cells["field"].unique().to_list()
+    cells = cells.join(
+        long_cells(records, [name for name in facts.entity.fields if name in names], "golden"), on=[GID, "field"], how="left"
+    )
+    pairs = cells.select(pl.col(GID).alias("gid"), pl.col(SYSTEM).alias("system")).unique(maintain_order=True)
+    texts = {}
+    for column in ("seen", "sent"):
+        differs = pl.col(column).ne_missing(pl.col("golden")) & (pl.lit(column == "seen") | pl.col("writable"))
+        new = cells.filter(differs).select(GID, SYSTEM, "field", pl.col(column).alias("cell")).cast(DELTA_SCHEMA)
+        if not deltas[column].is_empty():
+            old = deltas[column].join(cells.select(GID, SYSTEM, "field"), on=[GID, SYSTEM, "field"], how="anti")
+            new = pl.concat([old, new])
+        texts[f"_{column}"] = pl.Series(encode_deltas(pairs.rows(), new), dtype=pl.String)
+    return pairs.with_columns(**texts, _rewritten=pl.lit(value=True))
 
 
 def mark_doomed(after: pl.DataFrame, touched: pl.DataFrame, deleted: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -84,25 +89,33 @@ def mark_doomed(after: pl.DataFrame, touched: pl.DataFrame, deleted: pl.Series) 
     return after, touched
 
 
-def _new_shadows(facts: Facts) -> pl.DataFrame:
-    """Shadows for observed rows that had none; their deltas follow from what the merge says they hold."""
-    parts = [pl.DataFrame(schema=SHADOW_SCHEMA)]
+def _fresh_rows(facts: Facts) -> dict[str, pl.DataFrame]:
+    """Observed rows that had no shadow, per system; a system without any is left out."""
+    found = {}
+    known = set(facts.shadows.select("system", "gid").rows()) if facts.shadows.height <= FEW_ROWS else None
     for system, rows in facts.observed.items():
-        if rows.is_empty():
+        if known is not None and rows.height <= FEW_ROWS and all((system, gid) in known for gid in rows[GID].to_list()):
             continue
-        known = facts.shadows.filter(pl.col("system") == system).select(pl.col("gid").alias(GID))
-        fresh = rows.join(known, on=GID, how="anti", maintain_order="left")
-        parts.append(
-            fresh.select(
-                pl.col(GID).alias("gid"),
-                pl.lit(system).alias("system"),
-                pl.col(KEY).alias("key"),
-                pl.col(KHASH).alias("khash"),
-                *[pl.lit(None, dtype=SHADOW_SCHEMA[name]).alias(name) for name in list(SHADOW_SCHEMA)[4:-1]],
-                pl.lit(PRESENT, dtype=pl.Int64).alias("state"),
-            ).cast(SHADOW_SCHEMA)
-        )
-    return pl.concat(parts)
+        mine = facts.shadows.filter(pl.col("system") == system).select(pl.col("gid").alias(GID))
+        fresh = rows.join(mine, on=GID, how="anti", maintain_order="left")
+        if not fresh.is_empty():
+            found[system] = fresh
+    return found
+
+
+def _new_shadows(facts: Facts) -> list[pl.DataFrame]:
+    """Shadows for observed rows that had none; their deltas follow from what the merge says they hold."""
+    return [
+        fresh.select(
+            pl.col(GID).alias("gid"),
+            pl.lit(system).alias("system"),
+            pl.col(KEY).alias("key"),
+            pl.col(KHASH).alias("khash"),
+            *[pl.lit(None, dtype=SHADOW_SCHEMA[name]).alias(name) for name in list(SHADOW_SCHEMA)[4:-1]],
+            pl.lit(PRESENT, dtype=pl.Int64).alias("state"),
+        ).cast(SHADOW_SCHEMA)
+        for system, fresh in _fresh_rows(facts).items()
+    ]
 
 
 def _observed_rows(facts: Facts) -> pl.DataFrame:
@@ -136,53 +149,63 @@ def _touched_cells(
     facts: Facts, merged: Merged, changes: pl.DataFrame, shadows: pl.DataFrame, deltas: Mapping[str, pl.DataFrame]
 ) -> pl.DataFrame:
     """Absolute `seen` and `sent` of every cell that may change its delta: observed ones, and those whose golden value moved."""
-    # A system that is not configured at present stands for what it stood for: when it comes back, it must not seem to know better.
-    absent = set(shadows["system"].unique()) - facts.entity.mappings.keys()
-    mapped = pl.DataFrame(
-        [
-            *(
-                (system, name, name in facts.entity.written(system), name in facts.entity.shown(system))
-                for system in facts.entity.mappings
-                for name in facts.entity.mapped(system)
-            ),
-            *((system, name, True, True) for system in sorted(absent) for name in facts.entity.fields),
-        ],
-        schema={SYSTEM: pl.String(), "field": pl.String(), "writable": pl.Boolean(), "shown": pl.Boolean()},
-        orient="row",
-    )
-    pairs = shadows.select(pl.col("gid").alias(GID), pl.col("system").alias(SYSTEM))
-    told = merged.updates.select(list(UPDATE_SCHEMA)).join(mapped, on=[SYSTEM, "field"])
+    told = merged.updates.select(list(UPDATE_SCHEMA)).with_columns(writable=_among(facts, "written"))
+    columns = [*UPDATE_SCHEMA, "writable"]
+    parts = [told]
+    if not changes.is_empty():
+        parts.append(_moved_cells(facts, changes, shadows, deltas, told).select(columns))
+    parts += [part.select(columns) for part in _unread_cells(facts, told)]
+    return told if len(parts) == 1 else pl.concat(parts).unique([GID, SYSTEM, "field"], keep="first", maintain_order=True)
+
+
+def _among(facts: Facts, what: Literal["written", "shown", "mapped"]) -> pl.Expr:
+    """Whether a cell's (system, field) is one that is written, shown, or mapped at all.
+
+    A system that is not configured at present stands for what it stood for: when it comes back, it must not seem to know better.
+    """
+    entity = facts.entity
+    fields = {"written": entity.written, "shown": entity.shown, "mapped": entity.mapped}[what]
+    pairs = [f"{system}\x1f{name}" for system in entity.mappings for name in fields(system)]
+    return pl.concat_str(SYSTEM, "field", separator="\x1f").is_in(pairs) | ~pl.col(SYSTEM).is_in(list(entity.mappings))
+
+
+def _moved_cells(
+    facts: Facts, changes: pl.DataFrame, shadows: pl.DataFrame, deltas: Mapping[str, pl.DataFrame], told: pl.DataFrame
+) -> pl.DataFrame:
+    """Cells of systems that said nothing now, of which the golden value moved: they hold and stand for what they did."""
     moved = (
         changes.select(GID, "field", "before")
-        .join(pairs, on=GID)
-        .join(mapped, on=[SYSTEM, "field"])
+        .join(shadows.select(pl.col("gid").alias(GID), pl.col("system").alias(SYSTEM)), on=GID)
+        .filter(_among(facts, "mapped"))
         .join(told.select(GID, SYSTEM, "field"), on=[GID, SYSTEM, "field"], how="anti")
+        .with_columns(writable=_among(facts, "written"))
     )
+    has = {}
     for column in ("seen", "sent"):
-        named = deltas[column].rename({"cell": f"_{column}"}).with_columns(pl.lit(value=True).alias(f"_has_{column}"))
-        moved = moved.join(named, on=[GID, SYSTEM, "field"], how="left")
-    moved = moved.with_columns(seen=pl.when("_has_seen").then("_seen").otherwise("before")).with_columns(
-        sent=pl.when("_has_sent").then("_sent").when("writable").then("before").otherwise("seen")
-    )
-    unread = _unread_cells(facts, mapped, told)
-    columns = [*UPDATE_SCHEMA, "writable"]
-    return pl.concat([told.select(columns), moved.select(columns), unread.select(columns)]).unique(
-        [GID, SYSTEM, "field"], keep="first", maintain_order=True
+        has[column] = pl.lit(value=False)
+        if not deltas[column].is_empty():
+            named = deltas[column].rename({"cell": f"_{column}"}).with_columns(pl.lit(value=True).alias(f"_has_{column}"))
+            moved = moved.join(named, on=[GID, SYSTEM, "field"], how="left")
+            has[column] = pl.col(f"_has_{column}")
+        else:
+            moved = moved.with_columns(pl.lit(None, dtype=pl.String()).alias(f"_{column}"))
+    return moved.with_columns(seen=pl.when(has["seen"]).then("_seen").otherwise("before")).with_columns(
+        sent=pl.when(has["sent"]).then("_sent").when("writable").then("before").otherwise("seen")
     )
 
 
-def _unread_cells(facts: Facts, mapped: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
+def _unread_cells(facts: Facts, told: pl.DataFrame) -> list[pl.DataFrame]:
     """Cells of newly linked rows that showed nothing: unknown where the field can be read, still to be sent where it cannot."""
-    parts = [pl.DataFrame(schema=UPDATE_SCHEMA | {"writable": pl.Boolean(), "shown": pl.Boolean()})]
-    for system, rows in facts.observed.items():
-        if rows.is_empty():
-            continue
-        known = facts.shadows.filter(pl.col("system") == system).select(pl.col("gid").alias(GID))
-        fresh = rows.select(GID).join(known, on=GID, how="anti")
-        if fresh.is_empty():
-            continue
-        cells = fresh.join(mapped.filter(pl.col(SYSTEM) == system), how="cross").join(
-            told.select(GID, SYSTEM, "field"), on=[GID, SYSTEM, "field"], how="anti"
+    parts = []
+    for system, fresh in _fresh_rows(facts).items():
+        names = pl.DataFrame(
+            {"field": list(facts.entity.mapped(system)), SYSTEM: system}, schema={"field": pl.String(), SYSTEM: pl.String()}
+        )
+        cells = (
+            fresh.select(GID)
+            .join(names, how="cross")
+            .join(told.select(GID, SYSTEM, "field"), on=[GID, SYSTEM, "field"], how="anti")
+            .with_columns(writable=_among(facts, "written"), shown=_among(facts, "shown"))
         )
         golden = long_cells(golden_cells(facts), list(facts.entity.fields), "golden")
         parts.append(
@@ -193,7 +216,6 @@ def _unread_cells(facts: Facts, mapped: pl.DataFrame, told: pl.DataFrame) -> pl.
                 pl.lit(None, dtype=pl.String).alias("seen"),
                 pl.when("shown").then("golden").otherwise(None).alias("sent"),
                 "writable",
-                "shown",
             )
         )
-    return pl.concat(parts)
+    return parts
