@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from tests.system.connectors import file_tools
 from trueup.connectors.base import Reject, WriteBatch
 from trueup.connectors.excel import ExcelConnector
 from trueup.model import ColumnType, ObjectSpec
@@ -46,21 +47,15 @@ def types(book: ExcelConnector, obj: ObjectSpec) -> dict[str, ColumnType]:
 def batch(
     kind: str, rows: list[dict[str, Any]], expected: list[dict[str, Any]] | None = None, returning: tuple[str, ...] = ()
 ) -> WriteBatch:
-    numbered = [{"__op": number, "__key": None, **row} for number, row in enumerate(rows)]
+    """As for every file; an update writes the columns that it names."""
     if kind == "update":
-        numbered = [{"__write": [name for name in row if not name.startswith("__")], **row} for row in numbered]
-    was = None if expected is None else pl.DataFrame([{"__op": number, **row} for number, row in enumerate(expected)])
-    frame = pl.DataFrame(numbered, schema_overrides={"__key": pl.String}, infer_schema_length=None)
-    return WriteBatch(kind=kind, rows=frame, expected=was, returning=returning)  # type: ignore[arg-type]
+        rows = [{"__write": [name for name in row if not name.startswith("__")], **row} for row in rows]
+    return file_tools.batch(kind, rows, expected, returning)
 
 
 def moment(text: str) -> datetime:
     """A wall clock reading, as cells hold it."""
     return datetime.fromisoformat(text)
-
-
-def statuses(outcomes: pl.DataFrame) -> list[str]:
-    return outcomes.sort("__op")["__status"].to_list()
 
 
 def reasons(outcomes: pl.DataFrame) -> list[str | None]:

@@ -28,7 +28,8 @@ from tests.system.connectors.excel_books import (
     row,
     text,
 )
-from tests.system.connectors.excel_tools import batch, connector, everything, moment, read_all, statuses, types
+from tests.system.connectors.excel_tools import batch, connector, everything, moment, read_all, types
+from tests.system.connectors.file_tools import statuses
 from trueup.connectors.excel import ExcelConnector
 from trueup.connectors.excel_create import new_workbook
 from trueup.connectors.excel_values import plain_decimal

@@ -32,7 +32,8 @@ from tests.system.connectors.excel_books import (
     rows_of,
     text,
 )
-from tests.system.connectors.excel_tools import batch, connector, everything, moment, read_all, reasons, statuses, types
+from tests.system.connectors.excel_tools import batch, connector, everything, moment, read_all, reasons, types
+from tests.system.connectors.file_tools import statuses
 from trueup.connectors import excel, filebase
 from trueup.errors import ChangedUnderneathError, ObjectUnreadableError, SystemUnreachableError, WriteRefusedError
 from trueup.model import ObjectSpec

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.system.connectors.file_tools import batch
 from trueup.connectors import jsonl_rows
-from trueup.connectors.base import Page, WriteBatch
+from trueup.connectors.base import Page
 from trueup.connectors.jsonl import JsonlConnector
 from trueup.errors import ObjectMissingError, ObjectUnreadableError, SystemUnreachableError
 from trueup.model import ObjectSpec
@@ -38,11 +39,7 @@ def types(feed: JsonlConnector, obj: ObjectSpec = OBJ) -> dict[str, str]:
 
 
 def write(feed: JsonlConnector, kind: str, rows: list[dict[str, Any]], expected: list[dict[str, Any]] | None = None, **options: Any) -> Any:
-    numbered = [{"__op": number, "__key": None, **row} for number, row in enumerate(rows)]
-    was = None if expected is None else pl.DataFrame([{"__op": number, **row} for number, row in enumerate(expected)])
-    frame = pl.DataFrame(numbered, schema_overrides={"__key": pl.String}, infer_schema_length=None)
-    obj = options.pop("obj", OBJ)
-    return feed.write(obj, WriteBatch(kind=kind, rows=frame, expected=was, **options)).sort("__op")  # type: ignore[arg-type]
+    return feed.write(options.pop("obj", OBJ), batch(kind, rows, expected, **options)).sort("__op")
 
 
 def test_types_are_what_all_values_have_in_common(tmp_path):
