@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
-from trueup.connectors.base import Reject, join_key, split_key
+from trueup.connectors.base import Reject, join_key
 from trueup.connectors.csv_text import UTF8
 from trueup.connectors.filebase import BLOCK_BYTES
-from trueup.connectors.filerows import MAX_RECORD_BYTES, CellRefusedError, CellReject, Chunk, Piece, Reading, aligned_frame
+from trueup.connectors.filerows import MAX_RECORD_BYTES, CellRefusedError, CellReject, Chunk, Piece, Reading
 from trueup.core.cells import KEY
 from trueup.errors import ObjectUnreadableError
 
@@ -168,28 +168,12 @@ class CsvReading(Reading):
 
     def frame(self, chunk: Chunk, data: bytes, columns: Sequence[str]) -> tuple[pl.DataFrame, list[CellReject]]:
         """See the base class."""
-        if not columns:
-            return pl.DataFrame(height=chunk.rows), []
-        if chunk.plain:
-            frame = self._polars(data, sorted({self._index[name] for name in columns}))
-            if not self.empty_is_text and self.dialect.grammar.quote and self.dialect.grammar.quote * 2 in data:
-                frame = frame.with_columns(pl.when(pl.all() != "").then(pl.all()))  # quoted empty cells; the reader has seen to the others
-            return frame.select(pl.col(self._position(name)).alias(name) for name in columns), []
-        values: dict[str, list[Any]] = {name: [] for name in columns}
-        absent: list[list[str]] = []
-        rejects = []
-        for piece in self.pieces(chunk, data):
-            if piece.row is None:
-                continue
-            try:
-                cells = self.cells(piece.raw, columns)
-            except CellRefusedError as error:
-                rejects.append(CellReject(piece.row, error.reason, error.column))
-                cells = {}
-            for name in columns:
-                values[name].append(cells.get(name))
-            absent.append([name for name in columns if name not in cells])
-        return aligned_frame(values, self.types(columns), absent), rejects
+        if not (columns and chunk.plain):
+            return Reading.frame(self, chunk, data, columns)  # super() does not know a class that `slots` made anew
+        frame = self._polars(data, sorted({self._index[name] for name in columns}))
+        if not self.empty_is_text and self.dialect.grammar.quote and self.dialect.grammar.quote * 2 in data:
+            frame = frame.with_columns(pl.when(pl.all() != "").then(pl.all()))  # quoted empty cells; the reader has seen to the others
+        return frame.select(pl.col(self._position(name)).alias(name) for name in columns), []
 
     def pieces(self, chunk: Chunk, data: bytes) -> Iterator[Piece]:
         """See the base class."""
@@ -218,14 +202,6 @@ class CsvReading(Reading):
     def same(self, one: Any, other: Any) -> bool:
         """An empty cell and none are the same: a CSV file has no other way to say null."""
         return bool((one or "") == (other or ""))
-
-    def key_values(self, key: str) -> dict[str, Any]:
-        """See the base class."""
-        try:
-            parts = split_key(key, len(self.key_columns))
-        except ValueError:
-            raise CellRefusedError(f"the key {key!r} does not have {len(self.key_columns)} parts") from None
-        return dict(zip(self.key_columns, parts, strict=True))
 
     def key_text(self, values: Mapping[str, Any]) -> str | None:
         """See the base class."""

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 
 import polars as pl
 
-from trueup.connectors.base import Page, Reject
+from trueup.connectors.base import Page, Reject, split_key
 from trueup.connectors.filebase import Stamp, check_untouched
 from trueup.core.cells import ABSENT, KEY
 from trueup.errors import ObjectUnreadableError
@@ -107,10 +107,6 @@ class Reading(ABC):
         """The Polars type of each column."""
 
     @abstractmethod
-    def frame(self, chunk: Chunk, data: bytes, columns: Sequence[str]) -> tuple[pl.DataFrame, list[CellReject]]:
-        """The chunk's rows, `chunk.rows` of them, with these columns (and `__absent` where one is lacking); rejected ones hold nulls."""
-
-    @abstractmethod
     def pieces(self, chunk: Chunk, data: bytes) -> Iterator[Piece]:
         """All of the chunk's bytes, cut into records."""
 
@@ -131,12 +127,39 @@ class Reading(ABC):
         """Whether two values of one column are the same; absent ones are None."""
 
     @abstractmethod
-    def key_values(self, key: str) -> dict[str, Any]:
-        """The key columns' values for a key text. Raises CellRefusedError."""
-
-    @abstractmethod
     def key_text(self, values: Mapping[str, Any]) -> str | None:
         """The key text of a record's values; None where one is missing or empty."""
+
+    def frame(self, chunk: Chunk, data: bytes, columns: Sequence[str]) -> tuple[pl.DataFrame, list[CellReject]]:
+        """The chunk's rows, `chunk.rows` of them, with these columns (and `__absent` where one is lacking); rejected ones hold nulls.
+
+        Record by record; a format that has a faster way for plain chunks takes that first.
+        """
+        if not columns:
+            return pl.DataFrame(height=chunk.rows), []
+        values: dict[str, list[Any]] = {name: [] for name in columns}
+        absent: list[list[str]] = []
+        rejects = []
+        for piece in self.pieces(chunk, data):
+            if piece.row is None:
+                continue
+            try:
+                cells = self.cells(piece.raw, columns)
+            except CellRefusedError as error:
+                rejects.append(CellReject(piece.row, error.reason, error.column))
+                cells = {}
+            for name in columns:
+                values[name].append(cells.get(name))
+            absent.append([name for name in columns if name not in cells])
+        return _aligned_frame(values, self.types(columns), absent), rejects
+
+    def key_values(self, key: str) -> dict[str, Any]:
+        """The key columns' values for a key text: texts, where the format knows nothing else. Raises CellRefusedError."""
+        try:
+            parts = split_key(key, len(self.key_columns))
+        except ValueError:
+            raise CellRefusedError(f"the key {key!r} does not have {len(self.key_columns)} parts") from None
+        return dict(zip(self.key_columns, parts, strict=True))
 
     @property
     def prefix(self) -> bytes:
@@ -267,7 +290,7 @@ class Reading(ABC):
         return keys.join(here, on=KEY, how="left", maintain_order="left")
 
 
-def aligned_frame(values: Mapping[str, list[Any]], types: Mapping[str, pl.DataType], absent: list[list[str]]) -> pl.DataFrame:
+def _aligned_frame(values: Mapping[str, list[Any]], types: Mapping[str, pl.DataType], absent: list[list[str]]) -> pl.DataFrame:
     """A chunk's frame from lists of values; `absent` per row, left out of the frame where no row lacks a column."""
     frame = pl.DataFrame([pl.Series(name, values[name], dtype=types[name]) for name in values])
     if any(absent):

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from trueup.connectors.base import Reject, join_key, split_key
+from trueup.connectors.base import Reject, join_key
 from trueup.connectors.filebase import BLOCK_BYTES
-from trueup.connectors.filerows import MAX_RECORD_BYTES, CellRefusedError, CellReject, Chunk, Piece, Reading, aligned_frame
+from trueup.connectors.filerows import MAX_RECORD_BYTES, CellRefusedError, Chunk, Piece, Reading
 from trueup.connectors.jsonl_text import (
     ABSENT,
     COMPACT,
@@ -232,26 +232,6 @@ class JsonlReading(Reading):
         info = self.columns.get(column)
         return info.type if info else "text"
 
-    def frame(self, chunk: Chunk, data: bytes, columns: Sequence[str]) -> tuple[pl.DataFrame, list[CellReject]]:
-        """See the base class."""
-        values: dict[str, list[Any]] = {name: [] for name in columns}
-        absent: list[list[str]] = []
-        if not columns:
-            return pl.DataFrame(height=chunk.rows), []
-        rejects = []
-        for piece in self.pieces(chunk, data):
-            if piece.row is None:
-                continue
-            try:
-                cells = self.cells(piece.raw, columns)
-            except CellRefusedError as error:
-                rejects.append(CellReject(piece.row, error.reason, error.column))
-                cells = {}
-            for name in columns:
-                values[name].append(cells.get(name))
-            absent.append([name for name in columns if name not in cells])
-        return aligned_frame(values, self.types(columns), absent), rejects
-
     def pieces(self, chunk: Chunk, data: bytes) -> Iterator[Piece]:
         """See the base class."""
         row = chunk.row
@@ -287,16 +267,12 @@ class JsonlReading(Reading):
         return _text(one) == _text(other)
 
     def key_values(self, key: str) -> dict[str, Any]:
-        """See the base class."""
-        try:
-            parts = split_key(key, len(self.key_columns))
-        except ValueError:
-            raise CellRefusedError(f"the key {key!r} does not have {len(self.key_columns)} parts") from None
-        values: dict[str, Any] = {}
-        for name, part in zip(self.key_columns, parts, strict=True):
-            is_integer = self._type(name) == "integer" and re.fullmatch(r"-?[0-9]+", part)
-            values[name] = int(part) if is_integer else part
-        return values
+        """See the base class; whole numbers in columns that hold them are numbers."""
+        parts = Reading.key_values(self, key)  # super() does not know a class that `slots` made anew
+        return {name: self._key_part(name, part) for name, part in parts.items()}
+
+    def _key_part(self, name: str, part: str) -> str | int:
+        return int(part) if self._type(name) == "integer" and re.fullmatch(r"-?[0-9]+", part) else part
 
     def key_text(self, values: Mapping[str, Any]) -> str | None:
         """See the base class."""
