@@ -24,7 +24,7 @@ from trueup.connectors.mysql_tables import DDL_TYPES, KEY_TEXT, MyFacts, all_tab
 from trueup.connectors.sql_read import OP, Select, conjunction, null_patterns, split_name
 from trueup.connectors.sql_types import instant_of
 from trueup.connectors.sql_write import BusyError, Job, RowRefusedError, TransactionLostError
-from trueup.connectors.sqlbase import SqlConnector, checked_settings
+from trueup.connectors.sqlbase import SqlConnector, checked_settings, server_settings
 from trueup.errors import (
     AccessRefusedError,
     ObjectMissingError,
@@ -79,34 +79,11 @@ class MysqlConnector(SqlConnector):
     @classmethod
     def settings_schema(cls) -> dict[str, Any]:
         """See base.Connector."""
-        return {
-            "type": "object",
-            "properties": {
-                "url": {
-                    "type": "string",
-                    "title": "URL",
-                    "description": "mysql://user:password@host:3306/database; after ?: ssl_ca, ssl_cert, ssl_key, ssl_verify_cert,"
-                    " ssl_verify_identity, ssl_disabled, unix_socket, connect_timeout",
-                    "secret": True,
-                },
-                "lock_timeout_s": {
-                    "type": "number",
-                    "title": "Lock timeout",
-                    "description": "seconds to wait for another session's lock before trying again later",
-                    "default": 10.0,
-                    "minimum": 1,
-                },
-                "statement_timeout_s": {
-                    "type": "number",
-                    "title": "Statement timeout",
-                    "description": "seconds that one write or lookup may take; 0: no limit",
-                    "default": 300.0,
-                    "minimum": 0,
-                },
-            },
-            "required": ["url"],
-            "additionalProperties": False,
-        }
+        return server_settings(
+            "mysql://user:password@host:3306/database; after ?: ssl_ca, ssl_cert, ssl_key, ssl_verify_cert,"
+            " ssl_verify_identity, ssl_disabled, unix_socket, connect_timeout",
+            least_lock_s=1,
+        )
 
     # ------------------------------------------------------------ connections and errors
 

@@ -34,7 +34,7 @@ from trueup.connectors.postgres_values import as_text, copy_data, kept
 from trueup.connectors.sql_read import OP, Select, conjunction, null_patterns, split_name
 from trueup.connectors.sql_types import instant_of
 from trueup.connectors.sql_write import BusyError, Job, RowRefusedError, paired
-from trueup.connectors.sqlbase import SqlConnector, checked_settings
+from trueup.connectors.sqlbase import SqlConnector, checked_settings, server_settings
 from trueup.errors import (
     AccessRefusedError,
     ObjectMissingError,
@@ -103,38 +103,11 @@ class PostgresConnector(SqlConnector):
     @classmethod
     def settings_schema(cls) -> dict[str, Any]:
         """See base.Connector."""
-        return {
-            "type": "object",
-            "properties": {
-                "url": {
-                    "type": "string",
-                    "title": "URL",
-                    "description": "postgresql://user:password@host:5432/database, with any libpq option after ?",
-                    "secret": True,
-                },
-                "schema": {
-                    "type": "string",
-                    "title": "Schema",
-                    "description": "where unqualified names are looked up; default: the search path",
-                },
-                "lock_timeout_s": {
-                    "type": "number",
-                    "title": "Lock timeout",
-                    "description": "seconds to wait for another session's lock before trying again later",
-                    "default": 10.0,
-                    "minimum": 0,
-                },
-                "statement_timeout_s": {
-                    "type": "number",
-                    "title": "Statement timeout",
-                    "description": "seconds that one write or lookup may take; 0: no limit",
-                    "default": 300.0,
-                    "minimum": 0,
-                },
-            },
-            "required": ["url"],
-            "additionalProperties": False,
-        }
+        schema = {"type": "string", "title": "Schema", "description": "where unqualified names are looked up; default: the search path"}
+        return server_settings(
+            "postgresql://user:password@host:5432/database, with any libpq option after ?",
+            more={"schema": schema},
+        )
 
     # ------------------------------------------------------------ connections and errors
 

@@ -391,6 +391,33 @@ class SqlConnector(ABC):
         return pl.concat([kept, settled(table, gone, "gone", reason="there is no row with this key")])
 
 
+def server_settings(url: str, *, least_lock_s: int = 0, more: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:
+    """The settings of a connector to a database server: its URL (described by `url`), what it has of its own, and how long to wait."""
+    return {
+        "type": "object",
+        "properties": {
+            "url": {"type": "string", "title": "URL", "description": url, "secret": True},
+            **(more or {}),
+            "lock_timeout_s": {
+                "type": "number",
+                "title": "Lock timeout",
+                "description": "seconds to wait for another session's lock before trying again later",
+                "default": 10.0,
+                "minimum": least_lock_s,
+            },
+            "statement_timeout_s": {
+                "type": "number",
+                "title": "Statement timeout",
+                "description": "seconds that one write or lookup may take; 0: no limit",
+                "default": 300.0,
+                "minimum": 0,
+            },
+        },
+        "required": ["url"],
+        "additionalProperties": False,
+    }
+
+
 def checked_settings(connector: type[SqlConnector], name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings with defaults filled in. Raises UsageError for one that is unknown, missing or of another type than the schema says."""
     schema = connector.settings_schema()
