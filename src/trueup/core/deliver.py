@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FIELDS = "__fields"
 PRESENT = 0
+_NO_DELETES = pl.DataFrame(schema={GID: pl.Int64(), KEY: pl.String()})
 
 
 @dataclass(frozen=True)
@@ -49,16 +50,18 @@ def due(entity: Entity, system: str, decision: Decision, *, frozen: pl.DataFrame
     """
     writable = list(entity.written(system))
     mine = decision.after.filter(pl.col("system") == system)
-    deletes = mine.filter(pl.col("gid").is_in(decision.deleted.implode()) & (pl.col("state") == PRESENT)).select(
-        pl.col("gid").alias(GID), pl.col("key").alias(KEY)
-    )
+    deletes = _NO_DELETES
     alive = decision.records
     if not decision.deleted.is_empty():
+        doomed = pl.col("gid").is_in(decision.deleted.implode()) & (pl.col("state") == PRESENT)
+        deletes = mine.filter(doomed).select(pl.col("gid").alias(GID), pl.col("key").alias(KEY))
         alive = alive.filter(~pl.col(GID).is_in(decision.deleted.implode()))
     creates = alive.clear().select(GID, *writable)
     if may_create and writable and mine.height < alive.height + decision.deleted.len():
         lacking = alive.join(mine.select(pl.col("gid").alias(GID)), on=GID, how="anti", maintain_order="left")
-        creates = lacking.filter(~pl.col(GID).is_in(blocked.implode())).select(GID, *writable)
+        if not blocked.is_empty():
+            lacking = lacking.filter(~pl.col(GID).is_in(blocked.implode()))
+        creates = lacking.select(GID, *writable)
         creates = creates.filter(pl.any_horizontal(pl.col(name).is_not_null() for name in writable))
     return Due(deletes, creates, _updates(writable, entity.mapped(system), mine, alive, frozen))
 
@@ -66,11 +69,11 @@ def due(entity: Entity, system: str, decision: Decision, *, frozen: pl.DataFrame
 def _updates(writable: list[str], mapped: Sequence[str], mine: pl.DataFrame, alive: pl.DataFrame, frozen: pl.DataFrame) -> pl.DataFrame:
     """Rows whose `sent` differs from golden in a field that may be written and is not frozen."""
     if mine["sent"].null_count() == mine.height:
-        mine = mine.clear()
+        return _no_updates(alive, writable, mapped)
     waiting = mine.filter(pl.col("sent").is_not_null() & (pl.col("state") == PRESENT)).join(
         alive.select(pl.col(GID).alias("gid")), on="gid", how="semi"
     )
-    stopped = set(frozen.select(GID, "field").rows())
+    stopped = set(frozen.select(GID, "field").rows()) if frozen.height else set()
     named = [
         (gid, key, [name for name in decode_delta(sent) if name in set(writable) and (gid, name) not in stopped], decode_delta(seen))
         for gid, key, sent, seen in waiting.select("gid", "key", "sent", "seen").rows()
@@ -84,7 +87,11 @@ def _updates(writable: list[str], mapped: Sequence[str], mine: pl.DataFrame, ali
         orient="row",
     ).join(alive.select(GID, *mapped), on=GID, how="left", maintain_order="left")
     seen_columns = []
+    named_in_seen = {name for *_rest, seen in named for name in seen}
     for name in mapped:
+        if name not in named_in_seen:
+            seen_columns.append(pl.col(name).alias(f"seen:{name}"))
+            continue
         differing = pl.Series(f"_{name}", [seen.get(name) for *_rest, seen in named], dtype=pl.String)
         has = pl.Series(f"_has_{name}", [name in seen for *_rest, seen in named], dtype=pl.Boolean)
         seen_columns.append(pl.when(pl.lit(has)).then(pl.lit(differing)).otherwise(pl.col(name)).alias(f"seen:{name}"))

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 def apply_changes(golden: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:
     """The golden cells with the changes put in."""
+    if changes.is_empty():
+        return golden
     for (name,), rows in changes.partition_by("field", as_dict=True, maintain_order=True).items():
         moved = rows.select(GID, pl.col("after").alias("_after"), pl.lit(value=True).alias("_moved"))
         golden = (
@@ -57,13 +59,16 @@ def golden_rows(
             origin_system=pl.coalesce("origin_system", "_system"),
             origin_at=pl.when(pl.col("origin_system").is_null()).then("_at").otherwise("origin_at"),
             origins=pl.when(pl.col("_named").is_not_null()).then("_origins").otherwise("origins"),
+        )
+    )
+    if not deleted.is_empty() or not revived.is_empty():
+        written = written.with_columns(
             deleted_at=pl.when(pl.col(GID).is_in(deleted.implode()))
             .then(pl.lit(facts.now))
             .when(pl.col(GID).is_in(revived.implode()))
             .then(None)
-            .otherwise("deleted_at"),
+            .otherwise("deleted_at")
         )
-    )
     return written.select(list(GOLDEN_SCHEMA)).cast(GOLDEN_SCHEMA), born
 
 

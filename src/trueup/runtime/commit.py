@@ -15,7 +15,7 @@ from trueup.core.shadow import decode_delta, encode_delta
 from trueup.store import conflict, failure, golden, history, match_key, sending, shadow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from trueup.core.facts import Decision
@@ -58,23 +58,35 @@ def commit_decision(
     """
     version = golden.next_version(tx)
     rows = decision.golden.with_columns(version=pl.lit(version, dtype=pl.Int64))
-    is_born = pl.col("id").is_in(decision.born.implode())
-    for part, new in ((rows.filter(is_born), True), (rows.filter(~is_born), False)):
-        if not part.is_empty():
-            golden.upsert(tx, entity.name, part, new=new)
+    for part, new in _new_and_known(rows, "id", decision.born):
+        golden.upsert(tx, entity.name, part, new=new)
     for (system,), gone in decision.removed.partition_by(SYSTEM, as_dict=True).items():
         shadow.delete(tx, entity.name, str(system), gone[KEY])
     for (system,), mine in decision.shadows.partition_by("system", as_dict=True).items():
-        fresh = pl.col("gid").is_in(decision.born.implode())
-        for part, new in ((mine.filter(fresh), True), (mine.filter(~fresh), False)):
-            if not part.is_empty():
-                shadow.upsert(tx, entity.name, str(system), part.drop("system"), new=new)
+        for part, new in _new_and_known(mine, "gid", decision.born):
+            shadow.upsert(tx, entity.name, str(system), part.drop("system"), new=new)
     _commit_index(tx, entity, decision, later)
     if not decision.history.is_empty():
         history.append(tx, entity.name, _history(entity, decision.history, version=version, run=run, now=now))
     if not decision.thawed.is_empty() or not decision.frozen.is_empty():
         _commit_conflicts(tx, entity, decision, run=run, now=now)
     return version
+
+
+def _new_and_known(rows: pl.DataFrame, column: str, born: pl.Series) -> Iterator[tuple[pl.DataFrame, bool]]:
+    """The rows of records that are being born, and the others; empty parts are left out."""
+    if rows.is_empty():
+        return
+    if born.is_empty():
+        yield rows, False
+        return
+    fresh = rows[column].is_in(born.implode())
+    if fresh.all():
+        yield rows, True
+        return
+    for part, new in ((rows.filter(fresh), True), (rows.filter(~fresh), False)):
+        if not part.is_empty():
+            yield part, new
 
 
 def _commit_index(tx: Db, entity: Entity, decision: Decision, later: list[pl.DataFrame] | None) -> None:
@@ -134,6 +146,8 @@ def _commit_conflicts(tx: Db, entity: Entity, decision: Decision, *, run: int | 
 
 def frozen_candidates(open_now: pl.DataFrame) -> pl.DataFrame:
     """The candidates of open conflicts, as the merge wants them (FREEZE_SCHEMA)."""
+    if open_now.is_empty():
+        return pl.DataFrame(schema=FREEZE_SCHEMA)
     rows = [
         (gid, name, item["system"], item["value"], item["at"], True, base, kind)
         for gid, name, base, kind, text in open_now.select("gid", "field", "base", "kind", "candidates").rows()

@@ -13,7 +13,7 @@ import polars as pl
 
 from trueup.core.cells import AT, GID, KEY, SYSTEM
 from trueup.core.facts import FILTERED, FINGERPRINT, GONE_SCHEMA, KHASH, MISSING, PRESENT
-from trueup.core.fingerprint import key_hash, match_hash, native_fingerprint
+from trueup.core.fingerprint import FEW_ROWS, key_hash, match_hash, native_fingerprint
 from trueup.model import Observed
 from trueup.runtime.cursors import step_back
 from trueup.runtime.references import reference_fields, to_golden
@@ -77,6 +77,8 @@ class _Index:
 
     def look(self, hashes: pl.Series) -> pl.DataFrame:
         """Per hash: `at` (position, null where unknown), fingerprint, __gid and state."""
+        if 0 < self.rows.height <= FEW_ROWS and len(hashes) <= FEW_ROWS:
+            return self._look_at_few(hashes)
         if self.rows.is_empty():
             empty = {"at": pl.UInt32(), "fingerprint": pl.Int64(), GID: pl.Int64(), "state": pl.Int64()}
             return pl.DataFrame({name: pl.Series(name, [None], dtype=kind).new_from_index(0, len(hashes)) for name, kind in empty.items()})
@@ -86,6 +88,11 @@ class _Index:
             pl.when(pl.col(KHASH) == hashes).then(pl.Series(at)).alias("at"),
             *[pl.when(pl.col(KHASH) == hashes).then(pl.col(name)).alias(name) for name in ("fingerprint", GID, "state")],
         )
+
+    def _look_at_few(self, hashes: pl.Series) -> pl.DataFrame:
+        at = {khash: (number, *rest) for number, (khash, *rest) in enumerate(self.rows.select(KHASH, "fingerprint", GID, "state").rows())}
+        schema = {"at": pl.UInt32(), "fingerprint": pl.Int64(), GID: pl.Int64(), "state": pl.Int64()}
+        return pl.DataFrame([at.get(khash, (None,) * 4) for khash in hashes.to_list()], schema=schema, orient="row")
 
 
 class Observer:
