@@ -69,6 +69,8 @@ class Simulation:
         self.clock = Clock()
         self.killer = Killer()
         self.worlds = {name: plan.world(self.clock, timedelta(seconds=plan.ahead_s)) for name, plan in self.scenario.systems.items()}
+        self.away = {name: (plan, plan.world(self.clock, timedelta(seconds=plan.ahead_s))) for name, plan in self.scenario.later.items()}
+        self.doubted_since: dict[str, int] = {}
         self.people = People(self.worlds, self.scenario)
         self.folder = _scratch()
         self.counters: dict[str, int] = {}
@@ -106,6 +108,11 @@ class Simulation:
         store = MortalStore.open(state)
         store.killer = self.killer  # type: ignore[attr-defined]
         return Workspace(self.scenario.config(state), connectors=self.systems, clock=self.clock, store=store)
+
+    def restart(self) -> None:
+        """End the process in peace and start another one, with the configuration as it is now."""
+        self.workspace.close()
+        self.workspace = self._open()
 
     def _watch_delete(self, system: str, key: str, values: dict[str, Any]) -> None:
         code = str(values.get("c_code"))

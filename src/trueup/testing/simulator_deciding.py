@@ -31,8 +31,8 @@ def decide(sim: Simulation, random: Random, some: float = 1.0) -> bool:
     """People settle what waits for them, each thing with the chance `some`; whether there was anything."""
     with sim.workspace.store.read() as db:
         conflicts = conflict.open_of(db, ENTITY)
-        rows = parked.of(db, ENTITY)
-        holds = hold.of(db, ENTITY, decided=False)
+        rows = parked.of(db, ENTITY).filter(pl.col("system").is_in(list(sim.worlds)))
+        holds = hold.of(db, ENTITY, decided=False).filter(pl.col("system").is_in(list(sim.worlds)))
     for id_ in holds["id"].to_list():
         if random.random() < some:
             _decide_hold(sim, random, id_)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
+from trueup.testing.simulator_changes import configure
 from trueup.testing.simulator_deciding import decide
 
 if TYPE_CHECKING:
@@ -143,6 +144,13 @@ def _decide(sim: Simulation, random: Random) -> None:
     decide(sim, random, 0.5)
 
 
+def _configure(sim: Simulation, random: Random) -> None:
+    """Somebody edits the configuration; the next process has the new one. Perhaps a person wants to see the plan of it first."""
+    configure(sim, random)
+    if random.random() < 0.3:
+        sim.plan_and_sync()
+
+
 def _down(sim: Simulation, random: Random) -> None:
     world = sim.worlds[random.choice(list(sim.worlds))]
     world.down = None if world.down else "nobody answers"
@@ -178,6 +186,7 @@ MOVES: dict[str, Callable[[Simulation, Random], None]] = {
     "listing": _listing,
     "down": _down,
     "decide": _decide,
+    "configure": _configure,
     "plan": _plan,
     "burst": _burst,
 }
@@ -200,6 +209,7 @@ WEIGHTS = {
     "listing": 2,
     "down": 2,
     "decide": 2,
+    "configure": 3,
     "plan": 1,
     "burst": 1,
 }

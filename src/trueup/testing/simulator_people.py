@@ -255,6 +255,14 @@ class People:
             del self.typed[place]
         self.secrets.pop((system, key), None)
 
+    def hidden(self, system: str, name: str) -> None:
+        """A column is not mapped any more: what was typed there and not noticed is of no concern to anybody."""
+        for item in self.edits:
+            if (item.system, item.field) == (system, name) and not item.noticed:
+                item.over = True
+        for place in [place for place in self.typed if (place[0], place[2]) == (system, name)]:
+            del self.typed[place]
+
     def told_otherwise(self, name: str, rows: Iterable[tuple[str, str]]) -> None:
         """A person decided that a field of these rows (system, key) is not what was typed there."""
         for system, key in rows:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from trueup.connectors.memory import MemoryColumn, MemoryWorld, recased, rounded, truncated
-from trueup.model import Caps, ColumnInfo, Config, Deletes, Entity, Field, FieldMapping, Guard, Mapping, ObjectSpec, System
+from trueup.model import Caps, CleanStep, ColumnInfo, Config, Deletes, Entity, Field, FieldMapping, Guard, Mapping, ObjectSpec, System
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trueup.model import ColumnType, ConflictRule, DeleteAction, Direction, FieldType
     from trueup.testing.simulator_world import Clock
 
+NAMES = ("crm", "shop", "till", "desk", "book", "file")
 ENTITY = "customer"
 TABLE = "people"
 SENTINEL = "private"
@@ -64,6 +65,10 @@ DOUBTS = {
     "price": Doubt("incoming < 40000", lambda after, _before: after is not None and Decimal(str(after)) < 40_000),
     "points": Doubt("incoming > base + 50", lambda after, before: after is not None and after > before + 50),
 }
+
+
+CLEANS = ("name", "email")  # fields whose cleaning may be changed
+MATCHES: tuple[tuple[tuple[str, ...], ...], ...] = ((("code",),), (("code",), ("email",)))
 
 
 @dataclass
@@ -138,6 +143,8 @@ class Scenario:
     explicit: bool
     match: tuple[tuple[str, ...], ...]
     doubts: set[str] = field(default_factory=set)  # fields with a `hold_if`
+    cleans: dict[str, str | None] = field(default_factory=dict)  # field -> lower, upper
+    later: dict[str, SystemPlan] = field(default_factory=dict)  # systems that may be connected later
 
     def config(self, state: str) -> Config:
         """The configuration of this moment."""
@@ -151,6 +158,7 @@ class Scenario:
                 conflict=rule,
                 rule="greatest(incoming, golden)" if rule == "rule" else None,
                 source_of_truth=self.owners.get(name),
+                clean=(CleanStep(self.cleans[name] or ""),) if self.cleans.get(name) else (),
                 hold_if=DOUBTS[name].says if name in self.doubts else None,
             )
         entity = Entity(
@@ -172,7 +180,7 @@ class Scenario:
 def draw_scenario(random: Random) -> Scenario:
     """A scenario from a source of chance."""
     count = random.choice((2, 2, 3, 3, 3, 4, 5, 6))
-    systems = {name: _draw_system(random, name) for name in ("crm", "shop", "till", "desk", "book", "file")[:count]}
+    systems = {name: _draw_system(random, name) for name in NAMES[:count]}
     names = list(systems)
     if all(plan.direction != "both" for plan in systems.values()):
         systems[names[0]].direction = "both"
@@ -197,7 +205,8 @@ def draw_scenario(random: Random) -> Scenario:
         deletes=deletes,
         guarded=random.random() < 0.2,
         explicit=random.random() < 0.5,
-        match=random.choice(((("code",),), (("code",), ("email",)))),
+        match=random.choice(MATCHES),
+        later={"late": _draw_system(random, "late")} if random.random() < 0.5 else {},
         doubts={name for name in DOUBTS if random.random() < 0.3} if random.random() < 0.4 else set(),
     )
 

@@ -1,0 +1,172 @@
+"""Administrators: what they change in the configuration between two runs, on the state that is there.
+
+Each change is one edit of `trueup.yaml` that the configuration's own checks would let pass; the next run is a new process with it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trueup.model import Deletes
+from trueup.store import golden
+from trueup.testing.simulator_people import TYPED
+from trueup.testing.simulator_scenario import CLEANS, DOUBTS, HERE, MATCHES, PLAIN_RULES, REGION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from trueup.model import ConflictRule
+    from trueup.testing.simulator import Simulation
+
+OWNABLE = ("name", "status")
+RULED = ("name", "status", "email", "price")
+
+
+def configure(sim: Simulation, random: Random, name: str | None = None) -> None:
+    """Change something, or the thing called `name`, and start the next process with it."""
+    CHANGES[name or random.choice(list(CHANGES))](sim, random)
+    sim.restart()
+
+
+def add_field(sim: Simulation, random: Random) -> None:
+    """A mapping shows one field more."""
+    lacking = [(plan, item) for plan in sim.scenario.systems.values() for item in TYPED if item not in plan.fields]
+    if lacking:
+        plan, item = random.choice(lacking)
+        plan.fields = (*plan.fields, item)
+        _uncertain(sim, plan.name)
+
+
+def remove_field(sim: Simulation, random: Random) -> None:
+    """A mapping shows one field less; what stands in its column stays there."""
+    owners = sim.scenario.owners
+    shown = [(plan, item) for plan in sim.scenario.systems.values() for item in plan.fields if item != "code"]
+    shown = [(plan, item) for plan, item in shown if owners.get(item) != plan.name]
+    if shown:
+        plan, item = random.choice(shown)
+        plan.fields = tuple(name for name in plan.fields if name != item)
+        sim.people.hidden(plan.name, item)
+        _uncertain(sim, plan.name)
+
+
+def change_clean(sim: Simulation, random: Random) -> None:
+    """A field is cleaned in another way."""
+    sim.scenario.cleans[random.choice(list(CLEANS))] = random.choice((None, "lower", "upper"))
+
+
+def change_filter(sim: Simulation, random: Random) -> None:
+    """A mapping gets a `where`, or loses it."""
+    plan = random.choice(list(sim.scenario.systems.values()))
+    plan.filtered = not plan.filtered
+    rows = sim.people.table(plan.name).rows.values()
+    sim.people.unsure |= {str(row.values.get("c_code")) for row in rows if row.values.get(REGION) != HERE}
+
+
+def change_modified(sim: Simulation, random: Random) -> None:
+    """A mapping names the column that dates its rows, or does not name it any more."""
+    plans = [plan for plan in sim.scenario.systems.values() if not plan.caps.incremental]
+    if plans:
+        plan = random.choice(plans)
+        plan.dated = not plan.dated
+
+
+def remove_system(sim: Simulation, random: Random) -> None:
+    """A system is not connected any more; nothing in it is touched."""
+    scenario = sim.scenario
+    name = random.choice(list(scenario.systems))
+    rest = [plan for other, plan in scenario.systems.items() if other != name]
+    if len(rest) < 2 or all(plan.direction != "both" for plan in rest):
+        return
+    sim.away[name] = (scenario.systems.pop(name), sim.worlds.pop(name))
+    scenario.owners = {item: owner for item, owner in scenario.owners.items() if owner != name}
+    if scenario.deletes is not None:
+        sources = tuple(source for source in scenario.deletes.sources if source != name)
+        scenario.deletes = Deletes(sources, scenario.deletes.action, scenario.deletes.set) if sources else None
+
+
+def add_system(sim: Simulation, random: Random) -> None:
+    """A system is connected, for the first time or again; people have rows in it."""
+    if not sim.away:
+        return
+    name = random.choice(list(sim.away))
+    sim.scenario.systems[name], sim.worlds[name] = sim.away.pop(name)
+    for _number in range(random.choice((0, 1, 3))):
+        sim.people.add(random, name)
+    _uncertain(sim, name)
+
+
+def change_rule(sim: Simulation, random: Random) -> None:
+    """Another rule settles the conflicts of a field."""
+    free = [item for item in RULED if item not in sim.scenario.owners]
+    rules: tuple[ConflictRule, ...] = PLAIN_RULES
+    sim.scenario.rules[random.choice(free)] = random.choice(rules)
+
+
+def change_owner(sim: Simulation, random: Random) -> None:
+    """A field gets a source of truth, another one, or none."""
+    item = random.choice(OWNABLE)
+    holders = [plan.name for plan in sim.scenario.systems.values() if item in plan.fields and plan.direction != "write"]
+    owner = random.choice([*holders, None])
+    sim.scenario.owners.pop(item, None)
+    sim.scenario.rules[item] = "manual"
+    if owner is not None:
+        sim.scenario.owners[item] = owner
+    for place in [place for place in sim.people.typed if place[2] == item]:
+        del sim.people.typed[place]  # what an owner typed before it was one
+
+
+def change_match(sim: Simulation, random: Random) -> None:
+    """Other fields say which rows are one record."""
+    sim.scenario.match = random.choice([rules for rules in MATCHES if rules != sim.scenario.match])
+
+
+def change_deletes(sim: Simulation, random: Random) -> None:
+    """Others may delete, or something else follows."""
+    sources = tuple(plan.name for plan in sim.scenario.systems.values() if plan.direction != "write" and random.random() < 0.7)
+    sim.scenario.deletes = Deletes(sources, random.choice(("propagate", "ignore"))) if sources and random.random() < 0.7 else None
+
+
+def change_precedence(sim: Simulation, random: Random) -> None:
+    """The systems rank otherwise."""
+    names = list(sim.scenario.systems)
+    random.shuffle(names)
+    sim.scenario.systems = {name: sim.scenario.systems[name] for name in names}
+    sim.scenario.explicit = random.random() < 0.5
+
+
+def change_guard(sim: Simulation, random: Random) -> None:
+    """A guard is set, or taken away."""
+    del random
+    sim.scenario.guarded = not sim.scenario.guarded
+
+
+def change_doubt(sim: Simulation, random: Random) -> None:
+    """A field gets a `hold_if`, or loses it."""
+    item = random.choice(list(DOUBTS))
+    sim.scenario.doubts ^= {item}
+    with sim.workspace.store.read() as db:
+        sim.doubted_since[item] = golden.current_version(db)
+
+
+def _uncertain(sim: Simulation, system: str) -> None:
+    """Counters of rows that meet others without a common past: the sum of the changes does not say what they are."""
+    sim.people.unsure |= sim.people.codes(system)
+
+
+CHANGES: dict[str, Callable[[Simulation, Random], None]] = {
+    "add a field": add_field,
+    "remove a field": remove_field,
+    "clean": change_clean,
+    "where": change_filter,
+    "modified": change_modified,
+    "remove a system": remove_system,
+    "add a system": add_system,
+    "rule": change_rule,
+    "source of truth": change_owner,
+    "match": change_match,
+    "deletes": change_deletes,
+    "precedence": change_precedence,
+    "guard": change_guard,
+    "hold_if": change_doubt,
+}
