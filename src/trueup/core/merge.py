@@ -471,7 +471,15 @@ def _hold(situation: Situation, ledger: _Ledger) -> None:
     if held.is_empty():
         return
     ledger.changes = [changes.join(held, on=RECORD_FIELD, how="anti")]
-    ledger.history = [pl.concat(ledger.history).join(held.with_columns(kind=pl.lit("edit")), on=[*RECORD_FIELD, "kind"], how="anti")]
+    taken_back = held.with_columns(kind=pl.lit("edit"), _held=pl.lit(value=True))
+    ledger.history = [
+        pl.concat(ledger.history)
+        .join(taken_back, on=[*RECORD_FIELD, "kind"], how="left", maintain_order="left")
+        .with_columns(
+            kind=pl.when("_held").then(pl.lit("candidate")).otherwise("kind"), rule=pl.when("_held").then(pl.lit("hold_if")).otherwise("rule")
+        )
+        .drop("_held")
+    ]
     ledger.frozen.append(
         changes.join(held, on=RECORD_FIELD, how="semi").select(
             GID,
