@@ -26,7 +26,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Any, Self
+from urllib.parse import urlsplit
 
 import psycopg
 import pymysql
@@ -348,6 +349,20 @@ class MariadbServer(Server):
         return pymysql.connect(
             host="127.0.0.1", port=self.port, user=USER, password=PASSWORD, database="mysql", autocommit=True, connect_timeout=5
         )
+
+
+def mariadb_client(url: str, **options: Any) -> pymysql.Connection[pymysql.cursors.Cursor]:
+    """A connection to the database of a `mysql://` URL that commits each statement; `options` as for PyMySQL."""
+    parts = urlsplit(url)
+    usual: dict[str, Any] = {
+        "host": parts.hostname or "",
+        "port": parts.port or 3306,
+        "user": parts.username or "",
+        "password": parts.password or "",
+        "database": parts.path.lstrip("/"),
+        "autocommit": True,
+    }
+    return pymysql.connect(**(usual | options))
 
 
 def start_postgres(*, durable: bool = False, installed: bool = True) -> PostgresServer:

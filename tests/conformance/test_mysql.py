@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
-import pymysql
 import pytest
 from pymysql.converters import conversions
 
-from tests.servers import MariadbServer
+from tests.servers import MariadbServer, mariadb_client
 from trueup.connectors.mysql import MysqlConnector
 from trueup.testing.conformance import ConnectorSuite, Traits, Trial, World
 from trueup.testing.conformance_sql import SqlWorld
@@ -48,18 +46,7 @@ class MysqlWorld(SqlWorld):
     def __init__(self, url: str) -> None:
         super().__init__()
         self.url = url
-        parts = urlsplit(url)
-        self._connection = pymysql.connect(
-            host=parts.hostname or "",
-            port=parts.port or 3306,
-            user=parts.username or "",
-            password=parts.password or "",
-            database=parts.path.lstrip("/"),
-            charset="utf8mb4",
-            autocommit=True,
-            conv=dict(conversions),
-            init_command="SET time_zone = '+00:00'",
-        )
+        self._connection = mariadb_client(url, conv=dict(conversions), init_command="SET time_zone = '+00:00'")
 
     def make(self, name: str, trial: Trial) -> None:
         """A text can be a key only where it has a length."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import psycopg
-import pymysql
 import pytest
 
+from tests.servers import mariadb_client
 from tests.stories.project import ANN, BEN, CLEO, PEOPLE, PRIVATE, Project, Row
 
 DORA: Row = ("dora@example.org", "Dora", "4", None)
@@ -171,15 +170,7 @@ def test_constraints_of_postgresql(project: Project, postgres_url: str) -> None:
 
 def test_constraints_of_mariadb(project: Project, mariadb_url: str) -> None:
     """The same in MariaDB, where a value that is too long is refused, never cut."""
-    parts = urlsplit(mariadb_url)
-    db = pymysql.connect(
-        host=parts.hostname,
-        port=parts.port or 0,
-        user=parts.username,
-        password=parts.password or "",
-        database=parts.path[1:],
-        autocommit=True,
-    )
+    db = mariadb_client(mariadb_url)
     with db.cursor() as cursor:
         cursor.execute("CREATE TABLE names (name VARCHAR(20) PRIMARY KEY) CHARACTER SET utf8mb4")
         cursor.execute("INSERT INTO names VALUES ('Ann'), ('Ben'), ('Cleo'), ('Gil'), ('Hal'), ('Eve')")

@@ -7,14 +7,12 @@ import signal
 import sqlite3
 import time
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
-import pymysql
 import pytest
 
-from tests.servers import MariadbServer, PostgresServer
+from tests.servers import MariadbServer, PostgresServer, mariadb_client
 from tests.stories.project import ANN, BEN, CLEO, PEOPLE, Project, people
 
 WRONG_PASSWORD = "wrong-PASSWORD-55e1"
@@ -201,14 +199,7 @@ def test_a_database_user_without_the_right_to_write(project: Project, spare_post
         parts = urlsplit(url)
         project.environment["SHOP_URL"] = parts._replace(netloc=f"looker:looker-SECRET-1@{parts.hostname}:{parts.port}").geturl()
         bill = urlsplit(bill_url)
-        admin = pymysql.connect(
-            host=bill.hostname,
-            port=bill.port or 0,
-            user=bill.username,
-            password=bill.password or "",
-            database=bill.path[1:],
-            autocommit=True,
-        )
+        admin = mariadb_client(bill_url)
         with admin.cursor() as cursor:
             cursor.execute(
                 "CREATE TABLE customers (id INT AUTO_INCREMENT PRIMARY KEY, email VARCHAR(80), name VARCHAR(80), points INT, born DATE)"
@@ -277,20 +268,8 @@ def test_interrupting_a_run_is_quiet(project: Project) -> None:
 def test_the_server_goes_away_while_a_run_reads_from_it(project: Project, spare_mariadb: MariadbServer) -> None:
     """Half of a listing is no listing: nobody is taken for deleted, and what was read of it so far is forgotten."""
     with spare_mariadb.database() as url:
-        parts = urlsplit(url)
-
-        def connect() -> pymysql.connections.Connection[Any]:
-            return pymysql.connect(
-                host=parts.hostname,
-                port=parts.port or 0,
-                user=parts.username,
-                password=parts.password or "",
-                database=parts.path[1:],
-                autocommit=True,
-            )
-
         everyone = people(400)
-        with connect() as db, db.cursor() as cursor:
+        with mariadb_client(url) as db, db.cursor() as cursor:
             cursor.execute("CREATE TABLE entries (id INT PRIMARY KEY, email VARCHAR(80), name VARCHAR(80), points INT, born DATE)")
             cursor.executemany(
                 "INSERT INTO entries VALUES (%s, %s, %s, %s, %s)", [(number, *row) for number, row in enumerate(everyone, 1)]
@@ -301,7 +280,7 @@ def test_the_server_goes_away_while_a_run_reads_from_it(project: Project, spare_
         project.extra = "deletes: {from: [billing], action: propagate}\nguard: off"
         project.configure()
         project.sync()
-        with connect() as db, db.cursor() as cursor:  # every row takes a while from now on
+        with mariadb_client(url) as db, db.cursor() as cursor:  # every row takes a while from now on
             cursor.execute("CREATE OR REPLACE VIEW customers AS SELECT * FROM entries WHERE SLEEP(0.01) = 0")
             run = project.start("sync", "--json")
             deadline = time.monotonic() + 30
@@ -318,6 +297,6 @@ def test_the_server_goes_away_while_a_run_reads_from_it(project: Project, spare_
         assert "billing" in cut.system("billing")["error"]
         assert len(project.rows("crm")) == len(project.rows("sheet")) == 403, "nobody is deleted"
         spare_mariadb.start()
-        with connect() as db, db.cursor() as cursor:
+        with mariadb_client(url) as db, db.cursor() as cursor:
             cursor.execute("CREATE OR REPLACE VIEW customers AS SELECT * FROM entries")
         project.mended([*everyone, *PEOPLE])

@@ -10,11 +10,11 @@ import sys
 import textwrap
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import psycopg
-import pymysql
 import pytest
+
+from tests.servers import mariadb_client
 
 CONFIG = """
 systems:
@@ -118,18 +118,6 @@ def _trueup(folder: Path, *words: str, expect: set[int]) -> dict[str, Any]:
     return answer
 
 
-def _billing(url: str) -> pymysql.connections.Connection[Any]:
-    parts = urlsplit(url)
-    return pymysql.connect(
-        host=parts.hostname,
-        port=parts.port or 3306,
-        user=parts.username,
-        password=parts.password or "",
-        database=parts.path[1:],
-        autocommit=True,
-    )
-
-
 @pytest.fixture
 def company(tmp_path: Path, postgres_url: str, mariadb_url: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Forty customers in the shop, the same in billing with other writing, ten of them in the sheet."""
@@ -146,7 +134,7 @@ def company(tmp_path: Path, postgres_url: str, mariadb_url: str, monkeypatch: py
                 "INSERT INTO customers (email, full_name, credit, points, tags) VALUES (%s, %s, 0, 10, '{a}')",
                 (f"c{number}@example.org", f"Customer {number}"),
             )
-    billing = _billing(mariadb_url)
+    billing = mariadb_client(mariadb_url)
     with billing.cursor() as cursor:
         cursor.execute(
             "CREATE TABLE accounts (account_no INT AUTO_INCREMENT PRIMARY KEY, mail VARCHAR(100) NOT NULL, name VARCHAR(60),"
@@ -172,7 +160,7 @@ def _rows(folder: Path, postgres_url: str, mariadb_url: str) -> dict[str, dict[s
         mail: (name, None if credit is None else f"{credit:.2f}", points, tuple(sorted(tags or ())))
         for mail, name, credit, points, tags in found
     }
-    billing = _billing(mariadb_url)
+    billing = mariadb_client(mariadb_url)
     with billing.cursor() as cursor:
         cursor.execute("SELECT mail, name, credit, points, labels FROM accounts")
         listed = cursor.fetchall()

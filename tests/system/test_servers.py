@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from urllib.parse import urlsplit
 
 import psycopg
 import pymysql
 import pytest
 
-from tests.servers import MariadbServer, PostgresServer
-
-
-def _mysql(url: str, password: str | None = None) -> pymysql.Connection[pymysql.cursors.Cursor]:
-    parts = urlsplit(url)
-    return pymysql.connect(
-        host=parts.hostname or "",
-        port=parts.port or 0,
-        user=parts.username,
-        password=parts.password or "" if password is None else password,
-        database=parts.path[1:],
-    )
+from tests.servers import MariadbServer, PostgresServer, mariadb_client
 
 
 def test_postgres_gives_an_empty_database_per_test(postgres_url: str) -> None:
@@ -31,7 +19,7 @@ def test_postgres_gives_an_empty_database_per_test(postgres_url: str) -> None:
 
 
 def test_mariadb_gives_an_empty_database_per_test(mariadb_url: str) -> None:
-    with contextlib.closing(_mysql(mariadb_url)) as connection, connection.cursor() as cursor:
+    with contextlib.closing(mariadb_client(mariadb_url)) as connection, connection.cursor() as cursor:
         cursor.execute("SHOW TABLES")
         assert cursor.fetchall() == ()
         cursor.execute("SELECT version()")
@@ -47,18 +35,18 @@ def test_a_database_is_gone_after_its_test_even_while_it_is_used(postgres_server
     with pytest.raises(psycopg.OperationalError, match="does not exist"):
         psycopg.connect(url)
     with mariadb_server.database() as url:
-        maria = _mysql(url)
+        maria = mariadb_client(url)
     with pytest.raises(pymysql.err.OperationalError), maria.cursor() as cursor:
         cursor.execute("SELECT 1")
     with pytest.raises(pymysql.err.OperationalError, match="Unknown database"):
-        _mysql(url)
+        mariadb_client(url)
 
 
 def test_a_wrong_password_is_refused(postgres_url: str, mariadb_url: str) -> None:
     with pytest.raises(psycopg.OperationalError, match="password"):
         psycopg.connect(postgres_url, password="wrong")
     with pytest.raises(pymysql.err.OperationalError, match="Access denied"):
-        _mysql(mariadb_url, password="wrong")
+        mariadb_client(mariadb_url, password="wrong")
 
 
 def test_a_killed_postgres_comes_back_with_its_data(spare_postgres: PostgresServer) -> None:
@@ -75,13 +63,13 @@ def test_a_killed_postgres_comes_back_with_its_data(spare_postgres: PostgresServ
 
 def test_a_killed_mariadb_comes_back_with_its_data(spare_mariadb: MariadbServer) -> None:
     with spare_mariadb.database() as url:
-        with contextlib.closing(_mysql(url)) as connection, connection.cursor() as cursor:
+        with contextlib.closing(mariadb_client(url)) as connection, connection.cursor() as cursor:
             cursor.execute("CREATE TABLE kept AS SELECT 1 AS number")
             connection.commit()
         spare_mariadb.kill()
         with pytest.raises(pymysql.err.OperationalError):
-            _mysql(url)
+            mariadb_client(url)
         spare_mariadb.start()
-        with contextlib.closing(_mysql(url)) as connection, connection.cursor() as cursor:
+        with contextlib.closing(mariadb_client(url)) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT number FROM kept")
             assert cursor.fetchone() == (1,)
