@@ -10,7 +10,7 @@ from typing import Any
 
 import openpyxl
 
-from tests.system.cli.tool import Project, company
+from tests.system.cli.tool import Project, company, two_offices
 
 CONFIG = """\
 systems:
@@ -215,29 +215,8 @@ entities:
 
 
 def test_references_are_compared_by_the_record_they_point_to(tmp_path):
-    config = """\
-systems:
-  left:  {connector: sqlite, path: left.db}
-  right: {connector: sqlite, path: right.db}
-entities:
-  customer:
-    match: [[email]]
-    fields: {email: {type: text}, boss: {type: reference, entity: customer}}
-    mappings:
-      left:  {object: customers, key: id, fields: {email: email, boss: boss}}
-      right: {object: customers, key: id, fields: {email: email, boss: boss}}
-  order:
-    match: [[number]]
-    fields: {number: {type: text}, customer: {type: reference, entity: customer}}
-    mappings:
-      left:  {object: orders, key: id, fields: {number: number, customer: customer}}
-      right: {object: orders, key: id, fields: {number: number, customer: customer}}
-"""
-    project = Project(tmp_path)
-    project.write("trueup.yaml", config)
+    project = two_offices(tmp_path)
     for name, first, second in (("left.db", 1, 2), ("right.db", 20, 10)):
-        project.sql("CREATE TABLE customers (id INTEGER PRIMARY KEY, email TEXT, boss INTEGER)", database=name)
-        project.sql("CREATE TABLE orders (id INTEGER PRIMARY KEY, number TEXT, customer INTEGER)", database=name)
         project.sql("INSERT INTO customers VALUES (?, 'ada@example.com', NULL), (?, 'bea@example.com', ?)", (first, second, first), name)
         project.sql("INSERT INTO orders VALUES (1, 'A1', ?), (2, 'A2', ?)", (first, second), name)
     project.sql("UPDATE orders SET customer = 10 WHERE number = 'A1'", database="right.db")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.system.cli.tool import CONFIG, TABLE, Project, company
+from tests.system.cli.tool import CONFIG, TABLE, Project, company, two_offices
 from trueup.model import RunSummary
 from trueup.reports.verify_facts import Agreement
 from trueup.runtime.repair import verify_and_repair
@@ -218,32 +218,10 @@ def test_deletes_that_are_wanted_are_agreement(tmp_path, action):
 
 
 def test_references_agree_through_the_links(tmp_path):
-    config = """\
-systems:
-  left:  {connector: sqlite, path: left.db}
-  right: {connector: sqlite, path: right.db}
-entities:
-  customer:
-    match: [[email]]
-    fields: {email: {type: text}}
-    mappings:
-      left:  {object: customers, key: id, fields: {email: email}}
-      right: {object: customers, key: id, fields: {email: email}}
-  order:
-    match: [[number]]
-    fields: {number: {type: text}, customer: {type: reference, entity: customer}}
-    mappings:
-      left:  {object: orders, key: id, fields: {number: number, customer: customer}}
-      right: {object: orders, key: id, fields: {number: number, customer: customer}}
-"""
-    project = Project(tmp_path)
-    project.write("trueup.yaml", config)
-    for name in ("left.db", "right.db"):
-        project.sql("CREATE TABLE customers (id INTEGER PRIMARY KEY, email TEXT)", database=name)
-        project.sql("CREATE TABLE orders (id INTEGER PRIMARY KEY, number TEXT, customer INTEGER)", database=name)
-    project.sql("INSERT INTO customers VALUES (5, 'ada@example.com'), (6, 'bea@example.com')", database="left.db")
+    project = two_offices(tmp_path)
+    project.sql("INSERT INTO customers VALUES (5, 'ada@example.com', NULL), (6, 'bea@example.com', NULL)", database="left.db")
     project.sql("INSERT INTO orders VALUES (1, 'A1', 6)", database="left.db")
-    project.sql("INSERT INTO customers VALUES (10, 'bea@example.com')", database="right.db")
+    project.sql("INSERT INTO customers VALUES (10, 'bea@example.com', NULL)", database="right.db")
     sync(project)
     assert project.sql("SELECT customer FROM orders", database="right.db") == [(10,)]
     assert counts(project, "order")[0] == {"left": QUIET, "right": QUIET}

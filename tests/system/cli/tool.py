@@ -111,3 +111,33 @@ def company(folder: Path, config: str = CONFIG, sheet: str = SHEET, people: Any 
     for person in people:
         project.sql("INSERT INTO contacts VALUES (?, ?, ?, ?)", person)
     return project
+
+
+ORDERS = """\
+systems:
+  left:  {connector: sqlite, path: left.db}
+  right: {connector: sqlite, path: right.db}
+entities:
+  customer:
+    match: [[email]]
+    fields: {email: {type: text}, boss: {type: reference, entity: customer}}
+    mappings:
+      left:  {object: customers, key: id, fields: {email: email, boss: boss}}
+      right: {object: customers, key: id, fields: {email: email, boss: boss}}
+  order:
+    match: [[number]]
+    fields: {number: {type: text}, customer: {type: reference, entity: customer}}
+    mappings:
+      left:  {object: orders, key: id, fields: {number: number, customer: customer}}
+      right: {object: orders, key: id, fields: {number: number, customer: customer}}
+"""
+
+
+def two_offices(folder: Path) -> Project:
+    """Two databases, left and right, for customers (who may have a boss) and their orders; nothing is in them yet."""
+    project = Project(folder)
+    project.write("trueup.yaml", ORDERS)
+    for database in ("left.db", "right.db"):
+        project.sql("CREATE TABLE customers (id INTEGER PRIMARY KEY, email TEXT, boss INTEGER)", database=database)
+        project.sql("CREATE TABLE orders (id INTEGER PRIMARY KEY, number TEXT, customer INTEGER)", database=database)
+    return project
