@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from trueup.connectors.sql_read import SqlColumn, Table
+from trueup.connectors.sql_read import SqlColumn, Table, query_text
 from trueup.model import ColumnInfo, ColumnType, ObjectInfo, ObjectSpec
 
 if TYPE_CHECKING:
@@ -312,21 +312,10 @@ def _is_updatable(session: Session, schema: str, name: str) -> bool:
 
 def load_query(session: Session, obj: ObjectSpec) -> Table:
     """A read-only query resolved: its columns as the server describes its result."""
-    sql = (obj.sql or "").strip().rstrip(";")
+    sql = query_text(obj)
     columns, natives = {}, {}
     for name, native, nullable in session.described(f"SELECT * FROM ({sql}\n) AS t LIMIT 0"):
         column = ColumnInfo(name=name, type=column_type(native), native_type=native.whole, nullable=nullable, writable=False)
         natives[name] = native
         columns[name] = sql_column(column, native)
-    info = ObjectInfo(name="the query", columns={name: column.info for name, column in columns.items()}, kind="query")
-    return Table(
-        info=info,
-        source=f"({sql}\n)",
-        target=None,
-        columns=columns,
-        key=obj.key,
-        key_unique=False,
-        writable=False,
-        modified=obj.modified,
-        extra={"mysql": MyFacts(natives=natives, is_table=False)},
-    )
+    return Table.of_query(obj, columns, {"mysql": MyFacts(natives=natives, is_table=False)})

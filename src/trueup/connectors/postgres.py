@@ -31,7 +31,7 @@ from trueup.connectors.postgres_tables import (
     relation_table,
 )
 from trueup.connectors.postgres_values import as_text, copy_data, kept
-from trueup.connectors.sql_read import OP, Select, conjunction, null_patterns, split_name
+from trueup.connectors.sql_read import OP, Select, conjunction, null_patterns, query_text, split_name
 from trueup.connectors.sql_types import instant_of
 from trueup.connectors.sql_write import BusyError, Job, RowRefusedError, paired
 from trueup.connectors.sqlbase import SqlConnector, checked_settings, server_settings
@@ -213,7 +213,7 @@ class PostgresConnector(SqlConnector):
         raise ObjectMissingError(message, hint=self._names_there(), system=self.name)
 
     def _load_query(self, session: psycopg.Connection[Any], obj: ObjectSpec) -> Table:
-        sql = (obj.sql or "").strip().rstrip(";")
+        sql = query_text(obj)
         with self._errors(), self._read_only(session):
             result = session.execute(f"SELECT * FROM ({sql}\n) AS t LIMIT 0".encode()).pgresult
             described = (

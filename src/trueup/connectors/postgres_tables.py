@@ -276,19 +276,7 @@ def query_table(connection: psycopg.Connection[Any], obj: ObjectSpec, described:
     }
     types = {row["name"]: _type(row | nothing) for row in rows}
     columns = {row["name"]: _column(row | nothing, types[row["name"]], is_table=False, writable=False) for row in rows}
-    info = ObjectInfo(name=obj.label, columns={name: column.info for name, column in columns.items()}, key=obj.key, kind="query")
-    sql = (obj.sql or "").strip().rstrip(";")
-    return Table(
-        info=info,
-        source=f"({sql}\n)",
-        target=None,
-        columns=columns,
-        key=obj.key,
-        key_unique=False,
-        writable=False,
-        modified=obj.modified,
-        extra={"postgres": PgFacts(types=types)},
-    )
+    return Table.of_query(obj, columns, {"postgres": PgFacts(types=types)})
 
 
 def _type(row: Mapping[str, Any]) -> PgType:

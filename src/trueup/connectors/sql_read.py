@@ -7,18 +7,19 @@ value may not fit its column's type, `bad`: the 0-based index of the first such 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import polars as pl
 
 from trueup.connectors.base import Reject
 from trueup.connectors.sql_types import DECIMAL_TEXT, cell_text, dtype_of, expand_exponent, key_text, key_values
 from trueup.errors import ObjectMissingError
+from trueup.model import ObjectInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from trueup.model import ColumnInfo, ObjectInfo
+    from trueup.model import ColumnInfo, ObjectSpec
 
 BAD = "bad"
 OP = "op"
@@ -75,6 +76,22 @@ class Table:
     reread: bool = False
     extra: Mapping[str, object] = field(default_factory=dict)
 
+    @classmethod
+    def of_query(cls, obj: ObjectSpec, columns: Mapping[str, SqlColumn], extra: Mapping[str, object]) -> Self:
+        """The result of the mapping's own query, which can only be read."""
+        infos = {name: column.info for name, column in columns.items()}
+        return cls(
+            info=ObjectInfo(name=obj.label, columns=infos, key=obj.key, kind="query"),
+            source=f"({query_text(obj)}\n)",
+            target=None,
+            columns=columns,
+            key=obj.key,
+            key_unique=False,
+            writable=False,
+            modified=obj.modified,
+            extra=extra,
+        )
+
     def column(self, name: str) -> SqlColumn:
         """The column called `name`. Raises ObjectMissingError naming the nearest facts."""
         try:
@@ -83,6 +100,11 @@ class Table:
             known = ", ".join(list(self.columns)[:20])
             message = f"{self.info.name} has no column {name!r}"
             raise ObjectMissingError(message, hint=f"its columns are {known}") from None
+
+
+def query_text(obj: ObjectSpec) -> str:
+    """The mapping's own query as it can stand in parentheses (a line end behind it closes a comment)."""
+    return (obj.sql or "").strip().rstrip(";")
 
 
 @dataclass(frozen=True, slots=True)

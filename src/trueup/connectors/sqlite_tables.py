@@ -21,7 +21,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trueup.connectors.sql_read import SqlColumn, Table
+from trueup.connectors.sql_read import SqlColumn, Table, query_text
 from trueup.errors import ObjectMissingError
 from trueup.model import ColumnInfo, ColumnType, ObjectInfo, ObjectSpec
 
@@ -249,7 +249,7 @@ def _estimate(connection: sqlite3.Connection, schema: str, name: str, rowid: str
 
 def load_query(connection: sqlite3.Connection, obj: ObjectSpec) -> Table:
     """A read-only query resolved, by way of a temporary view (which also makes sure that it is one SELECT)."""
-    sql = (obj.sql or "").strip().rstrip(";")
+    sql = query_text(obj)
     view = "trueup_query"
     connection.execute(f"DROP VIEW IF EXISTS temp.{view}")
     connection.execute(f"CREATE TEMP VIEW {view} AS {sql}")
@@ -260,15 +260,4 @@ def load_query(connection: sqlite3.Connection, obj: ObjectSpec) -> Table:
     if not columns:
         message = "the query gives no columns"
         raise ObjectMissingError(message)
-    info = ObjectInfo(name=obj.label, columns={name: column.info for name, column in columns.items()}, key=obj.key, kind="query")
-    return Table(
-        info=info,
-        source=f"({sql}\n)",
-        target=None,
-        columns=columns,
-        key=obj.key,
-        key_unique=False,
-        writable=False,
-        modified=obj.modified,
-        extra={"sqlite": SqliteFacts(None, None, autoincrement=False)},
-    )
+    return Table.of_query(obj, columns, {"sqlite": SqliteFacts(None, None, autoincrement=False)})
