@@ -50,7 +50,7 @@ class Identified:
 def identify(db: Db, entity: Entity, observations: Mapping[str, Observation]) -> Identified:
     """Match what was newly seen. Links of rows confirmed to be gone are released first, so that a renamed row is linked again."""
     gone = pl.concat([pl.DataFrame(schema=GONE_SCHEMA), *[item.gone for item in observations.values()]])
-    fresh = [frame for item in observations.values() for frame in item.new_rows]
+    fresh = [frame for item in observations.values() for frame in item.take_new_rows()]
     waiting = parked.of(db, entity.name)
     if not fresh:
         nothing = Identified(
@@ -63,20 +63,16 @@ def identify(db: Db, entity: Entity, observations: Mapping[str, Observation]) ->
         )
         _settle_parked(waiting, observations, nothing)
         return nothing
-    # The same row may come by cursor and by key: the later reading stands.
-    rows = pl.concat(fresh).unique([SYSTEM, KEY], keep="last", maintain_order=True)
+    rows = pl.concat(fresh)
+    fresh.clear()
+    if any(item.asked for item in observations.values()):  # the same row may come by cursor and by key: the later reading stands
+        rows = rows.unique([SYSTEM, KEY], keep="last", maintain_order=True)
+    hashes = rows.select(SYSTEM, KEY, KHASH)
     rows, apart = _kept_apart(rows, waiting)
     rows, told = _decided(rows, waiting)
     told, impossible = _possible(db, entity, told, gone)
     count = len(entity.match)
-    index = pl.concat(
-        [
-            rows.select(pl.lit(number, dtype=pl.Int64).alias("rule"), pl.col(name).alias("hash")).drop_nulls()
-            for number, name in enumerate(rule_columns(count))
-        ]
-        or [pl.DataFrame(schema={"rule": pl.Int64(), "hash": pl.Int64()})]
-    ).unique()
-    found = match_key.lookup(db, entity.name, index).select("rule", "hash", pl.col("gid").alias(GID))
+    found = _found(db, entity, rows)
     known = match_key.of(db, entity.name, found[GID].unique()).select("rule", "hash", pl.col("gid").alias(GID)) if found.height else found
     shadows = shadow_table.by_golden(db, entity.name, pl.concat([known[GID], told[GID]]).unique())
     links_now = shadows.filter(pl.col("state") != MISSING).select(pl.col("gid").alias(GID), pl.col("system").alias(SYSTEM))
@@ -85,10 +81,12 @@ def identify(db: Db, entity: Entity, observations: Mapping[str, Observation]) ->
     barren = [name for name, mapping in entity.mappings.items() if mapping.direction == "write"]
     result = match(rows.drop(KHASH), entity.precedence, count, known.cast(INDEX_SCHEMA), taken, PROVISIONAL + told.height, barren)
     links = pl.concat([told.cast(LINK_SCHEMA), result.links])
-    hashes = pl.concat(fresh).select(SYSTEM, KEY, KHASH).unique([SYSTEM, KEY])
+    known_again = links.filter(~pl.col("born"))
+    hashes = hashes.join(known_again, on=[SYSTEM, KEY], how="semi") if not known_again.is_empty() else hashes.clear()
     relinked = (
-        links.filter(~pl.col("born"))
-        .join(shadows.select(pl.col("gid").alias(GID), pl.col("system").alias(SYSTEM), pl.col("key").alias("old_key")), on=[GID, SYSTEM])
+        known_again.join(
+            shadows.select(pl.col("gid").alias(GID), pl.col("system").alias(SYSTEM), pl.col("key").alias("old_key")), on=[GID, SYSTEM]
+        )
         .join(hashes, on=[SYSTEM, KEY], how="left")
         .select(GID, SYSTEM, "old_key", pl.col(KEY).alias("new_key"), pl.col(KHASH).alias("khash"))
     )
@@ -99,8 +97,22 @@ def identify(db: Db, entity: Entity, observations: Mapping[str, Observation]) ->
     return identified
 
 
+def _found(db: Db, entity: Entity, rows: pl.DataFrame) -> pl.DataFrame:
+    """What the index of match values knows of these rows: rule, hash, __gid."""
+    if not match_key.any_(db, entity.name):
+        return pl.DataFrame(schema=INDEX_SCHEMA)
+    parts = [
+        rows.select(pl.lit(number, dtype=pl.Int64).alias("rule"), pl.col(name).alias("hash")).drop_nulls()
+        for number, name in enumerate(rule_columns(len(entity.match)))
+    ]
+    index = pl.concat([pl.DataFrame(schema={"rule": pl.Int64(), "hash": pl.Int64()}), *parts]).unique()
+    return match_key.lookup(db, entity.name, index).select("rule", "hash", pl.col("gid").alias(GID))
+
+
 def _kept_apart(rows: pl.DataFrame, waiting: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Take out the rows that a person took from their record and has not placed yet: no rule may link them, they stay parked."""
+    if waiting.is_empty():
+        return rows, pl.DataFrame(schema=PARKED_SCHEMA)
     placed = waiting.filter((pl.col("why") == UNLINKED) & pl.col("decision").is_null())
     apart = (
         rows.select(SYSTEM, KEY)
@@ -112,6 +124,8 @@ def _kept_apart(rows: pl.DataFrame, waiting: pl.DataFrame) -> tuple[pl.DataFrame
 
 def _decided(rows: pl.DataFrame, waiting: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Take out the rows that a person decided about: (rest, links as told)."""
+    if waiting.is_empty():
+        return rows, pl.DataFrame(schema=LINK_SCHEMA)
     answers = [
         (system, key, orjson.loads(decision).get("to"))
         for system, key, decision in waiting.select("system", "key", "decision").rows()

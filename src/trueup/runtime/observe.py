@@ -63,6 +63,11 @@ class Observation:
     waiting: set[str] = field(default_factory=set)  # keys of rows with a reference that nobody knows yet
     asked: set[str] = field(default_factory=set)  # keys that were read one by one
 
+    def take_new_rows(self) -> list[pl.DataFrame]:
+        """The new rows, given away: of a first load they are many."""
+        rows, self.new_rows = self.new_rows, []
+        return rows
+
     @property
     def unreadable(self) -> frozenset[str]:
         """Keys of rows that are there and cannot be read or mapped."""

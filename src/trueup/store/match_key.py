@@ -13,18 +13,24 @@ from trueup.store.schema import match_key as table
 if TYPE_CHECKING:
     from trueup.store.db import Db
 
+_ASKED_ROWS = 50_000  # so many hashes are asked for at once
 _SCHEMA = {"rule": pl.Int64, "hash": pl.Int64, "gid": pl.Int64}
+
+
+def any_(db: Db, entity: str) -> bool:
+    """Whether anything is indexed of this entity."""
+    return db.execute(sa.select(table.c.golden_id).where(table.c.entity == db.entity(entity)).limit(1)).first() is not None
 
 
 def lookup(db: Db, entity: str, frame: pl.DataFrame) -> pl.DataFrame:
     """`rule`, `hash`, `gid` of every golden record with one of the (rule, hash) pairs of `frame`; pairs without one are left out."""
     found = [pl.DataFrame(schema=_SCHEMA)]
     for rule in frame["rule"].unique().sort().to_list():
-        hashes = frame.filter(pl.col("rule") == rule)["hash"].unique()
-        statement = sa.select(table.c.rule, table.c.hash, table.c.golden_id.label("gid")).where(
-            table.c.entity == db.entity(entity), table.c.rule == rule, table.c.hash.in_(db.each(hashes))
-        )
-        found.append(db.frame(statement))
+        for some in frame.filter(pl.col("rule") == rule).select("hash").unique().iter_slices(_ASKED_ROWS):
+            statement = sa.select(table.c.rule, table.c.hash, table.c.golden_id.label("gid")).where(
+                table.c.entity == db.entity(entity), table.c.rule == rule, table.c.hash.in_(db.each(some["hash"]))
+            )
+            found.append(db.frame(statement))
     return pl.concat(found)
 
 
