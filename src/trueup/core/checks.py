@@ -59,11 +59,13 @@ def field_checks(field: Field) -> list[Check]:
     return checks
 
 
+_NOTHING_BROKEN = pl.DataFrame(schema={"row": pl.UInt32, "field": pl.String, "reason": pl.String})
+
+
 def check_cells(frame: pl.DataFrame, checks: Sequence[Check]) -> pl.DataFrame:
     """The broken rules of a frame of cells: row UInt32, field, reason; empty when all is well."""
-    empty = pl.DataFrame(schema={"row": pl.UInt32, "field": pl.String, "reason": pl.String})
     if not checks or frame.is_empty():
-        return empty
+        return _NOTHING_BROKEN.clone()
     found = frame.select([check.failing.any().alias(str(number)) for number, check in enumerate(checks)]).row(0)
     broken = []
     for check, any_fails in zip(checks, found, strict=True):
@@ -72,7 +74,7 @@ def check_cells(frame: pl.DataFrame, checks: Sequence[Check]) -> pl.DataFrame:
             cells = frame[check.field].gather(rows)
             reasons = pl.Series([check.reason(cell) for cell in cells], dtype=pl.String)
             broken.append(pl.DataFrame({"row": rows.cast(pl.UInt32), "field": [check.field] * len(rows), "reason": reasons}))
-    return pl.concat(broken) if broken else empty
+    return pl.concat(broken) if broken else _NOTHING_BROKEN.clone()
 
 
 def _limit(field: Field, cell: pl.Expr, there: pl.Expr, limit: Any, *, smaller: bool, word: str) -> Check:

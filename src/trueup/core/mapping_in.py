@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 DIRTY = "__dirty"  # List(String): write_back fields that cleaning changed; null when none
 _AS_TEXT = frozenset({"text", "reference"})
 _ISSUES = {"row": pl.UInt32(), "field": pl.String(), "reason": pl.String()}
+_NO_ISSUES = pl.DataFrame(schema=_ISSUES)
+_NO_REJECTS = pl.DataFrame(schema={KEY: pl.String(), "field": pl.String(), "reason": pl.String()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Read:
 
 def no_issues() -> pl.DataFrame:
     """An empty frame of issues."""
-    return pl.DataFrame(schema=_ISSUES)
+    return _NO_ISSUES.clone()
 
 
 def blank_to_null(native: pl.DataFrame) -> pl.DataFrame:
@@ -123,7 +125,7 @@ def mapped_rows(
     version = [native[VERSION]] if VERSION in native.columns else []
     rows = pl.DataFrame([native[KEY], modified.alias(AT), *version, _dirty(read, readers, native.height), *read.cells.get_columns()])
     if not parts:
-        return Mapped(rows, _rejected(native, no_issues()), _cleaned(read, None))
+        return Mapped(rows, _NO_REJECTS.clone(), _cleaned(read, None))
     issues = pl.concat(parts).unique(["row", "field"], keep="first", maintain_order=True).sort("row", maintain_order=True)
     good = ~pl.int_range(native.height, dtype=pl.UInt32, eager=True).is_in(issues["row"].unique().implode())
     return Mapped(rows.filter(good), _rejected(native, issues), _cleaned(read, good))
