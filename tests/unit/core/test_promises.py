@@ -6,7 +6,7 @@ from dataclasses import replace
 from random import Random
 
 import polars as pl
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.core.tools import absolute, candidate, delivered, entity, golden, hours, known, owed, plain, shadow, shows, shuffled, value
@@ -16,6 +16,7 @@ from trueup.core.reconcile import reconcile
 from trueup.model import Deletes, Field
 
 SYSTEMS = ("crm", "shop", "till")
+PHASES = [phase for phase in Phase if phase is not Phase.explain]  # which takes minutes, and says little here
 FIELDS = (
     Field(name="phone", source_of_truth="crm"),
     Field(name="town", conflict="last_write_wins"),
@@ -79,13 +80,13 @@ def worlds(draw: st.DrawFn, *, settled: bool = False) -> Facts:
     return facts
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, phases=PHASES)
 @given(worlds(), st.randoms(use_true_random=False))
 def test_the_order_of_systems_and_rows_never_matters(facts: Facts, random: Random) -> None:
     assert plain(reconcile(shuffled(facts, random))) == plain(reconcile(facts))
 
 
-@settings(max_examples=15)
+@settings(max_examples=15, phases=PHASES)
 @given(worlds())
 def test_the_same_facts_give_the_same_decision_and_stay_as_they_are(facts: Facts) -> None:
     frames = {name: getattr(facts, name).clone() for name in ("gone", "golden", "shadows", "frozen")}
@@ -93,7 +94,7 @@ def test_the_same_facts_give_the_same_decision_and_stay_as_they_are(facts: Facts
     assert all(getattr(facts, name).equals(frame) for name, frame in frames.items())
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, phases=PHASES)
 @given(worlds())
 def test_an_edit_is_agreed_or_its_value_is_in_the_history(facts: Facts) -> None:
     """Or in the queue, or it says what was agreed before; null says nothing at first contact, and a reused key nothing at all."""
@@ -118,7 +119,7 @@ def test_an_edit_is_agreed_or_its_value_is_in_the_history(facts: Facts) -> None:
                     assert said == agreed_values[gid, name] or (gid, name, system, said) in kept, (gid, name, system, said)
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, phases=PHASES)
 @given(worlds(settled=True))
 def test_after_delivery_all_hold_what_is_agreed_and_the_next_pass_is_quiet(facts: Facts) -> None:
     """A system that is only read holds what it likes."""
