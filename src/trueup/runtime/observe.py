@@ -73,6 +73,11 @@ class Observation:
         """Keys of rows that are there and cannot be read or mapped."""
         return frozenset(self.failures[KEY].drop_nulls().to_list())
 
+    @property
+    def unplaced(self) -> pl.Series:
+        """Keys (null: unknown) of rows that are there and may be any record: unreadable ones, and those that wait for another one."""
+        return pl.concat([self.failures[KEY], pl.Series(KEY, sorted(self.waiting), dtype=pl.String)])
+
 
 @dataclass(frozen=True)
 class _Index:
@@ -234,6 +239,8 @@ class Observer:
             with self._store.read() as db:
                 rows, waiting = to_golden(db, self._rules, self._seat.name, rows)
             result.waiting.update(waiting)
+            if waiting:
+                rows = self._as_far_as_known(rows, waiting)
         fresh = rows.filter(pl.col(GID).is_null())
         result.changed += rows.height - fresh.height
         result.gids.append(rows[GID].drop_nulls())
@@ -241,6 +248,14 @@ class Observer:
             result.new_rows.append(self._match_rows(fresh, result.pages))
         self._spill.add((self._seat.name, result.pages), rows)
         result.pages += 1
+
+    def _as_far_as_known(self, rows: pl.DataFrame, waiting: Sequence[str]) -> pl.DataFrame:
+        """Rows with a reference that nobody knows yet are to be looked at again; new ones that cannot be without it wait as a whole."""
+        names = [name for name, _target in reference_fields(self._rules, self._seat.name) if name in rows.columns]
+        needed = [pl.col(name).is_null() for name in names if self._rules.fields[name].required]
+        waits = pl.col(KEY).is_in(waiting)
+        rows = rows.with_columns(pl.when(~waits).then(FINGERPRINT).alias(FINGERPRINT))
+        return rows.filter(~(waits & pl.col(GID).is_null() & pl.any_horizontal(needed))) if needed else rows
 
     def _match_rows(self, rows: pl.DataFrame, page: int) -> pl.DataFrame:
         """What matching needs to know about new rows."""

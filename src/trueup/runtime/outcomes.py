@@ -14,6 +14,7 @@ from trueup.core.fingerprint import key_hash, native_fingerprint
 from trueup.core.shadow import encode_delta
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from trueup.model import Entity
@@ -90,6 +91,9 @@ def settle_creates(entity: Entity, seat: Seat, prepared: Prepared, outcomes: pl.
     writable = set(entity.written(seat.name))
     for gid, names in prepared.withheld.group_by(GID).agg("field").rows():
         unsent[gid] = dict.fromkeys(set(names) & writable)
+    unsaid = _unsaid_references(entity, seat, both, unsent)
+    for gid, names in unsaid.items():
+        seen[gid] = {**seen.get(gid, {}), **dict.fromkeys(names)}
     hashes = key_hash(done[KEY])
     results.created = pl.DataFrame(
         {
@@ -97,7 +101,7 @@ def settle_creates(entity: Entity, seat: Seat, prepared: Prepared, outcomes: pl.
             "system": pl.Series([seat.name], dtype=pl.String).new_from_index(0, done.height),
             "key": done[KEY],
             "khash": hashes,
-            "fingerprint": _fingerprints(seat, done, readable),
+            "fingerprint": pl.select(pl.when(~done[GID].is_in(list(unsaid))).then(_fingerprints(seat, done, readable))).to_series(),
             "seen": pl.Series(
                 [encode_delta(seen[gid]) if gid in seen else None for gid in done[GID].to_list()] if seen else [None] * done.height,
                 dtype=pl.String,
@@ -116,6 +120,19 @@ def settle_creates(entity: Entity, seat: Seat, prepared: Prepared, outcomes: pl.
         schema=SHADOW_SCHEMA,
     )
     return results
+
+
+def _unsaid_references(
+    entity: Entity, seat: Seat, rows: pl.DataFrame, withheld: Mapping[int, Mapping[str, str | None]]
+) -> dict[int, list[str]]:
+    """Per new row the references that were not written: what the system shows there is not known, and is to be looked at."""
+    names = [name for name in entity.shown(seat.name) if entity.fields[name].type == "reference"]
+    if not names:
+        return {}
+    found = {
+        gid: [name for name in names if name not in said or name in withheld.get(gid, ())] for gid, said in rows.select(GID, FIELDS).rows()
+    }
+    return {gid: unsaid for gid, unsaid in found.items() if unsaid}
 
 
 def settle_updates(entity: Entity, seat: Seat, prepared: Prepared, outcomes: pl.DataFrame, golden: pl.DataFrame, now: datetime) -> Results:

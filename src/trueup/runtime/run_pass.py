@@ -205,7 +205,7 @@ class Pass:
             self._commit_identified(observations, found, first=first)
         with self.store.read() as db:
             self.deliveries.begin_round(db, found, self.complete)
-            self.deliveries.mind_unreadable(db, {name: seen.failures[KEY] for name, seen in observations.items()})
+            self.deliveries.mind_unreadable(db, {name: seen.unplaced for name, seen in observations.items()})
         chunks = self._regroup(spill, observations, found, leftovers)
         bulk = chunks.count > 1 and not self.options.plan and bool(self.entity.match)
         self.index_later = [] if bulk else None
