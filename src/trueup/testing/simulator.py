@@ -28,6 +28,7 @@ from trueup.store import shadow as shadow_table
 from trueup.testing.simulator_checks import BrokenPromiseError, check_always, check_settled, counters
 from trueup.testing.simulator_deciding import decide, open_questions, refused_systems
 from trueup.testing.simulator_moves import MOVES, WEIGHTS
+from trueup.testing.simulator_orders import Clerks, add_table, check_orders, order_entity
 from trueup.testing.simulator_people import People
 from trueup.testing.simulator_scenario import ENTITY, Scenario, draw_scenario
 from trueup.testing.simulator_world import Clock, Faults, Kill, Killer, MortalStore, SimulatedSystem, one_thread
@@ -71,7 +72,11 @@ class Simulation:
         self.worlds = {name: plan.world(self.clock, timedelta(seconds=plan.ahead_s)) for name, plan in self.scenario.systems.items()}
         self.away = {name: (plan, plan.world(self.clock, timedelta(seconds=plan.ahead_s))) for name, plan in self.scenario.later.items()}
         self.doubted_since: dict[str, int] = {}
+        for world in [*self.worlds.values(), *(world for _plan, world in self.away.values())]:
+            add_table(world)
         self.people = People(self.worlds, self.scenario)
+        self.clerks = Clerks(self)
+        self.people.renamed = self.clerks.renamed
         self.folder = _scratch()
         self.counters: dict[str, int] = {}
         self.unasked_deletes: list[str] = []
@@ -107,7 +112,9 @@ class Simulation:
         state = str(self.folder / "state.db")
         store = MortalStore.open(state)
         store.killer = self.killer  # type: ignore[attr-defined]
-        return Workspace(self.scenario.config(state), connectors=self.systems, clock=self.clock, store=store)
+        orders = order_entity(self.scenario)
+        config = self.scenario.config(state, orders) if len(orders.mappings) > 1 else self.scenario.config(state)
+        return Workspace(config, connectors=self.systems, clock=self.clock, store=store)
 
     def restart(self) -> None:
         """End the process in peace and start another one, with the configuration as it is now."""
@@ -143,6 +150,7 @@ class Simulation:
         self.killer.at = None if kill_at is None else self.killer.passed + kill_at
         for system in self.systems.values():
             system.calls.clear()
+            system.others.clear()
         refused = refused_systems(self)
         try:
             with one_thread():
@@ -215,6 +223,8 @@ class Simulation:
     def settle(self) -> None:
         """End all faults, let people decide everything, and check the promises."""
         self._calm()
+        for name in self.clerks.places():
+            self.clerks.arrive(Random(self.people.numbers), name)
         for number in range(DECIDING_ROUNDS):
             self._run_calm(full=number == 0)  # the complete look finds what readings by cursor do not show
             if not decide(self, Random(number)):
@@ -229,6 +239,7 @@ class Simulation:
                 raise BrokenPromiseError(f"I3: the engine still writes after {passes} quiet passes: {writes}")
         self._check_quiet()
         check_settled(self)
+        check_orders(self)
         self.counters = counters(self)
         self.people.sums.clear()
         self.people.unsure = {code for code in self.people.unsure if code not in self.counters}
@@ -249,9 +260,10 @@ class Simulation:
         self.clock.pass_by(LATER_S)
         if summary is None:
             raise BrokenPromiseError("a run was killed that nobody wanted to kill")
-        for name, system in summary.entities[ENTITY].systems.items():
-            if system.error is not None:
-                raise BrokenPromiseError(f"I7: {name} was left out although nothing is wrong with it: {system.error}")
+        for entity in summary.entities.values():
+            for name, system in entity.systems.items():
+                if system.error is not None:
+                    raise BrokenPromiseError(f"I7: {name} was left out although nothing is wrong with it: {system.error}")
         return summary
 
     def _wrote(self, _summary: RunSummary) -> bool:
@@ -261,7 +273,7 @@ class Simulation:
         """I3, I14: the last pass wrote nothing, and read each system once."""
         for name, system in self.systems.items():
             reads = system.calls.listings + system.calls.increments
-            if reads != 1:
+            if reads != 1 or system.others.listings > 1:
                 raise BrokenPromiseError(f"I14: a quiet pass read {name} {reads} times")
 
 

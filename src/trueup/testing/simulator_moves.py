@@ -151,6 +151,10 @@ def _configure(sim: Simulation, random: Random) -> None:
         sim.plan_and_sync()
 
 
+def _order(sim: Simulation, random: Random) -> None:
+    sim.clerks.work(random)
+
+
 def _down(sim: Simulation, random: Random) -> None:
     world = sim.worlds[random.choice(list(sim.worlds))]
     world.down = None if world.down else "nobody answers"
@@ -186,6 +190,7 @@ MOVES: dict[str, Callable[[Simulation, Random], None]] = {
     "listing": _listing,
     "down": _down,
     "decide": _decide,
+    "order": _order,
     "configure": _configure,
     "plan": _plan,
     "burst": _burst,
@@ -209,6 +214,7 @@ WEIGHTS = {
     "listing": 2,
     "down": 2,
     "decide": 2,
+    "order": 8,
     "configure": 3,
     "plan": 1,
     "burst": 1,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from trueup.testing.simulator_scenario import ELSEWHERE, HERE, REGION, SENTINEL, TABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from random import Random
 
     from trueup.connectors.memory import MemoryTable, MemoryWorld
@@ -54,6 +54,7 @@ class People:
     removed: set[str] = field(default_factory=set)
     doubled: dict[str, set[str]] = field(default_factory=dict)  # system -> keys of second rows of one code
     numbers: int = 0
+    renamed: Callable[[str, str, str], None] = lambda _system, _old, _new: None
     secrets: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def table(self, system: str) -> MemoryTable:
@@ -79,8 +80,8 @@ class People:
         """The codes in a system."""
         return {str(row.values.get("c_code")) for row in self.table(system).rows.values()}
 
-    def add(self, random: Random, system: str, *, code: str | None = None) -> None:
-        """Type in a new row: a new customer, one that another system has, or (`code`) that one."""
+    def add(self, random: Random, system: str, *, code: str | None = None, key: str | None = None) -> None:
+        """Type in a new row, under a new key or this one: a new customer, one that another system has, or (`code`) that one."""
         elsewhere = {item for name in self.worlds for item in self.codes(name)} - self.codes(system)
         elsewhere -= self.removed
         if code is None:
@@ -90,7 +91,7 @@ class People:
             if name != "code" and random.random() < 0.8:
                 values[f"c_{name}"] = self.invent(random, name, None)[0]
         self.unsure.add(code)
-        key = self.new_key(system)
+        key = key or self.new_key(system)
         key = str(self.table(system).insert({"id": self.native_key(system, key), **values}))
         self.secrets[system, key] = str(values[SENTINEL])
         for name in self.scenario.systems[system].fields:
@@ -136,6 +137,7 @@ class People:
         """Give a row another key."""
         new = self.new_key(system)
         self.table(system).edit(key, {"id": self.native_key(system, new)})
+        self.renamed(system, key, new)
         if (system, key) in self.secrets:
             self.secrets[system, new] = self.secrets.pop((system, key))
         if key in self.doubled.get(system, ()):

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 NAMES = ("crm", "shop", "till", "desk", "book", "file")
 ENTITY = "customer"
 TABLE = "people"
+ORDER = "order"
+ORDERS = "orders"
 SENTINEL = "private"
 REGION = "region"
 HERE, ELSEWHERE = "here", "elsewhere"
@@ -112,6 +114,7 @@ class SystemPlan:
         """The native columns that the engine may name."""
         extra = {REGION} if self.filtered else set()
         extra |= {MODIFIED} if self.dated else set()
+        extra |= {"o_number", "o_customer", "o_advisor", "o_total"}
         return frozenset({"id", *(f"c_{name}" for name in self.fields)} | extra)
 
     def world(self, clock: Clock, ahead: timedelta) -> MemoryWorld:
@@ -145,9 +148,10 @@ class Scenario:
     doubts: set[str] = field(default_factory=set)  # fields with a `hold_if`
     cleans: dict[str, str | None] = field(default_factory=dict)  # field -> lower, upper
     later: dict[str, SystemPlan] = field(default_factory=dict)  # systems that may be connected later
+    ordering: set[str] = field(default_factory=set)  # systems with a table of orders
 
-    def config(self, state: str) -> Config:
-        """The configuration of this moment."""
+    def config(self, state: str, *others: Entity) -> Config:
+        """The configuration of this moment; `others` are entities beside the customers."""
         fields = {}
         for name, (kind, _column) in _TYPES.items():
             rule = self.rules.get(name, "manual")
@@ -174,7 +178,8 @@ class Scenario:
         systems = {
             name: System(name=name, connector="memory", settle_s=SETTLE_S if plan.settles else 0.0) for name, plan in self.systems.items()
         }
-        return Config(file="simulated.yaml", directory="/", state=state, systems=systems, entities={ENTITY: entity})
+        entities = {item.name: item for item in (entity, *others)}
+        return Config(file="simulated.yaml", directory="/", state=state, systems=systems, entities=entities)
 
 
 def draw_scenario(random: Random) -> Scenario:
@@ -207,8 +212,17 @@ def draw_scenario(random: Random) -> Scenario:
         explicit=random.random() < 0.5,
         match=random.choice(MATCHES),
         later={"late": _draw_system(random, "late")} if random.random() < 0.5 else {},
+        ordering=_draw_ordering(random, systems),
         doubts={name for name in DOUBTS if random.random() < 0.3} if random.random() < 0.4 else set(),
     )
+
+
+def _draw_ordering(random: Random, systems: dict[str, SystemPlan]) -> set[str]:
+    """Which systems have orders: none, or at least two of those that are read and written."""
+    able = [name for name, plan in systems.items() if plan.direction == "both"]
+    if len(able) < 2 or random.random() < 0.5:
+        return set()
+    return set(random.sample(able, random.randint(2, len(able))))
 
 
 def _draw_system(random: Random, name: str) -> SystemPlan:

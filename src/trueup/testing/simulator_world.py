@@ -18,6 +18,7 @@ from trueup.connectors.base import PAGE_ROWS, Page
 from trueup.connectors.memory import MemoryConnector
 from trueup.errors import SystemUnreachableError
 from trueup.store import Store
+from trueup.testing.simulator_scenario import TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -135,6 +136,7 @@ class SimulatedSystem(MemoryConnector):
         self.columns = columns
         self.faults = Faults()
         self.calls = Calls()
+        self.others = Calls()  # what is asked about objects other than the customers
         self.page_rows = PAGE_ROWS
         self.backwards = False
         self.deleted: Callable[[str, dict[str, Any]], None] = lambda _key, _values: None
@@ -159,15 +161,16 @@ class SimulatedSystem(MemoryConnector):
     ) -> Iterator[Page]:
         """See base.Connector."""
         self._stay_inside([*columns, *([obj.modified] if obj.modified else [])])
+        calls = self.calls if obj.name == TABLE else self.others
         if keys is not None:
-            self.calls.keyed += 1
+            calls.keyed += 1
             if self.faults.intrude_early is not None:
                 intrude, self.faults.intrude_early = self.faults.intrude_early, None
                 intrude()
         elif since is not None:
-            self.calls.increments += 1
+            calls.increments += 1
         else:
-            self.calls.listings += 1
+            calls.listings += 1
         if self.faults.take("reads_fail"):
             raise self._unreachable("the connection was refused")
         pages = list(super().read(obj, columns, since=since, keys=keys, page_rows=min(page_rows, self.page_rows)))
