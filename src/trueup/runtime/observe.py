@@ -216,25 +216,19 @@ class Observer:
         """Map the rows that take part and put them into the spill."""
         if kept.is_empty():
             return
-        compiled = self._seat.compiled
-        native = kept.drop(KHASH, FINGERPRINT, GID, "_at", "_known", "_state")
-        part = compiled.takes_part(native)
-        outside = kept.filter(~part & pl.col("_at").is_not_null() & (pl.col("_state") != FILTERED))
-        result.filtered += outside[KEY].to_list()
-        failing = compiled.where_rejects(native)
-        if not failing.is_empty():
-            self._map_failures.append(failing.select(KEY, pl.lit("map").alias("stage"), "field", "reason"))
-        kept = kept.filter(part)
-        mapped = compiled.to_cells(native.filter(part))
+        if self._seat.compiled.where is not None:
+            kept = self._inside(kept, result)
+        mapped = self._seat.compiled.to_cells(_native(kept))
         if not mapped.rejected.is_empty():
             self._map_failures.append(mapped.rejected.select(KEY, pl.lit("map").alias("stage"), "field", "reason"))
         if mapped.rows.is_empty():
             return
         marks = kept.select(KEY, KHASH, FINGERPRINT, GID)
         rows = mapped.rows.join(marks, on=KEY, how="left", maintain_order="left")
-        rows = rows.with_columns(
-            pl.when(pl.col(AT) > self._now).then(pl.lit(self._now)).otherwise(pl.col(AT)).cast(rows.schema[AT]).alias(AT)
-        )
+        if rows[AT].null_count() < rows.height:
+            rows = rows.with_columns(
+                pl.when(pl.col(AT) > self._now).then(pl.lit(self._now)).otherwise(pl.col(AT)).cast(rows.schema[AT]).alias(AT)
+            )
         if reference_fields(self._rules, self._seat.name):
             with self._store.read() as db:
                 rows, waiting = to_golden(db, self._rules, self._seat.name, rows)
@@ -248,6 +242,17 @@ class Observer:
             result.new_rows.append(self._match_rows(fresh, result.pages))
         self._spill.add((self._seat.name, result.pages), rows)
         result.pages += 1
+
+    def _inside(self, kept: pl.DataFrame, result: Observation) -> pl.DataFrame:
+        """The rows that the mapping's `where` lets in; known ones that it does not are noted, and those on which it fails."""
+        compiled, native = self._seat.compiled, _native(kept)
+        part = compiled.takes_part(native)
+        outside = kept.filter(~part & pl.col("_at").is_not_null() & (pl.col("_state") != FILTERED))
+        result.filtered += outside[KEY].to_list()
+        failing = compiled.where_rejects(native)
+        if not failing.is_empty():
+            self._map_failures.append(failing.select(KEY, pl.lit("map").alias("stage"), "field", "reason"))
+        return kept.filter(part)
 
     def _as_far_as_known(self, rows: pl.DataFrame, waiting: Sequence[str]) -> pl.DataFrame:
         """Rows with a reference that nobody knows yet are to be looked at again; new ones that cannot be without it wait as a whole."""
@@ -324,3 +329,8 @@ class Observer:
         # A reject is a row, also where several share a key; a row that cannot be mapped is one, however many of its fields are at fault.
         result.counts.rejected = rejects.height + result.failures.filter(pl.col("stage") == "map")[KEY].n_unique()
         return result
+
+
+def _native(kept: pl.DataFrame) -> pl.DataFrame:
+    """The rows as they were read, without the marks of `Observer._take`."""
+    return kept.drop(KHASH, FINGERPRINT, GID, "_at", "_known", "_state")

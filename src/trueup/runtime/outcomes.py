@@ -189,6 +189,8 @@ def _troubles(outcomes: pl.DataFrame, *, gone_is_done: bool) -> Results:
     """Rejected and to be retried, stale and gone."""
     results = Results()
     status = pl.col("__status")
+    if (outcomes["__status"] == "done").all():
+        return results
     failed = outcomes.filter(status.is_in(["rejected", "retry"]))
     results.failed = failed.select(
         GID,
