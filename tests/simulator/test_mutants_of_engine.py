@@ -13,7 +13,8 @@ from trueup.core import combine, merge
 from trueup.runtime import run_pass
 from trueup.runtime.lane import MOVED, Lane
 from trueup.store import sending
-from trueup.testing.simulator import HARSH, draw_moves, play_game
+from trueup.testing.simulator import draw_moves, play_game
+from trueup.testing.simulator_moves import HARSH
 
 pytestmark = pytest.mark.slow
 

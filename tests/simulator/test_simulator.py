@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from trueup.testing.simulator import MOVES, WEIGHTS, Simulation, draw_moves, play_game, soak, story
+from trueup.testing.simulator_changes import CHANGES, configure
 
-SEEDS = range(1, 13)
+SEEDS = range(1, 9)
 STORIES = (2, 3, 5)
+KINDS = {
+    "configuration": {"configure": 12, "add": 14, "edit": 20, "edit twice": 8, "sync": 10, "settle": 2, "remove": 2, "kill": 2, "plan": 1},
+    "references": {"order": 30, "add": 12, "edit": 8, "sync": 14, "settle": 2, "remove": 1, "rename": 3, "kill": 3, "fault": 3},
+    "people who decide": {"decide": 10, "add": 10, "edit": 20, "edit twice": 14, "sync": 12, "remove": 6, "burst": 2, "kill": 2},
+}
+"""Games of little else than one kind of trouble."""
 
 
 class Game(RuleBasedStateMachine):
@@ -39,7 +48,7 @@ def test_games_of_a_state_machine() -> None:
     run_state_machine_as_test(
         Game,
         settings=settings(
-            max_examples=8,
+            max_examples=6,
             stateful_step_count=25,
             deadline=None,
             derandomize=True,
@@ -52,6 +61,28 @@ def test_games_of_a_state_machine() -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_game(seed: int) -> None:
     assert play_game(seed, draw_moves(seed, 30)) is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_game_of_a_kind(kind: str, seed: int) -> None:
+    assert play_game(seed, draw_moves(seed, 20, KINDS[kind])) is None
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_each_change_of_the_configuration(change: str) -> None:
+    """Rows that agree, one change, edits, and the agreement under the new configuration."""
+    with Simulation(11) as sim:
+        for name in ("add", "add", "add", "settle", "edit", "edit twice"):
+            sim.play((name, 5))
+        if change == "add a system":
+            configure(sim, Random(3), "remove a system")
+            sim.play(("edit", 4))
+            sim.play(("sync", 4))
+        configure(sim, Random(3), change)
+        sim.plan_and_sync()
+        for name in ("edit", "add", "sync", "settle"):
+            sim.play((name, 7))
 
 
 @pytest.mark.parametrize("seed", STORIES)
