@@ -41,8 +41,8 @@ class Office:
         )
         systems = {name: System(name=name, connector="memory") for name in self.worlds}
         config = Config(file="t.yaml", directory="/", state=str(folder / "state.db"), systems=systems, entities={"customer": entity})
-        connectors = {name: MemoryConnector(name, world) for name, world in self.worlds.items()}
-        self.workspace = Workspace(config, connectors=connectors, clock=lambda: datetime.now(UTC))
+        self.connectors = {name: MemoryConnector(name, world) for name, world in self.worlds.items()}
+        self.workspace = Workspace(config, connectors=self.connectors, clock=lambda: datetime.now(UTC))
 
     def rows(self, system: str) -> dict[str, dict[str, Any]]:
         return {key: row.values for key, row in self.worlds[system].tables["people"].rows.items()}

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from trueup.reports.findings import Findings
     from trueup.reports.standing import Standing
 
-VIEWS = "views"  # the name under which the state keeps what its views were made from
+VIEWS = "shapes of views"  # the name under which the state keeps what its views were made from
 Tick = "Callable[[str, str, int], None]"
 
 

@@ -30,7 +30,8 @@ def drop(connection: sa.Connection, name: str) -> None:
 
 
 def create(connection: sa.Connection, name: str, definition: str) -> None:
-    """Make one view of a SELECT."""
+    """Make one view of a SELECT, in the place of one of that name."""
+    drop(connection, name)
     _run(connection, f"CREATE VIEW {quoted(name)} AS {definition}")
 
 
