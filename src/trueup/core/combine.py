@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from trueup.model import Entity, Field
 
 RECORD_FIELD = [GID, "field"]
+COUNTED_DIGITS = 17
+"""Digits before the point up to which sums of counters are sure to fit an integer (18) and a decimal of 38 digits with 12 places."""
 
 
 def sort_keys(value: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
@@ -29,7 +31,8 @@ def sort_keys(value: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
 def add_deltas(entity: Entity, cells: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Golden + every system's (observed - seen). A null counts as zero.
 
-    Returns the cells with `moved_sent` (what each system stands for after its own delta), and one row per (record, field) with `value`.
+    Returns the cells with `moved_sent` (what each system stands for after its own delta; one that shows null stands for null, so that it
+    is told the sum), and one row per (record, field) with `value`. Cells must not be among `beyond_counting`.
     """
     moved, totals = [], []
     for (name,), group in cells.partition_by("field", as_dict=True, maintain_order=True).items():
@@ -38,7 +41,11 @@ def add_deltas(entity: Entity, cells: pl.DataFrame) -> tuple[pl.DataFrame, pl.Da
             _delta=_number("observed", field) - _number("seen", field), _sent=_number("sent", field), _golden=_number("golden", field)
         )
         moved.append(
-            numbers.with_columns(moved_sent=to_cells(pl.col("_sent") + pl.col("_delta"), field)).drop("_delta", "_sent", "_golden")
+            numbers.with_columns(
+                moved_sent=pl.when(pl.col("observed") == NULL)
+                .then(pl.lit(NULL))
+                .otherwise(to_cells(pl.col("_sent") + pl.col("_delta"), field))
+            ).drop("_delta", "_sent", "_golden")
         )
         latest = numbers.sort([AT, "rank"], descending=[True, False])
         total = latest.group_by(RECORD_FIELD, maintain_order=True).agg(
@@ -46,6 +53,12 @@ def add_deltas(entity: Entity, cells: pl.DataFrame) -> tuple[pl.DataFrame, pl.Da
         )
         totals.append(total.with_columns(value=to_cells(pl.col("_total"), field)).drop("_total"))
     return pl.concat(moved), pl.concat(totals)
+
+
+def beyond_counting(cells: pl.DataFrame) -> pl.DataFrame:
+    """(__gid, field) of counters with so many digits that their sum may not fit: a person settles them."""
+    digits = pl.max_horizontal(pl.col(name).str.extract(r"^-?([0-9]*)").str.len_chars() for name in ("observed", "seen", "sent", "golden"))
+    return cells.filter(digits > COUNTED_DIGITS).select(RECORD_FIELD).unique()
 
 
 def _number(column: str, field: Field) -> pl.Expr:

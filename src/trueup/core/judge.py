@@ -66,7 +66,7 @@ def _judge_round(entity: Entity, field: Field, state: pl.DataFrame, edits: pl.Da
         records,
     )
     judged, failed = evaluate(frame, parse_expression(field.rule or "golden", None))
-    verdict = judged.to_frame("typed").select(to_cells(_as_type(pl.col("typed"), field), field).alias("verdict"))["verdict"]
+    verdict = judged.to_frame("typed").select(to_cells(_as_type(judged, field), field).alias("verdict"))["verdict"]
     bad = pl.Series("bad", [False] * both.height)
     if not failed.is_empty():
         bad = pl.int_range(both.height, eager=True).is_in(failed["row"].implode())
@@ -87,7 +87,7 @@ def held_changes(entity: Entity, changes: pl.DataFrame, records: pl.DataFrame) -
     held = []
     for (name,), group in changes.partition_by("field", as_dict=True, maintain_order=True).items():
         field = entity.fields[str(name)]
-        known = group.filter(pl.col("before").is_not_null() & (pl.col("before") != NULL))
+        known = group.filter(pl.col("before").is_not_null())  # a first value is no change
         if not field.hold_if or known.is_empty():
             continue
         frame = _environment(
@@ -125,8 +125,11 @@ def _environment(entity: Entity, field: Field, frame: pl.DataFrame, records: pl.
     return frame.with_columns(judged).join(wide, on=GID, how="left", maintain_order="left")
 
 
-def _as_type(value: pl.Expr, field: Field) -> pl.Expr:
-    """An expression's result as the field's type; a number is rounded to the field's scale."""
+def _as_type(judged: pl.Series, field: Field) -> pl.Expr:
+    """An expression's result as the field's type; a number is rounded, half away from zero, to whole numbers or the field's scale."""
+    value = pl.col("typed")
+    if field.type == "integer" and (judged.dtype.is_float() or judged.dtype.is_decimal()):
+        value = value.round(0, mode="half_away_from_zero")
     targets: dict[str, pl.DataType] = {
         "text": pl.String(),
         "integer": pl.Int64(),

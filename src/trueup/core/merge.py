@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from trueup.core.cells import AT, GID, NULL, SYSTEM
-from trueup.core.combine import add_deltas, merge_texts, merge_unions, sort_keys
+from trueup.core.combine import add_deltas, beyond_counting, merge_texts, merge_unions, sort_keys
 from trueup.core.judge import held_changes, judge_edits
 
 if TYPE_CHECKING:
@@ -233,7 +233,12 @@ def _merge_shared(situation: Situation, shared: pl.DataFrame, doubtful: pl.DataF
         waiting = shared.filter(pl.col("conflict").is_in(COMBINING)).join(frozen_now, on=RECORD_FIELD, how="semi")
         shared = shared.join(waiting.select(CELL), on=CELL, how="anti")
     kinds = set(shared["conflict"].unique().to_list())
+    too_large = shared.clear()
     if "add" in kinds:
+        beyond = beyond_counting(shared.filter(pl.col("conflict") == "add"))
+        if not beyond.is_empty():
+            too_large = shared.join(beyond, on=RECORD_FIELD, how="semi")
+            shared = shared.join(beyond, on=RECORD_FIELD, how="anti")
         deltas, totals = add_deltas(situation.entity, shared.filter(pl.col("conflict") == "add"))
         ledger.stand(deltas, pl.col("moved_sent"))
         ledger.change(totals, pl.lit("merge: add"))
@@ -255,6 +260,7 @@ def _merge_shared(situation: Situation, shared: pl.DataFrame, doubtful: pl.DataF
         _judge(situation, judged, ledger, "rule")
     # An old window saved over a file: its edit did not know the golden value, whatever it stands for, and a person decides.
     rest.append(doubtful.with_columns(sent=pl.col("observed"), conflict=pl.lit("manual")))
+    rest.append(too_large.with_columns(conflict=pl.lit("manual")))
     _settle(situation, pl.concat([frame for frame in rest if not frame.is_empty()] or rest[:1]), ledger)
 
 
@@ -476,7 +482,8 @@ def _hold(situation: Situation, ledger: _Ledger) -> None:
         pl.concat(ledger.history)
         .join(taken_back, on=[*RECORD_FIELD, "kind"], how="left", maintain_order="left")
         .with_columns(
-            kind=pl.when("_held").then(pl.lit("candidate")).otherwise("kind"), rule=pl.when("_held").then(pl.lit("hold_if")).otherwise("rule")
+            kind=pl.when("_held").then(pl.lit("candidate")).otherwise("kind"),
+            rule=pl.when("_held").then(pl.lit("hold_if")).otherwise("rule"),
         )
         .drop("_held")
     ]

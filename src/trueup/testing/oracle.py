@@ -123,7 +123,8 @@ def _edits(question: Question, heard: list[Said], answer: Answer) -> None:
         case "add":
             total = _number(question.golden) + sum(_number(said.observed) - _number(said.seen) for said in heard)
             for said in heard:
-                answer.stands[said.system] = (said.observed, _digits(_number(said.sent) + _number(said.observed) - _number(said.seen)))
+                stands_for = _digits(_number(said.sent) + _number(said.observed) - _number(said.seen))
+                answer.stands[said.system] = (said.observed, NULL if said.observed == NULL else stands_for)
             _move(answer, _digits(total), ordered[-1])
         case "union":
             _move(answer, _union(question.golden, [(said.observed, said.seen) for said in ordered]), ordered[-1])

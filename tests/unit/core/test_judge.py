@@ -114,6 +114,10 @@ def test_the_answer_is_of_the_fields_type():
     assert judged("cast(incoming as varchar)", edit("shop", "5", "10", "10"))[0] == "5"
 
 
+def test_an_answer_between_whole_numbers_is_rounded_half_away_from_zero():
+    assert [judged("incoming * 1.5", edit("shop", number, "10", "10"))[0] for number in ("5", "-5", "3")] == ["8", "-8", "5"]
+
+
 # ---------------------------------------------------------------- hold_if
 
 
@@ -147,6 +151,10 @@ def test_a_change_to_null_can_be_held():
 def test_a_condition_sees_the_record_and_who_changes_it():
     assert held("incoming_system = 'shop' and golden = 20 and incoming > \"limit\"", ("20", "30"), limit="25") == [True]
     assert held("incoming_system = 'shop' and golden = 20 and incoming > \"limit\"", ("20", "30"), limit="35") == [False]
+
+
+def test_a_value_in_the_place_of_null_is_a_change():
+    assert held("incoming > 100", (NULL, "5000"), (NULL, "50")) == [True, False]
 
 
 def test_the_first_value_of_a_new_record_is_no_change():

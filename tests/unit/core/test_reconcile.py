@@ -258,6 +258,23 @@ def test_ties_go_by_precedence(rule: ConflictRule) -> None:
     assert value(points(shape, "7", "8"), "points") == "8"
 
 
+def test_a_counter_that_somebody_empties_is_told_its_sum():
+    """A null counts as zero, and does not stay: the counter would never read alike everywhere."""
+    facts = shows(agreed(counting("add"), {1: ADA | {"points": "30"}}), crm={1: {"points": NULL}})
+    decision = reconcile(facts)
+    assert value(decision, "points") == "0"
+    assert [updates(owed(facts, decision, system)) for system in SYSTEMS] == [{1: {"points": "0"}}] * 3
+
+
+def test_a_counter_too_large_to_add_waits_for_a_person_and_stops_nobody_else():
+    large = "9" * 26
+    records = {1: ADA | {"points": large}, 2: ADA | {"points": "1"}}
+    facts = shows(agreed(counting("add"), records), crm={1: {"points": large[:-1] + "8"}, 2: {"points": "3"}}, shop={1: {"points": "7"}})
+    decision = reconcile(facts)
+    assert set(decision.frozen.select(GID, "field").rows()) == {(1, "points")}
+    assert value(decision, "points", 2) == "3"
+
+
 def test_changes_of_a_counter_are_added_and_due_everywhere():
     facts = shows(agreed(counting("add"), {1: ADA | {"points": "10"}}), crm={1: {"points": "15"}}, shop={1: {"points": "7"}})
     decision = reconcile(facts)
