@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import nanoarrow
 import polars as pl
 import psycopg
 from adbc_driver_manager import Error as AdbcError
 from nanoarrow._utils import NanoarrowException
+
+from trueup.connectors.arrow_stream import arrays
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,7 +40,7 @@ def adbc_frames(conninfo: str, settings: Sequence[str], select: Select, sql: str
             for statement in ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY", *settings):
                 cursor.execute(statement)
             cursor.execute(sql)
-            for array in nanoarrow.ArrayStream(cursor.fetch_arrow()):
+            for array in arrays(cursor.fetch_arrow()):
                 frame = typed_frame(select, pl.DataFrame(array))
                 if frame.height:
                     yield frame

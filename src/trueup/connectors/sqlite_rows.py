@@ -9,11 +9,12 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 
 import adbc_driver_sqlite.dbapi as adbc
-import nanoarrow
 import polars as pl
 import polars.selectors as cs
 from adbc_driver_manager import Error as AdbcError
+from nanoarrow._utils import NanoarrowException
 
+from trueup.connectors.arrow_stream import arrays
 from trueup.connectors.sql_read import BAD, Select
 from trueup.connectors.sqlite_tables import REAL_MARK
 
@@ -112,7 +113,7 @@ class AdbcRows:
     def _values(self, sql: str) -> list[Any]:
         with _as_sqlite_errors():
             self._cursor.execute(sql)
-            frames = [pl.DataFrame(array) for array in nanoarrow.ArrayStream(self._cursor.fetch_arrow())]
+            frames = [pl.DataFrame(array) for array in arrays(self._cursor.fetch_arrow())]
         return [row[0] for frame in frames for row in frame.iter_rows()]
 
     def frames(self, select: Select, sql: str, page_rows: int, positions: int = 0) -> Iterator[pl.DataFrame]:
@@ -122,9 +123,8 @@ class AdbcRows:
         first = ", ".join(f"{_FIRST_VALUES[dtype]} AS {name}" for name, dtype in schema.items())
         with _as_sqlite_errors():
             self._cursor.execute(f"SELECT {first} UNION ALL SELECT * FROM ({sql})")
-            stream = nanoarrow.ArrayStream(self._cursor.fetch_arrow())
             skip = 1
-            for array in stream:
+            for array in arrays(self._cursor.fetch_arrow()):
                 frame = pl.DataFrame(array).slice(skip)
                 skip = 0
                 if frame.height:
@@ -144,7 +144,7 @@ class _as_sqlite_errors:  # noqa: N801  used as a word in `with`
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Raise sqlite3.OperationalError in place of the driver's own errors, also of those that end a stream half-way."""
-        if isinstance(error, (AdbcError, nanoarrow._utils.NanoarrowException)):  # noqa: SLF001  the class has no public name
+        if isinstance(error, (AdbcError, NanoarrowException)):
             raise sqlite3.OperationalError(str(error)) from error
 
 
