@@ -9,7 +9,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from trueup.testing.simulator import MOVES, WEIGHTS, Simulation, draw_moves, play_game, soak, story
+from trueup.testing.simulator import Simulation, draw_moves, play_game, soak, story
 from trueup.testing.simulator_changes import CHANGES, configure
 
 SEEDS = range(1, 9)
