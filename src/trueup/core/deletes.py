@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from trueup.core.cells import AT, GID, KEY, SYSTEM, cell_from_python, json_to_records
-from trueup.core.facts import GONE_SCHEMA
+from trueup.core.facts import FILTERED, GONE_SCHEMA
 from trueup.core.merge import CHANGE_SCHEMA, HISTORY_SCHEMA
 
 if TYPE_CHECKING:
@@ -51,9 +51,14 @@ def settle_deletes(facts: Facts, merged: Merged) -> DeleteVerdict:
     gone = gone.join(done, on=[GID, SYSTEM], how="anti")
     refused = gone.filter(pl.col(SYSTEM).is_in(list(facts.refused_deletes)))
     gone = gone.join(refused, on=[GID, SYSTEM], how="anti")
+    # A row outside of the filter takes no part: that it is gone, or has another key there, says nothing about the record.
+    outside = facts.shadows.filter(pl.col("state") == FILTERED).select(pl.col("gid").alias(GID), pl.col("system").alias(SYSTEM))
+    left = gone.join(outside, on=[GID, SYSTEM], how="semi")
+    gone = gone.join(outside, on=[GID, SYSTEM], how="anti")
     believed = set(rule.sources if rule else ()) - facts.moved
     entitled = gone.filter(pl.col(SYSTEM).is_in(list(believed)))
     others = gone.join(entitled.select(GID, SYSTEM), on=[GID, SYSTEM], how="anti").with_columns(told=pl.lit(value=True))
+    others = pl.concat([others, left.with_columns(told=pl.lit(value=False))])
     if rule is not None and rule.action == "ignore":
         others = pl.concat([others, entitled.with_columns(told=pl.lit(value=False))])
         entitled = entitled.clear()

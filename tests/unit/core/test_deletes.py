@@ -28,7 +28,7 @@ from tests.unit.core.tools import (
     value,
 )
 from trueup.core.cells import GID, KEY, NULL
-from trueup.core.facts import MISSING, PRESENT, Decision, Facts
+from trueup.core.facts import FILTERED, MISSING, PRESENT, Decision, Facts
 from trueup.core.reconcile import reconcile
 from trueup.model import DeleteAction, Deletes, Entity, Field
 
@@ -135,6 +135,15 @@ def test_what_two_systems_deleted_is_deleted_once():
     decision = reconcile(facts)
     assert decision.deleted_now == 1
     assert deleted(facts, decision) == {"crm": [], "shop": [], "till": ["k1"]}
+
+
+def test_a_row_outside_of_the_filter_takes_nothing_with_it():
+    """It may have gone, or only have another key out there: either way it took no part any more."""
+    facts, decision = vanished("propagate", deltas=[shadow(1, "crm", state=FILTERED)])
+    assert deleted(facts, decision) == {"crm": [], "shop": [], "till": []}
+    assert decision.deleted.is_empty()
+    assert decision.missing == 0
+    assert not recreated(facts, decision)
 
 
 def test_where_deletes_are_ignored_nobody_is_told():
