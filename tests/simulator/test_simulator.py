@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from trueup.testing.simulator import Simulation, draw_moves, play_game, soak, story
 from trueup.testing.simulator_changes import CHANGES, configure
+from trueup.testing.simulator_moves import MOVES, WEIGHTS
 
 SEEDS = range(1, 9)
 STORIES = (2, 3, 5)
@@ -117,8 +118,7 @@ def test_a_short_soak() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1_006, 1_009])
-@pytest.mark.xfail(strict=True, reason="known holes: the first games that the soak breaks, not understood yet (docs/known-holes.md)")
-def test_the_first_games_that_the_soak_breaks(seed: int) -> None:
-    error = play_game(seed, draw_moves(seed))
+@pytest.mark.xfail(strict=True, reason="a known hole: the first game that the soak breaks, not understood yet (docs/known-holes.md)")
+def test_the_first_game_that_the_soak_breaks() -> None:
+    error = play_game(1_006, draw_moves(1_006))
     assert error is None, str(error)

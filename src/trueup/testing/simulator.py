@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from trueup.model import Entity, RunSummary
+    from trueup.testing.simulator_people import Edit
 
 Move = tuple[str, int]
 
@@ -152,6 +153,7 @@ class Simulation:
             system.calls.clear()
             system.others.clear()
         refused = refused_systems(self)
+        before = list(self.people.edits)  # who edits while the run is at work may come too late for it
         try:
             with one_thread():
                 summary = self.workspace.sync(full=full)
@@ -163,10 +165,10 @@ class Simulation:
         finally:
             self.people.refused(refused)
         self.killer.at = None
-        self._look_at(summary)
+        self._look_at(summary, before)
         return summary
 
-    def _look_at(self, summary: RunSummary) -> None:
+    def _look_at(self, summary: RunSummary, before: Sequence[Edit]) -> None:
         """What a finished run tells about what was noticed."""
         entity = summary.entities[ENTITY]
         with self.workspace.store.read() as db:
@@ -189,7 +191,7 @@ class Simulation:
                     for name in calm
                     if not self.people.doubled.get(name)
                 }
-            self.people.noticed(links)
+            self.people.noticed(links, before)
         check_always(self)
 
     def worlds_lag(self) -> bool:

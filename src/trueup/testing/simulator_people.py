@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from trueup.testing.simulator_scenario import ELSEWHERE, HERE, REGION, SENTINEL, TABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from random import Random
 
     from trueup.connectors.memory import MemoryTable, MemoryWorld
@@ -277,9 +277,9 @@ class People:
             for place in [place for place in self.typed if place[0] == system]:
                 del self.typed[place]
 
-    def noticed(self, links: dict[str, set[str]]) -> None:
-        """These systems were read completely, without trouble: what stands in the rows that are linked was seen."""
-        for item in self.edits:
+    def noticed(self, links: dict[str, set[str]], before: Sequence[Edit]) -> None:
+        """These systems were read completely, without trouble: edits made `before` that reading stand in linked rows, and were seen."""
+        for item in before:
             if not item.over and item.key in links.get(item.system, ()):
                 item.noticed = True
 
