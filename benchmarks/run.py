@@ -131,10 +131,18 @@ def _peers(bench: Bench, folder: Path, source: str, target: str, copied_s: float
         print("dlt is not installed (scripts/setup.sh bench), so it is left out", flush=True)
         return
     for disposition in ("append", "merge"):
-        words = [sys.executable, str(Path(__file__).with_name("peers.py")), "dlt", source, target, disposition]
-        bench.add(f"dlt, first load, {disposition}", command(words, folder), floor="COPY", against=copied_s)
-    words = [sys.executable, str(Path(__file__).with_name("peers.py")), "dlt", source, target, "merge"]
-    bench.add("dlt, again with nothing changed, merge", command(words, folder), floor="COPY", against=copied_s)
+        _peer(bench, f"dlt, first load, {disposition}", ["dlt", source, target, disposition], folder, copied_s)
+    _peer(bench, "dlt, again with nothing changed, merge", ["dlt", source, target, "merge"], folder, copied_s)
+
+
+def _peer(bench: Bench, work: str, words: list[str], folder: Path, copied_s: float) -> None:
+    """One run of a peer; one that fails says why, and the others go on."""
+    try:
+        measured = command([sys.executable, str(Path(__file__).with_name("peers.py")), *words], folder)
+    except RuntimeError as error:
+        print(f"{work}: {str(error).strip().splitlines()[-1]}", flush=True)
+        return
+    bench.add(work, measured, floor="COPY", against=copied_s)
 
 
 def from_sqlite(bench: Bench, server: PostgresServer, folder: Path, rows: int, *, peers: bool) -> None:
@@ -153,8 +161,7 @@ def from_sqlite(bench: Bench, server: PostgresServer, folder: Path, rows: int, *
         bench.add("floor: one plain read of each system", read)
         bench.add("nothing changed, no cursor", trueup(project, "sync"), floor="reads", against=read.seconds, limit="≤ 1.5")
         if peers and find_spec("dlt") is not None:
-            words = [sys.executable, str(Path(__file__).with_name("peers.py")), "dlt", f"sqlite:///{path}", copy_target, "merge"]
-            bench.add("dlt, SQLite → PostgreSQL, merge", command(words, folder), floor="COPY", against=copied.seconds)
+            _peer(bench, "dlt, SQLite → PostgreSQL, merge", ["dlt", f"sqlite:///{path}", copy_target, "merge"], folder, copied.seconds)
 
 
 def first_contact(bench: Bench, server: PostgresServer, folder: Path) -> None:
