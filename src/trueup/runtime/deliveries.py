@@ -86,6 +86,7 @@ class Deliveries:
         self._complete: frozenset[str] = frozenset()
         self._lookalikes: dict[str, Lookalikes] = {}
         self.unsettled: dict[str, dict[str, str]] = {}
+        self.held: frozenset[str] = frozenset()  # systems whose edits a guard holds: what their rows became is not known yet
 
     # -------------------------------------------------------------- rounds
 
@@ -220,7 +221,7 @@ class Deliveries:
 
         That is what a first load is made of: new rows for a system that was seen completely, with nothing in the way.
         """
-        waits = self._options.limit is not None or name in self._options.mute or name in self._lookalikes
+        waits = self._options.limit is not None or name in self._options.mute or name in self._lookalikes or name in self.held
         failing = self._failing.get(name)
         known = (failing is not None and not failing.is_empty()) or bool(self._parked_keys.get(name))
         refers = any(field.type == "reference" for field in self._entity.fields.values())
@@ -262,8 +263,9 @@ class Deliveries:
             return
         todo = self._limited(book, todo)
         parked_keys = frozenset(self._parked_keys.get(name, ()))
-        # A row outside of the filter, or one that is parked, may be this record, too: only asking for it tells.
-        must_find = not in_full or (caps.find and (seat.mapping.where is not None or bool(parked_keys)))
+        # A row outside of the filter, one that is parked, or one whose edits are held may be this record, too: only asking for it tells.
+        hidden = seat.mapping.where is not None or bool(parked_keys) or name in self.held
+        must_find = not in_full or (caps.find and hidden)
         lane = Lane(self._store, self._entity, seat, run=self._run, owner=self._owner, parked=parked_keys)
         counted = False
         try:

@@ -197,6 +197,7 @@ class Pass:
             leftovers = self._leftovers(db, found, first=first)
         if first and any(state.suspect for state in self.guards.values()):
             self._count_precisely(spill, observations, found)
+        self.deliveries.held = frozenset(name for name, state in self.guards.items() if state.held_updates)
         self._settle_ids(found)
         self._count(observations, found, first=first)
         if self.options.plan:

@@ -178,6 +178,20 @@ def test_updates_refused_are_put_back_and_approved_go_through(tmp_path):
     assert len(re.findall(",Y\\d,", project.read("customers.csv"))) == 9
 
 
+def test_a_row_that_became_another_record_is_not_doubled_while_its_edits_are_held(tmp_path):
+    """Ten rows of the CRM are edited, which is held; one of them now shows a customer that the sheet has just got."""
+    project = crowd(tmp_path)
+    project.sql("UPDATE contacts SET name = 'Y' || id WHERE id < 10")
+    project.sql("UPDATE contacts SET name = 'Zoe', email = 'zoe@example.com', credit = 7 WHERE id = 10")
+    project.write("customers.csv", project.read("customers.csv") + "77,Zoe,zoe@example.com,7\n78,Yan,yan@example.com,8\n")
+    project.trueup("sync").expect(4)
+    found = project.sql("SELECT email, count(*) FROM contacts WHERE email IN ('zoe@example.com', 'yan@example.com') GROUP BY email")
+    assert dict(found) == {"zoe@example.com": 1, "yan@example.com": 1}
+    assert [item["reason"] for item in project.trueup("failures", "--json").expect(0).json] == [
+        "a row that changed meanwhile may be this record"
+    ]
+
+
 def test_an_emptied_sheet_is_held(tmp_path):
     project = crowd(tmp_path)
     project.write("customers.csv", EMPTY)
