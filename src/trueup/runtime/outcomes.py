@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from trueup.core.cells import GID, KEY, OP, VERSION
+from trueup.core.cells import GID, KEY, NULL, OP, VERSION
 from trueup.core.deliver import FIELDS
 from trueup.core.facts import SHADOW_SCHEMA
 from trueup.core.fingerprint import key_hash, native_fingerprint
@@ -92,6 +92,11 @@ def settle_creates(entity: Entity, seat: Seat, prepared: Prepared, outcomes: pl.
     for gid, names in prepared.withheld.group_by(GID).agg("field").rows():
         unsent[gid] = dict.fromkeys(set(names) & writable)
     unsaid = _unsaid_references(entity, seat, both, unsent)
+    for gid, key, said in odd.select(GID, KEY, FIELDS).rows():
+        news = [name for name, cell in seen[gid].items() if name not in said and cell not in (None, NULL)]
+        if news:  # a default of the system, or somebody was quick: to be looked at as what it is
+            unsaid[gid] = [*unsaid.get(gid, ()), *news]
+            results.wake.append(key)
     for gid, names in unsaid.items():
         seen[gid] = {**seen.get(gid, {}), **dict.fromkeys(names)}
     hashes = key_hash(done[KEY])

@@ -32,6 +32,17 @@ def entity_of(body: Any) -> Any:
     return entity
 
 
+def test_what_a_system_itself_fills_in_for_a_new_row_is_learned_from_it(tmp_path):
+    """The sheet knows no credit; the database gives every new contact one of five."""
+    project = company(tmp_path, CONFIG.replace(", credit: Credit", ""), "No,Name,E-mail\n001,Dan,dan@example.com\n", [])
+    project.sql("DROP TABLE contacts")
+    project.sql("CREATE TABLE contacts (id INTEGER PRIMARY KEY, name TEXT NOT NULL, email TEXT, credit NUMERIC DEFAULT 5)")
+    project.trueup("sync").expect(0)
+    assert project.sql("SELECT name, credit FROM contacts") == [("Dan", 5)]
+    assert project.trueup("record", "customer", "sheet:001", "--json").expect(0).json["golden"]["credit"] == "5"
+    assert project.trueup("plan", "--json").expect(0).json["changes"] == []
+
+
 def test_before_the_first_sync_nothing_is_made(tmp_path):
     project = company(tmp_path)
     before = project.files()
