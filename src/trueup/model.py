@@ -249,6 +249,7 @@ class Caps:
     precondition   native: the write itself refuses a row that changed; read_compare: read again just before; none
     stored_row     outcomes carry the row as the system stored it
     incremental    read(since=…) works where the object has a `modified` column
+    marks          mark() and moved() work: the system can tell which rows nobody has touched since a reading
     tombstones     pages tell deleted keys
     find           find(values) works
     assigns_keys   a new row can be given its key by the system
@@ -261,6 +262,7 @@ class Caps:
     precondition: Precondition = "none"
     stored_row: bool = False
     incremental: bool = False
+    marks: bool = False
     tombstones: bool = False
     find: bool = False
     creates: bool = True

@@ -74,7 +74,8 @@ class Page:
 
     `cursor` is where an incremental read may resume after this page (None: the read is not incremental); it is inclusive: rows that
     share the last value are read again. `complete` is True only on the last page of a read that is known to have shown every row asked
-    for. `gone` are keys the system tells to be deleted.
+    for. `gone` are keys the system tells to be deleted. `same` (String) are keys of rows that are there and were not touched since
+    the mark of a `moved` reading; None: none, or another reading.
     """
 
     rows: pl.DataFrame
@@ -82,6 +83,7 @@ class Page:
     complete: bool = False
     rejected: tuple[Reject, ...] = ()
     gone: tuple[str, ...] = ()
+    same: pl.Series | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +167,22 @@ class Connector(Protocol):
 
     def close(self) -> None:
         """Give back connections and temporary files. May be called twice."""
+        ...
+
+
+class Marking(Connector, Protocol):
+    """What a connector offers besides where its `caps.marks` says so."""
+
+    def mark(self, obj: ObjectSpec) -> str | None:
+        """Name this moment in the life of an object, for a later `moved`; ask before reading. None where nothing can be promised."""
+        ...
+
+    def moved(self, obj: ObjectSpec, columns: Sequence[str], mark: str) -> Iterator[Page] | None:
+        """Read everything; rows that certainly read as they did at `mark` may be told by key alone (`Page.same`).
+
+        Every row that is there is in exactly one of `rows`, `rejected`, `same`. None where `mark` says nothing any more (another
+        object, a restored database, columns that were altered): then everything is to be read. Otherwise like a full `read`.
+        """
         ...
 
 

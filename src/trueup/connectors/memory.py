@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
@@ -147,6 +148,25 @@ class MemoryConnector:
         frame = self._frame(table, rows, columns)
         last = Page(frame, complete=view.complete, rejected=tuple(rejected.values()), gone=gone)
         return iter(_pages(times.cursors(rows, page_rows), page_rows, last))
+
+    def mark(self, obj: ObjectSpec) -> str | None:
+        """See base.Marking: the number of the newest row of this very table. None while readings lag behind."""
+        table = self._table(obj)
+        with self.world.lock:
+            return None if table.lagging else table.mark
+
+    def moved(self, obj: ObjectSpec, columns: Sequence[str], mark: str) -> Iterator[Page] | None:
+        """See base.Marking. A lagging reading promises nothing."""
+        table = self._table(obj)
+        with self.world.lock:
+            if table.lagging or not table.knows(mark):
+                return None
+            touched = table.touched_since(mark)
+            pages = list(self.read(obj, columns))
+        same = pl.concat([page.rows.get_column("__key") for page in pages])
+        same = same.filter(~same.is_in(touched))
+        rest = [replace(page, rows=page.rows.filter(pl.col("__key").is_in(touched))) for page in pages]
+        return iter([*rest[:-1], replace(rest[-1], same=same)])
 
     def _rejects(self, table: MemoryTable, view: View, keys: Sequence[str] | None, columns: Sequence[str]) -> dict[Any, Reject]:
         """Rows of which these columns cannot be shown, by key text (by their number where even the key is missing)."""

@@ -28,7 +28,17 @@ if TYPE_CHECKING:
 
 Values = dict[str, Any]
 
-FULL_CAPS = Caps(kind="memory", precondition="native", stored_row=True, incremental=True, tombstones=True, find=True, assigns_keys=True)
+FULL_CAPS = Caps(
+    kind="memory",
+    precondition="native",
+    stored_row=True,
+    incremental=True,
+    marks=True,
+    tombstones=True,
+    find=True,
+    assigns_keys=True,
+    atomic=True,
+)
 _DECIMAL = re.compile(r"-?\d+(?:\.\d+)?")
 _INTEGER = re.compile(r"-?(?:0|[1-9]\d*)")
 _CLASSES: dict[str, type | tuple[type, ...]] = {
@@ -193,6 +203,7 @@ class MemoryTable:
         self.stray: list[MemoryRow] = []
         self.tombstones: dict[str, None] = {}
         self._world = world
+        self._made = uuid.uuid4().hex
         self._writes = 0
         self._assigned = 0
         self._lag: tuple[int, View] | None = None
@@ -255,6 +266,25 @@ class MemoryTable:
         self._held_back = (listings, rows) if listings else None
 
     # ------------------------------------------------------------ for the connector
+
+    @property
+    def lagging(self) -> bool:
+        """Whether reads show an earlier time."""
+        return self._lag is not None
+
+    @property
+    def mark(self) -> str:
+        """This table and how many rows were ever put into it."""
+        return f"{self._made}:{self._writes}"
+
+    def knows(self, mark: str) -> bool:
+        """Whether a mark is of this table."""
+        return mark.startswith(f"{self._made}:")
+
+    def touched_since(self, mark: str) -> list[str]:
+        """Keys of the rows that were put in place after a mark."""
+        number = int(mark.partition(":")[2])
+        return [key for key, row in self.rows.items() if row.version > number]
 
     def key_of(self, values: Values) -> str | None:
         """The key text of a row's values; None where a key column is null or absent."""

@@ -11,12 +11,17 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Self
 
 import polars as pl
 import psycopg
 from psycopg import conninfo
 
+from trueup.connectors.base import PAGE_ROWS, Page
+from trueup.connectors.postgres_marks import mark_of, touched_since
 from trueup.connectors.postgres_rows import adbc_frames, raw_schema, typed_frame
 from trueup.connectors.postgres_tables import (
     DDL_TYPES,
@@ -31,7 +36,7 @@ from trueup.connectors.postgres_tables import (
     relation_table,
 )
 from trueup.connectors.postgres_values import as_text, copy_data, kept
-from trueup.connectors.sql_read import OP, Select, conjunction, null_patterns, query_text, split_name
+from trueup.connectors.sql_read import OP, Select, conjunction, null_patterns, query_text, repaged, shape, split_name
 from trueup.connectors.sql_types import instant_of
 from trueup.connectors.sql_write import BusyError, Job, RowRefusedError, paired
 from trueup.connectors.sqlbase import SqlConnector, checked_settings, server_settings
@@ -67,6 +72,8 @@ _REFUSED_WHOLE = {
 
 class PostgresConnector(SqlConnector):
     """One PostgreSQL database, reached by a libpq URL."""
+
+    caps = replace(SqlConnector.caps, marks=True)
 
     def __init__(
         self, name: str, info: Mapping[str, Any], *, schema: str | None, lock_timeout_s: float, statement_timeout_s: float
@@ -255,13 +262,51 @@ class PostgresConnector(SqlConnector):
             modified = self._ordered(select.table.column(select.table.modified or ""))
             order = ", ".join([modified, *(f"t.{quoted(name)}" for name in select.table.key)])
             sql = f"{sql} WHERE {modified} >= {self._bound(select.table, since)} ORDER BY {order}"
-        yield from self._adbc(select, sql)
+        for _number, frame in self._adbc([(select, sql)]):
+            yield frame
 
-    def _adbc(self, select: Select, sql: str) -> Iterator[pl.DataFrame]:
-        """A query's rows as raw frames, in one read-only snapshot of its own connection."""
+    def _adbc(self, queries: Sequence[tuple[Select, str]]) -> Iterator[tuple[int, pl.DataFrame]]:
+        """Rows of queries as raw frames, each with its query's number, in one read-only snapshot of its own connection."""
         settings = [f"SET LOCAL lock_timeout = {int(self.lock_timeout_s * 1000)}"]
         with self._errors():
-            yield from adbc_frames(conninfo.make_conninfo("", **self._info), settings, select, sql)
+            yield from adbc_frames(conninfo.make_conninfo("", **self._info), settings, queries)
+
+    # ------------------------------------------------------------ rows touched since a mark
+
+    def mark(self, obj: ObjectSpec) -> str | None:
+        """See base.Marking, and postgres_marks for where nothing can be promised."""
+        table = self._table(obj)
+        if not table.key_unique or not _facts(table).plain:
+            return None
+        session = self._session()
+        with self._errors(), self._read_only(session):
+            return mark_of(session, table.source)
+
+    def moved(self, obj: ObjectSpec, columns: Sequence[str], mark: str) -> Iterator[Page] | None:
+        """See base.Marking: rows that a transaction after the mark made are read, the rest are told by key; one snapshot each."""
+        since = touched_since(mark, self.mark(obj))
+        if since is None:
+            return None
+        select = Select(self._table(obj), tuple(columns), dated=True)
+        select.outputs  # noqa: B018  raises for a missing column at the call, not at the first page
+        return self._moved_pages(select, since)
+
+    def _moved_pages(self, select: Select, since: str) -> Iterator[Page]:
+        table = select.table
+        keys = Select(table, ())
+        nothing = self._nothing(select)
+        queries = [
+            (select, f"SELECT {select.outputs} FROM {table.source} AS t WHERE {since}"),
+            (keys, f"SELECT {keys.outputs} FROM {table.source} AS t WHERE NOT {since}"),
+        ]
+        for number, frames in groupby(self._adbc(queries), itemgetter(0)):
+            for raw in repaged((frame for _number, frame in frames), PAGE_ROWS):
+                if number == 0:
+                    yield self._page(shape(select, raw), None)
+                else:
+                    shaped = shape(keys, raw)
+                    yield Page(nothing.rows, rejected=shaped.rejected, same=shaped.rows.get_column("__key"))
+        yield self._page(nothing, None, complete=True)
 
     @staticmethod
     def _ordered(column: SqlColumn) -> str:
@@ -315,7 +360,7 @@ class PostgresConnector(SqlConnector):
         if texts.height > _ARRAY_ROWS and not self._in_write:
             arrays = ", ".join(f"{_array_literal(texts.get_column(name))}::text[]" for name in texts.columns)
             sql = f"{head} unnest({arrays}) AS v({', '.join(texts.columns)}) JOIN {select.table.source} AS t ON {where}"
-            return pl.concat([pl.DataFrame(schema=select.schema), *self._adbc(select, sql)])
+            return pl.concat([pl.DataFrame(schema=select.schema), *(frame for _number, frame in self._adbc([(select, sql)]))])
         session = self._session()
         relation, parameters = f"unnest({', '.join(['%s::text[]'] * texts.width)}) AS v({', '.join(texts.columns)}) JOIN", _lists(texts)
         if not texts.width:

@@ -31,19 +31,23 @@ def typed_frame(select: Select, frame: pl.DataFrame) -> pl.DataFrame:
     return frame.cast({name: dtype for name, dtype in select.schema.items() if name in frame.columns and frame.schema[name] != dtype})
 
 
-def adbc_frames(conninfo: str, settings: Sequence[str], select: Select, sql: str) -> Iterator[pl.DataFrame]:
-    """A query's rows in one read-only snapshot. Driver errors leave as psycopg's, so that one place names them for users."""
+def adbc_frames(conninfo: str, settings: Sequence[str], queries: Sequence[tuple[Select, str]]) -> Iterator[tuple[int, pl.DataFrame]]:
+    """The rows of queries, each frame with its query's number from 0, all in one read-only snapshot.
+
+    Driver errors leave as psycopg's, so that one place names them for users.
+    """
     import adbc_driver_postgresql.dbapi as adbc  # type: ignore[import-untyped]
 
     try:
         with adbc.connect(conninfo) as connection, connection.cursor() as cursor:
             for statement in ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY", *settings):
                 cursor.execute(statement)
-            cursor.execute(sql)
-            for array in arrays(cursor.fetch_arrow()):
-                frame = typed_frame(select, pl.DataFrame(array))
-                if frame.height:
-                    yield frame
+            for number, (select, sql) in enumerate(queries):
+                cursor.execute(sql)
+                for array in arrays(cursor.fetch_arrow()):
+                    frame = typed_frame(select, pl.DataFrame(array))
+                    if frame.height:
+                        yield number, frame
     except AdbcError as error:
         raise _as_psycopg(error, error.sqlstate) from error
     except NanoarrowException as error:  # the server or the connection failed half-way through the rows

@@ -163,12 +163,14 @@ class PgType:
 class PgFacts:
     """What the connector needs to know of an object beyond its columns.
 
+    plain        a table, not a partitioned one, of which every row is shown to everybody who may read it
     copies       COPY may fill the table: a plain table without insert triggers, rules or row security
     types        PgType by column
     identities   columns GENERATED … AS IDENTITY
     constraints  columns by constraint name
     """
 
+    plain: bool = False
     copies: bool = False
     types: Mapping[str, PgType] = field(default_factory=dict)
     identities: frozenset[str] = frozenset()
@@ -231,6 +233,7 @@ def relation_table(relation: Mapping[str, Any], rows: Sequence[Mapping[str, Any]
     name = relation["name"] if relation["visible"] else f"{relation['schema']}.{relation['name']}"
     insert_triggers, any_triggers = relation["triggers"] & 4, relation["triggers"]
     facts = PgFacts(
+        plain=kind == "r" and not relation["row_security"],
         copies=kind == "r" and not insert_triggers and not relation["has_rules"] and not relation["row_security"],
         types=types,
         identities=frozenset(row["name"] for row in rows if row["identity"]),

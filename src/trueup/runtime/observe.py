@@ -7,7 +7,7 @@ A disappearance is believed only after those keys were read once more.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import polars as pl
 
@@ -16,6 +16,7 @@ from trueup.core.facts import FILTERED, FINGERPRINT, GONE_SCHEMA, KHASH, MISSING
 from trueup.core.fingerprint import FEW_ROWS, key_hash, match_hash, native_fingerprint
 from trueup.model import Observed
 from trueup.runtime.cursors import step_back
+from trueup.runtime.presence import Presence
 from trueup.runtime.references import reference_fields, to_golden
 from trueup.store import shadow as shadow_table
 
@@ -23,13 +24,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
-    from trueup.connectors.base import Page, Reject
+    from trueup.connectors.base import Marking, Page, Reject
     from trueup.model import Entity
     from trueup.runtime.spill import Spill
     from trueup.runtime.systems import Seat
     from trueup.store import Store
 
 CONFIRM_ROWS = 10_000
+KNOWN_BY_KEY = 20_000
+"""How many touched rows are looked up by key in the state, before the index of all is loaded."""
 FAILURE_SCHEMA = pl.Schema({KEY: pl.String(), "stage": pl.String(), "field": pl.String(), "reason": pl.String()})
 INDEX_SCHEMA = pl.Schema({KHASH: pl.Int64(), "fingerprint": pl.Int64(), GID: pl.Int64(), "state": pl.Int64()})
 
@@ -44,6 +47,8 @@ class Observation:
     failures   rows that could not be read or mapped; their known keys are `unreadable`
     changed    known rows that read differently: an upper bound of the edits
     cursor     where the next incremental read may start, None where nothing was learned about that
+    mark       what the next reading may ask for rows touched since, None where the system cannot tell
+    whole      every row was read, none was told by key alone
     """
 
     system: str
@@ -58,6 +63,8 @@ class Observation:
     known_rows: int = 0
     emptied: bool = False
     cursor: str | None = None
+    mark: str | None = None
+    whole: bool = False
     gids: list[pl.Series] = field(default_factory=list)  # golden ids of the known rows that were kept
     new_rows: list[pl.DataFrame] = field(default_factory=list)  # __system, __key, page, one hash column per match rule
     waiting: set[str] = field(default_factory=set)  # keys of rows with a reference that nobody knows yet
@@ -134,13 +141,12 @@ class Observer:
         self._rejected: list[tuple[str | None, str, str | None, str]] = []
         self._map_failures: list[pl.DataFrame] = []
 
-    def sweep(self) -> Observation:
-        """Read everything; rows that are not there any more are confirmed by key."""
-        seat = self._seat
-        result = Observation(seat.name, full=True)
-        with self._store.read() as db:
-            rows = shadow_table.index(db, self._entity, seat.name)
-        index = _Index(rows.rename({"khash": KHASH, "gid": GID}).sort(KHASH))
+    def sweep(self, *, mark: bool = False) -> Observation:
+        """Read everything; rows that are not there any more are confirmed by key. `mark` takes a mark for a later `touched`."""
+        result = Observation(self._seat.name, full=True, whole=True)
+        if mark:
+            result.mark = cast("Marking", self._seat.connector).mark(self._seat.mapping.object)
+        index = self._index()
         result.known_rows = index.rows.filter(pl.col("state") != MISSING).height
         positions: list[pl.Series] = []
         highest: str | None = None
@@ -153,11 +159,61 @@ class Observer:
             self._find_gone(index, positions, result)
         return self._finish(result)
 
+    def touched(self, mark: str, keys: Sequence[str]) -> Observation:
+        """Like `sweep`, but of rows that nobody touched since a mark only the keys are read. `keys` are unsettled: they are read besides.
+
+        An untouched row is known, or settled to be nothing to us (outside of the filter), or among `keys`: the mark was kept only then.
+        """
+        fresh = self._marking.mark(self._seat.mapping.object)
+        pages = self._moved(mark) if fresh is not None else None
+        if pages is None:
+            return self.sweep(mark=True)
+        result = Observation(self._seat.name, full=True, mark=fresh)
+        with self._store.read() as db:
+            presence = Presence(shadow_table.census(db, self._entity, self._seat.name))
+        index: _Index | None = None
+        for page in pages:
+            if page.same is not None:
+                self._tick(page.same.len())
+                presence.untouched(page.same)
+            if index is None and presence.read_rows > KNOWN_BY_KEY:
+                index = self._index()
+            known = index or self._known(_shown_keys(page))
+            self._take(page, known, result)
+            presence.read(_shown_keys(page), known.rows if index is None else None)
+            result.complete = page.complete
+        result.counts.read += presence.untouched_rows
+        result.known_rows = presence.census.known
+        with self._store.read() as db:
+            again = [*keys, *shadow_table.unsettled(db, self._entity, self._seat.name, presence.census)]
+            if not presence.adds_up():
+                again += presence.reappeared(shadow_table.missing(db, self._entity, self._seat.name))
+        if result.complete and not presence.adds_up():
+            index = index or self._index()
+            self._confirm_gone(presence.vanished(index.rows), result)
+        if again:
+            read = result.counts.read
+            self._by_key(again, result)
+            result.counts.read = read  # they were counted when they were listed
+        return self._finish(result)
+
+    @property
+    def _marking(self) -> Marking:
+        return cast("Marking", self._seat.connector)
+
+    def _moved(self, mark: str) -> Iterator[Page] | None:
+        return self._marking.moved(self._seat.mapping.object, self._seat.compiled.read_columns, mark)
+
+    def _index(self) -> _Index:
+        with self._store.read() as db:
+            rows = shadow_table.index(db, self._entity, self._seat.name)
+        return _Index(rows.rename({"khash": KHASH, "gid": GID}).sort(KHASH))
+
     def changes(self, cursor: str, overlap_s: float, keys: Sequence[str]) -> Observation:
         """Read what was modified since a cursor (a little earlier, for late commits), and the given unsettled keys."""
         result = Observation(self._seat.name, cursor=cursor)
         for page in self._read(since=step_back(cursor, overlap_s)):
-            self._take(page, self._known(page.rows), result)
+            self._take(page, self._known(page.rows[KEY]), result)
             result.cursor = page.cursor or result.cursor
         if keys:
             self._by_key(keys, result)
@@ -175,10 +231,10 @@ class Observer:
         columns = self._seat.compiled.read_columns
         yield from self._seat.connector.read(self._seat.mapping.object, columns, since=since, keys=keys)
 
-    def _known(self, rows: pl.DataFrame) -> _Index:
+    def _known(self, keys: pl.Series) -> _Index:
         """The index of just these rows."""
         with self._store.read() as db:
-            shadows = shadow_table.by_key(db, self._entity, self._seat.name, rows[KEY])
+            shadows = shadow_table.by_key(db, self._entity, self._seat.name, keys)
         return _Index(
             shadows.select(pl.col("khash").alias(KHASH), "fingerprint", pl.col("gid").alias(GID), pl.col("state").cast(pl.Int64)).sort(
                 KHASH
@@ -292,7 +348,7 @@ class Observer:
             part = wanted[start : start + CONFIRM_ROWS]
             ended = False
             for page in self._read(keys=part):
-                self._take(page, self._known(page.rows), result)
+                self._take(page, self._known(page.rows[KEY]), result)
                 here.update(page.rows[KEY].to_list())
                 here.update(reject.key for reject in page.rejected if reject.key is not None)
                 ended = page.complete
@@ -304,10 +360,13 @@ class Observer:
         """Known rows that a complete listing did not show, read once more by key."""
         seen = pl.concat([pl.Series("at", [], dtype=pl.UInt32), *positions]).unique()
         known = index.rows.with_row_index("_at").filter(pl.col("state") != MISSING)
-        vanished = known.filter(~pl.col("_at").is_in(seen.implode()))
+        self._confirm_gone(known.filter(~pl.col("_at").is_in(seen.implode())), result)
+
+    def _confirm_gone(self, vanished: pl.DataFrame, result: Observation) -> None:
+        """Read known rows (of an index) that a complete reading did not show once more by key."""
         if vanished.is_empty():
             return
-        result.emptied = vanished.height == known.height
+        result.emptied = vanished.height == result.known_rows
         with self._store.read() as db:
             shadows = shadow_table.by_golden(db, self._entity, vanished[GID], [self._seat.name])
         self._by_key(shadows["key"].to_list(), result)
@@ -329,6 +388,12 @@ class Observer:
         # A reject is a row, also where several share a key; a row that cannot be mapped is one, however many of its fields are at fault.
         result.counts.rejected = rejects.height + result.failures.filter(pl.col("stage") == "map")[KEY].n_unique()
         return result
+
+
+def _shown_keys(page: Page) -> pl.Series:
+    """Keys of the rows that a page shows, rejected ones included."""
+    named = [reject.key for reject in page.rejected if reject.key is not None]
+    return page.rows[KEY] if not named else pl.concat([page.rows[KEY], pl.Series(KEY, named, dtype=pl.String)])
 
 
 def _native(kept: pl.DataFrame) -> pl.DataFrame:

@@ -154,11 +154,15 @@ class Pass:
                 due_at = standing.full_at
                 # A complete reading in the future is one under a wrong clock: nobody knows when it was.
                 stale = name in held or due_at is None or not 0 <= (self.now - due_at).total_seconds() < self.entity.full_every_s
-                if self.options.full or name in self.options.remapped or not incremental or standing.cursor is None or stale:
-                    readers[name] = observer.sweep
-                    continue
+                whole = self.options.full or stale or name in self.options.remapped
+                marks = seat.connector.caps.marks and not incremental
                 keys = unsettled_key.of(db, self.entity.name, name)["key"].to_list()
-                readers[name] = _bound(observer, standing.cursor, keys)
+                if incremental and standing.cursor is not None and not whole:
+                    readers[name] = partial(observer.changes, standing.cursor, OVERLAP_S, keys)
+                elif marks and standing.mark is not None and not whole:
+                    readers[name] = partial(observer.touched, standing.mark, keys)
+                else:
+                    readers[name] = partial(observer.sweep, mark=marks)
         return readers
 
     def _looker(self, spill: Spill, name: str, keys: Sequence[str]) -> Callable[[], Observation]:
@@ -547,17 +551,15 @@ class Pass:
         held = state is not None and (state.held_updates or state.held_deletes)
         changes: dict[str, object] = {}
         if seen.complete and not held:
-            changes |= {"full_at": self.now, "full_rows": seen.counts.read}
+            changes |= {"full_rows": seen.counts.read, "mark": seen.mark}
+            if seen.whole:
+                changes["full_at"] = self.now
         if seen.cursor is not None and not held and (seen.complete or not seen.full):
             changes["cursor"] = not_ahead(seen.cursor, self.now, self.seats[name].compiled.zone)
         if name in self.deliveries.considered and not sending.outstanding(tx, entity, name):
             changes["considered_version"] = golden.current_version(tx)
         if changes:
             cursor.set_(tx, entity, name, **changes)
-
-
-def _bound(observer: Observer, since: str, keys: Sequence[str]) -> Callable[[], Observation]:
-    return lambda: observer.changes(since, OVERLAP_S, keys)
 
 
 def _now(reader: Callable[[], Observation]) -> Future[Observation]:

@@ -1,4 +1,4 @@
-"""Where each lane stands: the connector's cursor, the last complete listing, the newest golden version considered, the mapping used."""
+"""Where each lane stands: cursor and mark of its readings, the last whole one, the newest golden version considered, the mapping used."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from trueup.store.db import Db
 
-_NAMES = frozenset({"cursor", "full_at", "full_rows", "considered_version", "mapping_version"})
+_NAMES = frozenset({"cursor", "full_at", "full_rows", "considered_version", "mapping_version", "mark"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,7 @@ class Cursor:
     full_rows: int | None = None
     considered_version: int = 0
     mapping_version: int | None = None
+    mark: str | None = None
 
 
 def get(db: Db, entity: str, system: str) -> Cursor:
@@ -34,7 +35,7 @@ def get(db: Db, entity: str, system: str) -> Cursor:
     row = db.execute(sa.select(table).where(*lanes.within(db, table, entity, system))).one_or_none()
     if row is None:
         return Cursor()
-    return Cursor(row.cursor, row.full_at, row.full_rows, row.considered_version, row.mapping_version)
+    return Cursor(row.cursor, row.full_at, row.full_rows, row.considered_version, row.mapping_version, row.mark)
 
 
 def set_(tx: Db, entity: str, system: str, **changes: Any) -> None:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration; a state at this revision opens without loading Alembic."""
 
 VERSION_TABLE = "schema_version"
@@ -316,6 +316,7 @@ cursor = sa.Table(
     sa.Column("full_rows", sa.BigInteger),
     sa.Column("considered_version", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("mapping_version", sa.BigInteger),
+    sa.Column("mark", sa.Text),
     sa.PrimaryKeyConstraint("entity", "system"),
 )
 

@@ -8,6 +8,7 @@ unknown), native_version String, state Int64.
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
@@ -42,6 +43,63 @@ def index(db: Db, entity: str, system: str, *, part: tuple[int, int] | None = No
         message = f"part {part} is not one of its own"
         raise ValueError(message)
     return _index_sqlite(db, scope, part) if db.backend == "sqlite" else _index_postgres(db, scope, part)
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """A system's rows, counted and added up.
+
+    known     rows that are there, as far as is known
+    settled   those of them that are present or outside of the filter, with a fingerprint
+    high, low sums of the upper and the lower halves of the settled rows' key hashes: two sets of keys with equal sums are the same set,
+              but for a chance of about 2**-64
+    """
+
+    known: int
+    settled: int
+    high: int
+    low: int
+
+
+_SETTLED = sa.and_(table.c.state.in_([PRESENT, OUTSIDE]), table.c.fingerprint.is_not(None))
+
+
+def settled(state: pl.Expr, fingerprint: pl.Expr) -> pl.Expr:
+    """Whether a row of the index is as it was last read: `Census.settled`."""
+    return state.is_in([PRESENT, OUTSIDE]) & fingerprint.is_not_null()
+
+
+def census(db: Db, entity: str, system: str) -> Census:
+    """Count the shadow of a system, in one scan."""
+    known = table.c.state != MISSING
+    halves = (table.c.khash.op(">>")(sa.literal_column("32")), table.c.khash.op("&")(sa.literal_column("4294967295")))
+    statement = sa.select(
+        sa.func.count().filter(known),
+        sa.func.count().filter(_SETTLED),
+        *(sa.func.coalesce(sa.func.sum(half).filter(_SETTLED), 0) for half in halves),
+    ).where(*_where(db, entity, system))
+    return Census(*(int(number) for number in db.execute(statement).one()))
+
+
+def unsettled(db: Db, entity: str, system: str, counted: Census) -> list[str]:
+    """Keys of rows that are there and not settled; nothing is looked for where a census says that there are none."""
+    if counted.known == counted.settled:
+        return []
+    known_open = sa.and_(table.c.state != MISSING, sa.not_(_SETTLED))
+    return list(db.execute(sa.select(table.c.key).where(*_where(db, entity, system), known_open).order_by(table.c.key)).scalars())
+
+
+def missing(db: Db, entity: str, system: str) -> pl.DataFrame:
+    """`key` and `khash` of the rows that are gone."""
+    # The constant lets the small index of rows that are not present answer.
+    gone = sa.and_(table.c.state != sa.literal_column("0"), table.c.state == MISSING)
+    return db.frame(sa.select(table.c.key, table.c.khash).where(*_where(db, entity, system), gone))
+
+
+def key_sums(hashes: pl.Series) -> tuple[int, int]:
+    """What these key hashes add to `high` and `low` of a census."""
+    low = hashes & 0xFFFF_FFFF
+    return int(((hashes - low) // (1 << 32)).sum()), int(low.sum())
 
 
 def _index_sqlite(db: Db, scope: tuple[int, int], part: tuple[int, int] | None) -> pl.DataFrame:

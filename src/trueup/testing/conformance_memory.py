@@ -65,7 +65,8 @@ class MemoryTrialWorld(World):
     def rows(self, obj: ObjectSpec) -> list[Row]:
         """See World."""
         table = self._table(obj)
-        return [dict(row.values) for row in (*table.rows.values(), *table.stray)]
+        with self.memory.lock:
+            return [dict(row.values) for row in (*table.rows.values(), *table.stray)]
 
     def edit(self, obj: ObjectSpec, where: Row, values: Row) -> None:
         """See World."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import polars as pl
 
@@ -24,7 +24,7 @@ from trueup.errors import AccessRefusedError, SystemUnreachableError, TrueupErro
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from trueup.connectors.base import Connector, Page, WriteBatch
+    from trueup.connectors.base import Connector, Marking, Page, WriteBatch
     from trueup.model import Caps, ObjectInfo, ObjectSpec, OperationKind
 
 CallName = Literal["discover", "describe", "read", "find", "write", "prepare"]
@@ -145,6 +145,7 @@ class FaultyConnector:
         self._waiting = [_Waiting(fault, fault.at, fault.times) for fault in script]
         self._decide = decide
         self._remembered: dict[tuple[Any, ...], list[Page]] = {}
+        self._halves = decide is not None or any(fault.how == "half" for fault in script)
         self._remembers = decide is not None or any(fault.how == "lag" for fault in script)
 
     def assert_all_hit(self) -> None:
@@ -165,8 +166,8 @@ class FaultyConnector:
 
     @property
     def caps(self) -> Caps:
-        """See base.Connector."""
-        return self.inner.caps
+        """See base.Connector. Where half a batch may be done, nothing is whole or not at all."""
+        return replace(self.inner.caps, atomic=False) if self._halves else self.inner.caps
 
     # ------------------------------------------------------------ which fault
 
@@ -258,6 +259,19 @@ class FaultyConnector:
             return pages
         return _cut_short(list(pages), fault)
 
+    def mark(self, obj: ObjectSpec) -> str | None:
+        """See base.Marking. What lags behind can promise nothing."""
+        return None if self._remembers else cast("Marking", self.inner).mark(obj)
+
+    def moved(self, obj: ObjectSpec, columns: Sequence[str], mark: str) -> Iterator[Page] | None:
+        """See base.Marking. It meets the faults of a listing."""
+        fault = self._fault(Call("read", obj.label, keyed=False))
+        self._begin(fault)
+        pages = cast("Marking", self.inner).moved(obj, columns, mark)
+        if pages is None or fault is None or fault.how not in {"after", "partial"}:
+            return pages
+        return _cut_short(list(pages), fault)
+
     def write(self, obj: ObjectSpec, batch: WriteBatch) -> pl.DataFrame:
         """See base.Connector."""
         fault = self._fault(Call("write", obj.label, kind=batch.kind, rows=batch.rows.height))
@@ -305,6 +319,7 @@ def _cut_short(pages: list[Page], fault: Fault) -> Iterator[Page]:
     for number, page in enumerate(pages):
         rows = page.rows.head(left)
         left -= rows.height
+        page = replace(page, same=None)  # noqa: PLW2901  told at the end, which is cut off
         ends = number == len(pages) - 1 or not left
         if ends and fault.how == "after":
             if rows.height:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
 
@@ -18,7 +18,7 @@ from trueup.connectors.base import PAGE_ROWS, Page
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from trueup.connectors.base import Connector, WriteBatch
+    from trueup.connectors.base import Connector, Marking, WriteBatch
     from trueup.model import Caps, ObjectInfo, ObjectSpec
     from trueup.testing.conformance_world import World
 
@@ -82,6 +82,14 @@ class Lie:
         """See base.Connector."""
         self.batch = batch
         return self._outcomes(self.inner.write(obj, self._batch(batch)))
+
+    def mark(self, obj: ObjectSpec) -> str | None:
+        """See base.Marking."""
+        return cast("Marking", self.inner).mark(obj)
+
+    def moved(self, obj: ObjectSpec, columns: Sequence[str], mark: str) -> Iterator[Page] | None:
+        """See base.Marking."""
+        return cast("Marking", self.inner).moved(obj, columns, mark)
 
     def prepare(self, obj: ObjectSpec, columns: Mapping[str, str]) -> None:
         """See base.Connector."""

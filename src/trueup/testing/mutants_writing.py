@@ -77,6 +77,19 @@ class DoesHalfABatch(Lie):
         return claimed(self.inner, obj, batch)
 
 
+@lie("updates_land_whole", "creates_land_whole", "deletes_land_whole")
+class WritesInTwoSteps(Lie):
+    """A batch is written in two halves, with other work in between."""
+
+    def write(self, obj: ObjectSpec, batch: WriteBatch) -> pl.DataFrame:
+        """See base.Connector."""
+        ops = batch.rows.get_column("__op").to_list()
+        middle = len(ops) // 2
+        first = self.inner.write(obj, only(batch, ops[:middle]))
+        time.sleep(0.5)
+        return pl.concat([first, self.inner.write(obj, only(batch, ops[middle:]))])
+
+
 @lie("keys_may_come_alone")
 class ForgetsTheKey(Lie):
     """The key of a new row counts only where the frame has the key column."""

@@ -245,6 +245,8 @@ def _draw_system(random: Random, name: str) -> SystemPlan:
         settles=random.random() < 0.25,
         page_rows=random.choice((3, 50_000)),
     )
+    if plan.versions and not caps.incremental:  # what numbers its rows can tell which are new
+        plan.caps = replace(caps, marks=True)
     if random.random() < 0.3:
         plan.manners["name"] = random.choice((truncated(12), recased))
     if random.random() < 0.2:

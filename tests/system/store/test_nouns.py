@@ -131,6 +131,28 @@ def test_any_key_text_is_found_again(store: Store, extra: int) -> None:
         assert shadow.count(db, "customer", "crm") == len(keys)
 
 
+def test_a_census_counts_settled_rows_and_adds_up_their_keys(store: Store) -> None:
+    hashes = [-(2**63), -1, 0, 1, 2**63 - 1, 2**32, -(2**32)]
+    keys = [f"k{number}" for number in range(len(hashes))]
+    given = shadows(keys).with_columns(khash=pl.Series(hashes, dtype=pl.Int64), fingerprint=pl.lit(7, dtype=pl.Int64))
+    unread = given.with_columns(fingerprint=pl.when(pl.col("key") == "k2").then(None).otherwise("fingerprint"))
+    with store.write() as tx:
+        shadow.upsert(tx, "customer", "crm", unread)
+        for state, key in ((shadow.MISSING, "k0"), (shadow.OUTSIDE, "k1"), (shadow.UNREADABLE, "k3")):
+            shadow.set_state(tx, "customer", "crm", pl.Series([key]), state)
+    with store.read() as db:
+        census = shadow.census(db, "customer", "crm")
+        settled = given.filter(pl.col("key").is_in(["k1", "k4", "k5", "k6"]))
+        assert (census.known, census.settled) == (6, 4)
+        assert (census.high, census.low) == shadow.key_sums(settled["khash"])
+        assert (census.high, census.low) != shadow.key_sums(settled["khash"].head(3))
+        assert shadow.unsettled(db, "customer", "crm", census) == ["k2", "k3"]
+        assert shadow.missing(db, "customer", "crm").rows() == [("k0", -(2**63))]
+        nothing = shadow.census(db, "customer", "nowhere")
+        assert (nothing.known, nothing.settled, nothing.high, nothing.low) == (0, 0, 0, 0)
+        assert shadow.key_sums(pl.Series([], dtype=pl.Int64)) == (0, 0)
+
+
 @pytest.mark.parametrize("page_rows", [3, 200_000])
 def test_the_index_is_whole_and_its_parts_make_the_whole(store: Store, page_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shadow, "_INDEX_PAGE_ROWS", page_rows)

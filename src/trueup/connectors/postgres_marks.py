@@ -1,0 +1,58 @@
+"""Which rows of a table were made since a reading: every row version carries the number of the transaction that made it (`xmin`).
+
+A mark holds the oldest transaction that was still at work when it was taken. A row made by an earlier one was there, committed, and
+was seen by a reading that followed; one made by that transaction or a later one is read again. Numbers wrap around after four
+thousand million: a mark is given up long before (https://www.postgresql.org/docs/current/routine-vacuuming.html).
+
+A mark means something only for the same table of the same running server, so it also names the server's start (a restored backup, a
+disk snapshot and a standby that took over all have another one), the table's file (a swapped, emptied or rewritten table) and its
+columns (a column added with a default changes what every row reads like, and touches none). A standby may fall behind one that is asked
+the next time, an inherited table shows rows of others, row security may show rows that it hid, and values of some types depend on more
+than their row: there is no mark then.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import psycopg
+
+_FAR = 1 << 30  # transactions; half of what `age` can tell apart
+
+_MARK = """
+    SELECT concat_ws(':',
+        (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint,
+        (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()),
+        c.oid, c.relfilenode, f.columns, pg_snapshot_xmin(pg_current_snapshot())::text)
+    FROM pg_class c CROSS JOIN LATERAL (
+        SELECT bool_and(own) AS own, md5(string_agg(described, E'\\x1f' ORDER BY attnum)) AS columns FROM (
+            SELECT a.attnum,
+                concat_ws(E'\\x1e', a.attnum, a.attname, a.atttypid, a.atttypmod, a.atthasmissing, a.attmissingval::text,
+                    (SELECT string_agg(e.enumlabel, E'\\x1d' ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = a.atttypid)
+                ) AS described,
+                a.attgenerated <> 'v' AND (t.typtype = 'e' OR b.typtype IN ('b', 'r', 'm')) AND b.typname !~ '^reg' AS own
+            FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+                JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype WHEN t.typelem <> 0 THEN t.typelem ELSE t.oid END
+            WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+        ) columns
+    ) f
+    WHERE c.oid = %s::regclass AND c.relkind = 'r' AND NOT c.relhassubclass AND f.own AND NOT pg_is_in_recovery()
+"""
+
+
+def mark_of(session: psycopg.Connection[Any], table: str) -> str | None:
+    """The mark of a quoted, qualified table now; None where nothing can be promised. An older server (before 13) has no such numbers."""
+    if session.info.server_version < 13_00_00:
+        return None
+    row = session.execute(_MARK, [table]).fetchone()
+    return None if row is None else str(row[0])
+
+
+def touched_since(mark: str, now: str | None) -> str | None:
+    """The SQL condition on `t` for rows made since a mark; `now` is a mark just taken. None where the old one does not hold any more."""
+    place, _, number = mark.rpartition(":")
+    place_now, _, number_now = (now or "").rpartition(":")
+    if place != place_now or not number.isdecimal() or not 0 <= int(number_now) - int(number) < _FAR:
+        return None
+    return f"(age(t.xmin) <= (SELECT age('{int(number) % (1 << 32)}'::xid)))"
