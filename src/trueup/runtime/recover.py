@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from trueup.core.cells import GID, KEY, OP, VERSION, json_to_records
+from trueup.core.cells import GID, KEY, NULL, OP, VERSION, json_to_records
 from trueup.core.deliver import FIELDS
 from trueup.core.facts import SHADOW_SCHEMA
 from trueup.core.fingerprint import key_hash, native_fingerprint
@@ -182,8 +182,7 @@ def _creates(store: Store, entity: Entity, seat: Seat, intent: Sending, now: dat
         complete = page.complete
         if page.rows.is_empty():
             continue
-        marks = page.rows.select(KEY).with_columns(native_fingerprint(page.rows, seat.compiled.value_columns).alias("_print"))
-        cells = seat.compiled.to_cells(page.rows).rows.join(marks, on=KEY, how="left", maintain_order="left")
+        cells = seat.compiled.to_cells(page.rows).rows
         with store.read() as db:
             taken = shadow_table.by_key(db, entity.name, seat.name, cells[KEY])["key"]
         made += hopes.among(cells.filter(~pl.col(KEY).is_in(taken.implode())))
@@ -264,6 +263,8 @@ def _shadows(store: Store, entity: Entity, seat: Seat, pairs: list[tuple[dict[st
             stood_for = intended[SENT + name] if name in intended[FIELDS] else None
             is_told = name in shown and entity.fields[name].type != "reference" and name in row
             holds = row[name] if is_told else stood_for
+            if name not in intended[FIELDS] and holds not in (None, NULL):  # a default, or somebody was quick: news, to be looked at
+                holds = None
             if holds != agreed[name]:
                 seen[name] = holds
             if name in writable and stood_for != agreed[name]:
@@ -274,7 +275,7 @@ def _shadows(store: Store, entity: Entity, seat: Seat, pairs: list[tuple[dict[st
                 seat.name,
                 row[KEY],
                 hashes[row[KEY]],
-                row["_print"],
+                None,  # whatever else the row shows is looked at
                 encode_delta(seen),
                 encode_delta(sent),
                 None,

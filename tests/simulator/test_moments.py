@@ -1,0 +1,53 @@
+"""Single moments of games that once broke a promise, each played as short as it can be told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from trueup.testing.simulator import Simulation
+from trueup.testing.simulator_scenario import FULL, Scenario, SystemPlan
+
+FIELDS = ("code", "email", "name", "status", "price", "points", "tags", "note")
+TACITURN = replace(FULL, kind="api", stored_row=False)
+"""A system that does not tell how it stored what it was given."""
+
+
+def plan(name: str, **settings: Any) -> SystemPlan:
+    usual: dict[str, Any] = {"caps": FULL, "key_type": "integer", "assign": "system", "direction": "both", "fields": FIELDS}
+    return SystemPlan(name=name, **usual | settings)
+
+
+def office(*plans: SystemPlan, **settings: Any) -> Simulation:
+    """Systems that share customers, to be used as a context manager."""
+    rules = {"price": "max", "points": "add", "tags": "union", "note": "text"}
+    common: dict[str, Any] = {"rules": rules, "owners": {}, "deletes": None, "guarded": False, "explicit": True, "match": (("code",),)}
+    return Simulation(1, Scenario(systems={item.name: item for item in plans}, **common | settings))
+
+
+def type_in(sim: Simulation, system: str, **values: Any) -> str:
+    """A new row; returns its key."""
+    table = sim.worlds[system].tables["people"]
+    number = table.next_number(sequence=False)
+    return str(table.insert({"id": number, **{f"c_{name}": value for name, value in values.items()}}))
+
+
+def shown(sim: Simulation, system: str, name: str) -> list[Any]:
+    """What the rows of a system show in one field."""
+    return [row.values.get(f"c_{name}") for row in sim.worlds[system].tables["people"].rows.values()]
+
+
+def change(sim: Simulation, system: str, key: str, **values: Any) -> None:
+    sim.worlds[system].tables["people"].edit(key, {f"c_{name}": value for name, value in values.items()})
+
+
+def test_what_is_typed_into_a_new_row_of_which_the_reply_was_lost_is_an_edit() -> None:
+    with office(plan("crm", fields=("code",)), plan("shop", caps=TACITURN), plan("till")) as sim:
+        type_in(sim, "crm", code="K1")
+        sim.systems["shop"].faults.replies_lost = 1
+        sim.sync()
+        (key,) = sim.people.keys("shop")
+        change(sim, "shop", key, price="7.25", tags=["new"])
+        sim.sync()
+        assert shown(sim, "till", "price") == ["7.25"]
+        assert shown(sim, "till", "tags") == [["new"]]
