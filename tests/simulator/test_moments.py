@@ -51,3 +51,17 @@ def test_what_is_typed_into_a_new_row_of_which_the_reply_was_lost_is_an_edit() -
         sim.sync()
         assert shown(sim, "till", "price") == ["7.25"]
         assert shown(sim, "till", "tags") == [["new"]]
+
+
+def test_a_record_that_a_parked_row_may_be_is_created_once_that_row_is_gone() -> None:
+    """The row reads like another record altogether, is parked, and vanishes: the record that it looked like lacks a row there."""
+    with office(plan("crm", fields=("code", "name")), plan("shop", fields=("code", "name"))) as sim:
+        key = type_in(sim, "crm", code="K1", name="Ann")
+        sim.sync()
+        change(sim, "crm", key, code="K2", name="Ben")
+        type_in(sim, "shop", code="K2", name="Bea")
+        sim.sync()
+        sim.worlds["crm"].tables["people"].remove(key)
+        sim.sync()
+        sim.sync()
+        assert shown(sim, "crm", "code") == ["K2"]

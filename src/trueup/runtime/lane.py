@@ -229,8 +229,9 @@ class Lane:
             ready.wake += hits.filter(pl.col(KEY).is_in(taking_part.implode()))[KEY].unique().to_list()
             made = made.join(hits.select(GID).unique(), on=GID, how="anti", maintain_order="left")
             # Perhaps the row has become this record: it is looked at first, and this record is considered again afterwards.
-            doubtful = hits.filter(pl.col(KEY).is_in(moved)).select(GID).unique()
-            ready.trouble(doubtful.with_columns(reason=pl.lit("a row that changed meanwhile may be this record"), retry_s=pl.lit(0.0)))
+            for keys, what in ((moved, "changed meanwhile"), (list(self._parked), "waits for a person")):
+                doubtful = hits.filter(pl.col(KEY).is_in(keys)).select(GID).unique()
+                ready.trouble(doubtful.with_columns(reason=pl.lit(f"a row that {what} may be this record"), retry_s=pl.lit(0.0)))
         return made
 
     def _plain_columns(self, rule: tuple[str, ...], made: pl.DataFrame) -> list[str] | None:
