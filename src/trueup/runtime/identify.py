@@ -61,7 +61,7 @@ def identify(db: Db, entity: Entity, observations: Mapping[str, Observation]) ->
             set(),
             {},
         )
-        _settle_parked(waiting, observations, nothing)
+        _settle_parked(db, entity, waiting, observations, nothing)
         return nothing
     rows = pl.concat(fresh)
     fresh.clear()
@@ -93,7 +93,7 @@ def identify(db: Db, entity: Entity, observations: Mapping[str, Observation]) ->
     gone = gone.join(relinked.select(GID, SYSTEM), on=[GID, SYSTEM], how="anti")
     still_parked = pl.concat([result.parked, apart, impossible])
     identified = Identified(links, relinked.cast(RELINK_SCHEMA), gone, still_parked, set(), {})
-    _settle_parked(waiting, observations, identified)
+    _settle_parked(db, entity, waiting, observations, identified)
     return identified
 
 
@@ -171,8 +171,16 @@ def _possible(db: Db, entity: Entity, told: pl.DataFrame, gone: pl.DataFrame) ->
     return told.join(impossible.select(SYSTEM, KEY), on=[SYSTEM, KEY], how="anti"), impossible.cast(PARKED_SCHEMA)
 
 
-def _settle_parked(waiting: pl.DataFrame, observations: Mapping[str, Observation], identified: Identified) -> None:
+def _settle_parked(
+    db: Db, entity: Entity, waiting: pl.DataFrame, observations: Mapping[str, Observation], identified: Identified
+) -> None:
     """Find the rows that were parked, were looked at, and are not parked any more; their candidates may be created there again."""
+    doubted = waiting.filter((pl.col("why") == REUSED) & pl.col("decision").is_null())
+    linked = {
+        (str(system), key)
+        for (system,), rows in doubted.partition_by("system", as_dict=True).items()
+        for key in shadow_table.by_key(db, entity.name, str(system), rows["key"]).filter(pl.col("state") != MISSING)["key"].to_list()
+    }
     still = set(identified.parked.select(SYSTEM, KEY).rows())
     same, suspects = set(), set()
     for system, key, candidates, why, decision in waiting.select("system", "key", "candidates", "why", "decision").rows():
@@ -181,7 +189,7 @@ def _settle_parked(waiting: pl.DataFrame, observations: Mapping[str, Observation
             continue
         if key in seen.unreadable:  # still there: what it is cannot be told until it can be read
             continue
-        if why == REUSED and decision is None and key not in set(seen.gone[KEY].to_list()):
+        if (system, key) in linked and decision is None and key not in set(seen.gone[KEY].to_list()):
             suspects.add((system, key))
             continue
         if why == REUSED and decision and orjson.loads(decision).get("to") in orjson.loads(candidates):
