@@ -133,7 +133,13 @@ def reused_keys(facts: Facts, cells: pl.DataFrame, golden: pl.DataFrame) -> pl.D
     del golden
     if cells.height == 1:  # one value alone is an ordinary edit
         return pl.DataFrame(schema=GONE_SCHEMA)
-    changed = cells.filter(~pl.col("first")).group_by(GID, SYSTEM).agg(pl.col("field").len().alias("changed"), "field")
+    # What was not known before is no news, and says nothing against another record either.
+    changed = (
+        cells.filter(~pl.col("first") | pl.col("observed").ne_missing(pl.col("golden")))
+        .group_by(GID, SYSTEM)
+        .agg(pl.col("field").len().alias("changed"), pl.col("field").filter(~pl.col("first")))
+        .filter(pl.col("field").list.len() > 1)
+    )
     parts = [pl.DataFrame(schema=GONE_SCHEMA)]
     for system, rows in facts.observed.items():
         shown = [name for name in entity.shown(system) if name in rows.columns]

@@ -257,6 +257,11 @@ def test_an_absent_value_says_nothing_against_another_record():
     assert decision.reused.height == 1
 
 
+def test_a_value_that_was_unknown_before_says_nothing_against_another_record():
+    facts = agreed(MATCHED, {1: ADA}, deltas=[shadow(1, "crm", seen={"phone": None})])
+    assert reconcile(shows(facts, crm={1: OTHER})).reused.height == 1
+
+
 def test_without_a_match_rule_a_row_is_what_its_key_says():
     decision = reconcile(shows(agreed(SHAPE), crm={1: {"name": "Bob", "email": "bob@example.com"}}))
     assert decision.reused.is_empty()
