@@ -137,6 +137,15 @@ class Deliveries:
             if keys.n_unique() > linked.height:
                 self._lookalikes.setdefault(name, Lookalikes(self._store, self._entity, self._seats[name]))
 
+    def believed(self, gone: pl.DataFrame) -> pl.DataFrame:
+        """Without rows that may stand there unread under another key: that they are gone is believed once nothing like them is left."""
+        for name, looks in self._lookalikes.items():
+            mine = gone.filter(pl.col(SYSTEM) == name)
+            doubtful = mine.filter(pl.col(GID).is_in(looks.among_known(mine[GID]).implode()))
+            self.unsettle(name, doubtful[KEY].to_list(), "a row that cannot be read may be this one")
+            gone = gone.join(doubtful, on=[GID, SYSTEM], how="anti", maintain_order="left")
+        return gone
+
     def submit(self, decision: Decision) -> None:
         """Deliver what follows from one decision, lane by lane, in the background."""
         for name, seat in self._seats.items():

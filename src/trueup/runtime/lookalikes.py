@@ -1,4 +1,4 @@
-"""Rows that cannot be read may still be a record: while they are not mended, none that looks like them is created beside them.
+"""Rows that cannot be read may still be a record: while they are not mended, none like them is created beside them or taken for gone.
 
 A row may be unreadable because of its key (empty, doubled) or because of a value that has nothing to do with who it is. What tells records
 apart is therefore read again on its own: the columns of one match rule, and nothing else.
@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from trueup.connectors.base import join_key, split_key
-from trueup.core.cells import GID, KEY
+from trueup.core.cells import GID, KEY, json_to_records
 from trueup.core.facts import MISSING
 from trueup.core.fingerprint import key_hash, match_hash
-from trueup.errors import ObjectUnreadableError
+from trueup.errors import ObjectUnreadableError, TrueupError
+from trueup.store import golden
 from trueup.store import shadow as shadow_table
 
 if TYPE_CHECKING:
@@ -47,6 +48,18 @@ class Lookalikes:
             alike = match_hash(records, self._entity.match[number], number).is_in(hashes.implode())
             found.append(records.filter(alike.fill_null(value=False))[GID])
         return pl.concat(found).unique()
+
+    def among_known(self, gids: pl.Series) -> pl.Series:
+        """Golden ids of those records as they are kept that equal an unlinked row; all of them where that cannot be read."""
+        if gids.is_empty():
+            return gids
+        with self._store.read() as db:
+            known = golden.fetch(db, self._entity.name, gids)
+        cells = json_to_records(known["data"], self._entity.fields)
+        try:
+            return self.among(pl.concat([known.select(pl.col("id").alias(GID)), cells], how="horizontal"))
+        except TrueupError:
+            return gids
 
     def _read(self) -> Iterator[tuple[int, pl.Series]]:
         """Per rule that this system shows, the match hashes of its unlinked rows."""

@@ -211,6 +211,7 @@ class Pass:
         with self.store.read() as db:
             self.deliveries.begin_round(db, found, self.complete)
             self.deliveries.mind_unreadable(db, {name: seen.unplaced for name, seen in observations.items()})
+        found.gone = self.deliveries.believed(found.gone)
         chunks = self._regroup(spill, observations, found, leftovers)
         bulk = chunks.count > 1 and not self.options.plan and bool(self.entity.match)
         self.index_later = [] if bulk else None
