@@ -16,7 +16,7 @@ import polars as pl
 from trueup.core.cells import GID, NULL, SYSTEM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 ABSENT_FIELDS = ""
 DELTA_SCHEMA = pl.Schema({GID: pl.Int64(), SYSTEM: pl.String(), "field": pl.String(), "cell": pl.String()})
@@ -52,6 +52,13 @@ def long_deltas(shadows: pl.DataFrame, column: str) -> pl.DataFrame:
         schema=DELTA_SCHEMA,
         orient="row",
     )
+
+
+def standing_for_what_it_shows(seen: str | None, sent: str | None, names: Collection[str]) -> str | None:
+    """`sent` of a system that was not written in these fields before and is from now on: it stands for what it shows there."""
+    told = decode_delta(sent)
+    more = {name: cell for name, cell in decode_delta(seen).items() if name in names and name not in told}
+    return encode_delta(told | more) if more else sent
 
 
 def encode_deltas(pairs: Iterable[tuple[int, str]], cells: pl.DataFrame) -> list[str | None]:

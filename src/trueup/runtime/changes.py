@@ -15,7 +15,8 @@ import polars as pl
 from trueup.config.describe import mapping_spec
 from trueup.core.cells import GID, json_to_records
 from trueup.core.fingerprint import match_hash
-from trueup.store import cursor, golden, mapping_version, match_key, meta
+from trueup.core.shadow import standing_for_what_it_shows
+from trueup.store import cursor, golden, mapping_version, match_key, meta, shadow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,17 +33,24 @@ class MappingChanges:
     """fields: system -> fields whose mapping changed (a system with another change has an empty set). moved: other objects.
 
     rematch: the match rules changed, so the index of match values must be made anew.
+    opened: system -> fields that it was not written in because of its direction, and is from now on.
     """
 
     fields: dict[str, frozenset[str]] = field(default_factory=dict)
     moved: frozenset[str] = frozenset()
     rematch: bool = False
+    opened: dict[str, frozenset[str]] = field(default_factory=dict)
 
-    def apply(self, store: Store, entity: Entity) -> None:
-        """Prepare the state: every record is considered anew where the mapping changed, and the index of match values is made anew."""
+    def apply(self, store: Store, entity: Entity, at: datetime) -> None:
+        """Prepare the state: every record is considered anew where the mapping changed, and the index of match values is made anew.
+
+        A system that was only read stands for what it shows, from before it is written.
+        """
         with store.write() as tx:
             for system in self.fields:
                 cursor.set_(tx, entity.name, system, considered_version=0)
+            for system, names in self.opened.items():
+                _open(tx, entity, system, names, at)
             if not self.rematch:
                 return
             match_key.clear(tx, entity.name)
@@ -65,6 +73,7 @@ def mapping_changes(db: Db, entity: Entity, config: Config) -> MappingChanges:
     moved: set[str] = set()
     known = meta.get(db, _match_name(entity))
     rematch = known is not None and known != _match_text(entity)
+    opened: dict[str, frozenset[str]] = {}
     for system in entity.mappings:
         latest = mapping_version.latest(db, entity.name, system)
         if latest is None:
@@ -75,7 +84,21 @@ def mapping_changes(db: Db, entity: Entity, config: Config) -> MappingChanges:
         if any(before.get(part) != now[part] for part in ("place", "key", "name", "sql")):
             moved.add(system)
         fields[system] = frozenset(_changed_fields(before["mapping"]["fields"], now["mapping"]["fields"]))
-    return MappingChanges(fields, frozenset(moved), rematch)
+        if before["mapping"]["direction"] == "read" and entity.written(system):
+            opened[system] = frozenset(entity.written(system))
+    return MappingChanges(fields, frozenset(moved), rematch, opened)
+
+
+def _open(tx: Db, entity: Entity, system: str, names: frozenset[str], at: datetime) -> None:
+    """Let a system stand for what it shows in these fields, and keep in mind that this is done."""
+    for rows in shadow.differing(tx, entity.name, system):
+        sent = [standing_for_what_it_shows(seen, stands, names) for seen, stands in rows.select("seen", "sent").rows()]
+        shadow.update(tx, entity.name, system, rows.select("key", pl.Series("sent", sent, dtype=pl.String)))
+    latest = mapping_version.latest(tx, entity.name, system)
+    if latest is not None:
+        known = orjson.loads(latest.spec)
+        known["mapping"]["direction"] = entity.mappings[system].direction
+        mapping_version.put(tx, entity.name, system, orjson.dumps(known, option=orjson.OPT_SORT_KEYS).decode(), at=at)
 
 
 def remember_mappings(store: Store, entity: Entity, config: Config, complete: Iterable[str], at: datetime) -> None:

@@ -24,6 +24,7 @@ from trueup.core.cells import AT, GID, KEY, SYSTEM
 from trueup.core.facts import FILTERED, FINGERPRINT, GONE_SCHEMA, SHADOW_SCHEMA, UNREADABLE, Decision, Facts, joined
 from trueup.core.match import REUSED
 from trueup.core.reconcile import reconcile
+from trueup.core.shadow import standing_for_what_it_shows
 from trueup.errors import TrueupError
 from trueup.model import EntitySummary, SystemSummary
 from trueup.runtime.changes import index_begun, index_whole
@@ -70,6 +71,7 @@ class PassOptions:
     every_change: bool = False  # a plan lists all changes, not only the first hundred
     remapped: Mapping[str, frozenset[str]] = field(default_factory=dict)  # system -> fields whose mapping changed
     moved: frozenset[str] = frozenset()  # systems that are another object than before
+    opened: Mapping[str, frozenset[str]] = field(default_factory=dict)  # a plan's: system -> fields in which it would be written now
     mute: frozenset[str] = frozenset()  # systems to which nothing is delivered (paused)
 
 
@@ -277,13 +279,19 @@ class Pass:
         )
 
     def _as_it_stands(self, shadows: pl.DataFrame) -> pl.DataFrame:
-        """A plan has not stored which rows it found outside of the filter, or unreadable: their shadows are marked here."""
+        """What a plan has not stored: which rows it found outside of the filter or unreadable, and what newly written systems stand for."""
         for name, (outside, unreadable) in self._left_alone.items():
             mine = pl.col("system") == name
             state = (
                 pl.when(mine & pl.col("key").is_in(unreadable)).then(UNREADABLE).when(mine & pl.col("key").is_in(outside)).then(FILTERED)
             )
             shadows = shadows.with_columns(state=state.otherwise("state").cast(pl.Int64))
+        for name, fields in self.options.opened.items():
+            sent = [
+                standing_for_what_it_shows(seen, sent, fields) if system == name else sent
+                for system, seen, sent in shadows.select("system", "seen", "sent").rows()
+            ]
+            shadows = shadows.with_columns(pl.Series("sent", sent, dtype=pl.String))
         return shadows
 
     def _in_time(self, name: str, rows: pl.DataFrame, shadows: pl.DataFrame) -> pl.DataFrame:

@@ -222,9 +222,9 @@ class Workspace:
         with self.store.read() as db:
             muted = frozenset(self._muted(dict.fromkeys(paused.list_(db)), name))
             changed = mapping_changes(db, entity, self.config)
-        options = replace(options, mute=muted, remapped=changed.fields, moved=changed.moved)
+        options = replace(options, mute=muted, remapped=changed.fields, moved=changed.moved, opened=changed.opened if run is None else {})
         if run is not None and (changed.fields or changed.rematch):
-            changed.apply(self.store, entity)
+            changed.apply(self.store, entity, self.clock())
         work = Pass(
             self.store,
             entity,

@@ -259,6 +259,18 @@ def keys(db: Db, entity: str, system: str, chunk_rows: int = 50_000) -> Iterator
         yield frame
 
 
+def differing(db: Db, entity: str, system: str, chunk_rows: int = 50_000) -> Iterator[pl.DataFrame]:
+    """The rows that show something else than the golden record, in chunks by key: frames `key`, `seen`, `sent`."""
+    statement = sa.select(table.c.key, table.c.seen, table.c.sent).where(*_where(db, entity, system), table.c.seen.is_not(None))
+    page = statement
+    while True:
+        frame = db.frame(page.order_by(table.c.key).limit(chunk_rows))
+        if frame.is_empty():
+            return
+        page = statement.where(table.c.key > str(frame["key"][-1]))
+        yield frame
+
+
 def _scope(tx: Db, entity: str, system: str) -> dict[str, bulk.Constant]:
     return {"entity": tx.entity(entity), "system": tx.system(system)}
 
