@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import polars as pl
 
-from trueup.core.cells import KEY, cell_from_python
+from trueup.core.cells import ABSENT, AT, GID, KEY, OP, SYSTEM, VERSION, cell_from_python
 from trueup.core.checks import Check, field_checks
 from trueup.core.clean import step_problem
 from trueup.core.coerce import boolean_words, convertible
@@ -194,6 +194,27 @@ def compile_mapping(
     )
 
 
+RESERVED = frozenset(
+    (
+        KEY,
+        AT,
+        VERSION,
+        ABSENT,
+        GID,
+        SYSTEM,
+        OP,
+        "__row",
+        "__was",
+        "__constant",
+        "__round",
+        "__khash",
+        "__fingerprint",
+        "__status",
+        "__stored",
+    )
+)
+"""A native column of such a name could not be told from the columns that stand beside it in a frame of rows."""
+
 T = TypeVar("T")
 ValueMaps: TypeAlias = "tuple[dict[str | None, str], dict[str, str | None]]"  # native text -> cell, and cell -> native text
 
@@ -204,7 +225,7 @@ class _Compiler:
     def __init__(self, entity: model.Entity, mapping: model.Mapping, info: model.ObjectInfo, zone: str) -> None:
         self.entity = entity
         self.mapping = mapping
-        self.info = info
+        self.info = replace(info, columns={name: column for name, column in info.columns.items() if name not in RESERVED})
         self.zone = zone
         self.problems: list[str] = []
 
@@ -345,6 +366,9 @@ class _Compiler:
         return inward, outward
 
     def _column(self, place: str, column: str, *, quiet: bool = False) -> model.ColumnInfo | None:
+        if column in RESERVED and not quiet:
+            self._problem(place, f"the column name {column!r} is trueup's own: rename the column, or show it under another name by a view")
+            return None
         info = self.info.columns.get(column)
         if info is None and not quiet:
             known = did_you_mean(column, self.info.columns) + (f"; {self.info.remark}" if self.info.remark else "")

@@ -168,8 +168,10 @@ def without_rows(facts: Facts, rows: pl.DataFrame) -> Facts:
 
 
 def long_cells(wide: pl.DataFrame, fields: list[str], value: str, keep: list[str] | None = None) -> pl.DataFrame:
-    """Wide cells as (__gid, …, field, value)."""
-    return wide.select(GID, *(keep or []), *fields).unpivot(index=[GID, *(keep or [])], on=fields, variable_name="field", value_name=value)
+    """Wide cells as (__gid, …, field, value). No field is named as the columns made first: fields begin with a letter."""
+    index = [GID, *(keep or [])]
+    long = wide.select(*index, *fields).unpivot(index=index, on=fields, variable_name="__field", value_name="__value")
+    return long.rename({"__field": "field", "__value": value})
 
 
 def _with_origin(golden: pl.DataFrame, cells: pl.DataFrame) -> pl.DataFrame:

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from trueup.store import Db, Store
 
 BATCH_ROWS = 10_000
-CELLS = "__cells"
+SEEN = "__seen"  # no field is named so: fields begin with a letter
+SENT = "__sent"
 
 
 def verify_systems(
@@ -215,7 +216,7 @@ class _Checker:
         for rows in golden.stream(db, self.entity.name):
             alive = rows.filter(pl.col("deleted_at").is_null() & pl.col("alias_of").is_null())
             self.result.records += alive.height
-            cells = pl.concat([alive.select("id"), json_to_records(alive["data"], self.entity.fields)], how="horizontal")
+            cells = pl.concat([alive.select(pl.col("id").alias(GID)), json_to_records(alive["data"], self.entity.fields)], how="horizontal")
             deltas = shadow_table.deltas(db, self.entity.name, int(rows["id"][0]), int(rows["id"][-1]))
             dead = rows.join(alive.select("id"), on="id", how="anti").select(gid="id")
             for name, side in self._sides.items():
@@ -226,12 +227,12 @@ class _Checker:
     def _differing(self, side: _Side, cells: pl.DataFrame, deltas: pl.DataFrame) -> list[int]:
         """Living records whose row reads otherwise than expected, or is not there."""
         writable = set(self.entity.written(side.seat.name))
-        expected = _expected(cells.rename({"id": "gid"}), deltas, side.fields, writable)
+        expected = _expected(cells, deltas, side.fields, writable)
         prints = cell_fingerprint(_nothing_as_null(expected, side.fields), side.fields)
-        both = expected.select("gid").with_columns(prints.alias("expected"))
+        both = expected.select(pl.col(GID).alias("gid"), prints.alias("expected"))
         if both.is_empty():
             return []
-        first, last = int(cells["id"].min() or 0), int(cells["id"].max() or 0)  # type: ignore[arg-type]
+        first, last = int(cells[GID].min() or 0), int(cells[GID].max() or 0)  # type: ignore[arg-type]
         both = both.join(_between(side.seen, first, last), on="gid", how="left", maintain_order="left")
         other = both.filter(pl.col("print").is_not_null() & (pl.col("print") != pl.col("expected")))["gid"].to_list()
         unread = both.filter(pl.col("print").is_null()).select("gid")
@@ -242,7 +243,7 @@ class _Checker:
             side.waiting.update(vanished)
         gone = set(vanished) | side.outside | side.waiting
         other += [gid for gid in known["gid"].to_list() if gid not in gone]
-        self._lacking(side, cells.join(states.filter(pl.col("state").is_null()), left_on="id", right_on="gid", how="semi"))
+        self._lacking(side, cells.join(states.filter(pl.col("state").is_null()), left_on=GID, right_on="gid", how="semi"))
         return other
 
     def _lacking(self, side: _Side, cells: pl.DataFrame) -> None:
@@ -252,7 +253,7 @@ class _Checker:
         if cells.is_empty() or not writable or not side.seat.connector.caps.creates:
             return
         reserved = self._reserved.get(name, set())
-        rows = cells.rename({"id": GID}).filter(~pl.col(GID).is_in(list(reserved))).select(GID, *writable)
+        rows = cells.filter(~pl.col(GID).is_in(list(reserved))).select(GID, *writable)
         rows = rows.filter(pl.any_horizontal(pl.col(item).is_not_null() for item in writable))
         if rows.is_empty():
             return
@@ -364,14 +365,15 @@ def _between(rows: pl.DataFrame, first: int, last: int) -> pl.DataFrame:
 
 
 def _expected(cells: pl.DataFrame, deltas: pl.DataFrame, fields: Sequence[str], writable: set[str]) -> pl.DataFrame:
-    """What a system is expected to show, wide (gid, fields): the golden cells, or the system's own known form of them."""
-    plain = cells.select("gid", *fields)
+    """What a system is expected to show, wide (__gid, fields): the golden cells, or the system's own known form of them."""
+    plain = cells.select(GID, *fields)
     if deltas.is_empty():
         return plain
-    special = plain.join(deltas.select("gid", "seen", "sent"), on="gid")
-    rows = [(row["gid"], *_overlaid(row, row["seen"], row["sent"], fields, writable).values()) for row in special.iter_rows(named=True)]
+    named = deltas.select(pl.col("gid").alias(GID), pl.col("seen").alias(SEEN), pl.col("sent").alias(SENT))
+    special = plain.join(named, on=GID)
+    rows = [(row[GID], *_overlaid(row, row[SEEN], row[SENT], fields, writable).values()) for row in special.iter_rows(named=True)]
     overlaid = pl.DataFrame(rows, schema=plain.schema, orient="row")
-    return pl.concat([plain.join(special.select("gid"), on="gid", how="anti"), overlaid])
+    return pl.concat([plain.join(special.select(GID), on=GID, how="anti"), overlaid])
 
 
 def _overlaid(
