@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from trueup.model import Field, FieldType
 
 NULL = "\x00"
+CELL_TIME = "%Y-%m-%dT%H:%M:%S%.fZ"  # the form of a datetime cell
 KEY = "__key"  # canonical text of the native key
 AT = "__at"  # Datetime(us, UTC): when the row was edited, as far as its system says; null: unknown
 VERSION = "__version"  # native version of the row (ETag, SyncToken), String; null where the system has none
@@ -46,6 +47,13 @@ ABSENT = "__absent"  # List(String): native columns that this row does not have 
 GID = "__gid"  # Int64: golden id
 SYSTEM = "__system"
 OP = "__op"  # Int64: number of an operation within its batch
+
+
+def beside(left: pl.DataFrame, right: pl.DataFrame, key: str) -> pl.DataFrame:
+    """A left join by a unique key, without one where the rows stand side by side already, as in a first load."""
+    if left[key].equals(right[key]):
+        return left.hstack(right.drop(key))
+    return left.join(right, on=key, how="left", maintain_order="left")
 
 
 # ---------------------------------------------------------------- columns
@@ -73,7 +81,7 @@ def from_cells(cell: pl.Expr, field: Field) -> pl.Expr:
         case "date":
             return text.str.to_date("%Y-%m-%d")
         case "datetime":
-            return text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="us").dt.replace_time_zone("UTC")
+            return text.str.to_datetime(CELL_TIME, time_unit="us").dt.replace_time_zone("UTC")
         case "list":
             return text.str.json_decode(pl.List(pl.String))
 
@@ -111,24 +119,41 @@ def records_to_json(frame: pl.DataFrame, fields: Mapping[str, Field]) -> pl.Seri
 
     Decimals, dates and times are JSON strings, NULL is null, references are the golden id; a row without any cell is `{}`.
     """
-    parts = []
-    for name in (name for name in fields if name in frame.columns):
-        cell, key = pl.col(name), orjson.dumps(name).decode() + ":"
-        parts.append(
-            pl.when(cell == NULL).then(pl.lit(key + "null")).otherwise(pl.lit(key) + _json_value(frame[name], cell, fields[name].type))
-        )
-    if not parts:
+    names = [name for name in fields if name in frame.columns]
+    if not names or frame.is_empty():
         return pl.repeat("{}", frame.height, dtype=pl.String, eager=True).alias("json")
-    members = pl.concat_str(parts, separator=",", ignore_nulls=True)
-    return frame.select(pl.concat_str(pl.lit("{"), members, pl.lit("}")).alias("json")).to_series()
+    # Every member begins with a comma, and the first comma is cut off again: members may be absent. Columns that have a value in every
+    # row, nearly all of them, go straight into one long concatenation.
+    parts: list[pl.Expr] = []
+    fixed = ""
+    for name in names:
+        column, key = frame[name], f",{orjson.dumps(name).decode()}:"
+        value, mark = _json_value(column, fields[name].type)
+        if column.null_count() == 0 and not (column == NULL).any():
+            parts += [pl.lit(fixed + key + mark), value]
+            fixed = mark
+        else:
+            written = pl.concat_str(pl.lit(key + mark), value, pl.lit(mark))
+            said = pl.when(pl.col(name) == NULL).then(pl.lit(key + "null")).otherwise(written)
+            parts += [pl.lit(fixed), pl.when(pl.col(name).is_null()).then(pl.lit("")).otherwise(said)]
+            fixed = ""
+    members = pl.concat_str([*parts, pl.lit(fixed + "}")]).str.strip_prefix(",")
+    return frame.select(pl.concat_str(pl.lit("{"), members).alias("json")).to_series()
 
 
-def _json_value(column: pl.Series, cell: pl.Expr, kind: FieldType) -> pl.Expr:
-    if kind == "text" and column.str.contains(_NEEDS_ESCAPE).any():
-        return pl.when(cell.str.contains(_NEEDS_ESCAPE)).then(json_text(cell)).otherwise(pl.concat_str(pl.lit('"'), cell, pl.lit('"')))
-    if kind == "text" or kind in _QUOTED:
-        return pl.concat_str(pl.lit('"'), cell, pl.lit('"'))
-    return cell
+def _json_value(column: pl.Series, kind: FieldType) -> tuple[pl.Expr, str]:
+    """A cell that is neither absent nor NULL as JSON: the value, and the mark that stands before and behind it."""
+    cell = pl.col(column.name)
+    if kind == "text" and _needs_escapes(column):
+        quoted = pl.concat_str(pl.lit('"'), cell, pl.lit('"'))
+        return pl.when(cell.str.contains(_NEEDS_ESCAPE)).then(json_text(cell)).otherwise(quoted), ""
+    return cell, '"' if kind == "text" or kind in _QUOTED else ""
+
+
+def _needs_escapes(column: pl.Series) -> bool:
+    """Whether any text needs an escape: all of them as one then come out longer, which is soon seen."""
+    texts = column.filter(column != NULL).str.join()[0] or ""
+    return len(orjson.dumps(texts)) != len(texts.encode()) + 2
 
 
 _MISSING: Any = object()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from trueup.core.cells import KEY, NULL, from_cells
+from trueup.core.cells import CELL_TIME, KEY, NULL, from_cells
 from trueup.core.clean import clean_column
 from trueup.core.coerce import coerce_columns, decimal_text, wall_clock
 from trueup.core.expressions import CompiledExpression, evaluate
@@ -17,7 +17,7 @@ from trueup.core.number_format import number_format
 from trueup.core.types import DECIMAL_DIGITS, DECIMAL_PLACES, UTC_TIME, Target, coerce_value, show
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from trueup.core.mapping import CompiledMapping
     from trueup.core.mapping_in import Reader
@@ -211,17 +211,17 @@ def _plain_columns(
             for writer in writers
         ]
     )
+    typed = _exact_columns(sources, {writer.field.name: writer for writer in writers if _is_exact(writer, infos[writer.field.name])})
     targets = {
         writer.field.name: _column_target(infos[writer.field.name], mapping.zone, writer.target.separator)
         for writer in writers
-        if infos[writer.field.name].type in _TARGETS
+        if infos[writer.field.name].type in _TARGETS and writer.field.name not in typed
     }
     coerced = coerce_columns(sources, targets)
     issues += [_rejects(name, failed) for name, failed in coerced.failures.items()]
-    typed = {}
     if targets:
         done = coerced.values.select([_in_column(pl.col(name), infos[name], mapping.zone).alias(name) for name in targets])
-        typed = {column.name: column for column in done.get_columns()}
+        typed |= {column.name: column for column in done.get_columns()}
     columns = {}
     for writer in writers:
         name = writer.field.name
@@ -235,6 +235,28 @@ def _plain_columns(
 
 
 _NUMBERS = frozenset({"integer", "decimal", "float"})
+_EXACT: dict[str, Callable[[pl.Expr], pl.Expr]] = {
+    "text": lambda text: text,
+    "decimal": lambda text: text,
+    "integer": lambda text: text.cast(pl.Int64, strict=False),
+    "boolean": lambda text: text == "true",
+    "date": lambda text: text.str.to_date("%Y-%m-%d", strict=False),
+    "datetime": lambda text: text.str.to_datetime(CELL_TIME, time_unit="us", strict=False).dt.replace_time_zone("UTC"),
+}
+"""Types of a field that a column of the same type holds exactly: how the text of a cell becomes the value."""
+
+
+def _is_exact(writer: Writer, column: ColumnInfo) -> bool:
+    """Whether the column holds the field's values as they are, so that a cell needs no interpretation on its way."""
+    return column.type == writer.field.type in _EXACT and writer.values is None and not writer.target.format
+
+
+def _exact_columns(sources: pl.DataFrame, writers: Mapping[str, Writer]) -> dict[str, pl.Series]:
+    """The native columns of such fields; one with a value that does not fit (a number too large) is left out, to be looked at closely."""
+    if not writers:
+        return {}
+    made = sources.select(_EXACT[writer.field.type](pl.col(name)).alias(name) for name, writer in writers.items())
+    return {column.name: column for column in made.get_columns() if column.null_count() == sources[column.name].null_count()}
 
 
 def _source(cell: pl.Expr, writer: Writer, column: ColumnInfo, zone: str) -> pl.Expr:
@@ -325,6 +347,11 @@ def _read_back(
     readers = [reader for reader in mapping.readers if reader.field.name in names and set(reader.columns) <= set(columns)]
     if not readers or cells.is_empty():
         return image, []
+    as_written = _read_as_written(mapping, cells, writers, columns)
+    image = image.with_columns(cells[name] for name in names if name in as_written)
+    readers = [reader for reader in readers if reader.field.name not in as_written]
+    if not readers:
+        return image, []
     used = dict.fromkeys(name for reader in readers for name in reader.columns)
     native = pl.DataFrame([columns[name].alias(name) for name in used])
     native = blank_to_null(native) if mapping.empty_is_null else native
@@ -350,6 +377,27 @@ def _read_back(
         if any_differs and not reader.mapping.lossy:
             issues += _differences(reader, meant[name], seen[name], unreadable.get(name), empty_is_null=mapping.empty_is_null)
     return image.with_columns(seen.get_columns()), issues
+
+
+def _read_as_written(
+    mapping: CompiledMapping, cells: pl.DataFrame, writers: Sequence[Writer], columns: Mapping[str, pl.Series]
+) -> frozenset[str]:
+    """Fields that read back as they are written, by how they are mapped: nobody needs to try."""
+    writing = {writer.field.name: writer for writer in writers if not writer.expressions}
+    found = set()
+    for reader in mapping.readers:
+        writer = writing.get(reader.field.name)
+        plain = reader.expression is None and reader.values is None and not reader.target.format and not reader.field.clean
+        if writer is None or not plain or reader.columns != writer.columns or not _is_exact(writer, mapping.columns[writer.columns[0]]):
+            continue
+        if reader.field.scale is not None or (reader.field.type == "text" and mapping.empty_is_null):
+            continue
+        if sum(set(reader.columns) <= set(other.columns) for other in writers) > 1:  # another field is written there, too
+            continue
+        cell, native = cells[reader.field.name], columns[writer.columns[0]]
+        if native.null_count() == cell.null_count() + int((cell == NULL).sum()):
+            found.add(reader.field.name)
+    return frozenset(found)
 
 
 def _differences(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,45 @@ if TYPE_CHECKING:
     from trueup.runtime.spill import Spill
 
 CHUNK_ROWS = 20_000
+WAITING_FOR = 2
+"""A page whose rows belong to at most so many chunks is read once for each of them; any other one is dealt out at once."""
+
+
+@dataclass(eq=False)
+class Page:
+    """One page of a reading, in the spill: `links` (__key, _gid) are the golden ids of its new rows, `known` those of the others.
+
+    `held`: edits of this system are held, so that known rows take no part. `uses` counts the chunks that wait for it.
+    """
+
+    system: str
+    number: int
+    links: pl.DataFrame
+    known: pl.Series
+    held: bool = False
+    uses: int = 0
+
+    @property
+    def gids(self) -> pl.Series:
+        """The golden ids of the rows that take part."""
+        return self.links["_gid"] if self.held else pl.concat([self.links["_gid"], self.known.alias("_gid")])
+
+    def take(self, spill: Spill) -> Iterator[pl.DataFrame]:
+        """The rows that have a golden id; they are freed when nobody waits for them any more."""
+        self.uses -= 1
+        bucket = (self.system, self.number)
+        for rows in spill.look(bucket) if self.uses > 0 else spill.take(bucket):
+            linked = rows.join(self.links, on=KEY, how="left", maintain_order="left")
+            if self.held:
+                linked = linked.filter(pl.col(GID).is_null())
+            yield linked.with_columns(pl.coalesce(GID, "_gid").alias(GID)).drop("_gid").filter(pl.col(GID).is_not_null())
+
+
+def _together(parts: list[pl.DataFrame]) -> pl.DataFrame:
+    """The parts as one; the same row may come by cursor and by key: the later reading stands."""
+    if len(parts) == 1:
+        return parts[0]
+    return pl.concat(parts, how="vertical_relaxed").unique(KEY, keep="last", maintain_order=True)
 
 
 @dataclass
@@ -37,6 +77,7 @@ class Chunks:
 
     def __post_init__(self) -> None:
         self._doomed = self.all_gone[GID].unique()
+        self._waiting: dict[int, list[Page]] = defaultdict(list)
 
     @property
     def count(self) -> int:
@@ -55,25 +96,34 @@ class Chunks:
             return dealt
         return pl.select(pl.when(gids.is_in(self._doomed.implode())).then(0).otherwise(dealt)).to_series()
 
-    def add(self, system: str, rows: pl.DataFrame) -> None:
-        """Deal rows with a golden id into their chunks."""
-        if self.count == 1:
-            self.spill.add(("chunk", system, 0), rows)
+    def add(self, page: Page) -> None:
+        """Deal a page's rows into their chunks.
+
+        The pages of a first load, and those of an ordinary pass, hold rows of one chunk or two: they stay where they are until then.
+        """
+        numbers = self._numbers(page.gids).unique().to_list() if self.count > 1 else [0]
+        if len(numbers) <= WAITING_FOR:
+            for number in numbers:
+                self._waiting[number].append(page)
+                page.uses += 1
             return
-        dealt = rows.with_columns(self._numbers(rows[GID]).alias("_chunk"))
-        for (number,), part in dealt.partition_by("_chunk", as_dict=True, include_key=False).items():
-            self.spill.add(("chunk", system, number), part)
+        for rows in page.take(self.spill):
+            dealt = rows.with_columns(self._numbers(rows[GID]).alias("_chunk"))
+            for (number,), part in dealt.partition_by("_chunk", as_dict=True, include_key=False).items():
+                self.spill.add(("chunk", page.system, number), part)
 
     def frames(self, number: int) -> dict[str, pl.DataFrame]:
         """The rows of a chunk, per system; given away."""
-        found: dict[str, pl.DataFrame] = {}
+        parts: dict[str, list[pl.DataFrame]] = {}
         for bucket in self.spill.buckets():
             if isinstance(bucket, tuple) and bucket[0] == "chunk" and bucket[2] == number:
-                parts = list(self.spill.take(bucket))
-                rows = pl.concat(parts, how="vertical_relaxed") if len(parts) > 1 else parts[0]
-                # The same row may come by cursor and by key: the later reading stands.
-                found[bucket[1]] = rows.unique(KEY, keep="last", maintain_order=True) if len(parts) > 1 else rows
-        return found
+                parts.setdefault(bucket[1], []).extend(self.spill.take(bucket))
+        for page in self._waiting.pop(number, []):
+            for rows in page.take(self.spill):
+                mine = rows if self.count == 1 else rows.filter(self._numbers(rows[GID]) == number)
+                if not mine.is_empty():
+                    parts.setdefault(page.system, []).append(mine)
+        return {system: _together(rows) for system, rows in parts.items()}
 
     def gone(self, number: int) -> pl.DataFrame:
         """Disappearances: all of them are in the first chunk."""

@@ -158,10 +158,13 @@ def frozen_candidates(open_now: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.col("__at").str.to_datetime(time_unit="us", time_zone="UTC", strict=False)).cast(FREEZE_SCHEMA)
 
 
-def commit_results(tx: Db, entity: Entity, seat: Seat, results: Results, *, now: datetime) -> None:
-    """Write the outcomes of one batch, and drop its intent."""
+def commit_results(tx: Db, entity: Entity, seat: Seat, results: Results, *, now: datetime, all_new: bool = False) -> None:
+    """Write the outcomes of one batch, and drop its intent.
+
+    `all_new` promises that nothing is known of the created rows' keys. Raises StateError, undoing the transaction, where it is not so.
+    """
     if not results.created.is_empty():
-        known = _make_room(tx, entity, seat, results.created)
+        known = not all_new and _make_room(tx, entity, seat, results.created)
         shadow.upsert(tx, entity.name, seat.name, results.created.drop("system"), new=not known)
     if results.removed:
         shadow.delete(tx, entity.name, seat.name, pl.Series(results.removed, dtype=pl.String))

@@ -12,7 +12,7 @@ import polars as pl
 from trueup.core.cells import GID, KEY, OP, SYSTEM, cell_to_python
 from trueup.core.deliver import FIELDS, Due, due
 from trueup.core.facts import MISSING
-from trueup.errors import TrueupError
+from trueup.errors import StateError, TrueupError
 from trueup.model import Delivered, PlannedChange
 from trueup.runtime.commit import commit_results, put_troubles
 from trueup.runtime.lane import Lane, Preparation, Prepared
@@ -84,6 +84,7 @@ class Deliveries:
         self._parked_keys: dict[str, set[str]] = {}
         self._failing: dict[str, pl.DataFrame] = {}
         self._complete: frozenset[str] = frozenset()
+        self._untold: set[str] = set()  # systems of which no row was known when the round began
         self._lookalikes: dict[str, Lookalikes] = {}
         self.unsettled: dict[str, dict[str, str]] = {}
         self.held: frozenset[str] = frozenset()  # systems whose edits a guard holds: what their rows became is not known yet
@@ -97,6 +98,7 @@ class Deliveries:
         nobody = standing.is_empty() and found.parked.is_empty()
         waiting = self._waiting(standing, found) if not nobody else pl.DataFrame(schema=WAITING_SCHEMA)
         now = self._clock()
+        self._untold = {name for name in self._seats if not shadow_table.any_(db, self._entity.name, name)}
         for name in self._seats:
             mine = waiting if nobody else waiting.filter(pl.col("system") == name)
             self._blocked[name] = _NOBODY if nobody else mine["candidates"].explode().drop_nulls().unique()
@@ -400,8 +402,15 @@ class Deliveries:
 
     def _record(self, name: str, results: Results, *, written: bool, kind: str = "update") -> None:
         book = self._books[name]
-        with self._store.write() as tx:
-            commit_results(tx, self._entity, self._seats[name], results, now=self._clock())
+        try:
+            with self._store.write() as tx:
+                commit_results(tx, self._entity, self._seats[name], results, now=self._clock(), all_new=name in self._untold)
+        except StateError:
+            if name not in self._untold:
+                raise
+            self._untold.discard(name)  # a system that gave a new row the key of one that it had lost in the meantime
+            with self._store.write() as tx:
+                commit_results(tx, self._entity, self._seats[name], results, now=self._clock())
         book.counts.pending -= results.done
         if written:
             tally = {"create": "created", "update": "updated", "delete": "deleted"}[kind]

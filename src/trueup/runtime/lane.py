@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from trueup.connectors.base import WriteBatch, join_key
-from trueup.core.cells import GID, KEY, NULL, OP, VERSION
+from trueup.core.cells import GID, KEY, NULL, OP, VERSION, beside
 from trueup.core.deliver import FIELDS, Due
 from trueup.core.facts import MISSING
 from trueup.core.fingerprint import native_fingerprint
@@ -417,8 +417,7 @@ class Lane:
         seat = self._seat
         payload = prepared.rows.select(OP, GID, KEY)
         if prepared.kind != "delete":
-            payload = payload.join(prepared.image, on=OP, how="left").join(prepared.fields, on=OP, how="left")
-        if prepared.kind != "delete":
+            payload = beside(beside(payload, prepared.image, OP), prepared.fields, OP)
             payload = with_sent(payload, golden.select(GID, *self._entity.written(seat.name)))
         with self._store.write() as tx:
             intent = sending.add(
@@ -431,9 +430,8 @@ class Lane:
             returning=() if prepared.kind == "delete" else seat.returning,
         )
         outcomes = seat.connector.write(seat.mapping.object, batch)
-        joined = outcomes.join(prepared.rows.select(OP, GID, pl.col(KEY).alias("_key")), on=OP, how="left").with_columns(
-            pl.coalesce(KEY, "_key").alias(KEY)
-        )
+        joined = beside(outcomes, prepared.rows.select(OP, GID, pl.col(KEY).alias("_key")), OP)
+        joined = joined.with_columns(pl.coalesce(KEY, "_key").alias(KEY))
         if prepared.kind != "delete":
             joined = self._read_back(prepared, joined)
         settle = {"create": settle_creates, "update": settle_updates, "delete": settle_deletes}[prepared.kind]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from trueup.core.cells import GID, KEY, NULL, OP, VERSION
+from trueup.core.cells import GID, KEY, NULL, OP, VERSION, beside
 from trueup.core.deliver import FIELDS
 from trueup.core.facts import SHADOW_SCHEMA
 from trueup.core.fingerprint import key_hash, native_fingerprint
@@ -79,11 +79,9 @@ def settle_creates(entity: Entity, seat: Seat, prepared: Prepared, outcomes: pl.
     results.done = done.height
     shown = [name for name in entity.shown(seat.name) if entity.fields[name].type != "reference"]
     stored, readable = _stored_cells(seat, done, prepared, shown)
-    base = done.select(OP, GID, KEY, VERSION).join(golden, on=GID, how="left", maintain_order="left")
-    fields = prepared.fields.select(OP, FIELDS)
-    both = base.join(stored, on=OP, how="left", maintain_order="left", suffix=":stored").join(
-        fields, on=OP, how="left", maintain_order="left"
-    )
+    both = beside(done.select(OP, GID, KEY, VERSION), golden, GID)
+    both = beside(both, stored.rename({name: f"{name}:stored" for name in shown if name in stored.columns}), OP)
+    both = beside(both, prepared.fields.select(OP, FIELDS), OP)
     differing = [pl.col(f"{name}:stored").ne_missing(pl.col(name)) for name in shown if f"{name}:stored" in both.columns]
     odd = both.filter(pl.any_horizontal(differing)) if differing else both.clear()
     seen = {row["__gid"]: _differences(row, shown) for row in odd.iter_rows(named=True)}

@@ -28,7 +28,7 @@ from trueup.core.shadow import standing_for_what_it_shows
 from trueup.errors import TrueupError
 from trueup.model import EntitySummary, SystemSummary
 from trueup.runtime.changes import index_begun, index_whole
-from trueup.runtime.chunks import Chunks
+from trueup.runtime.chunks import Chunks, Page
 from trueup.runtime.commit import commit_decision, frozen_candidates
 from trueup.runtime.cursors import OVERLAP_S, not_ahead
 from trueup.runtime.deliveries import Deliveries
@@ -95,6 +95,7 @@ class Pass:
         self.complete: set[str] = set()
         self.touched: set[str] = set()
         self.guards: dict[str, GuardState] = {}
+        self._unlooked: list[str] = []
         self._left_alone: dict[str, tuple[list[str], list[str]]] = {}
         self.reused: set[tuple[str, str]] = set()
         self.index_later: list[pl.DataFrame] | None = None
@@ -116,6 +117,7 @@ class Pass:
         for _number in range(ROUNDS - 1):
             wake = self.deliveries.take_wake()
             if self.options.plan or not wake:
+                self._unlooked = sorted(wake)
                 break
             with Spill() as spill:
                 readers = {name: self._looker(spill, name, keys) for name, keys in wake.items() if name in self.seats}
@@ -399,14 +401,8 @@ class Pass:
         nothing = found.links.clear()
         for name, seen in observations.items():
             for page in range(seen.pages):
-                for rows in spill.take((name, page)):
-                    mine = links.get((name, page), nothing).select(KEY, pl.col(GID).alias("_gid"))
-                    linked = rows.join(mine, on=KEY, how="left", maintain_order="left")
-                    is_known = pl.col(GID).is_not_null()
-                    if name in held_updates:
-                        linked = linked.filter(~is_known)
-                    linked = linked.with_columns(pl.coalesce(GID, "_gid").alias(GID)).drop("_gid").filter(is_known)
-                    chunks.add(name, linked)
+                mine = links.get((name, page), nothing).select(KEY, pl.col(GID).alias("_gid"))
+                chunks.add(Page(name, page, mine, seen.gids[page], held=name in held_updates))
         return chunks
 
     def _count_precisely(self, spill: Spill, observations: Mapping[str, Observation], found: Identified) -> None:
@@ -526,6 +522,10 @@ class Pass:
                 self.summary.notes.append(
                     f"writes to {', '.join(open_ended)} were interrupted or are on their way: `sync` finds out first what became of them,"
                     " and may then do more or less than this plan"
+                )
+            if self._unlooked:
+                self.summary.notes.append(
+                    f"rows of {', '.join(self._unlooked)} are not as they were last read: `sync` looks at them again, and may then do more"
                 )
             self.summary.changes = self.deliveries.changes
             return

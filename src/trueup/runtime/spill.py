@@ -81,6 +81,11 @@ class Spill:
                     self._held -= int(frame.estimated_size())
             yield frame
 
+    def look(self, bucket: Hashable) -> Iterator[pl.DataFrame]:
+        """The frames of a bucket, one by one; they stay there."""
+        for item in self._frames.get(bucket, []):
+            yield pl.read_ipc(item) if isinstance(item, Path) else item
+
     def drop(self, bucket: Hashable) -> None:
         """Forget a bucket."""
         for _frame in self.take(bucket):

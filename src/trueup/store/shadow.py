@@ -236,6 +236,11 @@ def pending(db: Db, entity: str, system: str) -> pl.Series:
     return db.frame(statement)["gid"].sort()
 
 
+def any_(db: Db, entity: str, system: str) -> bool:
+    """Whether any row is known."""
+    return db.execute(sa.select(table.c.state).where(*_where(db, entity, system)).limit(1)).first() is not None
+
+
 def count(db: Db, entity: str, system: str, state: int | None = None) -> int:
     """How many rows are known, in one state or (None) in any."""
     statement = sa.select(sa.func.count()).select_from(table).where(*_where(db, entity, system))

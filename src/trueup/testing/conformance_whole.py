@@ -1,6 +1,6 @@
 """Rules about batches that land whole, for connectors that declare `atomic`.
 
-What nobody ever sees in part cannot be left in part by whoever is interrupted: the batch is written by one thread, and looked at by another.
+What nobody ever sees in part cannot be left in part by whoever is interrupted: one thread writes the batch, another looks at it.
 """
 
 from __future__ import annotations
