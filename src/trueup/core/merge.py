@@ -439,9 +439,12 @@ def _merge_first(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -> 
     owned = said.filter("own").select(RECORD_FIELD).unique()
     truth = said.join(owned, on=RECORD_FIELD, how="semi")
     if not truth.is_empty():
-        ledger.change(truth.filter("own").unique(RECORD_FIELD, keep="first", maintain_order=True), pl.lit("first contact: source of truth"))
-        kept = truth.filter("own").select(*RECORD_FIELD, pl.col("value").alias("won"))
-        losers = truth.join(kept, on=RECORD_FIELD).filter(~pl.col("is_golden") & (pl.col("value") != pl.col("won")))
+        # The owner as it is now stands before a golden value that came from it earlier.
+        kept = truth.filter("own").unique(RECORD_FIELD, keep="first", maintain_order=True)
+        ledger.change(kept, pl.lit("first contact: source of truth"))
+        losers = truth.join(kept.select(*RECORD_FIELD, pl.col("value").alias("won")), on=RECORD_FIELD).filter(
+            ~pl.col("is_golden") & (pl.col("value") != pl.col("won"))
+        )
         ledger.tell(losers, "lost", "value", pl.lit("first contact: source of truth"))
     rest = said.join(owned, on=RECORD_FIELD, how="anti")
     by_rank = ["add"] + (["manual", "text"] if situation.entity.explicit_precedence else [])

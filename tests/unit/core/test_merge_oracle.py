@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from trueup.core.cells import AT, GID, NULL, SYSTEM
@@ -133,8 +133,24 @@ def answer(question: Question) -> Answer:
     return Answer(golden, stands=stands, open=frozen, told=set(told))
 
 
+OWNER_AGAIN = Question(
+    rule="manual",
+    kind="integer",
+    precedence=SYSTEMS,
+    golden="1",
+    origin="crm",
+    origin_at=NOW,
+    said=[Said("crm", "2", first=True)],
+    now=NOW,
+    owner="crm",
+    owner_holds=True,
+)
+"""The owner of a value is met for the first time, as after a change of its mapping, and says something else than it said before."""
+
+
 @settings(max_examples=400)
 @given(questions())
+@example(OWNER_AGAIN)
 def test_columnar_and_naive_merge_agree(question: Question) -> None:
     assert answer(question) == agree(question)
 
