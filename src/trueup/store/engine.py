@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
@@ -22,6 +23,7 @@ APPLICATION_ID = 0x74727570
 PAGE_BYTES = 8192
 CACHE_KIB = 64 * 1024
 BUSY_MS = 10_000
+ASK_AGAIN_S = 0.02
 WAL_KEEP_BYTES = 64 * 1024 * 1024
 WAL_CHECKPOINT_PAGES = 8_000
 POSTGRES_SCHEMA = "trueup"
@@ -111,11 +113,28 @@ def create_sqlite(path: Path, *, create: bool, shown_as: str) -> bool:
         if not create:
             raise StateMissingError(f"{shown_as} is empty: there is no state yet", hint="run `trueup sync` first")
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-        connection.execute("PRAGMA journal_mode = WAL")
+        _into_wal(connection)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         return True
     finally:
         connection.close()
+
+
+def _into_wal(connection: sqlite3.Connection) -> None:
+    """Switch the file to WAL mode once no other connection writes to it.
+
+    SQLite's own waiting does not reach here: it holds a read lock already when it asks for the write lock, and is refused at once.
+    """
+    until = time.monotonic() + BUSY_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
+                raise
+            time.sleep(ASK_AGAIN_S)
+        else:
+            return
 
 
 def postgres_engine(target: str, *, read_only: bool) -> tuple[sa.Engine, str]:
@@ -162,9 +181,14 @@ _MEANINGS: tuple[tuple[str, str, str], ...] = (
     ("could not extend file", "the disk that holds the state {target} is full; the step was undone", "free some space and run again"),
     ("disk i/o error", "the disk that holds the state {target} cannot be written; the step was undone", "check its free space and health"),
     ("file is not a database", "{target} is not a trueup state, or it is damaged", "put back a backup, or name another file in `state:`"),
-    ("malformed", "the state {target} is damaged", "put back a backup, or run `trueup rebuild`"),
+    ("malformed", "the state {target} is damaged", "put back a backup, or begin anew with another file in `state:`"),
     ("unable to open database file", "the state {target} cannot be opened", "check that the folder exists and that you may write to it"),
     ("readonly database", "the state {target} cannot be written", "check the rights of the file and its folder"),
+    (
+        "permission denied: '",
+        "the state {target} cannot be opened: no right to use its folder",
+        "check the rights of the file and its folder",
+    ),
     ("permission denied", "the rights for the state {target} are missing", "grant the user the right to use and create in its schema"),
     ("database is locked", "the state {target} is in use by another program", "close it, or try again"),
     ("password authentication failed", "the state {target} refused the user or password", "check `state:` in the configuration"),

@@ -243,6 +243,26 @@ def test_processes_that_make_a_state_at_once_share_it(target: str) -> None:
         assert sorted(says(process) for process in processes) == ["1", "2", "3", "4"]
 
 
+def test_a_state_is_made_once_another_process_has_stopped_writing_to_its_file(tmp_path: Path) -> None:
+    """As when several processes make it at once: SQLite refuses the change to WAL mode at once while another connection writes."""
+    path = tmp_path / "state.db"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    waiting = threading.Timer(0.3, other.execute, ["COMMIT"])
+    waiting.start()
+    with Store.open(str(path)) as store, store.write() as tx:
+        assert golden.next_version(tx) == 1
+    waiting.join()
+    other.close()
+
+
+def test_missing_rights_are_told_in_the_words_of_files_and_of_servers() -> None:
+    folder = engine.state_error(PermissionError(13, "Permission denied", "/srv/.trueup"), "/srv/.trueup/state.db")
+    assert "the rights of the file and its folder" in str(folder)
+    server = engine.state_error(sa.exc.ProgrammingError("", {}, Exception("permission denied for schema trueup")), "postgresql://state")
+    assert "in its schema" in str(server)
+
+
 # ---------------------------------------------------------------- transactions
 
 
