@@ -119,3 +119,15 @@ def test_a_system_that_is_written_from_now_on_is_told_what_it_missed() -> None:
         sim.restart()
         sim.plan_and_sync()
         assert shown(sim, "shop", "name") == ["Cid"]
+
+
+def test_a_plan_says_that_a_row_which_it_would_write_is_not_there_any_more() -> None:
+    """The system shows what was modified only, so that a row is missed when it is to be written."""
+    with office(plan("crm"), plan("shop", caps=replace(FULL, incremental=True), dated=True), rules={"name": "last_write_wins"}) as sim:
+        key = type_in(sim, "crm", code="K1", name="Ann")
+        sim.sync()
+        sim.sync()
+        assert sim.workspace.plan().entities["customer"].notes == []
+        change(sim, "crm", key, name="Anne")
+        sim.worlds["shop"].tables["people"].remove("1")
+        assert "rows of shop are not as last read" in sim.workspace.plan().entities["customer"].notes[0]

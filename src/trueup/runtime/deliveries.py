@@ -425,6 +425,7 @@ class Deliveries:
     def _plan(self, name: str, ready: Preparation, decision: Decision) -> None:
         """Count and show what would be written."""
         book = self._books[name]
+        book.wake.update(dict.fromkeys(ready.wake))
         book.failed.update(gid for frame in ready.troubles for gid in frame[GID].to_list())
         for batch in ready.batches:
             count = batch.rows.height

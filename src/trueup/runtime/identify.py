@@ -171,9 +171,7 @@ def _possible(db: Db, entity: Entity, told: pl.DataFrame, gone: pl.DataFrame) ->
     return told.join(impossible.select(SYSTEM, KEY), on=[SYSTEM, KEY], how="anti"), impossible.cast(PARKED_SCHEMA)
 
 
-def _settle_parked(
-    db: Db, entity: Entity, waiting: pl.DataFrame, observations: Mapping[str, Observation], identified: Identified
-) -> None:
+def _settle_parked(db: Db, entity: Entity, waiting: pl.DataFrame, observations: Mapping[str, Observation], identified: Identified) -> None:
     """Find the rows that were parked, were looked at, and are not parked any more; their candidates may be created there again."""
     doubted = waiting.filter((pl.col("why") == REUSED) & pl.col("decision").is_null())
     linked = {

@@ -95,7 +95,6 @@ class Pass:
         self.complete: set[str] = set()
         self.touched: set[str] = set()
         self.guards: dict[str, GuardState] = {}
-        self._unlooked: list[str] = []
         self._left_alone: dict[str, tuple[list[str], list[str]]] = {}
         self.reused: set[tuple[str, str]] = set()
         self.index_later: list[pl.DataFrame] | None = None
@@ -114,10 +113,9 @@ class Pass:
         with Spill() as spill:
             observations = self._observe(spill, self._first_readers(spill))
             self._round(spill, observations, first=True)
-        for _number in range(ROUNDS - 1):
+        for _number in range(0 if self.options.plan else ROUNDS - 1):
             wake = self.deliveries.take_wake()
-            if self.options.plan or not wake:
-                self._unlooked = sorted(wake)
+            if not wake:
                 break
             with Spill() as spill:
                 readers = {name: self._looker(spill, name, keys) for name, keys in wake.items() if name in self.seats}
@@ -523,10 +521,8 @@ class Pass:
                     f"writes to {', '.join(open_ended)} were interrupted or are on their way: `sync` finds out first what became of them,"
                     " and may then do more or less than this plan"
                 )
-            if self._unlooked:
-                self.summary.notes.append(
-                    f"rows of {', '.join(self._unlooked)} are not as they were last read: `sync` looks at them again, and may then do more"
-                )
+            if names := ", ".join(self.deliveries.take_wake()):
+                self.summary.notes.append(f"rows of {names} are not as last read: `sync` looks at them again, and may then do more")
             self.summary.changes = self.deliveries.changes
             return
         if self.options.keys is None:
