@@ -276,7 +276,9 @@ class Simulation:
         for name, system in self.systems.items():
             reads = system.calls.listings + system.calls.increments
             if reads != 1 or system.others.listings > 1:
-                raise BrokenPromiseError(f"I14: a quiet pass read {name} {reads} times")
+                raise BrokenPromiseError(f"I14: a quiet pass read {name} {reads} times, and its orders {system.others.listings} times")
+            if system.calls.compared > len(self.entity.match) or system.others.compared > 1:
+                raise BrokenPromiseError(f"I14: a quiet pass looked for records among the rows of {name} again and again")
 
 
 # ---------------------------------------------------------------- comparing whole games

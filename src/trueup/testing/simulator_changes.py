@@ -5,12 +5,12 @@ Each change is one edit of `trueup.yaml` that the configuration's own checks wou
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
-from trueup.model import Deletes
+from trueup.model import Deletes, Direction
 from trueup.store import golden
 from trueup.testing.simulator_people import TYPED
-from trueup.testing.simulator_scenario import CLEANS, DOUBTS, HERE, MATCHES, PLAIN_RULES, REGION
+from trueup.testing.simulator_scenario import CLEANS, DOUBTS, HERE, KEYS, MATCHES, PLACES, PLAIN_RULES, REGION, TABLE, TABLES, WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from trueup.model import ConflictRule
     from trueup.testing.simulator import Simulation
+    from trueup.testing.simulator_scenario import SystemPlan
 
 OWNABLE = ("name", "status")
 RULED = ("name", "status", "email", "price")
@@ -149,6 +150,83 @@ def change_doubt(sim: Simulation, random: Random) -> None:
         sim.doubted_since[item] = golden.current_version(db)
 
 
+def change_direction(sim: Simulation, random: Random) -> None:
+    """A system is written from now on, or not any more, or not heard any more."""
+    scenario = sim.scenario
+    heard = {*scenario.owners.values(), *(scenario.deletes.sources if scenario.deletes else ())}
+    plan = random.choice(list(scenario.systems.values()))
+    others = [other for name, other in scenario.systems.items() if name != plan.name]
+    able: list[Direction] = [item for item in get_args(Direction) if item != plan.direction and (item != "write" or plan.name not in heard)]
+    if all(other.direction != "both" for other in others):
+        able = [item for item in able if item == "both"]
+    if able:
+        plan.direction = random.choice(able)
+        _uncertain(sim, plan.name)
+
+
+def change_settle(sim: Simulation, random: Random) -> None:
+    """A system is said to show old values for a while, or not to do so any more."""
+    plan = random.choice(list(sim.scenario.systems.values()))
+    plan.settles = not plan.settles
+    sim.people.table(plan.name).lag(0)
+
+
+def change_place(sim: Simulation, random: Random) -> None:
+    """A system has moved to another address; some rows were left behind."""
+    plan = random.choice(list(sim.scenario.systems.values()))
+    plan.place = next(place for place in PLACES if place != plan.place)
+    _move(sim, random, plan)
+
+
+def change_object(sim: Simulation, random: Random) -> None:
+    """The customers are in another table of the same system; some rows were left behind."""
+    plan = random.choice(list(sim.scenario.systems.values()))
+    plan.table = next(table for table in TABLES if table != plan.table)
+    _move(sim, random, plan)
+
+
+def _move(sim: Simulation, random: Random, plan: SystemPlan) -> None:
+    """The rows stand in a new table, under their keys."""
+    old = sim.people.table(plan.name)
+    for key in random.sample(list(old.rows), min(len(old.rows), random.choice((0, 0, 1, 2)))):
+        sim.people.left_behind(plan.name, key)
+        old.remove(key)
+    new = sim.worlds[plan.name].add_table(TABLE, old.columns.values(), old.key, modified=old.modified)
+    for row in old.rows.values():
+        new.insert(row.values)
+
+
+def change_key(sim: Simulation, random: Random) -> None:
+    """The rows of a system have a new key, in another column; what refers to them follows."""
+    plan = random.choice(list(sim.scenario.systems.values()))
+    table = sim.people.table(plan.name)
+    table.next_number(sequence=False)  # no number is given again
+    rows = dict(table.rows)
+    plan.key = next(column for column in KEYS if column != plan.key)
+    table.key = (plan.key,)
+    table.rows.clear()
+    table.tombstones.clear()
+    table.lag(0)
+    for old, row in rows.items():
+        new = sim.people.new_key(plan.name)
+        table.insert({**row.values, plan.key: sim.people.native_key(plan.name, new)})
+        sim.people.has_key(plan.name, old, new)
+    sim.clerks.expected.pop(plan.name, None)
+
+
+def change_words(sim: Simulation, random: Random) -> None:
+    """A system calls the grades otherwise, in its rows and in its mapping."""
+    plan = random.choice(list(sim.scenario.systems.values()))
+    words = random.choice([words for words in WORDS if words != plan.words])
+    grades = {word: grade for grade, word in plan.words.items()}
+    table = sim.people.table(plan.name)
+    for key, row in list(table.rows.items()):
+        said = row.values.get("c_grade")
+        if said is not None:
+            table.edit(key, {"c_grade": words[grades[said]]})
+    plan.words = dict(words)
+
+
 def _uncertain(sim: Simulation, system: str) -> None:
     """Counters of rows that meet others without a common past: the sum of the changes does not say what they are."""
     sim.people.unsure |= sim.people.codes(system)
@@ -169,4 +247,10 @@ CHANGES: dict[str, Callable[[Simulation, Random], None]] = {
     "precedence": change_precedence,
     "guard": change_guard,
     "hold_if": change_doubt,
+    "direction": change_direction,
+    "settle": change_settle,
+    "address": change_place,
+    "object": change_object,
+    "key": change_key,
+    "values": change_words,
 }

@@ -10,7 +10,7 @@ import polars as pl
 from trueup.runtime.resolve import take_system, take_value
 from trueup.store import conflict, golden, hold, parked
 from trueup.store import shadow as shadow_table
-from trueup.testing.simulator_scenario import ENTITY
+from trueup.testing.simulator_scenario import ENTITY, GRADES
 
 if TYPE_CHECKING:
     from random import Random
@@ -88,7 +88,9 @@ def _resolve(sim: Simulation, random: Random, row: dict[str, object]) -> None:
     if chosen is not None:
         take_system(sim.workspace.store, sim.workspace.config, id_, chosen, sim.clock())
         return
-    given: object = {"price": f"{sim.people.token()}.5", "points": "12", "tags": sim.people.token()}.get(name, f"{sim.people.token()}-OK")
+    given: object = {"price": f"{sim.people.token()}.5", "points": "12", "tags": sim.people.token(), "grade": random.choice(GRADES)}.get(
+        name, f"{sim.people.token()}-OK"
+    )
     if row["kind"] == "hold" and random.random() < 0.7:
         given = values.get(name)
     take_value(sim.workspace.store, sim.workspace.config, id_, given, sim.clock())

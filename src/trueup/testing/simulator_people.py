@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from trueup.testing.simulator_scenario import ELSEWHERE, HERE, REGION, SENTINEL, TABLE
+from trueup.testing.simulator_scenario import ELSEWHERE, GRADES, HERE, REGION, SENTINEL, TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from trueup.connectors.memory import MemoryTable, MemoryWorld
     from trueup.testing.simulator_scenario import Scenario
 
-TYPED = ("email", "name", "status", "price", "points", "tags", "note")
+TYPED = ("email", "name", "status", "price", "points", "tags", "note", "grade")
 _SPREAD = 7_919
 _PRIME = 100_003
 
@@ -89,10 +89,10 @@ class People:
         values: dict[str, Any] = {"c_code": code, SENTINEL: f"secret {code}", REGION: ELSEWHERE if random.random() < 0.1 else HERE}
         for name in self.scenario.systems[system].fields:
             if name != "code" and random.random() < 0.8:
-                values[f"c_{name}"] = self.invent(random, name, None)[0]
+                values[f"c_{name}"] = self.in_words(system, name, self.invent(random, name, None)[0])
         self.unsure.add(code)
         key = key or self.new_key(system)
-        key = str(self.table(system).insert({"id": self.native_key(system, key), **values}))
+        key = str(self.table(system).insert({self.scenario.systems[system].key: self.native_key(system, key), **values}))
         self.secrets[system, key] = str(values[SENTINEL])
         for name in self.scenario.systems[system].fields:
             if values.get(f"c_{name}") is not None and name != "code":
@@ -100,12 +100,16 @@ class People:
 
     def new_key(self, system: str) -> str:
         """A key that no row has."""
-        number = self.table(system).next_number(sequence=False)
-        return str(number) if self.scenario.systems[system].assign != "uuid" else f"{system}-p{number}"
+        table, uuid = self.table(system), self.scenario.systems[system].assign == "uuid"
+        while True:
+            number = table.next_number(sequence=False)
+            key = f"{system}-p{number}" if uuid else str(number)
+            if key not in table.rows:  # in another place it counts anew
+                return key
 
     def native_key(self, system: str, key: str) -> Any:
         """A key as the table holds it."""
-        return int(key) if self.scenario.systems[system].key_type == "integer" else key
+        return int(key) if self.scenario.systems[system].whole_numbers else key
 
     def edit(self, random: Random, system: str, key: str, name: str | None = None, value: Any = ...) -> None:
         """Type something else into one cell."""
@@ -115,7 +119,7 @@ class People:
         name = name or random.choice(fields)
         old = self.table(system).rows[key].values.get(f"c_{name}")
         if value is ...:
-            value = self.invent(random, name, old)[0]
+            value = self.in_words(system, name, self.invent(random, name, old)[0])
         self._supersede(system, key, name)
         code = self.code(system, key)
         if self.scenario.systems[system].filtered and self.table(system).rows[key].values.get(REGION) != HERE:
@@ -136,7 +140,11 @@ class People:
     def rename(self, system: str, key: str) -> None:
         """Give a row another key."""
         new = self.new_key(system)
-        self.table(system).edit(key, {"id": self.native_key(system, new)})
+        self.table(system).edit(key, {self.scenario.systems[system].key: self.native_key(system, new)})
+        self.has_key(system, key, new)
+
+    def has_key(self, system: str, key: str, new: str) -> None:
+        """A row has another key now: whoever remembers it, or refers to it, follows."""
         self.renamed(system, key, new)
         if (system, key) in self.secrets:
             self.secrets[system, new] = self.secrets.pop((system, key))
@@ -167,6 +175,9 @@ class People:
                 values["c_tags"] = [self.token()]
             elif name == "points":
                 values["c_points"] = int(self.token())
+            elif name == "grade":
+                old = self.table(system).rows[key].values.get("c_grade")
+                values["c_grade"] = next(word for word in self.scenario.systems[system].words.values() if word != old)
             elif name != "code":
                 values[f"c_{name}"] = f"{self.token()}.5" if name == "price" else f"{self.token()}-new"
         self.table(system).edit(key, values)
@@ -195,7 +206,16 @@ class People:
         self.add(random, system, code=code)
         self.doubled.setdefault(system, set()).update(set(self.keys(system)) - before)
 
+    def left_behind(self, system: str, key: str) -> None:
+        """A row did not come along to another place: nobody deleted it, and nobody sees it any more."""
+        self.unsure.add(self.code(system, key))
+        self._forget_row(system, key)
+
     # ------------------------------------------------------------ values
+
+    def in_words(self, system: str, name: str, value: Any) -> Any:
+        """A value as people type it here: systems have their own words for some."""
+        return self.scenario.systems[system].words.get(value) if name == "grade" else value
 
     def invent(self, random: Random, name: str, old: Any) -> tuple[Any, str]:
         """A value to type, and its token."""
@@ -206,6 +226,8 @@ class People:
             return _number(old) + random.choice((-3, -1, 1, 2, 5, 100)), ""
         if name == "price":
             return f"{token}.{random.choice(('00', '50', '25', '99'))}", token
+        if name == "grade":
+            return random.choice(GRADES), ""
         if name == "tags":
             tags = list(old or [])
             if tags and random.random() < 0.3:
@@ -290,7 +312,7 @@ def _number(value: Any) -> int:
 
 def tokens(name: str, value: Any) -> set[str]:
     """The tokens in a stored value."""
-    if value is None or name == "points":
+    if value is None or name in ("points", "grade"):
         return set()
     if name == "tags":
         return set(value)

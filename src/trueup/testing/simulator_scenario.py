@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 NAMES = ("crm", "shop", "till", "desk", "book", "file")
 ENTITY = "customer"
 TABLE = "people"
+TABLES = (TABLE, "clients")  # what the same table may be called
+PLACES = ("first", "second")  # where a system may stand
+KEYS = ("id", "uid")  # what the key of its rows may be
 ORDER = "order"
 ORDERS = "orders"
 SENTINEL = "private"
@@ -48,7 +51,15 @@ _TYPES: dict[str, tuple[FieldType, ColumnType]] = {
     "points": ("integer", "integer"),
     "tags": ("list", "list"),
     "note": ("text", "text"),
+    "grade": ("text", "text"),
 }
+GRADES = ("gold", "silver", "bronze")
+WORDS = (
+    {"gold": "G", "silver": "S", "bronze": "B"},
+    {"gold": "1", "silver": "2", "bronze": "3"},
+    {"gold": "S", "silver": "G", "bronze": "1"},
+)
+"""What systems call the grades."""
 PLAIN_RULES: tuple[ConflictRule, ...] = ("manual", "last_write_wins", "first_write_wins", "max", "min")
 
 
@@ -90,16 +101,28 @@ class SystemPlan:
     manners: dict[str, Callable[[Any], Any]] = field(default_factory=dict)
     settles: bool = False
     page_rows: int = 50_000
+    place: str = PLACES[0]
+    table: str = TABLE
+    key: str = KEYS[0]
+    words: dict[str, str] = field(default_factory=lambda: dict(WORDS[0]))
+
+    @property
+    def whole_numbers(self) -> bool:
+        """Whether the rows have numbers for keys."""
+        return self.key == KEYS[0] and self.key_type == "integer"
 
     def stored(self, name: str, value: Any) -> Any:
         """A value as this system keeps it."""
+        if name == "grade":
+            return self.words.get(value)
         kept = self.manners.get(name)
         return value if kept is None or value is None else kept(value)
 
     def mapping(self) -> Mapping:
         """This system's mapping as the configuration has it."""
-        spec = ObjectSpec(name=TABLE, key=("id",), modified=MODIFIED if self.dated else None, assign=self.assign)
-        fields = {name: FieldMapping(field=name, column=f"c_{name}") for name in self.fields}
+        spec = ObjectSpec(name=self.table, key=(self.key,), modified=MODIFIED if self.dated else None, assign=self.assign)
+        words = {"grade": self.words}
+        fields = {name: FieldMapping(field=name, column=f"c_{name}", values=words.get(name, {})) for name in self.fields}
         return Mapping(
             entity=ENTITY,
             system=self.name,
@@ -115,7 +138,7 @@ class SystemPlan:
         extra = {REGION} if self.filtered else set()
         extra |= {MODIFIED} if self.dated else set()
         extra |= {"o_number", "o_customer", "o_advisor", "o_total"}
-        return frozenset({"id", *(f"c_{name}" for name in self.fields)} | extra)
+        return frozenset({"id", self.key, *(f"c_{name}" for name in self.fields)} | extra)
 
     def world(self, clock: Clock, ahead: timedelta) -> MemoryWorld:
         """The system itself, empty."""
@@ -124,6 +147,7 @@ class SystemPlan:
         numbers = iter(range(1, 1_000_000))
         world.new_id = lambda: f"{self.name}-{next(numbers):05d}"
         columns = [MemoryColumn(info=ColumnInfo(name="id", type=self.key_type, nullable=False, has_default=True))]
+        columns.append(MemoryColumn(info=ColumnInfo(name=KEYS[1], type="text")))
         columns += [
             MemoryColumn(info=ColumnInfo(name=f"c_{name}", type=kind), stores=self.manners.get(name))
             for name, (_type, kind) in _TYPES.items()
@@ -176,7 +200,8 @@ class Scenario:
             guard=Guard(deletes=0.2, updates=0.5, at_least=2) if self.guarded else None,
         )
         systems = {
-            name: System(name=name, connector="memory", settle_s=SETTLE_S if plan.settles else 0.0) for name, plan in self.systems.items()
+            name: System(name=name, connector="memory", settings={"path": plan.place}, settle_s=SETTLE_S if plan.settles else 0.0)
+            for name, plan in self.systems.items()
         }
         entities = {item.name: item for item in (entity, *others)}
         return Config(file="simulated.yaml", directory="/", state=state, systems=systems, entities=entities)
@@ -189,7 +214,7 @@ def draw_scenario(random: Random) -> Scenario:
     names = list(systems)
     if all(plan.direction != "both" for plan in systems.values()):
         systems[names[0]].direction = "both"
-    rules: dict[str, ConflictRule] = {name: random.choice(PLAIN_RULES) for name in ("name", "status", "email")}
+    rules: dict[str, ConflictRule] = {name: random.choice(PLAIN_RULES) for name in ("name", "status", "email", "grade")}
     rules |= {"price": random.choice((*PLAIN_RULES, "rule")), "points": "add", "tags": "union", "note": "text"}
     owners: dict[str, str] = {}
     for name in ("name", "status"):
@@ -230,7 +255,7 @@ def _draw_system(random: Random, name: str) -> SystemPlan:
     kinds: tuple[ColumnType, ...] = ("integer", "text")
     kind = random.choice(kinds)
     assign = "system" if kind == "integer" else random.choice(("uuid", "sequence"))
-    optional = [item for item in ("email", "name", "status", "price", "points", "tags", "note") if random.random() < 0.85]
+    optional = [item for item in ("email", "name", "status", "price", "points", "tags", "note", "grade") if random.random() < 0.85]
     plan = SystemPlan(
         name=name,
         caps=caps,
@@ -244,6 +269,7 @@ def _draw_system(random: Random, name: str) -> SystemPlan:
         versions=random.random() < 0.5,
         settles=random.random() < 0.25,
         page_rows=random.choice((3, 50_000)),
+        words=dict(random.choice(WORDS)),
     )
     if plan.versions and not caps.incremental:  # what numbers its rows can tell which are new
         plan.caps = replace(caps, marks=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 from unittest import mock
@@ -18,14 +18,14 @@ from trueup.connectors.base import PAGE_ROWS, Page
 from trueup.connectors.memory import MemoryConnector
 from trueup.errors import SystemUnreachableError
 from trueup.store import Store
-from trueup.testing.simulator_scenario import TABLE
+from trueup.testing.simulator_scenario import TABLE, TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from trueup.connectors.base import WriteBatch
     from trueup.connectors.memory import MemoryWorld
-    from trueup.model import ObjectSpec
+    from trueup.model import ObjectInfo, ObjectSpec
     from trueup.store import Db
 
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)
@@ -118,11 +118,12 @@ class Calls:
     listings: int = 0
     increments: int = 0
     keyed: int = 0
+    compared: int = 0  # readings of what tells records apart, while a row waits that may be any record
     writes: list[tuple[str, tuple[str | None, ...]]] = field(default_factory=list)  # kind, keys
 
     def clear(self) -> None:
         """Forget."""
-        self.listings = self.increments = self.keyed = 0
+        self.listings = self.increments = self.keyed = self.compared = 0
         self.writes.clear()
 
 
@@ -150,6 +151,22 @@ class SimulatedSystem(MemoryConnector):
     def _unreachable(self, what: str) -> SystemUnreachableError:
         return SystemUnreachableError(what, system=self.name, hint="simulated")
 
+    def describe(self, obj: ObjectSpec) -> ObjectInfo:
+        """See base.Connector."""
+        return super().describe(_by_its_name(obj))
+
+    def find(self, obj: ObjectSpec, columns: Sequence[str], values: pl.DataFrame) -> pl.DataFrame:
+        """See base.Connector."""
+        return super().find(_by_its_name(obj), columns, values)
+
+    def mark(self, obj: ObjectSpec) -> str | None:
+        """See base.Marking."""
+        return super().mark(_by_its_name(obj))
+
+    def moved(self, obj: ObjectSpec, columns: Sequence[str], mark: str) -> Iterator[Page] | None:
+        """See base.Marking."""
+        return super().moved(_by_its_name(obj), columns, mark)
+
     def read(
         self,
         obj: ObjectSpec,
@@ -160,6 +177,7 @@ class SimulatedSystem(MemoryConnector):
         page_rows: int = PAGE_ROWS,
     ) -> Iterator[Page]:
         """See base.Connector."""
+        obj = _by_its_name(obj)
         self._stay_inside([*columns, *([obj.modified] if obj.modified else [])])
         calls = self.calls if obj.name == TABLE else self.others
         if keys is not None:
@@ -169,6 +187,8 @@ class SimulatedSystem(MemoryConnector):
                 intrude()
         elif since is not None:
             calls.increments += 1
+        elif obj.key != self.world.tables[obj.name or ""].key:
+            calls.compared += 1
         else:
             calls.listings += 1
         if self.faults.take("reads_fail"):
@@ -184,6 +204,7 @@ class SimulatedSystem(MemoryConnector):
 
     def write(self, obj: ObjectSpec, batch: WriteBatch) -> pl.DataFrame:
         """See base.Connector."""
+        obj = _by_its_name(obj)
         self._stay_inside([*batch.columns, *batch.returning])
         self.killer.point(f"before a write to {self.name}")
         self.calls.writes.append((batch.kind, tuple(batch.rows["__key"].to_list())))
@@ -218,9 +239,12 @@ class SimulatedSystem(MemoryConnector):
         return pl.concat([outcomes, later.cast({"__op": pl.Int64})], how="diagonal").select(outcomes.columns)
 
 
-def _with_rows(batch: WriteBatch, rows: pl.DataFrame) -> WriteBatch:
-    from dataclasses import replace
+def _by_its_name(obj: ObjectSpec) -> ObjectSpec:
+    """The object as the table of this world is called, whatever its system calls it at present."""
+    return replace(obj, name=TABLE) if obj.name in TABLES else obj
 
+
+def _with_rows(batch: WriteBatch, rows: pl.DataFrame) -> WriteBatch:
     return replace(batch, rows=rows)
 
 
