@@ -1,8 +1,42 @@
-"""`python -m trueup` is the `trueup` command."""
+"""`python -m trueup` is the `trueup` command, and the script `trueup` begins here.
 
+An interruption (Ctrl+C) is answered in our words from here on: loading the command line takes a while, and so does the end of a
+process, when its work is done and its exit status decided.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
 import sys
+from typing import TYPE_CHECKING, NoReturn
 
-from trueup.cli.main import main
+if TYPE_CHECKING:
+    from types import FrameType
+
+INTERRUPTED = 130
+
+
+def _before_the_start(_number: int, _frame: FrameType | None) -> NoReturn:
+    os.write(2, b"trueup: interrupted before anything was done\n")
+    os._exit(INTERRUPTED)
+
+
+def main() -> int:
+    """Run the command of this process and return its exit status."""
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not where whoever started us wants SIGINT ignored
+    if ours:
+        signal.signal(signal.SIGINT, _before_the_start)
+    from trueup.cli.main import main as command
+
+    if ours:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return command()
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import sqlite3
@@ -255,11 +256,25 @@ def test_the_server_goes_away_while_a_run_writes_to_it(project: Project, spare_p
         project.mended([*everyone, *PEOPLE])
 
 
+def has_begun(project: Project) -> None:
+    """Wait until a run has its number in the state."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with (
+            contextlib.suppress(sqlite3.Error),
+            contextlib.closing(sqlite3.connect(f"file:{project.folder}/.trueup/state.db?mode=ro", uri=True)) as db,
+        ):
+            if db.execute("SELECT count(*) FROM run").fetchone()[0]:
+                return
+        time.sleep(0.01)
+    raise AssertionError("the run did not begin")
+
+
 def test_interrupting_a_run_is_quiet(project: Project) -> None:
     project.write_csv("sheet", people(3000))
     project.configure()
     run = project.start("sync")
-    time.sleep(0.8)
+    has_begun(project)
     run.send_signal(signal.SIGINT)
     project.finished(run, {0, 130})
     project.mended([*people(3000), *PEOPLE])
