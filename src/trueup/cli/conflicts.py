@@ -27,7 +27,7 @@ def list_(ctx: typer.Context, *, config: ConfigFile = None, as_json: AsJson = Fa
     from trueup.runtime.resolve import open_conflicts
 
     found: list[OpenConflict] = []
-    with workspace_of(ctx, config) as workspace, state_to_read(workspace) as store:
+    with workspace_of(ctx, config, connects=False) as workspace, state_to_read(workspace) as store:
         if store is not None:
             with store.read() as db:
                 found = open_conflicts(db, workspace.config)
@@ -59,7 +59,7 @@ def resolve(
         raise UsageError(
             "say either --take SYSTEM, or --value VALUE, or --empty", hint=f"for example: trueup conflicts resolve {number} --take crm"
         )
-    with workspace_of(ctx, config) as workspace:
+    with workspace_of(ctx, config, connects=sync_now) as workspace:
         with Store.open(workspace.state_target, create=False) as store, store.lock("conflicts resolve", now=workspace.clock()):
             now = workspace.clock()
             if take is not None:

@@ -30,7 +30,7 @@ def explain(
     from trueup.runtime.explain import explain_record, view_record
     from trueup.runtime.records import find_record
 
-    with workspace_of(ctx, config) as workspace, known_state(workspace) as store, store.read() as db:
+    with workspace_of(ctx, config, connects=False) as workspace, known_state(workspace) as store, store.read() as db:
         gid = find_record(workspace, db, entity, key)
         known = workspace.config.entities[entity]
         view = view_record(db, workspace.config, known, gid)

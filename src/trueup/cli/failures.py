@@ -38,7 +38,7 @@ def list_(
     from trueup.reports.waiting import failures_text
     from trueup.store import failure
 
-    with workspace_of(ctx, config) as workspace:
+    with workspace_of(ctx, config, connects=False) as workspace:
         _known(entity, workspace.config.entities, "entity")
         _known(system, workspace.config.systems, "system")
         rows: list[dict[str, Any]] = []
@@ -64,7 +64,7 @@ def retry(
     from trueup.reports.table import counted
     from trueup.store import failure
 
-    with workspace_of(ctx, config) as workspace, state_to_change(workspace) as store, store.write() as tx:
+    with workspace_of(ctx, config, connects=False) as workspace, state_to_change(workspace) as store, store.write() as tx:
         known = failure.of(tx)["id"].to_list()
         wanted = _all_known(ids, known) if ids else known
         done = failure.retry_now(tx, wanted, workspace.clock()) if wanted else 0
@@ -89,7 +89,7 @@ def drop(
     from trueup.reports.table import counted
     from trueup.store import failure
 
-    with workspace_of(ctx, config) as workspace, state_to_change(workspace) as store, store.write() as tx:
+    with workspace_of(ctx, config, connects=False) as workspace, state_to_change(workspace) as store, store.write() as tx:
         wanted = _all_known(ids, failure.of(tx)["id"].to_list())
         failure.drop(tx, wanted)
     if as_json:

@@ -30,7 +30,7 @@ def list_(ctx: typer.Context, *, config: ConfigFile = None, as_json: AsJson = Fa
     from trueup.reports.waiting import holds_text
     from trueup.store import hold
 
-    with workspace_of(ctx, config) as workspace:
+    with workspace_of(ctx, config, connects=False) as workspace:
         rows: list[dict[str, Any]] = []
         with state_to_read(workspace) as store:
             if store is not None:
@@ -60,7 +60,7 @@ def _decide(ctx: typer.Context, config: Any, number: int, decision: Literal["app
     from trueup.errors import UsageError
     from trueup.store import hold
 
-    with workspace_of(ctx, config) as workspace, state_to_change(workspace) as store, store.write() as tx:
+    with workspace_of(ctx, config, connects=False) as workspace, state_to_change(workspace) as store, store.write() as tx:
         found = hold.get(tx, number) if abs(number) <= LARGEST else None
         if found is None or found["decision"] is not None:
             raise UsageError(f"there is no open hold {number}", hint="`trueup holds` lists them")

@@ -26,7 +26,7 @@ def list_(ctx: typer.Context, *, config: ConfigFile = None, as_json: AsJson = Fa
     from trueup.runtime.parking import parked_rows
 
     found: list[Parked] = []
-    with workspace_of(ctx, config) as workspace, state_to_read(workspace) as store:
+    with workspace_of(ctx, config, connects=False) as workspace, state_to_read(workspace) as store:
         if store is not None:
             with store.read() as db:
                 found = parked_rows(db, workspace.config, described=0 if as_json else SHOWN)
@@ -58,7 +58,7 @@ def link(
     if (to is not None) == new:
         raise UsageError("say either --to RECORD or --new", hint="`trueup matches` shows the records that a row may be")
     with (
-        workspace_of(ctx, config) as workspace,
+        workspace_of(ctx, config, connects=False) as workspace,
         Store.open(workspace.state_target, create=False) as store,
         store.lock("matches link", now=workspace.clock()),
     ):
@@ -86,7 +86,7 @@ def unlink(
     from trueup.store import Store
 
     with (
-        workspace_of(ctx, config) as workspace,
+        workspace_of(ctx, config, connects=False) as workspace,
         Store.open(workspace.state_target, create=False) as store,
         store.lock("matches unlink", now=workspace.clock()),
     ):

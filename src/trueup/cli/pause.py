@@ -53,7 +53,7 @@ def _change(ctx: typer.Context, config: Path | None, names: list[str] | None, *,
 
     if everything == bool(names):
         raise UsageError(f"say what to {'pause' if pausing else 'resume'}: systems or entities by name, or --all, not both")
-    with workspace_of(ctx, config) as workspace:
+    with workspace_of(ctx, config, connects=False) as workspace:
         targets = ALL if everything else _targets(names or [], workspace.config.systems, workspace.config.entities)
         # What is paused before the first sync is paused for it: the state is made here if it must be.
         with workspace.store.write() as tx:

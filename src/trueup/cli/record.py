@@ -24,7 +24,7 @@ def record(ctx: typer.Context, entity: EntityName, key: RecordKey, *, config: Co
     from trueup.runtime.explain import view_record
     from trueup.runtime.records import find_record
 
-    with workspace_of(ctx, config) as workspace, known_state(workspace) as store, store.read() as db:
+    with workspace_of(ctx, config, connects=False) as workspace, known_state(workspace) as store, store.read() as db:
         gid = find_record(workspace, db, entity, key)
         view = view_record(db, workspace.config, workspace.config.entities[entity], gid)
     if as_json:

@@ -31,7 +31,7 @@ def runs(
     from trueup.reports.runs import runs_text
     from trueup.store import run as run_table
 
-    with workspace_of(ctx, config) as workspace, state_to_read(workspace) as store:
+    with workspace_of(ctx, config, connects=False) as workspace, state_to_read(workspace) as store:
         found: list[Run] = []
         if store is not None:
             with store.read() as db:
@@ -55,7 +55,7 @@ def run(
     from trueup.reports.runs import run_text
     from trueup.store import run as run_table
 
-    with workspace_of(ctx, config) as workspace, state_to_read(workspace) as store:
+    with workspace_of(ctx, config, connects=False) as workspace, state_to_read(workspace) as store:
         found = None
         if store is not None:
             with store.read() as db:

@@ -50,11 +50,12 @@ def config_path(ctx: typer.Context, config: Path | None) -> Path:
 
 
 @contextmanager
-def workspace_of(ctx: typer.Context, config: Path | None) -> Iterator[Workspace]:
-    """The workspace of a command, closed afterwards. Raises ConfigError."""
-    from trueup.runtime.workspace import open_workspace
+def workspace_of(ctx: typer.Context, config: Path | None, *, connects: bool = True) -> Iterator[Workspace]:
+    """The workspace of a command, closed afterwards; `connects=False` where only the state is needed. Raises ConfigError."""
+    from trueup.config.load import load_config
+    from trueup.runtime.workspace import Workspace
 
-    with open_workspace(config_path(ctx, config)) as workspace:
+    with Workspace(load_config(config_path(ctx, config), connects=connects)) as workspace:
         yield workspace
 
 

@@ -34,7 +34,7 @@ def sql(
     from trueup.store import Store
 
     limit = min(limit, MOST_ROWS)
-    with workspace_of(ctx, config) as workspace, Store.open(workspace.state_target, read_only=True) as store:
+    with workspace_of(ctx, config, connects=False) as workspace, Store.open(workspace.state_target, read_only=True) as store:
         columns, rows = store.query(statement, limit + 1)
     more, rows = len(rows) > limit, rows[:limit]
     if as_json:

@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
 
 def status(ctx: typer.Context, *, config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Show how things stand: records, links, what waits and for whom, and how old the last complete pass is. Asks no system."""
-    with workspace_of(ctx, config) as workspace:
+    with workspace_of(ctx, config, connects=False) as workspace:
         standing = workspace.status()
     if as_json:
         say_json(standing.as_json())

@@ -41,11 +41,15 @@ class Environment:
 
 @dataclass(slots=True)
 class Substituted:
-    """A document's data with variables filled in. `broken` are the paths whose text could not be filled in; `used` is name -> value."""
+    """A document's data with variables filled in. `broken` are the paths whose text could not be filled in; `used` is name -> value.
+
+    `unset` are the problems of systems whose variables are set nowhere: they matter only to whoever connects to the systems.
+    """
 
     data: Any
     used: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    unset: list[Problem] = field(default_factory=list)
     broken: list[YamlPath] = field(default_factory=list)
 
 
@@ -135,9 +139,9 @@ def _fill(value: Any, path: YamlPath, document: YamlDocument, environment: Envir
         return [_fill(item, (*path, number), document, environment, result) for number, item in enumerate(value)]
     if not isinstance(value, str) or "$" not in value or _is_template(path):
         return value
-    before = len(result.problems)
+    before = len(result.problems) + len(result.unset)
     filled = _REFERENCE.sub(lambda match: _replacement(match, path, document, environment, result), value)
-    if len(result.problems) > before:
+    if len(result.problems) + len(result.unset) > before:
         result.broken.append(path)
     return filled
 
@@ -168,5 +172,6 @@ def _replacement(match: re.Match[str], path: YamlPath, document: YamlDocument, e
             return found
         # Only the .env file's own names are suggested: those of the whole environment are not this project's business.
         hint = f"set it or add it to .env; {environment.searched}{did_you_mean(name, environment.dotenv, lead='; ')}"
-        wrong.append(document.problem(path, f"the environment variable `{name}` is not set", hint))
+        of_a_system = path[:1] == ("systems",)
+        (result.unset if of_a_system else wrong).append(document.problem(path, f"the environment variable `{name}` is not set", hint))
     return match.group()

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 DEFAULT_FILE = "trueup.yaml"
 
 
-def load_config(path: Path | str = DEFAULT_FILE, environ: Mapping[str, str] | None = None) -> Config:
+def load_config(path: Path | str = DEFAULT_FILE, environ: Mapping[str, str] | None = None, *, connects: bool = True) -> Config:
     """Read and check a configuration. `environ` stands for the process's environment (None: the real one).
 
     Reads the file and the `.env` beside it, and opens no system. Raises ConfigError with all problems, in the order of the file.
+    Who never connects to a system (`connects=False`) needs no variable that stands in one's settings.
     """
     file = Path(path)
     document = read_yaml(file)
@@ -40,7 +41,7 @@ def load_config(path: Path | str = DEFAULT_FILE, environ: Mapping[str, str] | No
     environment = open_environment(directory, os.environ if environ is None else environ)
     filled = substitute(document, environment)
     report.used = filled.used
-    report.problems.extend((*environment.problems, *filled.problems))
+    report.problems.extend((*environment.problems, *filled.problems, *(filled.unset if connects else ())))
     report.broken.update(filled.broken)
     shape = read_shape(filled.data, report)
     config = _build(shape, str(path), directory, report) if shape is not None else None
