@@ -18,6 +18,7 @@ from trueup.model import EntitySummary, RunSummary, SystemSummary
 from trueup.runtime.changes import mapping_changes, remember_mappings
 from trueup.runtime.order import in_order
 from trueup.runtime.records import record_named
+from trueup.runtime.renames import carry_out, with_new_names
 from trueup.runtime.run_pass import Pass, PassOptions
 from trueup.runtime.status import nothing_yet, standing_of
 from trueup.runtime.summaries import summary_json
@@ -131,20 +132,21 @@ class Workspace:
     @contextmanager
     def _state_for_plan(self) -> Iterator[None]:
         """The state as it is; where there is none, an empty one for the time of the plan, away from where the real one will be."""
-        if self._store is not None:
-            yield
-            return
+        own = self._store
         with ExitStack() as stack:
-            try:
-                self._store = Store.open(self.state_target, read_only=True)
-            except StateMissingError:
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="trueup-plan-"))
-                self._store = Store.open(str(Path(folder, "state.db")))
+            store = own
+            if store is None:
+                try:
+                    store = Store.open(self.state_target, read_only=True)
+                except StateMissingError:
+                    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="trueup-plan-"))
+                    store = Store.open(str(Path(folder, "state.db")))
+                stack.callback(store.close)
+            self._store = stack.enter_context(with_new_names(store, self.config))
             try:
                 yield
             finally:
-                self._store.close()
-                self._store = None
+                self._store = own
 
     def sync(
         self,
@@ -170,6 +172,7 @@ class Workspace:
 
     def _run(self, command: str, names: Sequence[str], options: PassOptions, tick: Callable[[str, str, int], None] | None) -> RunSummary:
         """A run with a number, whatever becomes of it; the state is held."""
+        carry_out(self.store, self.config)
         started = self.clock()
         with self.store.write() as tx:
             number = run_table.start(tx, command, at=started)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -166,6 +167,14 @@ class Store:
             yield
         except self._errors as error:
             raise engine.state_error(error, self.shown) from error
+
+    def copy_to(self, path: Path) -> None:
+        """Make a copy of a state in a file, as it is now, under `path`. Raises StateError for a state elsewhere."""
+        if self.backend != "sqlite":
+            raise StateError(f"the state {self.shown} is no file", hint="copy it with its own tools")
+        with self._told(), self._reader.connect() as connection, closing(sqlite3.connect(path)) as copy:
+            source: Any = connection.connection.driver_connection
+            source.backup(copy)
 
     # ------------------------------------------------------------ other
 

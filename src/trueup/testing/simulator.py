@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -121,6 +121,22 @@ class Simulation:
         """End the process in peace and start another one, with the configuration as it is now."""
         self.workspace.close()
         self.workspace = self._open()
+
+    def call(self, old: str, new: str) -> None:
+        """A system has another name from now on."""
+        scenario = self.scenario
+        scenario.systems = {new if name == old else name: plan for name, plan in scenario.systems.items()}
+        scenario.systems[new].name = new
+        scenario.owners = {item: new if name == old else name for item, name in scenario.owners.items()}
+        if scenario.deletes is not None:
+            sources = tuple(new if name == old else name for name in scenario.deletes.sources)
+            scenario.deletes = replace(scenario.deletes, sources=sources)
+        scenario.ordering = {new if name == old else name for name in scenario.ordering}
+        self.worlds[new] = self.worlds.pop(old)
+        self.systems[new] = self.systems.pop(old)
+        self.systems[new].faults = Faults()  # who was to come in between looked for the old name
+        self.people.called(old, new)
+        self.clerks.called(old, new)
 
     def _watch_delete(self, system: str, key: str, values: dict[str, Any]) -> None:
         code = str(values.get("c_code"))

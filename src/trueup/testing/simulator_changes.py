@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, get_args
 
 from trueup.model import Deletes, Direction
-from trueup.store import golden
+from trueup.store import golden, names
+from trueup.store.renames import fields_known
+from trueup.testing.simulator_deciding import refused_systems
 from trueup.testing.simulator_people import TYPED
-from trueup.testing.simulator_scenario import CLEANS, DOUBTS, HERE, KEYS, MATCHES, PLACES, PLAIN_RULES, REGION, TABLE, TABLES, WORDS
+from trueup.testing.simulator_scenario import CLEANS, DOUBTS, ENTITY, HERE, KEYS, MATCHES, PLACES, PLAIN_RULES, REGION, TABLE, TABLES, WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -227,6 +229,30 @@ def change_words(sim: Simulation, random: Random) -> None:
     plan.words = dict(words)
 
 
+def rename_field(sim: Simulation, random: Random) -> None:
+    """A field is called otherwise in the configuration, which says what it was called before."""
+    scenario = sim.scenario
+    with sim.workspace.store.read() as db:
+        known = fields_known(db, ENTITY)
+    able = [item for item, called in scenario.called.items() if called in known]
+    if able:
+        item = random.choice(able)
+        scenario.were[item] = scenario.called[item]
+        scenario.called[item] = f"{item}_{sim.people.token()}"
+
+
+def rename_system(sim: Simulation, random: Random) -> None:
+    """A system is called otherwise in the configuration, which says what it was called before."""
+    with sim.workspace.store.read() as db:
+        known = names.list_(db, "system")
+    able = [name for name in sim.scenario.systems if name in known and name not in refused_systems(sim)]
+    if able:
+        old = random.choice(able)
+        new = f"{old.partition('_')[0]}_{sim.people.token()}"
+        sim.scenario.systems[old].was = old
+        sim.call(old, new)
+
+
 def _uncertain(sim: Simulation, system: str) -> None:
     """Counters of rows that meet others without a common past: the sum of the changes does not say what they are."""
     sim.people.unsure |= sim.people.codes(system)
@@ -253,4 +279,6 @@ CHANGES: dict[str, Callable[[Simulation, Random], None]] = {
     "object": change_object,
     "key": change_key,
     "values": change_words,
+    "was of a field": rename_field,
+    "was of a system": rename_system,
 }

@@ -60,7 +60,7 @@ class _State:
     """The state, read once: golden records by code, links, what is open."""
 
     def __init__(self, sim: Simulation, db: Db) -> None:  # noqa: C901, PLR0912 - one reading after the other
-        entity = sim.entity
+        items = {called: name for name, called in sim.scenario.called.items()}
         self.golden: dict[int, dict[str, Any]] = {}
         self.codes: dict[str, list[int]] = {}
         self.dead: set[int] = set()
@@ -68,7 +68,7 @@ class _State:
         self.edits: list[tuple[int, str, Any, Any, str, int]] = []  # golden changes: record, field, before, after, rule, version
         for frame in golden.stream(db, ENTITY):
             for row in frame.iter_rows(named=True):
-                values = orjson.loads(row["data"] or "{}")
+                values = {items[name]: value for name, value in orjson.loads(row["data"] or "{}").items()}
                 if row["deleted_at"] is not None or row["alias_of"] is not None:
                     self.dead.add(row["id"])
                 self.golden[row["id"]] = values
@@ -84,14 +84,19 @@ class _State:
         for system, candidates in parked.of(db, ENTITY).select("system", "candidates").rows():
             self.parked_for.setdefault(system, set()).update(orjson.loads(candidates))
         self.failures = failure.of(db, ENTITY).select("system", "key", "gid", "stage", "field", "reason").rows()
-        self.conflicts = conflict.open_of(db, ENTITY).select("gid", "field", "kind", "candidates").rows()
-        every: dict[str, list[str]] = {name: [] for name in entity.fields}
+        self.conflicts = [
+            (gid, items[name], kind, sides)
+            for gid, name, kind, sides in conflict.open_of(db, ENTITY).select("gid", "field", "kind", "candidates").rows()
+        ]
+        every: dict[str, list[str]] = {name: [] for name in items.values()}
         for gid in self.golden:
             lines = history.of(db, ENTITY, gid).select("field", "before", "after", "kind", "rule", "version").rows()
-            for name, before, after, kind, rule, version in lines:
-                if name in every:
-                    every[name] += [text for text in (before, after) if text is not None]
-                if kind == "edit" and name is not None:
+            for called, before, after, kind, rule, version in lines:
+                if called not in items:  # a line about the whole record
+                    continue
+                name = items[called]
+                every[name] += [text for text in (before, after) if text is not None]
+                if kind == "edit":
                     was, now = (None if text is None else orjson.loads(text) for text in (before, after))
                     self.edits.append((gid, name, was, now, rule, version))
             for name, value in self.golden[gid].items():
@@ -187,7 +192,9 @@ def _check_presence(sim: Simulation, state: _State) -> None:  # noqa: C901 - eve
 
 def _same(sim: Simulation, row: dict[str, Any], values: dict[str, Any]) -> bool:
     """Whether a row may be this record by any match rule."""
-    return any(all(row.get(f"c_{name}") is not None and row[f"c_{name}"] == values.get(name) for name in rule) for rule in sim.entity.match)
+    return any(
+        all(row.get(f"c_{name}") is not None and row[f"c_{name}"] == values.get(name) for name in rule) for rule in sim.scenario.match
+    )
 
 
 def _check_ownership(sim: Simulation, state: _State) -> None:

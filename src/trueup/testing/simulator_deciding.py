@@ -72,7 +72,9 @@ def _place(sim: Simulation, system: str, key: str, why: str) -> None:
 
 def _resolve(sim: Simulation, random: Random, row: dict[str, object]) -> None:
     """A person takes one system's value, gives another, or refuses a change that was held."""
-    id_, gid, name = int(str(row["id"])), int(str(row["gid"])), str(row["field"])
+    items = {called: name for name, called in sim.scenario.called.items()}
+    id_, gid, called = int(str(row["id"])), int(str(row["gid"])), str(row["field"])
+    name = items[called]
     sides = orjson.loads(str(row["candidates"]))
     systems = sorted({item["system"] for item in sides if item["system"] in sim.worlds and item["value"] is not None})
     with sim.workspace.store.read() as db:
@@ -80,7 +82,7 @@ def _resolve(sim: Simulation, random: Random, row: dict[str, object]) -> None:
         values = orjson.loads(golden.fetch(db, ENTITY, ids)["data"][0])
         links = shadow_table.by_golden(db, ENTITY, ids).select("system", "key").rows()
     if name == "points":
-        sim.people.unsure.add(str(values.get("code")))
+        sim.people.unsure.add(str(values.get(sim.scenario.called["code"])))
     owner = sim.scenario.owners.get(name)
     chosen = random.choice(systems) if systems and random.random() < 0.6 else None
     if chosen is None or chosen != owner:
@@ -92,5 +94,5 @@ def _resolve(sim: Simulation, random: Random, row: dict[str, object]) -> None:
         name, f"{sim.people.token()}-OK"
     )
     if row["kind"] == "hold" and random.random() < 0.7:
-        given = values.get(name)
+        given = values.get(called)
     take_value(sim.workspace.store, sim.workspace.config, id_, given, sim.clock())

@@ -120,6 +120,11 @@ class Clerks:
             if key not in self.sim.people.table(system).rows:
                 self.sim.people.add(random, system, key=key)
 
+    def called(self, old: str, new: str) -> None:
+        """A system has another name from now on."""
+        self.expected = {new if name == old else name: keys for name, keys in self.expected.items()}
+        self.made = {(new if name == old else name, key) for name, key in self.made}
+
     def renamed(self, system: str, old: str, new: str) -> None:
         """A customer has another key: a system keeps its own references whole."""
         if system not in self.places():

@@ -206,6 +206,14 @@ class People:
         self.add(random, system, code=code)
         self.doubled.setdefault(system, set()).update(set(self.keys(system)) - before)
 
+    def called(self, old: str, new: str) -> None:
+        """A system has another name from now on."""
+        for item in self.edits:
+            item.system = new if item.system == old else item.system
+        self.typed = {(new if name == old else name, key, item): value for (name, key, item), value in self.typed.items()}
+        self.secrets = {(new if name == old else name, key): value for (name, key), value in self.secrets.items()}
+        self.doubled = {new if name == old else name: keys for name, keys in self.doubled.items()}
+
     def left_behind(self, system: str, key: str) -> None:
         """A row did not come along to another place: nobody deleted it, and nobody sees it any more."""
         self.unsure.add(self.code(system, key))

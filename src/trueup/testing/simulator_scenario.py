@@ -11,6 +11,7 @@ from trueup.model import Caps, CleanStep, ColumnInfo, Config, Deletes, Entity, F
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Mapping as MappingType
     from datetime import timedelta
     from random import Random
 
@@ -105,6 +106,7 @@ class SystemPlan:
     table: str = TABLE
     key: str = KEYS[0]
     words: dict[str, str] = field(default_factory=lambda: dict(WORDS[0]))
+    was: str | None = None
 
     @property
     def whole_numbers(self) -> bool:
@@ -118,11 +120,11 @@ class SystemPlan:
         kept = self.manners.get(name)
         return value if kept is None or value is None else kept(value)
 
-    def mapping(self) -> Mapping:
-        """This system's mapping as the configuration has it."""
+    def mapping(self, called: MappingType[str, str]) -> Mapping:
+        """This system's mapping as the configuration has it; `called` are the fields' present names."""
         spec = ObjectSpec(name=self.table, key=(self.key,), modified=MODIFIED if self.dated else None, assign=self.assign)
         words = {"grade": self.words}
-        fields = {name: FieldMapping(field=name, column=f"c_{name}", values=words.get(name, {})) for name in self.fields}
+        fields = {called[name]: FieldMapping(field=called[name], column=f"c_{name}", values=words.get(name, {})) for name in self.fields}
         return Mapping(
             entity=ENTITY,
             system=self.name,
@@ -173,14 +175,18 @@ class Scenario:
     cleans: dict[str, str | None] = field(default_factory=dict)  # field -> lower, upper
     later: dict[str, SystemPlan] = field(default_factory=dict)  # systems that may be connected later
     ordering: set[str] = field(default_factory=set)  # systems with a table of orders
+    called: dict[str, str] = field(default_factory=lambda: {name: name for name in _TYPES})  # what the fields are called at present
+    were: dict[str, str] = field(default_factory=dict)  # field -> what it was called before
 
     def config(self, state: str, *others: Entity) -> Config:
         """The configuration of this moment; `others` are entities beside the customers."""
         fields = {}
         for name, (kind, _column) in _TYPES.items():
             rule = self.rules.get(name, "manual")
-            fields[name] = Field(
-                name=name,
+            called = self.called[name]
+            fields[called] = Field(
+                name=called,
+                was=self.were.get(name),
                 type=kind,
                 scale=2 if kind == "decimal" else None,
                 conflict=rule,
@@ -192,19 +198,25 @@ class Scenario:
         entity = Entity(
             name=ENTITY,
             fields=fields,
-            mappings={name: plan.mapping() for name, plan in self.systems.items()},
-            match=self.match,
+            mappings={name: plan.mapping(self.called) for name, plan in self.systems.items()},
+            match=tuple(tuple(self.called[name] for name in rule) for rule in self.match),
             precedence=tuple(self.systems),
             explicit_precedence=self.explicit,
-            deletes=self.deletes,
+            deletes=self._deletes(),
             guard=Guard(deletes=0.2, updates=0.5, at_least=2) if self.guarded else None,
         )
         systems = {
-            name: System(name=name, connector="memory", settings={"path": plan.place}, settle_s=SETTLE_S if plan.settles else 0.0)
+            name: System(
+                name=name, connector="memory", settings={"path": plan.place}, settle_s=SETTLE_S if plan.settles else 0.0, was=plan.was
+            )
             for name, plan in self.systems.items()
         }
         entities = {item.name: item for item in (entity, *others)}
         return Config(file="simulated.yaml", directory="/", state=state, systems=systems, entities=entities)
+
+    def _deletes(self) -> Deletes | None:
+        rule = self.deletes
+        return rule and replace(rule, set={self.called[name]: value for name, value in rule.set.items()})
 
 
 def draw_scenario(random: Random) -> Scenario:
