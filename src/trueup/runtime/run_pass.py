@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from trueup.store import Db, Store
 
 INDEX_ROWS = pl.DataFrame(schema={"rule": pl.Int64(), "hash": pl.Int64(), "gid": pl.Int64()})
-RECONCILED_ROWS = 10_000
+RECONCILED_ROWS = 2_500
 """How many records are compared cell by cell at once: a record of twelve fields in three systems makes thirty-six rows there."""
 ROUNDS = 4
 """How often rows that moved under our hands are looked at again within one run; what still moves then waits for the next."""
