@@ -123,6 +123,9 @@ def test_a_row_that_cannot_be_read_is_looked_at_until_it_can(shop: Shop) -> None
     assert "2" in shop.sync()["crm"]
     assert "2" in shop.sync()["crm"]
     assert shop.last.entities["contact"].failures_open == 1
+    shop.table("crm").edit("2", {"points": "too many"})  # touched, and waiting to be looked at besides
+    shop.sync()
+    assert shop.last.entities["contact"].systems["crm"].observed.rejected == 1
     shop.table("crm").edit("2", {"points": "3"})
     shop.sync()
     assert shop.last.entities["contact"].failures_open == 0

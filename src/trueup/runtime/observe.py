@@ -191,7 +191,7 @@ class Observer:
         if result.complete and not presence.adds_up():
             index = index or self._index()
             self._confirm_gone(presence.vanished(index.rows), result)
-        if again:
+        if again := presence.unread(again):
             read = result.counts.read
             self._by_key(again, result)
             result.counts.read = read  # they were counted when they were listed

@@ -15,6 +15,8 @@ from trueup.core.fingerprint import key_hash
 from trueup.store.shadow import key_sums, settled
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trueup.store.shadow import Census
 
 _HASH = "__khash"
@@ -57,6 +59,11 @@ class Presence:
         sums = [key_sums(hashes) for hashes in shown]
         total = (sum(hashes.len() for hashes in shown), sum(high for high, _ in sums), sum(low for _, low in sums))
         return total == (self.census.settled, self.census.high, self.census.low)
+
+    def unread(self, keys: Sequence[str]) -> list[str]:
+        """Those of the keys whose rows were not read, each once."""
+        asked = pl.Series(_HASH, list(dict.fromkeys(keys)), dtype=pl.String)
+        return asked.filter(~key_hash(asked).is_in(_all(self._read).implode())).to_list()
 
     def vanished(self, index: pl.DataFrame) -> pl.DataFrame:
         """The known rows of the index that were not shown at all."""
