@@ -131,3 +131,15 @@ def test_a_plan_says_that_a_row_which_it_would_write_is_not_there_any_more() -> 
         change(sim, "crm", key, name="Anne")
         sim.worlds["shop"].tables["people"].remove("1")
         assert "rows of shop are not as last read" in sim.workspace.plan().entities["customer"].notes[0]
+
+
+def test_a_row_that_matched_nothing_is_found_when_its_record_appears_although_nobody_touched_it() -> None:
+    """A system that is only written makes no records by itself; its other rows are told by their marks."""
+    with office(plan("crm"), plan("shop", caps=replace(FULL, marks=True), direction="write")) as sim:
+        type_in(sim, "shop", code="K1", name="Ann")
+        type_in(sim, "crm", code="K2", name="Ben")
+        sim.sync()
+        sim.sync()
+        type_in(sim, "crm", code="K1", name="Ann")
+        sim.sync()
+        assert sorted(shown(sim, "shop", "code")) == ["K1", "K2"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import orjson
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 PROVISIONAL = 1 << 40
 """Golden ids from here on are provisional: no record was written under them yet."""
 
+UNMATCHED_ROWS = 1_000
+"""Up to so many rows of a system that match no record are read again by key in every pass, where all others are told by a mark."""
+
 RELINK_SCHEMA = pl.Schema({GID: pl.Int64(), SYSTEM: pl.String(), "old_key": pl.String(), "new_key": pl.String(), "khash": pl.Int64()})
 
 
@@ -34,6 +37,7 @@ class Identified:
     parked: rows for a person (PARKED_SCHEMA); `freed` golden ids that were candidates of rows which are not parked any more.
     `resolved` are keys per system of rows that are not parked any more.
     `same_record` ("system\x1fkey"): linked rows that a person declared to be the record that they were, in spite of everything.
+    `unmatched` are keys per system of rows that make no record by themselves, and match none yet; where marks tell the untouched rows.
     `suspects` (system, key): linked rows parked as perhaps another record, looked at now; nobody has said anything about them yet.
     """
 
@@ -45,6 +49,7 @@ class Identified:
     resolved: dict[str, list[str]]
     same_record: frozenset[str] = frozenset()
     suspects: frozenset[tuple[str, str]] = frozenset()
+    unmatched: dict[str, list[str]] = field(default_factory=dict)
 
 
 def identify(db: Db, entity: Entity, observations: Mapping[str, Observation]) -> Identified:
@@ -94,7 +99,22 @@ def identify(db: Db, entity: Entity, observations: Mapping[str, Observation]) ->
     still_parked = pl.concat([result.parked, apart, impossible])
     identified = Identified(links, relinked.cast(RELINK_SCHEMA), gone, still_parked, set(), {})
     _settle_parked(db, entity, waiting, observations, identified)
+    identified.unmatched = _unmatched(rows.filter(pl.col(SYSTEM).is_in(barren)), observations, identified)
     return identified
+
+
+def _unmatched(rows: pl.DataFrame, observations: Mapping[str, Observation], identified: Identified) -> dict[str, list[str]]:
+    """Keys of the rows that are neither linked nor parked, per system with a mark; of a system with too many, the mark is dropped."""
+    placed = pl.concat([identified.links.select(SYSTEM, KEY), identified.parked.select(SYSTEM, KEY)])
+    left = rows.select(SYSTEM, KEY).join(placed, on=[SYSTEM, KEY], how="anti")
+    found: dict[str, list[str]] = {}
+    for (system,), mine in left.partition_by(SYSTEM, as_dict=True).items():
+        seen = observations[str(system)]
+        if mine.height > UNMATCHED_ROWS:
+            seen.mark = None  # to ask for so many one by one would cost more than reading everything
+        elif seen.mark is not None:
+            found[str(system)] = mine[KEY].to_list()
+    return found
 
 
 def _found(db: Db, entity: Entity, rows: pl.DataFrame) -> pl.DataFrame:

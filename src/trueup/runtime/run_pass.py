@@ -205,6 +205,8 @@ class Pass:
             self._count_precisely(spill, observations, found)
         self.deliveries.held = frozenset(name for name, state in self.guards.items() if state.held_updates)
         self._settle_ids(found)
+        for name, keys in found.unmatched.items():
+            self.deliveries.unsettle(name, keys, "matches no record yet")
         self._count(observations, found, first=first)
         if self.options.plan:
             self._left_alone = {name: (seen.filtered, seen.failures[KEY].drop_nulls().to_list()) for name, seen in observations.items()}
