@@ -148,7 +148,7 @@ def check_orders(sim: Simulation) -> None:
             key = known.keys[name].get(gid)
             if key is not None:
                 _check_order(known, name, key, rows[key], values)
-            elif known.native(name, values.get("customer")) is not None:
+            elif known.native(name, values.get("customer")) is not None and not known.waits(name, rows, values["number"]):
                 raise BrokenPromiseError(f"I1: the order {values['number']} is not in {name}, where its customer is: {known.failures}")
 
 
@@ -195,6 +195,13 @@ class _Orders:
         """The key of a customer in a system; None where it has no row there of which it is known whose it is."""
         key = self.people[system].get(int(str(gid))) if gid is not None else None
         return None if (system, key) in self.parked else key
+
+    def waits(self, system: str, rows: dict[str, dict[str, Any]], number: object) -> bool:
+        """Whether an order of this number stands there, of which nobody can tell at present whose it is."""
+        return any(
+            values["o_number"] == number and key not in self.links[system] and self.excused(system, values.get("o_customer"))
+            for key, values in rows.items()
+        )
 
     def excused(self, system: str, key: object) -> bool:
         """Whether nobody can tell at present which customer this key is."""
