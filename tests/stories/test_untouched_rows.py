@@ -44,7 +44,7 @@ class Shop:
         mappings = {}
         for system, world in self.worlds.items():
             columns = [ColumnInfo(name="id", type="integer", nullable=False, has_default=True), ColumnInfo(name="active", type="text")]
-            columns += [ColumnInfo(name=item.name, type="text") for item in fields]
+            columns += [ColumnInfo(name=item.name, type="integer" if item.name == "points" else "text") for item in fields]
             world.add_table("contact", [MemoryColumn(info=column) for column in columns], ("id",))
             shown = {item.name: FieldMapping(field=item.name, column=item.name) for item in fields}
             where = "active IS NULL OR active <> 'no'" if system == "crm" else None
@@ -83,7 +83,7 @@ class Shop:
 def shop(tmp_path: Path) -> Iterator[Shop]:
     made = Shop(tmp_path)
     for number in range(1, 5):
-        made.table("crm").insert({"id": number, "email": f"c{number}@example.org", "name": f"Name {number}", "points": "1"})
+        made.table("crm").insert({"id": number, "email": f"c{number}@example.org", "name": f"Name {number}", "points": 1})
     with made.workspace:
         made.sync()
         made.sync()
@@ -113,7 +113,7 @@ def test_what_is_gone_is_missed_and_confirmed(shop: Shop) -> None:
 
 def test_a_row_that_takes_the_place_of_another_is_seen(shop: Shop) -> None:
     shop.table("crm").remove("3")
-    shop.table("crm").insert({"id": 9, "email": "new@example.org", "name": "New", "points": "1"})
+    shop.table("crm").insert({"id": 9, "email": "new@example.org", "name": "New", "points": 1})
     assert shop.sync()["crm"] == ["9"]
     assert sorted(shop.names("shop")) == ["c1@example.org", "c2@example.org", "c4@example.org", "new@example.org"]
 
@@ -126,7 +126,7 @@ def test_a_row_that_cannot_be_read_is_looked_at_until_it_can(shop: Shop) -> None
     shop.table("crm").edit("2", {"points": "too many"})  # touched, and waiting to be looked at besides
     shop.sync()
     assert shop.last.entities["contact"].systems["crm"].observed.rejected == 1
-    shop.table("crm").edit("2", {"points": "3"})
+    shop.table("crm").edit("2", {"points": 3})
     shop.sync()
     assert shop.last.entities["contact"].failures_open == 0
     assert shop.sync()["crm"] == []
