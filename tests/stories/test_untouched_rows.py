@@ -21,7 +21,7 @@ class Watched(MemoryConnector):
 
     def read(self, obj: ObjectSpec, columns: Sequence[str], **how: object) -> Iterator[Page]:
         pages = list(super().read(obj, columns, **how))  # type: ignore[arg-type]
-        self.values_read += [key for page in pages for key in page.rows["__key"].to_list()]
+        self.values_read += _keys(pages)
         return iter(pages)
 
     def moved(self, obj: ObjectSpec, columns: Sequence[str], mark: str) -> Iterator[Page] | None:
@@ -30,8 +30,13 @@ class Watched(MemoryConnector):
         if pages is None:
             return None
         kept = list(pages)
-        self.values_read = before + [key for page in kept for key in page.rows["__key"].to_list()]
+        self.values_read = before + _keys(kept)
         return iter(kept)
+
+
+def _keys(pages: list[Page]) -> list[str]:
+    rows = [key for page in pages for key in page.rows["__key"].to_list()]
+    return rows + [str(reject.key) for page in pages for reject in page.rejected]
 
 
 class Shop:
