@@ -25,6 +25,7 @@ from scripts import demo_company as company  # noqa: E402 -- found through the l
 
 MANIFEST = ".demo.json"
 OWN_STATE = ".trueup"
+AGAIN = ".venv/bin/python scripts/demo.py"
 DONE, NEEDS_PERSON = 0, 3
 MEANING = {NEEDS_PERSON: "done, but something needs a person"}
 
@@ -70,7 +71,9 @@ def clear(folder: Path, *, force: bool) -> None:
         return
     changes = edited(folder)
     if changes and not force and not _gives_up(folder, changes):
-        raise DemoError(f"{folder} was edited ({', '.join(changes)}) and is left as it is; --force replaces it, --into FOLDER spares it")
+        raise DemoError(
+            f"{folder} was edited ({', '.join(changes)}) and is left as it is; `{AGAIN} --force` replaces it, `--into FOLDER` spares it"
+        )
     shutil.rmtree(folder)
 
 

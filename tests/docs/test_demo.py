@@ -137,7 +137,7 @@ def test_an_edited_demo_is_refused_and_left_as_it_is(demo):
     done = _demo(demo)
     assert done.returncode == 1
     assert "notes.txt, trueup.yaml" in done.stderr
-    assert "--force" in done.stderr
+    assert ".venv/bin/python scripts/demo.py --force" in done.stderr
     assert (demo / "notes.txt").read_text(encoding="utf-8") == "mine"
     assert (demo / "trueup.yaml").read_bytes() == config
 

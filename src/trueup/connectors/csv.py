@@ -7,6 +7,7 @@ with the other delimiters in use and `sep=` lines; see `csv_grammar` for what ex
 from __future__ import annotations
 
 import codecs
+from contextlib import ExitStack
 from typing import IO, TYPE_CHECKING, Any
 
 import polars as pl
@@ -17,11 +18,10 @@ from trueup.connectors.csv_rows import CsvReading
 from trueup.connectors.csv_text import allows_delimiter, detect, known_encoding, working_form
 from trueup.connectors.fileconnector import FileConnector
 from trueup.errors import ObjectUnreadableError, Problem
-from trueup.model import ColumnInfo
+from trueup.model import ColumnInfo, ObjectInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from contextlib import ExitStack
     from pathlib import Path
 
     from trueup.connectors.filebase import Stamp
@@ -86,11 +86,22 @@ class CsvConnector(FileConnector):
             problems.append(Problem("", 0, f"{place}.quote", f"{quote!r} cannot be the quote", "one ASCII character, or none"))
         return problems
 
+    def _info(self, obj: ObjectSpec) -> ObjectInfo:
+        with ExitStack() as opened:
+            dialect = self._opened_dialect(obj, opened)
+        doubled = dict.fromkeys(name for name in dialect.header if name and dialect.header.count(name) > 1)
+        remark = f"several columns are named {', '.join(map(repr, doubled))}: rename all but one" if doubled else ""
+        name = self.path_of(obj).name
+        return ObjectInfo(name=name, columns=_columns_of(dialect), kind=self.kind, assigns_key=True, remark=remark)
+
     def _columns(self, obj: ObjectSpec, opened: ExitStack) -> dict[str, ColumnInfo]:
+        return _columns_of(self._opened_dialect(obj, opened))
+
+    def _opened_dialect(self, obj: ObjectSpec, opened: ExitStack) -> Dialect:
         path = self.path_of(obj)
         dialect, source = self._dialect(obj, path, opened.enter_context(self._open(obj, path)))
         opened.enter_context(source)
-        return _columns_of(dialect)
+        return dialect
 
     def _comparable(self, rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
         return super()._comparable(rows, names).with_columns(pl.col(names).fill_null(""))

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from trueup.reports.record_facts import Event, FieldStory, Holding, OpenConflict, RecordView
     from trueup.reports.table import Style
 
+OTHER = "another system"
+"""Who was right, where only the loser is known."""
+
 _RULES = {
     "accepted": "nobody else had changed it, so it was accepted",
     "source of truth": "{by} is the source of truth of this field",
@@ -74,7 +77,7 @@ def story_sentences(view: RecordView, story: FieldStory, field: Field) -> list[s
     said = [_value_sentence(story)]
     if story.last is not None and story.last.before is not None and story.last.kind != "resolved":
         said.append(f"It replaced {_quoted(story.last.before)}.")
-    said += [_beaten_sentence(event) for event in story.beaten]
+    said += [_beaten_sentence(event, field.source_of_truth) for event in story.beaten]
     if story.conflict is not None:
         said += conflict_sentences(story.conflict)
     for system, value in story.elsewhere.items():
@@ -103,13 +106,14 @@ def _value_sentence(story: FieldStory) -> str:
     return f"{value}: from {by}{when}; {rule_words(story.last.rule, by)}."
 
 
-def _beaten_sentence(event: Event) -> str:
+def _beaten_sentence(event: Event, owner: str | None) -> str:
     by = event.system or "a person"
+    why = rule_words(event.rule, (owner or OTHER) if event.kind == "lost" else by)
     if event.kind == "overruled":
-        return f"{by} said {_quoted(event.after)}{_when(event.at)} and was overruled: {rule_words(event.rule, by)}."
+        return f"{by} said {_quoted(event.after)}{_when(event.at)} and was overruled: {why}."
     if event.kind in {"lost", "candidate"}:
-        return f"{by} said {_quoted(event.after)}{_when(event.at)}{_LOST[event.kind]}: {rule_words(event.rule, by)}."
-    return f"{by}: {_KINDS.get(event.kind, event.kind)}{_when(event.at)}: {rule_words(event.rule, by)}."
+        return f"{by} said {_quoted(event.after)}{_when(event.at)}{_LOST[event.kind]}: {why}."
+    return f"{by}: {_KINDS.get(event.kind, event.kind)}{_when(event.at)}: {why}."
 
 
 def conflict_sentences(item: OpenConflict) -> list[str]:
@@ -183,7 +187,7 @@ def _history_table(events: list[Event], style: Style) -> str:
             event.system or "a person",
             "" if event.before is None else show(event.before),
             "" if event.after is None else show(event.after),
-            rule_words(event.rule, event.system),
+            rule_words(event.rule, OTHER if event.kind == "lost" else event.system),
         ]
         for event in events
     ]

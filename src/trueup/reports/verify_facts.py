@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trueup.reports.runs import WHICH_VANISHED
 from trueup.reports.table import PLAIN, counted, duration, show, table
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 SAMPLES = 100
 SHOWN = 20
+COUNTS = ("rows", "differ", "missing", "extra", "waiting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +36,17 @@ class Disagreement:
 
 @dataclass(slots=True)
 class SystemAgreement:
-    """One system. rows: those that take part, readable or not. waiting: rows and records that wait for a person, counted nowhere else."""
+    """One system. rows: those that take part, readable or not. waiting: rows and records that wait for a person, counted nowhere else.
+
+    vanished: how many of those that wait were there once and are gone, where nothing says that deletes are meant.
+    """
 
     rows: int = 0
     differ: int = 0
     missing: int = 0
     extra: int = 0
     waiting: int = 0
+    vanished: int = 0
 
     @property
     def agrees(self) -> bool:
@@ -92,7 +98,7 @@ def _entity(entity: EntityAgreement) -> dict[str, Any]:
     return {
         "agree": entity.agrees,
         "records": entity.records,
-        "systems": {name: dataclasses.asdict(system) for name, system in entity.systems.items()},
+        "systems": {name: {kind: getattr(system, kind) for kind in COUNTS} for name, system in entity.systems.items()},
         "left_out": dict(entity.left_out),
         "differences": [
             {
@@ -117,13 +123,16 @@ def verify_text(found: Agreement, style: Style = PLAIN) -> str:
 
 
 def _entity_text(name: str, entity: EntityAgreement, style: Style) -> str:
-    waiting = sum(system.waiting for system in entity.systems.values())
+    vanished = sum(system.vanished for system in entity.systems.values())
+    waiting = sum(system.waiting for system in entity.systems.values()) - vanished
     lines = [style.paint(f"{name}: ", "bold") + _verdict(entity, style)]
     lines += [style.paint(f"  left out: {why}", "bad") for why in entity.left_out.values()]
     rows = [[system, item.rows, item.differ, item.missing, item.extra, item.waiting] for system, item in entity.systems.items()]
     lines.append(table(["system", "rows", "differ", "missing", "extra", "waiting"], rows, style, indent="  "))
     if waiting:
         lines.append(f"  {counted(waiting, 'row')} waiting for a person: `trueup conflicts`, `trueup matches`, `trueup failures`")
+    if vanished:
+        lines.append(f"  {counted(vanished, 'row')} vanished, and nothing says that deletes are meant: {WHICH_VANISHED} shows which")
     if entity.examples:
         lines += ["", table(["system", "record", "row", "field", "agreed", "holds"], _example_rows(entity), style, indent="  ")]
         more = sum(item.differ + item.missing + item.extra for item in entity.systems.values()) - min(len(entity.examples), SHOWN)

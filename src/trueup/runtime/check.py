@@ -229,7 +229,7 @@ class Checker:
             mapped = compiled.to_cells(rows)
             sample.rejected += mapped.rejected[KEY].n_unique()
             for key, name, reason in mapped.rejected.select(KEY, "field", "reason").rows():
-                _count(reasons, f"{name}: {reason}" if name else reason, key)
+                _count(reasons, reason if not name or reason.startswith(f"{name}: ") else f"{name}: {reason}", key)
             clocks |= set(_naive_texts(found, rows))
             for row in mapped.rows.head(SAMPLE_ROWS - len(sample.rows)).iter_rows(named=True):
                 values = tuple(cell_to_python(row[name], entity.fields[name]) for name in shown)

@@ -75,6 +75,7 @@ class _Side:
     seen       gid, print: fingerprints of the known rows that could be mapped, by gid
     strangers  keys of rows without a record
     waiting    golden ids whose row is there and cannot be understood; `lost` counts such rows without a record
+    vanished   those of `waiting` whose row is gone, where nothing says that deletes are meant
     outside    golden ids whose row is outside of the mapping's filter
     """
 
@@ -86,6 +87,7 @@ class _Side:
     known: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={"gid": pl.Int64(), "state": pl.Int8()}))
     strangers: list[str] = field(default_factory=list)
     waiting: set[int] = field(default_factory=set)
+    vanished: set[int] = field(default_factory=set)
     lost: int = 0
     outside: set[int] = field(default_factory=set)
     differing: set[int] = field(default_factory=set)
@@ -115,6 +117,7 @@ class _Checker:
         for side in self._sides.values():
             self._look_at_strangers(side)
             side.counts.waiting = len(side.waiting - side.differing) + side.lost
+            side.counts.vanished = len(side.vanished - side.differing)
             self.result.systems[side.seat.name] = side.counts
         return self.result
 
@@ -241,6 +244,7 @@ class _Checker:
         vanished = known.filter(pl.col("state") == shadow_table.MISSING)["gid"].to_list()
         if not self._expects_missing(side.seat.name):
             side.waiting.update(vanished)
+            side.vanished.update(vanished)
         gone = set(vanished) | side.outside | side.waiting
         other += [gid for gid in known["gid"].to_list() if gid not in gone]
         self._lacking(side, cells.join(states.filter(pl.col("state").is_null()), left_on=GID, right_on="gid", how="semi"))

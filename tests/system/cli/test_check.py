@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import psycopg
@@ -63,6 +64,7 @@ def test_warnings_and_notes_stand_at_their_lines(tmp_path):
 
     told = project.trueup("check").expect(0).out
     assert "item from sheet (the file): 4 rows; 1 left out by the filter; 2 cannot be used" in told
+    assert not re.search(r"(\w+): \1: ", told)
     assert "trueup.yaml:14: entities.item.mappings.store" in told
     assert "No problems, 4 warnings." in told
 

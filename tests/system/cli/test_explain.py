@@ -81,3 +81,13 @@ def test_unknown_fields_are_wrong_usage(tmp_path):
     project = company(tmp_path)
     project.trueup("sync").expect(0)
     assert "has no field 'phone'" in project.trueup("explain", "customer", "crm:1", "phone").expect(2).err
+
+
+def test_who_was_right_at_first_contact(tmp_path):
+    project = company(tmp_path, OWNED)
+    project.write("customers.csv", project.read("customers.csv").replace("001,Ada,", "001,Adda,"))
+    project.trueup("sync").expect(0)
+    out = project.trueup("explain", "customer", "crm:1", "name").expect(0).out
+    assert "sheet said “Adda”" in out
+    assert "lost: when the systems first met, crm is the source of truth of this field" in out
+    assert "sheet is the source of truth" not in project.trueup("record", "customer", "crm:1").expect(0).out

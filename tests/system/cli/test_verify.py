@@ -138,7 +138,9 @@ def test_rows_that_wait_for_a_person_are_no_differences(tmp_path):
     assert found["sheet"] == {"differ": 0, "missing": 0, "extra": 0, "waiting": 1}
     assert whole.agrees
     ended = project.trueup("verify").expect(0)
-    assert "5 rows waiting for a person" in ended.out
+    assert "4 rows waiting for a person" in ended.out
+    assert "1 row vanished" in ended.out
+    assert "links WHERE state = 'missing'" in ended.out
 
 
 def test_a_record_that_waits_and_differs_besides_is_counted_once(tmp_path):

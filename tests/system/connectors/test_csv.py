@@ -173,6 +173,7 @@ def test_columns_that_are_missing_or_doubled_matter_only_when_mapped(tmp_path):
     assert read_all(connector(path), ["v"])[0] == [{"__key": "1", "v": "d"}]
     with pytest.raises(ObjectUnreadableError, match="2 columns named 'x'"):
         connector(path).read(OBJ, ["x"])
+    assert connector(path).describe(OBJ).remark == "several columns are named 'x': rename all but one"
     with pytest.raises(ObjectMissingError, match=r"did you mean 'id'"):
         connector(path).describe(ObjectSpec(name=None, key=("idd",)))
 
