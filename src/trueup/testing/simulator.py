@@ -83,6 +83,7 @@ class Simulation:
         self.unasked_deletes: list[str] = []
         self.moves: Counter[str] = Counter()
         self.kills: Counter[str] = Counter()
+        self.changes: Counter[str] = Counter()
         self.syncs = 0
         self.systems: dict[str, SimulatedSystem] = {}
         self.workspace = self._open()
@@ -371,8 +372,9 @@ def play_game(seed: int, moves: Sequence[Move], tally: Counter[str] | None = Non
         finally:
             if tally is not None:
                 tally.update(sim.moves)
+                tally.update({f"configure: {name}": count for name, count in sim.changes.items()})
+                tally.update({f"killed {place}": count for place, count in sim.kills.items()})
                 tally["(runs)"] += sim.syncs
-                tally["(kills)"] += sum(sim.kills.values())
     return None
 
 
@@ -409,6 +411,7 @@ def soak(operations: int, seed: int, *, say: Callable[[str], None] = print, shri
             moves[-1] = ("settle", 0)
         error = play_game(seed + games, moves, tally)
         if error is not None:
+            say(_played(tally, made, games, time.monotonic() - began))
             say(f"game {seed + games} failed: {error}; shrinking …")
             return shrink(seed + games, moves, error, shrink_s)
         made += len(moves)
@@ -416,9 +419,15 @@ def soak(operations: int, seed: int, *, say: Callable[[str], None] = print, shri
         if time.monotonic() - told > 10:
             told = time.monotonic()
             say(f"{made:,} of {operations:,} operations, {games:,} games, {told - began:.0f} s")
-    say(f"{made:,} operations in {games:,} games, {time.monotonic() - began:.0f} s: nothing broken")
-    say(", ".join(f"{name} {count:,}" for name, count in sorted(tally.items())))
+    say(_played(tally, made, games, time.monotonic() - began))
+    say("nothing is broken")
     return None
+
+
+def _played(tally: Mapping[str, int], made: int, games: int, seconds: float) -> str:
+    """What was played: how much of each move, of each change of a configuration, and where runs were killed."""
+    lines = [f"{made:,} operations in {games:,} games, {seconds:.0f} s", *(f"  {name} {tally[name]:,}" for name in sorted(tally))]
+    return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

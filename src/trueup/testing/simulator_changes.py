@@ -28,7 +28,9 @@ RULED = ("name", "status", "email", "price")
 
 def configure(sim: Simulation, random: Random, name: str | None = None) -> None:
     """Change something, or the thing called `name`, and start the next process with it."""
-    CHANGES[name or random.choice(list(CHANGES))](sim, random)
+    name = name or random.choice(list(CHANGES))
+    sim.changes[name] += 1
+    CHANGES[name](sim, random)
     sim.restart()
 
 

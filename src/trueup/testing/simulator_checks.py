@@ -52,7 +52,8 @@ def check_always(sim: Simulation) -> None:
         for code, keys in by_code.items():
             made = [key for key in keys if (name, key) not in sim.people.secrets]
             blind = not world.caps.find
-            if len(keys) > 1 and made and not blind and not set(keys) & sim.people.doubled.get(name, set()):
+            by_people = sim.people.doubled.get(name, set()) | {key for system, key in sim.people.unseen if system == name}
+            if len(keys) > 1 and made and not blind and not set(keys) & by_people:
                 raise BrokenPromiseError(f"I6: {name} holds {code} several times: {keys}; made by the engine: {made}")
 
 

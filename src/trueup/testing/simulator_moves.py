@@ -215,7 +215,7 @@ WEIGHTS = {
     "down": 2,
     "decide": 2,
     "order": 8,
-    "configure": 3,
+    "configure": 6,
     "plan": 1,
     "burst": 1,
 }

@@ -53,6 +53,7 @@ class People:
     unsure: set[str] = field(default_factory=set)
     removed: set[str] = field(default_factory=set)
     doubled: dict[str, set[str]] = field(default_factory=dict)  # system -> keys of second rows of one code
+    unseen: set[tuple[str, str]] = field(default_factory=set)  # rows typed in while readings of their system lagged
     numbers: int = 0
     renamed: Callable[[str, str, str], None] = lambda _system, _old, _new: None
     secrets: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -94,6 +95,8 @@ class People:
         key = key or self.new_key(system)
         key = str(self.table(system).insert({self.scenario.systems[system].key: self.native_key(system, key), **values}))
         self.secrets[system, key] = str(values[SENTINEL])
+        if self.table(system).lagging:  # nobody can see it yet: the same customer may be made there meanwhile
+            self.unseen.add((system, key))
         for name in self.scenario.systems[system].fields:
             if values.get(f"c_{name}") is not None and name != "code":
                 self._note(system, key, name)
@@ -150,6 +153,8 @@ class People:
             self.secrets[system, new] = self.secrets.pop((system, key))
         if key in self.doubled.get(system, ()):
             self.doubled[system].add(new)
+        if (system, key) in self.unseen:
+            self.unseen.add((system, new))
         for item in self.edits:
             if (item.system, item.key) == (system, key):
                 item.key = new
@@ -212,6 +217,7 @@ class People:
             item.system = new if item.system == old else item.system
         self.typed = {(new if name == old else name, key, item): value for (name, key, item), value in self.typed.items()}
         self.secrets = {(new if name == old else name, key): value for (name, key), value in self.secrets.items()}
+        self.unseen = {(new if name == old else name, key) for name, key in self.unseen}
         self.doubled = {new if name == old else name: keys for name, keys in self.doubled.items()}
 
     def left_behind(self, system: str, key: str) -> None:
