@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from trueup.model import Deletes
+from trueup.store import parked
 from trueup.testing.simulator import Simulation
-from trueup.testing.simulator_scenario import FULL, Scenario, SystemPlan
+from trueup.testing.simulator_scenario import ENTITY, FULL, Scenario, SystemPlan
 
 if TYPE_CHECKING:
-    from trueup.model import ConflictRule
+    from trueup.model import Caps, ConflictRule
 
 FIELDS = ("code", "email", "name", "status", "price", "points", "tags", "note")
 TACITURN = replace(FULL, kind="api", stored_row=False)
@@ -143,3 +146,27 @@ def test_a_row_that_matched_nothing_is_found_when_its_record_appears_although_no
         type_in(sim, "crm", code="K1", name="Ann")
         sim.sync()
         assert sorted(shown(sim, "shop", "code")) == ["K1", "K2"]
+
+
+@pytest.mark.parametrize("caps", [FULL, replace(FULL, marks=True), replace(FULL, incremental=True)], ids=["whole", "marks", "cursor"])
+def test_a_new_row_is_not_made_a_record_which_a_known_row_is_becoming(caps: Caps) -> None:
+    """One system corrects the code of a customer, who is typed into another one under the right code at the same time."""
+    with office(plan("crm"), plan("shop", caps=caps, dated=True)) as sim:
+        key = type_in(sim, "crm", code="K1", name="Ann")
+        sim.sync()
+        sim.sync()
+        change(sim, "crm", key, code="K2")
+        second = type_in(sim, "shop", code="K2", name="Ann")
+        sim.people.doubled["shop"] = {second}
+        for _number in range(3):
+            sim.plan_and_sync()
+            sim.clock.pass_by(600)
+        assert shown(sim, "crm", "code") == ["K2"]
+        assert shown(sim, "shop", "code") == ["K2", "K2"]
+        assert [system_and_key for *system_and_key, _why in waiting(sim)] == [["shop", second]]
+
+
+def waiting(sim: Simulation) -> list[tuple[str, str, str]]:
+    """The rows that wait for a person: system, key, why."""
+    with sim.workspace.store.read() as db:
+        return parked.of(db, ENTITY).select("system", "key", "why").rows()

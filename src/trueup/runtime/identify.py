@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import orjson
@@ -17,6 +17,7 @@ from trueup.store import shadow as shadow_table
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from trueup.core.match import Matching
     from trueup.model import Entity
     from trueup.runtime.observe import Observation
     from trueup.store import Db
@@ -37,7 +38,8 @@ class Identified:
     parked: rows for a person (PARKED_SCHEMA); `freed` golden ids that were candidates of rows which are not parked any more.
     `resolved` are keys per system of rows that are not parked any more.
     `same_record` ("system\x1fkey"): linked rows that a person declared to be the record that they were, in spite of everything.
-    `unmatched` are keys per system of rows that make no record by themselves, and match none yet; where marks tell the untouched rows.
+    `unmatched` are keys per system of rows that are to be matched again: they make no record by themselves, and are told by a mark where
+    nobody touches them, or a known row may be becoming their record just now.
     `suspects` (system, key): linked rows parked as perhaps another record, looked at now; nobody has said anything about them yet.
     """
 
@@ -85,6 +87,7 @@ def identify(db: Db, entity: Entity, observations: Mapping[str, Observation]) ->
     taken = pl.concat([taken, told.filter(~pl.col("born")).select(GID, SYSTEM)])
     barren = [name for name, mapping in entity.mappings.items() if mapping.direction == "write"]
     result = match(rows.drop(KHASH), entity.precedence, count, known.cast(INDEX_SCHEMA), taken, PROVISIONAL + told.height, barren)
+    result, undecided = _not_becoming(result, rows, observations, waiting, count)
     links = pl.concat([told.cast(LINK_SCHEMA), result.links])
     known_again = links.filter(~pl.col("born"))
     hashes = hashes.join(known_again, on=[SYSTEM, KEY], how="semi") if not known_again.is_empty() else hashes.clear()
@@ -100,7 +103,40 @@ def identify(db: Db, entity: Entity, observations: Mapping[str, Observation]) ->
     identified = Identified(links, relinked.cast(RELINK_SCHEMA), gone, still_parked, set(), {})
     _settle_parked(db, entity, waiting, observations, identified)
     identified.unmatched = _unmatched(rows.filter(pl.col(SYSTEM).is_in(barren)), observations, identified)
+    for system, key in undecided:
+        identified.unmatched.setdefault(system, []).append(key)
     return identified
+
+
+def _not_becoming(
+    result: Matching, rows: pl.DataFrame, observations: Mapping[str, Observation], waiting: pl.DataFrame, count: int
+) -> tuple[Matching, list[tuple[str, str]]]:
+    """Without new records that a known row may be becoming in this very run; their rows (system, key) are matched in the next one.
+
+    A row that is parked as perhaps another record has had its run.
+    """
+    again = [frame for item in observations.values() for frame in item.known_again]
+    made = result.links.filter(pl.col(GID) >= PROVISIONAL)
+    if not again or made.is_empty():
+        return result, []
+    suspects = waiting.filter(pl.col("why") == REUSED).select(pl.col("system").alias(SYSTEM), pl.col("key").alias(KEY))
+    known = _hashes(pl.concat(again).join(suspects, on=[SYSTEM, KEY], how="anti"), count)
+    alike = _hashes(rows, count).join(known, on=["rule", "hash"], how="semi")
+    gids = made.join(alike, on=[SYSTEM, KEY], how="semi")[GID].unique()
+    if gids.is_empty():
+        return result, []
+    mine = pl.col(GID).is_in(gids.implode())
+    doubles = result.parked.filter(pl.col("candidates").list.set_intersection(gids.to_list()).list.len() > 0)
+    later = pl.concat([result.links.filter(mine).select(SYSTEM, KEY), doubles.select(SYSTEM, KEY)])
+    left = replace(result, links=result.links.filter(~mine), parked=result.parked.join(later, on=[SYSTEM, KEY], how="anti"))
+    return left, later.unique(maintain_order=True).rows()
+
+
+def _hashes(rows: pl.DataFrame, count: int) -> pl.DataFrame:
+    """The match hashes of rows in long form: __system, __key, rule, hash."""
+    names = rule_columns(count)
+    long = rows.select(SYSTEM, KEY, *names).unpivot(index=[SYSTEM, KEY], on=names, variable_name="rule", value_name="hash")
+    return long.drop_nulls("hash")
 
 
 def _unmatched(rows: pl.DataFrame, observations: Mapping[str, Observation], identified: Identified) -> dict[str, list[str]]:

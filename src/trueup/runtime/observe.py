@@ -67,6 +67,7 @@ class Observation:
     whole: bool = False
     gids: list[pl.Series] = field(default_factory=list)  # golden ids of the known rows that were kept
     new_rows: list[pl.DataFrame] = field(default_factory=list)  # __system, __key, page, one hash column per match rule
+    known_again: list[pl.DataFrame] = field(default_factory=list)  # known rows that read differently, in the same form
     waiting: set[str] = field(default_factory=set)  # keys of rows with a reference that nobody knows yet
     asked: set[str] = field(default_factory=set)  # keys that were read one by one
 
@@ -296,6 +297,8 @@ class Observer:
         result.gids.append(rows[GID].drop_nulls())
         if not fresh.is_empty():
             result.new_rows.append(self._match_rows(fresh, result.pages))
+        if fresh.height < rows.height and self._rules.match and not self._remap:
+            result.known_again.append(self._match_rows(rows.filter(pl.col(GID).is_not_null()), result.pages))
         self._spill.add((self._seat.name, result.pages), rows)
         result.pages += 1
 
