@@ -1,0 +1,72 @@
+"""A company in which every queue holds something, so that each command's JSON shows all of its parts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.system.cli.tool import CONFIG, Project, company
+
+COMMANDS = (
+    "drift", "check", "plan", "sync", "status", "runs", "run 2", "record customer crm:1", "explain customer crm:1 name", "conflicts",
+    "matches", "failures", "holds", "verify", "pause sheet", "resume sheet", "sql 'SELECT id, name FROM customer'",
+)  # fmt: skip
+"""The commands with a form of their own, in the order in which `trueup --help` lists them."""
+
+PEOPLE = [
+    (1, "Ada", "ada@example.com", "10.5"),
+    (2, "Ben", "ben@example.com", None),
+    (3, "Cy", "cy@example.com", "3"),
+    (4, "Cy again", "cy@example.com", "3"),
+    *[(number, f"Number {number}", f"n{number}@example.com", "1") for number in range(5, 35)],
+]
+SHEET = """\
+No,Name,E-mail,Credit
+001,Ada,ada@example.com,10.5
+002,Ben,ben@example.com,7
+003,Cy,cy@example.com,lots
+004,Dot,dot@example.com,1
+"""
+
+
+def busy_company(folder: Path) -> Project:
+    """Two runs behind it: a conflict, a row that cannot be read, a parked twin, a held mass of edits, and edits since."""
+    project = company(folder, CONFIG.replace("    precedence: [crm, sheet]\n", ""), SHEET, PEOPLE)
+    project.trueup("sync").expect(3)
+    project.sql("UPDATE contacts SET name = 'Ada One' WHERE id = 1")
+    project.write("customers.csv", project.read("customers.csv").replace("001,Ada,", "001,Ada Two,"))
+    project.trueup("sync").expect(3)
+    project.sql("UPDATE contacts SET credit = 2 WHERE id > 4")
+    project.write("customers.csv", project.read("customers.csv").replace("002,Ben,ben@example.com,7", "002,Ben,ben@example.com,8"))
+    return project
+
+
+def shape(value: Any) -> Any:
+    """What programs rely on: the names of the parts, and of a list the parts that its items have together; of a value nothing."""
+    if isinstance(value, dict):
+        return {name: shape(part) for name, part in value.items()}
+    if isinstance(value, list):
+        together: Any = None
+        for part in map(shape, value):
+            together = _together(together, part)
+        return [] if together is None else [together]
+    return None
+
+
+def _together(one: Any, other: Any) -> Any:
+    """The parts of both."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return {name: _together(one.get(name), other.get(name)) for name in one | other}
+    if isinstance(one, list) and isinstance(other, list) and one and other:
+        return [_together(one[0], other[0])]
+    return other if one in (None, []) else one
+
+
+def documented(text: str) -> dict[str, Any]:
+    """The examples of the page: command -> what it prints."""
+    found = {}
+    for section in text.split("\n## `trueup ")[1:]:
+        name, _, rest = section.partition(" --json`\n")
+        found[name] = json.loads(rest.split("```json\n")[1].split("\n```")[0])
+    return found
