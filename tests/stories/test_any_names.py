@@ -81,7 +81,7 @@ def test_verify_compares_fields_of_any_name_that_a_system_shows_in_its_own_way(t
     assert project.trueup("verify", "--json").expect(0).json["entities"]["thing"]["systems"]["left"]["waiting"] == 1
 
 
-@pytest.mark.parametrize("column", ["_row", "__v"])
+@pytest.mark.parametrize("column", ["_key", "__v"])
 def test_columns_may_have_any_name(tmp_path: Path, column: str) -> None:
     project = two_tables(tmp_path, "{conflict: last_write_wins}", ("kind",))
     for name in ("left.csv", "trueup.yaml"):

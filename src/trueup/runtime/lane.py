@@ -430,12 +430,12 @@ class Lane:
             returning=() if prepared.kind == "delete" else seat.returning,
         )
         outcomes = seat.connector.write(seat.mapping.object, batch)
-        joined = beside(outcomes, prepared.rows.select(OP, GID, pl.col(KEY).alias("_key")), OP)
-        joined = joined.with_columns(pl.coalesce(KEY, "_key").alias(KEY))
+        joined = beside(outcomes, prepared.rows.select(OP, GID, pl.col(KEY).alias("__known_key")), OP)
+        joined = joined.with_columns(pl.coalesce(KEY, "__known_key").alias(KEY))
         if prepared.kind != "delete":
             joined = self._read_back(prepared, joined)
         settle = {"create": settle_creates, "update": settle_updates, "delete": settle_deletes}[prepared.kind]
-        results = settle(self._entity, seat, prepared, joined.drop("_key"), golden, now)
+        results = settle(self._entity, seat, prepared, joined.drop("__known_key"), golden, now)
         results.intent = intent
         return results
 
