@@ -90,11 +90,26 @@ def _checked(value: Any, schema: Mapping[str, Any], path: YamlPath, report: Repo
         report.add(path, f"`{path[-1]}` must be {_words(kinds)}", f"this is {kind_of(value)}")
         return None
     _check_limits(found, schema, path, report)
+    if path[-1] == "url" and isinstance(found, str):
+        _check_address(found, path, report)
     if isinstance(found, dict) and "properties" in schema:
         return check_settings(found, schema, path, report, ())
     if isinstance(found, list) and isinstance(schema.get("items"), dict):
         return [_checked(item, schema["items"], (*path, number), report) for number, item in enumerate(found)]
     return plain(found)
+
+
+def _check_address(address: str, path: YamlPath, report: Report) -> None:
+    """A password with an @ or / of its own moves the place where the host begins: the rest of it would be taken, and shown, for a host."""
+    login, _, rest = re.sub(r"^[a-z+]+://", "", address, count=1).partition("/") if "://" in address else ("", "", "")
+    password = login.partition(":")[2]
+    hidden = "@" not in login and not password.isdigit() and password and "@" in rest
+    if login.partition("?")[0].count("@") > 1 or hidden:
+        report.add(
+            path,
+            "it cannot be told where the password ends and the host begins",
+            "write %40 for @, %2F for /, %3A for :, %23 for # and %3F for ? in a user name or password",
+        )
 
 
 def _kinds(schema: Mapping[str, Any]) -> list[str]:

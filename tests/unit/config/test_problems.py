@@ -35,6 +35,12 @@ def base(*changes: tuple[str, str]) -> str:
     return text
 
 
+def address(url: str) -> str:
+    """The configuration with a server in the place of the file."""
+    kind = url.partition(":")[0].replace("postgresql", "postgres")
+    return base(("connector: sqlite, path: crm.db", f'connector: {kind}, url: "{url}"'))
+
+
 def entity(more: str) -> str:
     return f"{BASE}    {more}\n"
 
@@ -85,6 +91,8 @@ CASES = [
     (base((", path: crm.db", "")), 2, "`path` is missing in system crm"),
     (base(("path: crm.db", "path: crm.db, patth: x")), 2, "unknown setting `patth` in system crm: did you mean `path`?"),
     (base(("path: crm.db", "path: [a]")), 2, "`path` must be text"),
+    (address("postgresql://app:se@cret@db.example.org/crm"), 2, "where the password ends and the host begins"),
+    (address("mysql://app:se/cret@db.example.org/crm"), 2, "where the password ends and the host begins"),
     (base(("crm.db}", "crm.db, timezone: Europe/Londn}")), 2, "unknown time zone `Europe/Londn`: did you mean `Europe/London`?"),
     (base(("crm.db}", "crm.db, paused: perhaps}")), 2, "`paused` must be true or false"),
     (base(("crm.db}", "crm.db, settle: 5}")), 2, "`5` has no unit"),
@@ -356,3 +364,12 @@ def test_the_example_with_any_value_replaced_is_a_configuration_or_told_what_is_
         end = min([number for number in (text.find(stop, at) for stop in ",]}\n") if number >= 0], default=len(text))
         text = f"{text[:at]} {data.draw(TOKENS)}{text[end:]}"
     loads_or_tells(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://db.example.org:5432/crm", "postgresql://app@db.example.org/crm?host=/run/a@b", "mysql://app:se%40cret@db.example.org:3306/crm",
+     "postgresql://app:4711@db.example.org/crm", "mysql:///crm?unix_socket=/run/mysqld.sock"],
+)  # fmt: skip
+def test_an_address_that_can_be_told_apart_is_no_problem(load, url):
+    assert load(address(url)).systems["crm"].settings["url"] == url
