@@ -166,6 +166,38 @@ def test_a_new_row_is_not_made_a_record_which_a_known_row_is_becoming(caps: Caps
         assert [system_and_key for *system_and_key, _why in waiting(sim)] == [["shop", second]]
 
 
+@pytest.mark.parametrize("caps", [FULL, replace(FULL, marks=True), replace(FULL, incremental=True, tombstones=True)], ids=lambda caps: "")
+def test_a_row_under_the_key_of_one_that_is_gone_is_another_record(caps: Caps) -> None:
+    with office(plan("crm"), plan("shop", caps=caps, dated=True)) as sim:
+        type_in(sim, "crm", code="K1", name="Ann")
+        sim.sync()
+        shop = sim.worlds["shop"].tables["people"]
+        before = shop.values()["1"]
+        shop.remove("1")
+        sim.sync(full=True)
+        shop.insert({"id": 1, "c_code": "K2", "c_name": "Ann"})
+        for number in range(2):
+            sim.sync(full=number == 0)
+        assert sorted(shown(sim, "crm", "code")) == ["K1", "K2"]
+        assert shown(sim, "shop", "code") == ["K2"], "a row that vanished is not made again unasked"
+        shop.insert(before | {"id": 7, "c_name": "Anne"})
+        sim.sync(full=True)
+        assert sorted(shown(sim, "crm", "name")) == ["Ann", "Anne"], "found again under another key"
+
+
+def test_a_row_that_is_back_under_its_key_is_its_record_again() -> None:
+    with office(plan("crm"), plan("shop"), rules={"name": "last_write_wins"}) as sim:
+        type_in(sim, "crm", code="K1", name="Ann")
+        sim.sync()
+        shop = sim.worlds["shop"].tables["people"]
+        before = dict(shop.rows["1"].values)
+        shop.remove("1")
+        sim.sync()
+        shop.insert(before | {"c_name": "Anne"})
+        sim.sync()
+        assert shown(sim, "crm", "name") == shown(sim, "shop", "name") == ["Anne"]
+
+
 def waiting(sim: Simulation) -> list[tuple[str, str, str]]:
     """The rows that wait for a person: system, key, why."""
     with sim.workspace.store.read() as db:

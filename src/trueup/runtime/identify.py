@@ -10,6 +10,7 @@ import polars as pl
 
 from trueup.core.cells import GID, KEY, SYSTEM
 from trueup.core.facts import GONE_SCHEMA, KHASH, MISSING
+from trueup.core.fingerprint import key_hash
 from trueup.core.match import DELETED, INDEX_SCHEMA, LINK_SCHEMA, PARKED_SCHEMA, REUSED, TAKEN, UNLINKED, match, rule_columns
 from trueup.store import golden, match_key, parked
 from trueup.store import shadow as shadow_table
@@ -52,6 +53,15 @@ class Identified:
     same_record: frozenset[str] = frozenset()
     suspects: frozenset[tuple[str, str]] = frozenset()
     unmatched: dict[str, list[str]] = field(default_factory=dict)
+    _born: pl.Series | None = None
+
+    def is_born(self, gids: pl.Series) -> pl.Series:
+        """Per golden id whether it is a new record's. The new ones are sorted once, for they are asked for chunk by chunk."""
+        if self._born is None:
+            self._born = self.links.filter("born")[GID].sort()
+        if self._born.is_empty():
+            return pl.repeat(value=False, n=gids.len(), dtype=pl.Boolean, eager=True)
+        return self._born.gather(self._born.search_sorted(gids).clip(0, self._born.len() - 1)) == gids
 
 
 def identify(db: Db, entity: Entity, observations: Mapping[str, Observation]) -> Identified:
@@ -100,12 +110,39 @@ def identify(db: Db, entity: Entity, observations: Mapping[str, Observation]) ->
     )
     gone = gone.join(relinked.select(GID, SYSTEM), on=[GID, SYSTEM], how="anti")
     still_parked = pl.concat([result.parked, apart, impossible])
-    identified = Identified(links, relinked.cast(RELINK_SCHEMA), gone, still_parked, set(), {})
+    relinked = pl.concat([relinked.cast(RELINK_SCHEMA), _displaced(db, entity, links, relinked)])
+    identified = Identified(links, relinked, gone, still_parked, set(), {})
     _settle_parked(db, entity, waiting, observations, identified)
-    identified.unmatched = _unmatched(rows.filter(pl.col(SYSTEM).is_in(barren)), observations, identified)
+    if barren:
+        identified.unmatched = _unmatched(rows.filter(pl.col(SYSTEM).is_in(barren)), observations, identified)
     for system, key in undecided:
         identified.unmatched.setdefault(system, []).append(key)
     return identified
+
+
+def _displaced(db: Db, entity: Entity, links: pl.DataFrame, relinked: pl.DataFrame) -> pl.DataFrame:
+    """Rows that are gone, of which another record's row has the key now: what is known of them is kept under a name of its own."""
+    found = [pl.DataFrame(schema=RELINK_SCHEMA)]
+    for system in links[SYSTEM].unique(maintain_order=True).to_list():
+        taken = shadow_table.missing(db, entity.name, str(system))  # nearly always nothing, beside links by the million
+        if taken.is_empty():
+            continue
+        mine = links.filter(pl.col(SYSTEM) == system)
+        taken = taken.join(mine.select(pl.col(KEY).alias("key")), on="key", how="semi")
+        if taken.is_empty():
+            continue
+        old = shadow_table.by_key(db, entity.name, str(system), taken["key"]).join(mine.select(pl.col(KEY).alias("key"), GID), on="key")
+        new = old.filter(pl.col("gid") != pl.col(GID)).with_columns(pl.format("{} (gone, record {})", "key", "gid").alias("new_key"))
+        found.append(
+            new.select(
+                pl.col("gid").alias(GID),
+                pl.lit(str(system)).alias(SYSTEM),
+                pl.col("key").alias("old_key"),
+                "new_key",
+                key_hash(new["new_key"]).alias("khash"),
+            ).join(relinked.select(GID, SYSTEM), on=[GID, SYSTEM], how="anti")
+        )
+    return pl.concat(found)
 
 
 def _not_becoming(

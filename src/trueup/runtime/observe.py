@@ -1,7 +1,8 @@
 """Observe one system: read, decide presence on native keys, and keep only rows that are new or read differently than before.
 
 A row is compared with its shadow by the fingerprint of what was read, before any filter or mapping; only rows that differ are mapped.
-A disappearance is believed only after those keys were read once more.
+A disappearance is believed only after those keys were read once more. A row under the key of one that is gone may be another record's:
+it is matched as any new row, where the entity has match rules.
 """
 
 from __future__ import annotations
@@ -258,7 +259,7 @@ class Observer:
         marks = native.with_columns(
             hashes.alias(KHASH),
             native_fingerprint(native, compiled.value_columns).alias(FINGERPRINT),
-            known[GID],
+            (known[GID] if not self._rules.match else known.select(pl.when(pl.col("state") != MISSING).then(GID))[GID]),
             known["at"].alias("_at"),
             known["fingerprint"].alias("_known"),
             known["state"].alias("_state"),
