@@ -38,5 +38,5 @@ def check(ctx: typer.Context, *, config: ConfigFile = None, as_json: AsJson = Fa
     else:
         say(findings.as_text(style()))
         if not findings.ok:
-            complain(f"{counted(len(findings.problems), 'problem')} in {path}: mend them, and check again")
+            complain(f"{counted(len(findings.problems), 'problem')} in {path}: mend and check again")
     leave(0 if findings.ok else COULD_NOT)

@@ -23,7 +23,7 @@ from trueup.runtime.run_pass import Pass, PassOptions
 from trueup.runtime.status import nothing_yet, standing_of
 from trueup.runtime.summaries import summary_json
 from trueup.runtime.systems import Systems
-from trueup.store import Store, meta, paused, views
+from trueup.store import Store, conflict, failure, golden, meta, paused, views
 from trueup.store import run as run_table
 from trueup.store.engine import shown as shown_state
 
@@ -219,6 +219,9 @@ class Workspace:
         problem = _too_few(name, entity.mappings, seats, errors)
         if problem is not None:
             summary = EntitySummary(systems={system: SystemSummary() for system in entity.precedence})
+            with self.store.read() as db:
+                summary.total = golden.count(db, name)
+                summary.conflicts_open, summary.failures_open = conflict.count(db, name), failure.count(db, name)
             for system, error in errors.items():
                 summary.systems[system].error = str(error)
             return summary, problem

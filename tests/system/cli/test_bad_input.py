@@ -49,6 +49,14 @@ def test_a_missing_variable_is_named(tmp_path):
     project.trueup("sync", CRM_FILE="crm.db").expect(0)
 
 
+def test_a_run_that_could_not_begin_still_says_how_many_records_there_are(tmp_path):
+    project = company(tmp_path)
+    project.trueup("sync").expect(0)
+    (tmp_path / "customers.csv").unlink()
+    for ended in (project.trueup("sync", "--json").expect(1), project.trueup("run", "2", "--json").expect(0)):
+        assert ended.json["entities"]["customer"]["golden"] == {"total": 4, "created": 0, "updated": 0, "deleted": 0}
+
+
 def test_a_missing_file_stops_an_entity_of_two(tmp_path):
     project = company(tmp_path)
     (tmp_path / "customers.csv").unlink()
