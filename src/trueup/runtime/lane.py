@@ -185,7 +185,7 @@ class Lane:
         """The fields whose values are the key columns, in their order; empty where the key comes from elsewhere."""
         spec = self._seat.mapping.object
         if spec.assign.startswith("field:"):
-            return [spec.assign.removeprefix("field:")]
+            return spec.assign.removeprefix("field:").split(",")
         by_column = {shown.column: name for name, shown in self._seat.mapping.fields.items() if shown.column is not None}
         names = [by_column.get(column) for column in spec.key]
         return [] if None in names else [name for name in names if name is not None]
