@@ -66,6 +66,7 @@ class Facts:
     remapped  per system: fields whose mapping is new or changed; they are at first contact there
     moved     systems that are another object than before: no disappearance from them is believed
     same_record  "SYSTEM KEY" (joined by U+001F) of rows that a person declared to be the same record in spite of everything having changed
+    suspects     (system, key) of rows that are parked as perhaps another record: until their match fields are their own again
     files     systems that people edit by saving a whole file over them
     """
 
@@ -80,6 +81,7 @@ class Facts:
     refused_deletes: frozenset[str] = frozenset()
     files: frozenset[str] = frozenset()
     same_record: frozenset[str] = frozenset()
+    suspects: frozenset[tuple[str, str]] = frozenset()
     remapped: Mapping[str, frozenset[str]] = field(default_factory=dict)
     moved: frozenset[str] = frozenset()
 

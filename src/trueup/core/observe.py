@@ -131,15 +131,15 @@ def reused_keys(facts: Facts, cells: pl.DataFrame, golden: pl.DataFrame) -> pl.D
     if not matching or cells.is_empty():
         return pl.DataFrame(schema=GONE_SCHEMA)
     del golden
-    if cells.height == 1:  # one value alone is an ordinary edit
+    if cells.height == 1 and not facts.suspects:  # one value alone is an ordinary edit
         return pl.DataFrame(schema=GONE_SCHEMA)
     # What was not known before is no news, and says nothing against another record either.
     changed = (
         cells.filter(~pl.col("first") | pl.col("observed").ne_missing(pl.col("golden")))
         .group_by(GID, SYSTEM)
         .agg(pl.col("field").len().alias("changed"), pl.col("field").filter(~pl.col("first")))
-        .filter(pl.col("field").list.len() > 1)
     )
+    suspects = ["\x1f".join(pair) for pair in facts.suspects]
     parts = [pl.DataFrame(schema=GONE_SCHEMA)]
     for system, rows in facts.observed.items():
         shown = [name for name in entity.shown(system) if name in rows.columns]
@@ -148,13 +148,11 @@ def reused_keys(facts: Facts, cells: pl.DataFrame, golden: pl.DataFrame) -> pl.D
             continue
         said = rows.select(GID, KEY, pl.sum_horizontal(pl.col(name).is_not_null() for name in shown).alias("said"))
         mine = changed.filter(pl.col(SYSTEM) == system).join(said, on=GID)
-        parts.append(
-            mine.filter(
-                (pl.col("changed") >= pl.col("said"))
-                & (pl.col("said") >= 2)
-                & pl.all_horizontal(pl.col("field").list.contains(name) for name in needed)
-            ).select(list(GONE_SCHEMA))
-        )
+        differs = [pl.col("field").list.contains(name) for name in needed]
+        exchanged = (pl.col("changed") >= pl.col("said")) & (pl.col("field").list.len() > 1) & pl.all_horizontal(differs)
+        # Some value of the other record may come to equal this one's: only what tells records apart says whose row it is.
+        still = pl.concat_str(SYSTEM, KEY, separator="\x1f").is_in(suspects) & pl.any_horizontal(differs)
+        parts.append(mine.filter(exchanged | still).select(list(GONE_SCHEMA)))
     return pl.concat(parts).filter(~pl.concat_str(SYSTEM, KEY, separator="\x1f").is_in(list(facts.same_record)))
 
 

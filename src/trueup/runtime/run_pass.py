@@ -278,6 +278,7 @@ class Pass:
             moved=self.options.moved,
             files=frozenset(name for name, seat in self.seats.items() if seat.is_file),
             same_record=found.same_record,
+            suspects=found.suspects,
         )
 
     def _as_it_stands(self, shadows: pl.DataFrame) -> pl.DataFrame:

@@ -262,6 +262,19 @@ def test_a_value_that_was_unknown_before_says_nothing_against_another_record():
     assert reconcile(shows(facts, crm={1: OTHER})).reused.height == 1
 
 
+@pytest.mark.parametrize("kept", ["name", "phone"])
+def test_a_suspect_is_no_edit_because_some_value_came_to_be_the_same(kept: str) -> None:
+    facts = agreed(MATCHED, {1: PHONE}, suspects=frozenset({("crm", "k1")}))
+    assert reconcile(shows(facts, crm={1: OTHER | {kept: PHONE[kept]}})).reused.height == 1
+
+
+def test_a_suspect_that_has_its_own_match_values_again_is_its_record() -> None:
+    facts = agreed(MATCHED, {1: PHONE}, suspects=frozenset({("crm", "k1")}))
+    decision = reconcile(shows(facts, crm={1: {"name": "Bob"}}))
+    assert decision.reused.is_empty()
+    assert value(decision) == "Bob"
+
+
 def test_without_a_match_rule_a_row_is_what_its_key_says():
     decision = reconcile(shows(agreed(SHAPE), crm={1: {"name": "Bob", "email": "bob@example.com"}}))
     assert decision.reused.is_empty()
