@@ -300,4 +300,17 @@ def _no_failures() -> pl.DataFrame:
 
 def _first_line(error: BaseException) -> str:
     line = str(error).strip().split("\n", 1)[0]
-    return re.sub(r" in column '__value'| in column ''", "", line) or type(error).__name__
+    line = re.sub(r" in column '__value'| in column ''", "", line)
+    one = _CONVERSION.fullmatch(line)
+    if one is not None:
+        kind, column, value = one.groups()
+        return f'"{value}"{f" in {column}" if column else ""} cannot be made {_kind_word(kind)}'
+    return line or type(error).__name__
+
+
+_CONVERSION = re.compile(r"conversion from `str` to `(\w+)[^`]*` failed(?: in column '(.*)')? for 1 out of 1 values: \[\"(.*)\"\]")
+
+
+def _kind_word(polars: str) -> str:
+    words = {"i": "a whole number", "u": "a whole number", "f": "a number", "decimal": "a decimal number", "datetime": "a time"}
+    return words.get(polars) or words.get(polars.rstrip("0123456789"), polars)

@@ -121,8 +121,7 @@ def test_only_the_bad_rows_fail_and_each_says_why():
     found, failed = evaluate(frame, parse_expression("CAST(v AS BIGINT) * 2"))
     assert found.to_list()[:6] == [2, None, None, 6, None, None]
     assert failed["row"].to_list() == [row for row in range(300) if row % 6 in {1, 4, 5}]
-    assert "x" in failed["reason"][0]
-    assert "__" not in failed["reason"][0]
+    assert failed["reason"][0] == '"x" in v cannot be made a whole number'
 
 
 def test_division_of_a_decimal_by_zero_fails_on_that_row_alone():
