@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
+import orjson
 import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
+from trueup.store import golden
 from trueup.testing.simulator import Simulation, draw_moves, play_game, soak, story
 from trueup.testing.simulator_changes import CHANGES, configure
 from trueup.testing.simulator_moves import MOVES, WEIGHTS
+from trueup.testing.simulator_scenario import ENTITY
 
 SEEDS = range(1, 9)
 STORIES = (2, 3, 5)
@@ -84,6 +88,33 @@ def test_each_change_of_the_configuration(change: str) -> None:
         sim.plan_and_sync()
         for name in ("edit", "add", "sync", "settle"):
             sim.play((name, 7))
+
+
+SILENT = ("settle", "address", "object", "key", "values", "was of a field", "was of a system", "modified", "guard")
+"""Changes of the configuration that say nothing about any value."""
+
+
+@pytest.mark.parametrize("change", SILENT)
+@pytest.mark.parametrize("seed", [3, 11, 29])
+def test_a_change_that_is_no_edit_moves_nothing(change: str, seed: int) -> None:
+    """Rows that agree, and then are elsewhere, under other keys, in other words or under other names: no value moves, no row is written."""
+    with Simulation(seed) as sim:
+        for name in ("add", "add", "add", "settle"):
+            sim.play((name, seed))
+        before = values_of(sim)
+        for number in range(3):
+            configure(sim, Random(seed + number), change)
+            sim.sync()
+            assert not any(system.calls.writes for system in sim.systems.values())
+            assert values_of(sim) == before
+
+
+def values_of(sim: Simulation) -> list[dict[str, Any]]:
+    """The golden records, by the simulator's own names of their fields."""
+    items = {called: name for name, called in sim.scenario.called.items()}
+    with sim.workspace.store.read() as db:
+        texts = [row["data"] for frame in golden.stream(db, ENTITY) for row in frame.iter_rows(named=True)]
+    return [{items[name]: value for name, value in orjson.loads(text).items()} for text in texts]
 
 
 @pytest.mark.parametrize("seed", STORIES)
