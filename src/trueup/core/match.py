@@ -101,9 +101,11 @@ def match(
 
 
 def _in_key_order(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows by key, whole numbers by size and before other keys."""
-    number = pl.col(KEY).cast(pl.Int64, strict=False)
-    return rows.sort([number, pl.col(KEY)], nulls_last=True).with_row_index("_row")
+    """Rows by key, whole numbers by size and before other keys. Most systems show them so: then nothing is moved."""
+    number = rows[KEY].cast(pl.Int64, strict=False)
+    if number.null_count() == 0 and number.is_sorted() and not (number == number.shift()).any():
+        return rows.with_row_index("_row")
+    return rows.sort([number, rows[KEY]], nulls_last=True).with_row_index("_row")
 
 
 def _link(

@@ -148,10 +148,19 @@ def index_begun(store: Store, entity: Entity) -> None:
         meta.set_(tx, _match_name(entity), "being made")
 
 
-def index_whole(store: Store, entity: Entity, rows: pl.DataFrame) -> None:
-    """Put in the values (rule, hash, gid) that were left for later, sorted: appending to an index is far cheaper than inserting."""
+def index_whole(store: Store, entity: Entity, parts: list[pl.DataFrame]) -> None:
+    """Put in the values (rule, hash, gid) that were left for later, sorted: appending to an index is far cheaper than inserting.
+
+    `parts` is emptied: of a first load they are many, and are not to be held twice.
+    """
     with store.write() as tx:
-        match_key.add_new(tx, entity.name, rows)
+        for number in range(len(entity.match)):
+            mine = [part.filter(pl.col("rule") == number) for part in parts]
+            if number == len(entity.match) - 1:
+                parts.clear()
+            if mine:
+                match_key.add_new(tx, entity.name, pl.concat(mine))
+                mine.clear()
         meta.set_(tx, _match_name(entity), _match_text(entity))
 
 

@@ -95,7 +95,7 @@ def _commit_index(tx: Db, entity: Entity, decision: Decision, later: list[pl.Dat
     if not decision.indexed.is_empty():
         match_key.replace(tx, entity.name, decision.indexed, rows)
     elif later is not None:
-        later.append(rows)
+        later.append(rows.cast({"rule": pl.Int8()}))  # of a first load they are many
     elif not rows.is_empty():
         match_key.add(tx, entity.name, rows)
 

@@ -53,12 +53,16 @@ class Identified:
     same_record: frozenset[str] = frozenset()
     suspects: frozenset[tuple[str, str]] = frozenset()
     unmatched: dict[str, list[str]] = field(default_factory=dict)
-    _born: pl.Series | None = None
+    _born: pl.Series = field(default_factory=lambda: pl.Series(GID, [], dtype=pl.Int64))
+
+    def take_links(self) -> pl.DataFrame:
+        """The links, given away: of a first load they are many. Which records are new stays known."""
+        links, self.links = self.links, self.links.clear()
+        self._born = links.filter("born")[GID].sort()
+        return links
 
     def is_born(self, gids: pl.Series) -> pl.Series:
-        """Per golden id whether it is a new record's. The new ones are sorted once, for they are asked for chunk by chunk."""
-        if self._born is None:
-            self._born = self.links.filter("born")[GID].sort()
+        """Per golden id whether it is a new record's, once the links were taken."""
         if self._born.is_empty():
             return pl.repeat(value=False, n=gids.len(), dtype=pl.Boolean, eager=True)
         return self._born.gather(self._born.search_sorted(gids).clip(0, self._born.len() - 1)) == gids

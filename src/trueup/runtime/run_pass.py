@@ -15,6 +15,7 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     from trueup.runtime.systems import Seat
     from trueup.store import Db, Store
 
-INDEX_ROWS = pl.DataFrame(schema={"rule": pl.Int64(), "hash": pl.Int64(), "gid": pl.Int64()})
 RECONCILED_ROWS = 2_500
 """How many records are compared cell by cell at once: a record of twelve fields in three systems makes thirty-six rows there."""
 ROUNDS = 4
@@ -226,18 +226,19 @@ class Pass:
             self._take_in(decision)
         self._unpark(found)
         if self.index_later is not None:
-            index_whole(self.store, self.entity, pl.concat([INDEX_ROWS, *self.index_later]))
+            index_whole(self.store, self.entity, self.index_later)
+            self.index_later = None
         self.deliveries.finish_round()
 
     def _decide(self, rows: Mapping[str, pl.DataFrame], gone: pl.DataFrame, others: pl.Series, found: Identified) -> Decision:
         """Facts of one chunk, from the rows and the state, and the decision about them."""
-        born = found.links.filter("born")[GID]
         count = (
             pl.concat([frame.select(GID) for frame in rows.values()]).group_by(GID).len()
             if rows
             else pl.DataFrame(schema={GID: pl.Int64(), "len": pl.UInt32()})
         )
-        single = count.filter((pl.col("len") == 1) & pl.col(GID).is_in(born.implode()))[GID]
+        single = count.filter(pl.col("len") == 1)[GID]
+        single = single.filter(found.is_born(single))
         parts = []
         rest: dict[str, pl.DataFrame] = {}
         for name, frame in rows.items():
@@ -397,13 +398,15 @@ class Pass:
         held_deletes = [name for name, state in self.guards.items() if state.held_deletes]
         gone = found.gone.filter(~pl.col(SYSTEM).is_in(held_deletes))
         known = [gids for seen in observations.values() for gids in seen.gids]
-        chunks = Chunks.over(pl.concat([found.links[GID], leftovers, *known]), spill, gone, leftovers)
-        links = found.links.partition_by(SYSTEM, "page", as_dict=True)
-        nothing = found.links.clear()
+        linked = found.take_links().select(SYSTEM, "page", KEY, pl.col(GID).alias("_gid"))
+        chunks = Chunks.over(pl.concat([linked["_gid"].alias(GID), leftovers, *known]), spill, gone, leftovers)
         for name, seen in observations.items():
-            for page in range(seen.pages):
-                mine = links.get((name, page), nothing).select(KEY, pl.col(GID).alias("_gid"))
-                chunks.add(Page(name, page, mine, seen.gids[page], held=name in held_updates))
+            mine = linked.filter(pl.col(SYSTEM) == name).drop(SYSTEM)
+            mine = mine if mine["page"].is_sorted() else mine.sort("page", maintain_order=True)
+            ends = mine["page"].search_sorted(pl.int_range(-1, seen.pages, eager=True), side="right").to_list()
+            for page, (begin, end) in enumerate(pairwise(ends)):
+                links = mine.slice(begin, end - begin).drop("page")
+                chunks.add(Page(name, page, links, seen.gids[page], held=name in held_updates))
         return chunks
 
     def _count_precisely(self, spill: Spill, observations: Mapping[str, Observation], found: Identified) -> None:

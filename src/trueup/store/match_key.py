@@ -52,12 +52,11 @@ def add(tx: Db, entity: str, frame: pl.DataFrame) -> None:
 
 def add_new(tx: Db, entity: str, frame: pl.DataFrame) -> None:
     """Add `rule`, `hash`, `gid` of records of which nothing is indexed yet. Raises StateError, undoing the transaction, where it is."""
-    rows = frame.select("rule", "hash", golden_id="gid").sort("rule", "hash", "golden_id")
     # By hash, golden ids come in no order at all: where these are most of all rows, sorting them once into an index is far cheaper.
-    anew = rows.height >= _ANEW_ROWS and rows.height > tx.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+    anew = frame.height >= _ANEW_ROWS and frame.height > tx.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
     if anew:
         _BY_GOLDEN.drop(tx.connection)
-    bulk.insert(tx, table, rows, {"entity": tx.entity(entity)})
+    bulk.insert(tx, table, frame.select("rule", "hash", golden_id="gid").sort("hash"), {"entity": tx.entity(entity)})
     if anew:
         _BY_GOLDEN.create(tx.connection)
 
