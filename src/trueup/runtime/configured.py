@@ -1,0 +1,94 @@
+"""What the configuration says otherwise than when the systems were last read whole: shown by a plan, before anything follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from trueup.config.describe import mapping_spec
+from trueup.runtime.changes import PLACE_SETTINGS
+from trueup.store import mapping_version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from trueup.model import Config, Entity
+    from trueup.store import Db
+
+MAPPED = "mapped"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One part of a mapping. `field` None: the mapping as a whole. `before` or `now` None: not said, or not mapped."""
+
+    entity: str
+    system: str
+    field: str | None
+    part: str
+    before: Any
+    now: Any
+
+    def as_json(self) -> dict[str, Any]:
+        """The public form."""
+        return {name: getattr(self, name) for name in ("entity", "system", "field", "part", "before", "now")}
+
+
+def configuration_changes(db: Db, config: Config, names: Iterable[str]) -> list[Difference]:
+    """Compare the mappings of these entities with those that the state remembers; a system that was never read whole differs in nothing."""
+    found: list[Difference] = []
+    for name in names:
+        entity = config.entities[name]
+        for system in entity.mappings:
+            was = config.systems[system].was
+            latest = mapping_version.latest(db, name, system)
+            if latest is None and was is not None:
+                latest = mapping_version.latest(db, name, was)
+            if latest is not None:
+                found += [Difference(name, system, *change) for change in _changes(entity, system, config, orjson.loads(latest.spec))]
+    return found
+
+
+def _changes(entity: Entity, system: str, config: Config, before: Mapping[str, Any]) -> Iterator[tuple[str | None, str, Any, Any]]:
+    """(field, part, before, now) of every part that differs. `before` is the mapping as the state keeps it."""
+    settings = config.systems[system].settings
+    place = {name: _without_login(str(settings[name])) for name in PLACE_SETTINGS if name in settings}
+    for part in _parts(before["place"], place):
+        yield None, *part
+    spec = mapping_spec(entity, system, timezone=config.systems[system].timezone)
+    old, new = before["mapping"], orjson.loads(orjson.dumps(spec, default=str))
+    for part in (*_parts(old["object"], new["object"]), *_parts(_plain(old), _plain(new))):
+        yield None, *part
+    known = dict(old["fields"])
+    for name, spec in new["fields"].items():
+        was = entity.fields[name].was
+        if name not in known and was is not None and was in known:
+            yield name, "was", was, name
+            known[name] = known.pop(was)
+        if name not in known:
+            yield name, "field", None, MAPPED
+            continue
+        for half in ("definition", "mapping"):
+            for part in _parts(known[name][half], spec[half]):
+                yield name, *part
+    for name in known:
+        if name not in new["fields"]:
+            yield name, "field", MAPPED, None
+
+
+def _plain(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: mapping.get(name) for name in ("direction", "where", "set", "timezone")}
+
+
+def _parts(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    for name in dict.fromkeys((*before, *now)):
+        if before.get(name) != now.get(name):
+            yield name, before.get(name), now.get(name)
+
+
+def _without_login(address: str) -> str:
+    """An address as the state keeps it, and as people may see it: a new user or password moves nothing."""
+    scheme, mark, rest = address.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}" if mark else address
