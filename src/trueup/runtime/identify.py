@@ -12,7 +12,7 @@ from trueup.core.cells import GID, KEY, SYSTEM
 from trueup.core.facts import GONE_SCHEMA, KHASH, MISSING
 from trueup.core.fingerprint import key_hash
 from trueup.core.match import DELETED, INDEX_SCHEMA, LINK_SCHEMA, PARKED_SCHEMA, REUSED, TAKEN, UNLINKED, match, rule_columns
-from trueup.store import golden, match_key, parked
+from trueup.store import golden, hold, match_key, parked
 from trueup.store import shadow as shadow_table
 
 if TYPE_CHECKING:
@@ -101,7 +101,9 @@ def identify(db: Db, entity: Entity, observations: Mapping[str, Observation]) ->
     taken = pl.concat([taken, told.filter(~pl.col("born")).select(GID, SYSTEM)])
     barren = [name for name, mapping in entity.mappings.items() if mapping.direction == "write"]
     result = match(rows.drop(KHASH), entity.precedence, count, known.cast(INDEX_SCHEMA), taken, PROVISIONAL + told.height, barren)
-    result, undecided = _not_becoming(result, rows, observations, waiting, count)
+    held = set(hold.of(db, entity.name, decided=False)["system"].to_list())
+    again = [frame for name, item in observations.items() if name not in held for frame in item.known_again]
+    result, undecided = _not_becoming(result, rows, again, waiting, count)
     links = pl.concat([told.cast(LINK_SCHEMA), result.links])
     known_again = links.filter(~pl.col("born"))
     hashes = hashes.join(known_again, on=[SYSTEM, KEY], how="semi") if not known_again.is_empty() else hashes.clear()
@@ -150,13 +152,13 @@ def _displaced(db: Db, entity: Entity, links: pl.DataFrame, relinked: pl.DataFra
 
 
 def _not_becoming(
-    result: Matching, rows: pl.DataFrame, observations: Mapping[str, Observation], waiting: pl.DataFrame, count: int
+    result: Matching, rows: pl.DataFrame, again: list[pl.DataFrame], waiting: pl.DataFrame, count: int
 ) -> tuple[Matching, list[tuple[str, str]]]:
     """Without new records that a known row may be becoming in this very run; their rows (system, key) are matched in the next one.
 
-    A row that is parked as perhaps another record has had its run.
+    `again` are known rows that read differently. One that is parked as perhaps another record has had its run, and so have those of a
+    system whose edits are held: what is made besides them is looked for there first.
     """
-    again = [frame for item in observations.values() for frame in item.known_again]
     made = result.links.filter(pl.col(GID) >= PROVISIONAL)
     if not again or made.is_empty():
         return result, []

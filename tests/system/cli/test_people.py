@@ -185,6 +185,7 @@ def test_a_row_that_became_another_record_is_not_doubled_while_its_edits_are_hel
     project.sql("UPDATE contacts SET name = 'Zoe', email = 'zoe@example.com', credit = 7 WHERE id = 10")
     project.write("customers.csv", project.read("customers.csv") + "77,Zoe,zoe@example.com,7\n78,Yan,yan@example.com,8\n")
     project.trueup("sync").expect(4)
+    project.trueup("sync").expect(4)  # in the first run the row might have become the record at once
     found = project.sql("SELECT email, count(*) FROM contacts WHERE email IN ('zoe@example.com', 'yan@example.com') GROUP BY email")
     assert dict(found) == {"zoe@example.com": 1, "yan@example.com": 1}
     assert [item["reason"] for item in project.trueup("failures", "--json").expect(0).json] == [
