@@ -7,6 +7,7 @@ it is matched as any new row, where the entity has match rules.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -152,7 +153,7 @@ class Observer:
         result.known_rows = index.rows.filter(pl.col("state") != MISSING).height
         positions: list[pl.Series] = []
         highest: str | None = None
-        for page in self._read():
+        for page in _ahead(self._read()):
             positions.append(self._take(page, index, result))
             result.complete = page.complete
             highest = page.cursor or highest
@@ -174,7 +175,7 @@ class Observer:
         with self._store.read() as db:
             presence = Presence(shadow_table.census(db, self._entity, self._seat.name))
         index: _Index | None = None
-        for page in pages:
+        for page in _ahead(pages):
             if page.same is not None:
                 self._tick(page.same.len())
                 presence.untouched(page.same)
@@ -392,6 +393,15 @@ class Observer:
         # A reject is a row, also where several share a key; a row that cannot be mapped is one, however many of its fields are at fault.
         result.counts.rejected = rejects.height + result.failures.filter(pl.col("stage") == "map")[KEY].n_unique()
         return result
+
+
+def _ahead(pages: Iterator[Page]) -> Iterator[Page]:
+    """The same pages, each fetched while the one before it is being worked on."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read") as reader:
+        coming = reader.submit(next, pages, None)
+        while (page := coming.result()) is not None:
+            coming = reader.submit(next, pages, None)
+            yield page
 
 
 def _shown_keys(page: Page) -> pl.Series:
