@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from trueup.core.cells import AT, GID, KEY, VERSION, records_to_json
+from trueup.core.cells import AT, DIRTY, GID, KEY, VERSION, records_to_json
 from trueup.core.facts import FINGERPRINT, GOLDEN_SCHEMA, GONE_SCHEMA, KHASH, SHADOW_SCHEMA, Decision
 from trueup.core.fingerprint import match_hash
 from trueup.core.merge import FREEZE_SCHEMA, HISTORY_SCHEMA
@@ -38,7 +38,9 @@ def births(entity: Entity, system: str, rows: pl.DataFrame, now: datetime) -> De
         pl.col(KEY).alias("key"),
         pl.col(KHASH).alias("khash"),
         pl.col(FINGERPRINT).alias("fingerprint"),
-        *[pl.lit(None, dtype=SHADOW_SCHEMA[name]).alias(name) for name in ("seen", "sent", "before", "written_at")],
+        pl.lit(None, dtype=pl.String).alias("seen"),
+        (pl.col(DIRTY) if DIRTY in shown else pl.lit(None, dtype=pl.String)).alias("sent"),
+        *[pl.lit(None, dtype=SHADOW_SCHEMA[name]).alias(name) for name in ("before", "written_at")],
         pl.col(AT).alias("modified"),
         (pl.col(VERSION) if VERSION in shown else pl.lit(None, dtype=pl.String)).alias("native_version"),
         pl.lit(0, dtype=pl.Int64).alias("state"),

@@ -44,6 +44,7 @@ KEY = "__key"  # canonical text of the native key
 AT = "__at"  # Datetime(us, UTC): when the row was edited, as far as its system says; null: unknown
 VERSION = "__version"  # native version of the row (ETag, SyncToken), String; null where the system has none
 ABSENT = "__absent"  # List(String): native columns that this row does not have (not the same as null)
+DIRTY = "__dirty"  # String: a delta (core/shadow.py) of what `write_back` fields read as before they were cleaned; null: nothing is dirty
 GID = "__gid"  # Int64: golden id
 SYSTEM = "__system"
 OP = "__op"  # Int64: number of an operation within its batch

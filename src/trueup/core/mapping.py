@@ -94,7 +94,9 @@ class CompiledMapping:
         rows = blank_to_null(native) if self.empty_is_null else native
         whole = self._where(native)[1] if self.where is not None else no_issues()
         read = read_fields(rows, self.readers, self.decimals, self.column_types)
-        return mapped_rows(rows, self.readers, read, self.checks, whole=whole, modified=edit_times(rows, self.modified, self.zone))
+        returned = [writer.field.name for writer in self.writers if writer.field.write_back]
+        modified = edit_times(rows, self.modified, self.zone)
+        return mapped_rows(rows, read, self.checks, whole=whole, modified=modified, returned=returned)
 
     def cells_of(self, native: pl.DataFrame, fields: Collection[str]) -> pl.DataFrame:
         """Cells of some readable fields alone, cleaned but not checked; a value that cannot be understood is null."""

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from trueup.core.cells import ABSENT, AT, KEY, NULL, VERSION, to_cells
+from trueup.core.cells import ABSENT, AT, DIRTY, KEY, NULL, VERSION, to_cells
 from trueup.core.checks import Check, check_cells
 from trueup.core.clean import clean_column
 from trueup.core.coerce import coerce_columns
 from trueup.core.expressions import CompiledExpression, evaluate
+from trueup.core.shadow import encode_delta
 from trueup.core.types import UTC_TIME, Target, show
 from trueup.model import Field
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from trueup.model import FieldMapping, FieldType
 
-DIRTY = "__dirty"  # List(String): write_back fields that cleaning changed; null when none
 _AS_TEXT = frozenset({"text", "reference"})
 _ISSUES = {"row": pl.UInt32(), "field": pl.String(), "reason": pl.String()}
 _NO_ISSUES = pl.DataFrame(schema=_ISSUES)
@@ -117,13 +117,16 @@ def _cell(name: str, kind: FieldType) -> pl.Expr:
 
 
 def mapped_rows(
-    native: pl.DataFrame, readers: Sequence[Reader], read: Read, checks: Sequence[Check], *, whole: pl.DataFrame, modified: pl.Series
+    native: pl.DataFrame, read: Read, checks: Sequence[Check], *, whole: pl.DataFrame, modified: pl.Series, returned: Collection[str]
 ) -> Mapped:
-    """Checked rows and rejects. `whole` are issues of rows as such (`where` failed on them); `modified` their edit times."""
+    """Checked rows and rejects. `whole` are issues of rows as such (`where` failed on them); `modified` their edit times.
+
+    `returned` are fields whose cleaned values go back to the system.
+    """
     broken = check_cells(read.cells, checks)
     parts = [frame for frame in (whole, read.issues, broken) if frame.height]
     version = [native[VERSION]] if VERSION in native.columns else []
-    rows = pl.DataFrame([native[KEY], modified.alias(AT), *version, _dirty(read, readers, native.height), *read.cells.get_columns()])
+    rows = pl.DataFrame([native[KEY], modified.alias(AT), *version, _dirty(read, returned, native.height), *read.cells.get_columns()])
     if not parts:
         return Mapped(rows, _NO_REJECTS.clone(), _cleaned(read, None))
     issues = pl.concat(parts).unique(["row", "field"], keep="first", maintain_order=True).sort("row", maintain_order=True)
@@ -204,13 +207,19 @@ def _without_absent(native: pl.DataFrame, readers: Sequence[Reader], cells: Mapp
     return {column.name: column for column in frame.select(exprs).get_columns()}
 
 
-def _dirty(read: Read, readers: Sequence[Reader], height: int) -> pl.Series:
-    names = [reader.field.name for reader in readers if reader.field.write_back and reader.field.name in read.uncleaned]
-    if not names:
-        return pl.repeat(None, height, dtype=pl.List(pl.String), eager=True).alias(DIRTY)
-    marks = pl.DataFrame([read.cells[name].ne_missing(read.uncleaned[name]).alias(name) for name in names])
-    listed = pl.concat_list([pl.when(pl.col(name)).then(pl.lit(name)) for name in names]).list.drop_nulls()
-    return marks.select(pl.when(pl.any_horizontal(names)).then(listed).alias(DIRTY)).to_series()
+def _dirty(read: Read, written: Collection[str], height: int) -> pl.Series:
+    """What `write_back` fields that can be written here read as before cleaning, where cleaning changed it; see `DIRTY`."""
+    changed = {}
+    for name, before in read.uncleaned.items():
+        if name in written:
+            changed[name] = (read.cells[name].ne_missing(before) & before.is_not_null()).arg_true().to_list()
+    rows: dict[int, dict[str, str | None]] = {}
+    for name, places in changed.items():
+        for place in places:
+            rows.setdefault(place, {})[name] = read.uncleaned[name][place]
+    if not rows:
+        return pl.repeat(None, height, dtype=pl.String, eager=True).alias(DIRTY)
+    return pl.Series(DIRTY, [encode_delta(rows[place]) if place in rows else None for place in range(height)], dtype=pl.String)
 
 
 def _cleaned(read: Read, good: pl.Series | None) -> dict[str, int]:

@@ -22,7 +22,7 @@ from trueup.core.facts import GONE_SCHEMA, Decision
 from trueup.core.golden import apply_changes, golden_rows, match_index
 from trueup.core.merge import Situation, merge
 from trueup.core.observe import changed_cells, golden_cells, holders, reused_keys, without_rows
-from trueup.core.settle import mark_doomed, settle_shadows
+from trueup.core.settle import mark_dirty, mark_doomed, settle_shadows
 from trueup.core.shadow import long_deltas
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def reconcile(facts: Facts, ruling: Merged | None = None) -> Decision:
     records = apply_changes(golden, changes)
     removed = verdict.removed
     after, touched = settle_shadows(facts, merged, changes, verdict.missing, removed, deltas, records)
+    after, touched = mark_dirty(facts, after, touched)
     after, touched = mark_doomed(after, touched, verdict.deleted)
     rows, born = golden_rows(facts, records, changes, verdict.deleted, verdict.revived, verdict.restored)
     living = pl.concat([born, verdict.revived])  # a record that lives again is to be found again

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
-from trueup.core.cells import AT, GID, KEY, SYSTEM, VERSION
+from trueup.core.cells import AT, DIRTY, GID, KEY, SYSTEM, VERSION
 from trueup.core.facts import FINGERPRINT, KHASH, MISSING, PRESENT, SHADOW_SCHEMA
 from trueup.core.fingerprint import FEW_ROWS
 from trueup.core.merge import UPDATE_SCHEMA
 from trueup.core.observe import golden_cells, long_cells
-from trueup.core.shadow import DELTA_SCHEMA, encode_deltas
+from trueup.core.shadow import DELTA_SCHEMA, decode_delta, encode_delta, encode_deltas
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,6 +87,27 @@ def mark_doomed(after: pl.DataFrame, touched: pl.DataFrame, deleted: pl.Series) 
     after = after.with_columns(sent=pl.when(doomed).then(pl.col("sent").fill_null("{}")).otherwise("sent"))
     touched = pl.concat([touched.filter(~doomed), after.filter(doomed)])
     return after, touched
+
+
+def mark_dirty(facts: Facts, after: pl.DataFrame, touched: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Systems that show a golden value only once it is cleaned stand for what they really hold, where it is to be written back."""
+    dirty = {
+        (gid, system): text
+        for system, rows in facts.observed.items()
+        if DIRTY in rows.columns and rows[DIRTY].null_count() < rows.height
+        for gid, text in rows.filter(pl.col(DIRTY).is_not_null()).select(GID, DIRTY).rows()
+    }
+    if not dirty:
+        return after, touched
+    sent = []
+    for gid, system, seen, now in after.select("gid", "system", "seen", "sent").rows():
+        raw = decode_delta(dirty.get((gid, system)))
+        told, shows = decode_delta(now), decode_delta(seen)
+        more = {name: cell for name, cell in raw.items() if name not in told and name not in shows}
+        sent.append(encode_delta(told | more) if more else now)
+    after = after.with_columns(pl.Series("sent", sent, dtype=pl.String))
+    pairs = touched.select("gid", "system")
+    return after, after.join(pairs, on=["gid", "system"], how="semi", maintain_order="left")
 
 
 def _fresh_rows(facts: Facts) -> dict[str, pl.DataFrame]:

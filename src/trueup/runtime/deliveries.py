@@ -12,6 +12,7 @@ import polars as pl
 from trueup.core.cells import GID, KEY, OP, SYSTEM, cell_to_python
 from trueup.core.deliver import FIELDS, Due, due
 from trueup.core.facts import MISSING
+from trueup.core.shadow import decode_delta
 from trueup.errors import StateError, TrueupError
 from trueup.model import Delivered, PlannedChange
 from trueup.runtime.commit import commit_results, put_troubles
@@ -453,11 +454,13 @@ class Deliveries:
 
 
 def _seen_cells(decision: Decision, system: str, gids: pl.Series) -> dict[tuple[int, str], str | None]:
-    """What the system holds where that is not the golden value."""
-    from trueup.core.shadow import decode_delta
-
-    rows = decision.after.filter((pl.col("system") == system) & pl.col("gid").is_in(gids.implode()) & pl.col("seen").is_not_null())
-    return {(gid, name): cell for gid, text in rows.select("gid", "seen").rows() for name, cell in decode_delta(text).items()}
+    """What the system holds where that is not the golden value; where it shows that only once it is cleaned, what it really holds."""
+    mine = decision.after.filter((pl.col("system") == system) & pl.col("gid").is_in(gids.implode()))
+    return {
+        (gid, name): cell
+        for gid, seen, sent in mine.select("gid", "seen", "sent").rows()
+        for name, cell in (decode_delta(sent) | decode_delta(seen)).items()
+    }
 
 
 def _ids(text: str) -> list[int]:
