@@ -27,12 +27,12 @@ def crm(postgres_url, database):
     connector.close()
 
 
-def moved(crm, mark, obj=OBJECT):
+def moved(crm: PostgresConnector, mark: str, obj: ObjectSpec = OBJECT) -> tuple[dict[str, str], list[str]] | None:
     """(key -> name of the rows shown, keys told alone), None where the mark does not hold."""
-    pages = crm.moved(obj, ["name"], mark)
-    if pages is None:
+    reading = crm.moved(obj, ["name"], mark)
+    if reading is None:
         return None
-    pages = list(pages)
+    pages = list(reading)
     shown = {key: name for page in pages for key, name in page.rows.iter_rows()}
     return shown, sorted(key for page in pages if page.same is not None for key in page.same.to_list())
 
@@ -54,9 +54,9 @@ def test_what_an_open_transaction_commits_after_the_mark_is_shown(crm, database,
         mark = crm.mark(OBJECT)
         assert dict(next(crm.read(OBJECT, ["name"])).rows.iter_rows())["1"] == "name 1"
         other.commit()
-    shown, _same = moved(crm, mark)
-    assert shown["1"] == "late"
-    assert shown["2"] == "later"
+    found = moved(crm, mark)
+    assert found is not None
+    assert (found[0]["1"], found[0]["2"]) == ("late", "later")
 
 
 def test_an_update_that_was_undone_changes_nothing(crm, database, postgres_url):
