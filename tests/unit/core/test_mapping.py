@@ -199,7 +199,8 @@ def test_a_row_reads_as_the_entity_sees_it():
     mapped = compiled.to_cells(native([row | {"__version": "v1"}, clean | {"__version": "v2"}], compiled))
     assert mapped.rows.to_dicts() == [
         {
-            "__key": "0", "__at": datetime(2026, 7, 1, 11, tzinfo=ZoneInfo("UTC")), "__version": "v1", "__dirty": '{"email":" Ann@Example.com"}',
+            "__key": "0", "__at": datetime(2026, 7, 1, 11, tzinfo=ZoneInfo("UTC")), "__version": "v1",
+            "__dirty": '{"email":" Ann@Example.com"}',
             "name": "Ann O'Neil", "email": "ann@example.com", "status": "active",
         },
         {"__key": "1", "__at": None, "__version": "v2", "__dirty": None, "name": "Bo", "email": "bo@example.com", "status": NULL},
