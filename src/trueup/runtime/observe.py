@@ -18,7 +18,7 @@ from trueup.core.facts import FILTERED, FINGERPRINT, GONE_SCHEMA, KHASH, MISSING
 from trueup.core.fingerprint import FEW_ROWS, key_hash, match_hash, native_fingerprint
 from trueup.model import Observed
 from trueup.runtime.cursors import step_back
-from trueup.runtime.presence import Presence
+from trueup.runtime.presence import Presence, census_of
 from trueup.runtime.references import reference_fields, to_golden
 from trueup.store import shadow as shadow_table
 
@@ -172,8 +172,7 @@ class Observer:
         if pages is None:
             return self.sweep(mark=True)
         result = Observation(self._seat.name, full=True, mark=fresh)
-        with self._store.read() as db:
-            presence = Presence(shadow_table.census(db, self._entity, self._seat.name))
+        presence = Presence()
         index: _Index | None = None
         for page in _ahead(pages):
             if page.same is not None:
@@ -186,12 +185,14 @@ class Observer:
             presence.read(_shown_keys(page), known.rows if index is None else None)
             result.complete = page.complete
         result.counts.read += presence.untouched_rows
-        result.known_rows = presence.census.known
         with self._store.read() as db:
-            again = [*keys, *shadow_table.unsettled(db, self._entity, self._seat.name, presence.census)]
-            if not presence.adds_up():
+            census = census_of(index.rows) if index else shadow_table.census(db, self._entity, self._seat.name)
+            again = [*keys, *shadow_table.unsettled(db, self._entity, self._seat.name, census)]
+            whole = presence.adds_up(census)
+            if not whole:
                 again += presence.reappeared(shadow_table.missing(db, self._entity, self._seat.name))
-        if result.complete and not presence.adds_up():
+        result.known_rows = census.known
+        if result.complete and not whole:
             index = index or self._index()
             self._confirm_gone(presence.vanished(index.rows), result)
         if again := presence.unread(again):

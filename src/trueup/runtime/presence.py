@@ -12,22 +12,19 @@ import polars as pl
 
 from trueup.core.facts import MISSING
 from trueup.core.fingerprint import key_hash
-from trueup.store.shadow import key_sums, settled
+from trueup.store.shadow import Census, key_sums, settled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from trueup.store.shadow import Census
 
 _HASH = "__khash"
 
 
 class Presence:
-    """The rows of one reading, as key hashes; `census` counts what was known before it."""
+    """The rows of one reading, as key hashes."""
 
-    def __init__(self, census: Census) -> None:
+    def __init__(self) -> None:
         """Start with nothing read."""
-        self.census = census
         self.untouched_rows = 0
         self.read_rows = 0
         self._untouched: list[pl.Series] = []
@@ -51,14 +48,14 @@ class Presence:
         else:
             self._settled.append(_settled(known)[_HASH])
 
-    def adds_up(self) -> bool:
-        """Whether the rows told by key and the known rows read are all the rows that are known and settled."""
+    def adds_up(self, census: Census) -> bool:
+        """Whether the rows told by key and the known rows read are all the rows that are known and settled, as counted before."""
         if not self._sums:
             return False
         shown = [*self._untouched, *self._settled]
         sums = [key_sums(hashes) for hashes in shown]
         total = (sum(hashes.len() for hashes in shown), sum(high for high, _ in sums), sum(low for _, low in sums))
-        return total == (self.census.settled, self.census.high, self.census.low)
+        return total == (census.settled, census.high, census.low)
 
     def unread(self, keys: Sequence[str]) -> list[str]:
         """Those of the keys whose rows were not read, each once."""
@@ -73,6 +70,12 @@ class Presence:
     def reappeared(self, missing: pl.DataFrame) -> list[str]:
         """Keys of the rows of `missing` (key, khash) that were told by key."""
         return missing.filter(pl.col("khash").is_in(_all(self._untouched).implode()))["key"].to_list()
+
+
+def census_of(index: pl.DataFrame) -> Census:
+    """What `store.shadow.census` counts, from an index that is at hand."""
+    settled_rows = _settled(index)
+    return Census(index.filter(pl.col("state") != MISSING).height, settled_rows.height, *key_sums(settled_rows[_HASH]))
 
 
 def _settled(index: pl.DataFrame) -> pl.DataFrame:

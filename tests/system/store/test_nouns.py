@@ -9,6 +9,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from trueup.errors import StateError
+from trueup.runtime.presence import census_of
 from trueup.store import (
     Store,
     activity,
@@ -146,6 +147,7 @@ def test_a_census_counts_settled_rows_and_adds_up_their_keys(store: Store) -> No
         assert (census.known, census.settled) == (6, 4)
         assert (census.high, census.low) == shadow.key_sums(settled["khash"])
         assert (census.high, census.low) != shadow.key_sums(settled["khash"].head(3))
+        assert census_of(shadow.index(db, "customer", "crm").rename({"khash": "__khash"})) == census
         assert shadow.unsettled(db, "customer", "crm", census) == ["k2", "k3"]
         assert shadow.missing(db, "customer", "crm").rows() == [("k0", -(2**63))]
         nothing = shadow.census(db, "customer", "nowhere")
