@@ -21,7 +21,7 @@ def json_schema() -> dict[str, Any]:
     known = registry.names()
     system["properties"]["connector"]["enum"] = known
     system["allOf"] = [_settings_of(name, registry.connector_class(name).settings_schema()) for name in known]
-    return {"$schema": DIALECT, "title": "trueup configuration", **schema}
+    return {"$schema": DIALECT, **schema, "title": "trueup configuration"}
 
 
 def _settings_of(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,17 @@ import orjson
 import polars as pl
 import pymysql
 
-from trueup.connectors.mysql_errors import ACCESS, BUSY, MISSING, REFUSED_WHOLE, TOO_LARGE, UNREACHABLE, column_at_fault, in_words
+from trueup.connectors.mysql_errors import (
+    ACCESS,
+    BUSY,
+    MISSING,
+    NO_DATABASE,
+    REFUSED_WHOLE,
+    TOO_LARGE,
+    UNREACHABLE,
+    column_at_fault,
+    in_words,
+)
 from trueup.connectors.mysql_session import Address, Session, as_text, frame_of
 from trueup.connectors.mysql_tables import DDL_TYPES, KEY_TEXT, MyFacts, all_tables, find_table, load_query, load_table, match, quoted
 from trueup.connectors.sql_read import OP, Select, conjunction, null_patterns, split_name
@@ -132,6 +142,8 @@ class MysqlConnector(SqlConnector):
             return AccessRefusedError(words, hint="check the user, its password and its rights", system=self.name)
         if number in REFUSED_WHOLE and self._in_write:
             return WriteRefusedError(f"{REFUSED_WHOLE[number]}: {words}", system=self.name)
+        if number == NO_DATABASE:
+            return SystemUnreachableError(words, hint="create the database, or correct `url`", system=self.name)
         if number in UNREACHABLE:
             return self._lost(words)
         if number in MISSING:

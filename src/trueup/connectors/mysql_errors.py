@@ -18,7 +18,6 @@ UNREACHABLE = {
     1040,
     1042,
     1043,
-    1049,
     1053,
     1080,
     1129,
@@ -38,6 +37,7 @@ UNREACHABLE = {
     2013,
     2055,
 }
+NO_DATABASE = 1049
 MISSING = {1051, 1054, 1146}
 REFUSED_WHOLE = {
     3: "no room is left on the server",

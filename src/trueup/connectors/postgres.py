@@ -96,9 +96,11 @@ class PostgresConnector(SqlConnector):
         given = checked_settings(cls, name, settings)
         try:
             info = conninfo.conninfo_to_dict(given["url"])
-        except psycopg.Error:
-            message = "the setting 'url' is not a PostgreSQL URL"
-            raise UsageError(message, hint="write postgresql://user:password@host:5432/database", system=name) from None
+        except psycopg.Error as error:
+            option = re.search(r'invalid URI query parameter: "([^"]*)"', str(error))
+            message = f"the setting 'url' has an option {option[1]!r}" if option else "the setting 'url' is not a PostgreSQL URL"
+            hint = "options behind the ? are libpq's" if option else "write postgresql://user:password@host:5432/database"
+            raise UsageError(f"{message}, which PostgreSQL does not know" if option else message, hint=hint, system=name) from None
         return cls(
             name,
             info,
@@ -156,6 +158,8 @@ class PostgresConnector(SqlConnector):
             return WriteRefusedError(f"{_REFUSED_WHOLE[state]}: {words}", system=self.name)
         if state == "42501" or state.startswith("28") or (not state and re.search(r"authentication failed|no password|password", words)):
             return AccessRefusedError(words, hint="check the user, its password and its rights", system=self.name)
+        if state == "3D000" or (not state and re.search(r'FATAL: +database "', words)):  # a refused connection brings no code
+            return SystemUnreachableError(words, hint="create the database, or correct `url`", system=self.name)
         if self._is_lost(error, state):
             return self._lost(words)
         if state in _MISSING and not self._is_inside_row(error):
@@ -166,7 +170,7 @@ class PostgresConnector(SqlConnector):
         return RowRefusedError(_own_words(error, words), column=self._column_at_fault(error))
 
     def _is_lost(self, error: psycopg.Error, state: str) -> bool:
-        if state.startswith("08") or state in _UNREACHABLE or state == "3D000":
+        if state.startswith("08") or state in _UNREACHABLE:
             return True
         broken = self._connection is not None and self._connection.closed
         return broken or (not state and isinstance(error, psycopg.OperationalError))

@@ -26,8 +26,9 @@ def query(reader: sa.Engine, backend: Backend, sql: str, limit: int) -> Answer:
     statement = sql.strip().rstrip(";").strip()
     if not statement:
         raise StateError("no SQL was given", hint=_HINT)
-    if statement.split(None, 1)[0].lower().lstrip("(") not in _READING:
-        raise StateError("only reading is allowed here", hint=_HINT)
+    first = statement.split(None, 1)[0]
+    if first.lower().lstrip("(") not in _READING:
+        raise StateError(f"only reading is allowed here, and {first[:20]} reads nothing", hint=_HINT)
     if backend == "sqlite":
         return _sqlite(reader, statement, limit)
     return _postgres(reader, statement, limit)

@@ -69,7 +69,22 @@ def get(db: Db, id_: int) -> Run | None:
     return None if row is None else _run(row)
 
 
+def _is_dead(row: sa.Row[tuple[object, ...]]) -> bool:
+    """Whether a run that was never ended was one of this machine, and its process is not there any more."""
+    if row.status != "running" or row.host != socket.gethostname() or not row.pid:
+        return False
+    try:
+        os.kill(row.pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # somebody else's process
+        pass
+    return False
+
+
 def _run(row: sa.Row[tuple[object, ...]]) -> Run:
+    if _is_dead(row):  # as the next run will write it down
+        return Run(row.id, row.command, "failed", row.started_at, None, None, None, row.pid, row.host, STOPPED)
     return Run(
         row.id,
         row.command,

@@ -321,6 +321,12 @@ def test_a_row_beyond_the_servers_packet_harms_only_itself(shop, run):
     assert "max_allowed_packet" in outcomes.sort("__op")["__reason"][1]
 
 
+def test_a_missing_database_is_told_as_such(mariadb_url: str) -> None:
+    with pytest.raises(SystemUnreachableError, match="Unknown database 'nowhere'") as missing:
+        MysqlConnector.open("shop", {"url": f"{mariadb_url.rpartition('/')[0]}/nowhere"}).discover()
+    assert "does not answer" not in str(missing.value)
+
+
 def test_wrong_passwords_and_missing_rights_are_told_without_the_password(run, mariadb_url, mariadb_server: MariadbServer):
     parts = urlsplit(mariadb_url)
     wrong = f"mysql://{parts.username}:s3cret-word@{parts.hostname}:{parts.port}{parts.path}"

@@ -455,6 +455,8 @@ STARTER = """
 def test_runs_left_by_a_dead_process_are_marked(target: str) -> None:
     with child(STARTER, target) as left:
         assert left.wait() == 0
+    with Store.open(target, read_only=True) as store, store.read() as db:  # nobody has written it down yet
+        assert [(dead.status, dead.error) for dead in run.list_(db)] == [("failed", "stopped before its end")]
     with Store.open(target) as store, store.lock("sync", now=NOW), store.write() as tx:
         first = run.start(tx, "sync", at=NOW)
         second = run.start(tx, "verify", at=NOW)

@@ -95,6 +95,8 @@ def test_views_follow_the_configuration(store: Store) -> None:
 def test_an_answer_is_cut_at_the_limit(store: Store) -> None:
     fill(store)
     assert [row[0] for row in store.query("SELECT id FROM customer ORDER BY id", 2)[1]] == [1, 2]
+    with pytest.raises(StateError, match="selec reads nothing"):
+        store.query("selec 1")
     assert store.query("WITH a AS (SELECT '50%' AS x) SELECT x FROM a WHERE x LIKE '%!%' ESCAPE '!'")[1] == [("50%",)]
 
 
