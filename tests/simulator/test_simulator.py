@@ -144,5 +144,5 @@ def test_killed_anywhere_it_ends_the_same(seed: int) -> None:
 
 @pytest.mark.slow
 def test_a_short_soak() -> None:
-    failure = soak(700, seed=1_000)
+    failure = soak(2_500, seed=1_000)
     assert failure is None, str(failure)
