@@ -185,6 +185,13 @@ class Marking(Connector, Protocol):
         """
         ...
 
+    def own(self, obj: ObjectSpec, mark: str) -> str:
+        """The newest mark of an object, so that it counts what this connector has written since as untouched, too.
+
+        Only rows of which the outcomes told the form as stored; the caller asks when it has kept all of these.
+        """
+        ...
+
 
 def join_key(parts: Sequence[str]) -> str:
     """Key text of several key columns; a single part stands as it is."""

@@ -59,6 +59,7 @@ class MemoryConnector:
         """Connect the system called `name` to a world at hand."""
         self.name = name
         self.world = world
+        self._written: dict[str, list[int]] = {}  # by table, the numbers of the rows written and told since its last mark
 
     @property
     def caps(self) -> Caps:
@@ -152,8 +153,13 @@ class MemoryConnector:
     def mark(self, obj: ObjectSpec) -> str | None:
         """See base.Marking: the number of the newest row of this very table. None while readings lag behind."""
         table = self._table(obj)
+        self._written[table.name] = []
         with self.world.lock:
             return None if table.lagging else table.mark
+
+    def own(self, obj: ObjectSpec, mark: str) -> str:
+        """See base.Marking: the numbers of the rows that were put in place here."""
+        return f"{mark}:{','.join(map(str, self._written.get(obj.name or '', [])))}"
 
     def moved(self, obj: ObjectSpec, columns: Sequence[str], mark: str) -> Iterator[Page] | None:
         """See base.Marking. A lagging reading promises nothing."""
@@ -241,6 +247,7 @@ class MemoryConnector:
                     continue
                 written = given if chosen is None else {name: given[name] for name in chosen}
                 self._change(table, op, key, None if batch.kind == "delete" else written, expected.get(op), results)
+        self._written.get(table.name, []).extend(results.numbers)
         return results.frame(table)
 
     def _create(self, table: MemoryTable, obj: ObjectSpec, op: int, key: str | None, given: Values, results: _Results) -> None:
@@ -398,6 +405,7 @@ class _Results:
         self.versions = versions
         self.rows: list[tuple[Any, ...]] = []
         self.stored: list[Values | None] = []
+        self.numbers: list[int] = []  # of the rows told as stored
 
     def add(
         self,
@@ -414,6 +422,7 @@ class _Results:
         kept = row.values if row is not None and self.stored_row else None
         self.rows.append((op, status, key, version, reason, column, None, kept is not None))
         self.stored.append(kept)
+        self.numbers += [row.version] if row is not None and kept is not None else []
 
     def frame(self, table: MemoryTable) -> pl.DataFrame:
         """The outcomes in the contract's form."""

@@ -282,9 +282,10 @@ class MemoryTable:
         return mark.startswith(f"{self._made}:")
 
     def touched_since(self, mark: str) -> list[str]:
-        """Keys of the rows that were put in place after a mark."""
-        number = int(mark.partition(":")[2])
-        return [key for key, row in self.rows.items() if row.version > number]
+        """Keys of the rows that were put in place after a mark, but for those whose numbers it names."""
+        number, _, own = mark.partition(":")[2].partition(":")
+        named = set(own.split(","))
+        return [key for key, row in self.rows.items() if row.version > int(number) and str(row.version) not in named]
 
     def key_of(self, values: Values) -> str | None:
         """The key text of a row's values; None where a key column is null or absent."""

@@ -21,7 +21,7 @@ import psycopg
 from psycopg import conninfo
 
 from trueup.connectors.base import PAGE_ROWS, Page
-from trueup.connectors.postgres_marks import mark_of, touched_since
+from trueup.connectors.postgres_marks import mark_of, number_of, touched_since, with_own
 from trueup.connectors.postgres_rows import adbc_frames, raw_schema, typed_frame
 from trueup.connectors.postgres_tables import (
     DDL_TYPES,
@@ -88,6 +88,7 @@ class PostgresConnector(SqlConnector):
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
         self._in_write = False
         self._may_use_temp: bool | None = None
+        self._own: dict[str, list[int]] = {}  # by table, the transactions since its last mark of which every row was told as stored
 
     @classmethod
     def open(cls, name: str, settings: Mapping[str, Any], *, directory: str = ".") -> Self:
@@ -284,7 +285,29 @@ class PostgresConnector(SqlConnector):
             return None
         session = self._session()
         with self._errors(), self._read_only(session):
-            return mark_of(session, table.source)
+            mark = mark_of(session, table.source)
+        if mark is not None:
+            self._own[table.source] = []
+        return mark
+
+    def own(self, obj: ObjectSpec, mark: str) -> str:
+        """See base.Marking: the numbers of the transactions whose rows were told as stored."""
+        return with_own(mark, self._own.get(self._table(obj).source, []))
+
+    def _settle_packed(self, table: Table, obj: ObjectSpec, jobs: list[Job]) -> pl.DataFrame:
+        """Without savepoints first, where transactions are counted: rows written after one bear another number."""
+        numbers = self._own.get(table.source)
+        if numbers is None or table.reread or any(job.kind == "delete" or job.frame.is_empty() for job in jobs):
+            return super()._settle_packed(table, obj, jobs)
+        try:
+            with self._transaction():
+                outcomes = pl.concat([self._carry_out(table, obj, job) for job in jobs])
+                number = number_of(self._session())
+        except (BusyError, RowRefusedError):
+            return super()._settle_packed(table, obj, jobs)
+        if number is not None and outcomes.filter(pl.col("__status") == "done").get_column("__stored").all():
+            numbers.append(number)
+        return outcomes
 
     def moved(self, obj: ObjectSpec, columns: Sequence[str], mark: str) -> Iterator[Page] | None:
         """See base.Marking: rows that a transaction after the mark made are read, the rest are told by key; one snapshot each."""

@@ -16,9 +16,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import psycopg
 
 _FAR = 1 << 30  # transactions; half of what `age` can tell apart
+_RUNS = 50
 
 _MARK = """
     SELECT concat_ws(':',
@@ -49,10 +52,38 @@ def mark_of(session: psycopg.Connection[Any], table: str) -> str | None:
     return None if row is None else str(row[0])
 
 
+def number_of(session: psycopg.Connection[Any]) -> int | None:
+    """The number of the transaction in hand; None where it has written nothing."""
+    row = session.execute("SELECT pg_current_xact_id_if_assigned()::text").fetchone()
+    return None if row is None or row[0] is None else int(row[0])
+
+
+def with_own(mark: str, numbers: Sequence[int]) -> str:
+    """A mark with runs of transactions, `7-9,12-12`, whose rows count as untouched; of very many runs the longest."""
+    runs: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if runs and runs[-1][1] + 1 == number:
+            runs[-1] = (runs[-1][0], number)
+        else:
+            runs.append((number, number))
+    kept = sorted(runs, key=lambda run: run[0] - run[1])[:_RUNS]
+    return f"{mark}+{','.join(f'{first}-{last}' for first, last in sorted(kept))}" if kept else mark
+
+
 def touched_since(mark: str, now: str | None) -> str | None:
     """The SQL condition on `t` for rows made since a mark; `now` is a mark just taken. None where the old one does not hold any more."""
-    place, _, number = mark.rpartition(":")
+    taken, _, own = mark.partition("+")
+    place, _, number = taken.rpartition(":")
     place_now, _, number_now = (now or "").rpartition(":")
     if place != place_now or not number.isdecimal() or not 0 <= int(number_now) - int(number) < _FAR:
         return None
-    return f"(age(t.xmin) <= (SELECT age('{int(number) % (1 << 32)}'::xid)))"
+    conditions = [f"age(t.xmin) <= {_age(number)}"]
+    for run in own.split(",") if own else ():
+        first, _, last = run.partition("-")
+        conditions.append(f"NOT age(t.xmin) BETWEEN {_age(last)} AND {_age(first)}")
+    return f"({' AND '.join(conditions)})"
+
+
+def _age(number: str) -> str:
+    """How many transactions ago that one was."""
+    return f"(SELECT age('{int(number) % (1 << 32)}'::xid))"

@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import polars as pl
 
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
+    from trueup.connectors.base import Marking
     from trueup.model import Entity
     from trueup.runtime.systems import Seat
     from trueup.store import Db, Store
@@ -544,6 +545,13 @@ class Pass:
             with self.store.write() as tx:
                 failure.drop(tx, mended)
 
+    def _mark_after_writing(self, name: str, mark: str | None) -> str | None:
+        """A mark that knows what was written in this pass, where every outcome was kept."""
+        if mark is None or self.summary.systems[name].error is not None:
+            return mark
+        seat = self.seats[name]
+        return cast("Marking", seat.connector).own(seat.mapping.object, mark)
+
     def _advance(self, tx: Db, name: str, seen: Observation) -> None:
         entity = self.entity.name
         state = self.guards.get(name)
@@ -562,7 +570,7 @@ class Pass:
         held = state is not None and (state.held_updates or state.held_deletes)
         changes: dict[str, object] = {}
         if seen.complete and not held:
-            changes |= {"full_rows": seen.counts.read, "mark": seen.mark}
+            changes |= {"full_rows": seen.counts.read, "mark": self._mark_after_writing(name, seen.mark)}
             if seen.whole:
                 changes["full_at"] = self.now
         if seen.cursor is not None and not held and (seen.complete or not seen.full):

@@ -86,6 +86,25 @@ def own_writes_are_touches(world: World) -> None:
         _shows(world, obj, *_moved(connector, obj, mark), touched={"k4"})
 
 
+@mark_rule("marks", "updates", "creates")
+def only_own_writes_may_be_known(world: World) -> None:
+    """A mark that knows what the connector wrote knows nothing of what others wrote, before or after, to those rows or others."""
+    obj = _ten(world)
+    with connected(world) as connector:
+        mark = _mark(connector, obj)
+        world.edit(obj, {"id": "k1"}, {"name": "before"})
+        send(connector, obj, "update", [("k4", {"name": "written"}), ("k5", {"name": "written"})], returning=TEXTS)
+        send(connector, obj, "create", [(key, person(key)) for key in ("n1", "n2", "n3")], returning=TEXTS)
+        world.edit(obj, {"id": "k2"}, {"name": "after"})
+        known = cast("Marking", connector).own(obj, mark)
+        _shows(world, obj, *_moved(connector, obj, known), touched={"k1", "k2"})
+        world.edit(obj, {"id": "k4"}, {"name": "edited"})
+        world.edit(obj, {"id": "n2"}, {"name": "edited"})
+        _shows(world, obj, *_moved(connector, obj, known), touched={"k1", "k2", "k4", "n2"})
+    with connected(world) as connector:
+        _shows(world, obj, *_moved(connector, obj, known), touched={"k1", "k2", "k4", "n2"})
+
+
 @mark_rule("marks")
 def marks_are_of_one_object(world: World) -> None:
     """The mark of one object says nothing of another."""

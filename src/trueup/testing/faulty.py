@@ -263,6 +263,10 @@ class FaultyConnector:
         """See base.Marking. What lags behind can promise nothing."""
         return None if self._remembers else cast("Marking", self.inner).mark(obj)
 
+    def own(self, obj: ObjectSpec, mark: str) -> str:
+        """See base.Marking."""
+        return cast("Marking", self.inner).own(obj, mark)
+
     def moved(self, obj: ObjectSpec, columns: Sequence[str], mark: str) -> Iterator[Page] | None:
         """See base.Marking. It meets the faults of a listing."""
         fault = self._fault(Call("read", obj.label, keyed=False))

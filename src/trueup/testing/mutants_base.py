@@ -87,6 +87,10 @@ class Lie:
         """See base.Marking."""
         return cast("Marking", self.inner).mark(obj)
 
+    def own(self, obj: ObjectSpec, mark: str) -> str:
+        """See base.Marking."""
+        return cast("Marking", self.inner).own(obj, mark)
+
     def moved(self, obj: ObjectSpec, columns: Sequence[str], mark: str) -> Iterator[Page] | None:
         """See base.Marking."""
         return cast("Marking", self.inner).moved(obj, columns, mark)

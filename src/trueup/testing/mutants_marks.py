@@ -54,6 +54,16 @@ class MarksMoveAlong(Lie):
         return super().moved(obj, columns, self._newest or mark)
 
 
+@lie("only_own_writes_may_be_known")
+class KnowsEverything(Lie):
+    """What others wrote beside the connector counts as known."""
+
+    def own(self, obj: ObjectSpec, mark: str) -> str:
+        """See base.Marking."""
+        del mark
+        return super().mark(obj) or ""
+
+
 @lie("marks_are_of_one_object")
 class MarksFitEverything(Lie):
     """A mark of any object is taken for one of the object read."""

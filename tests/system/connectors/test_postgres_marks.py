@@ -5,8 +5,9 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from tests.system.connectors.sql_tools import batch, statuses
 from trueup.connectors.postgres import PostgresConnector
-from trueup.connectors.postgres_marks import touched_since
+from trueup.connectors.postgres_marks import touched_since, with_own
 from trueup.model import ObjectSpec
 
 OBJECT = ObjectSpec(name="t", key=("id",))
@@ -123,6 +124,51 @@ def test_composite_keys_and_values_that_do_not_fit(crm, database):
     pages = list(crm.moved(obj, ["day"], mark))
     assert [(reject.key, reject.column) for page in pages for reject in page.rejected] == [("1|x\\|y", "day")]
     assert [page.same.to_list() for page in pages if page.same is not None] == [["2|z"]]
+
+
+def written(crm: PostgresConnector, *names: str | None) -> list[str]:
+    """Create rows of these names in one batch; their outcomes."""
+    return statuses(
+        crm, OBJECT, batch("create", [None] * len(names), {"id": range(10, 10 + len(names)), "name": list(names)}, returning=["name"])
+    )
+
+
+def test_rows_that_we_wrote_are_known_and_what_becomes_of_them_is_shown(crm, database):
+    mark = crm.mark(OBJECT)
+    assert written(crm, "a", "b", "c") == ["done"] * 3
+    known = crm.own(OBJECT, mark)
+    assert moved(crm, known) == ({}, ["1", "10", "11", "12", "2", "3", "4", "5"])
+    database.execute("UPDATE t SET name = 'edited' WHERE id IN (3, 11)")
+    assert moved(crm, known) == ({"3": "edited", "11": "edited"}, ["1", "10", "12", "2", "4", "5"])
+
+
+def test_rows_of_a_batch_with_a_refused_row_are_read_again(crm, database):
+    database.execute("ALTER TABLE t ALTER COLUMN name SET NOT NULL")
+    crm.describe(OBJECT)
+    mark = crm.mark(OBJECT)
+    assert written(crm, "a", None, "c") == ["done", "rejected", "done"]
+    assert moved(crm, crm.own(OBJECT, mark)) == ({"10": "a", "12": "c"}, ["1", "2", "3", "4", "5"])
+
+
+def test_rows_that_a_trigger_changes_are_read_again(crm, database):
+    database.execute(
+        "CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE t SET name = upper(new.name) WHERE id = new.id;"
+        " RETURN NULL; END $$; CREATE TRIGGER shout AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION shout()"
+    )
+    crm.describe(OBJECT)
+    mark = crm.mark(OBJECT)
+    written(crm, "a", "b")
+    assert moved(crm, crm.own(OBJECT, mark)) == ({"10": "A", "11": "B"}, ["1", "2", "3", "4", "5"])
+
+
+def test_own_transactions_are_named_in_runs():
+    assert with_own("place:7", []) == "place:7"
+    mark = with_own("place:7", [9, 8, 12, 10])
+    assert mark == "place:7+8-10,12-12"
+    condition = touched_since(mark, "place:20")
+    assert condition is not None
+    assert condition.count("NOT age(t.xmin) BETWEEN") == 2
+    assert len(with_own("place:7", range(0, 1_000, 2)).split(",")) == 50
 
 
 def test_a_mark_is_given_up_where_numbers_went_back_or_far_ahead():
