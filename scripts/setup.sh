@@ -29,10 +29,14 @@ fi
 
 state_of() { cat "$1" pyproject.toml | sha256sum; }
 
+# Compiled once here: where Python is told to write no bytecode, every command would compile all of it again.
+compile() { .venv/bin/python -m compileall -q src || true; }
+
 # What is installed for the benchmarks holds everything that development needs.
 stamp=.venv/.trueup-setup
 for known in "$lock" requirements-bench.lock; do
     if [ -x .venv/bin/python ] && [ "$(cat "$stamp-$known" 2>/dev/null)" = "$(state_of "$known")" ]; then
+        compile
         exit 0
     fi
 done
@@ -55,3 +59,4 @@ pip=(.venv/bin/python -m pip --disable-pip-version-check install --quiet)
 "${pip[@]}" --no-deps --no-build-isolation --editable .
 rm -f "$stamp"-*
 state_of "$lock" >"$stamp-$lock"
+compile
