@@ -127,19 +127,17 @@ def _spec(entity: Entity, system: str, config: Config) -> dict[str, Any]:
     """The mapping, and where its object is; no passwords."""
     settings = config.systems[system].settings
     native = entity.mappings[system].object
-    place = {name: _without_password(str(settings[name])) for name in PLACE_SETTINGS if name in settings}
+    place = {name: without_login(str(settings[name])) for name in PLACE_SETTINGS if name in settings}
     mapping = mapping_spec(entity, system, timezone=config.systems[system].timezone)
     body = {"mapping": mapping, "place": place, "key": list(native.key), "name": native.name, "sql": native.sql}
     plain: dict[str, Any] = orjson.loads(orjson.dumps(body, default=str))
     return plain
 
 
-def _without_password(text: str) -> str:
-    """An address without its user and password: changing those moves nothing."""
-    scheme, mark, rest = text.partition("://")
-    if not mark:
-        return text
-    return f"{scheme}://{rest.rpartition('@')[2]}"
+def without_login(address: str) -> str:
+    """An address as the state keeps it, and as people may see it: a new user or password moves nothing."""
+    scheme, mark, rest = address.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}" if mark else address
 
 
 def index_begun(store: Store, entity: Entity) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from trueup.config.describe import mapping_spec
-from trueup.runtime.changes import PLACE_SETTINGS
+from trueup.runtime.changes import PLACE_SETTINGS, without_login
 from trueup.store import mapping_version
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def configuration_changes(db: Db, config: Config, names: Iterable[str]) -> list[
 def _changes(entity: Entity, system: str, config: Config, before: Mapping[str, Any]) -> Iterator[tuple[str | None, str, Any, Any]]:
     """(field, part, before, now) of every part that differs. `before` is the mapping as the state keeps it."""
     settings = config.systems[system].settings
-    place = {name: _without_login(str(settings[name])) for name in PLACE_SETTINGS if name in settings}
+    place = {name: without_login(str(settings[name])) for name in PLACE_SETTINGS if name in settings}
     for part in _parts(before["place"], place):
         yield None, *part
     spec = mapping_spec(entity, system, timezone=config.systems[system].timezone)
@@ -86,9 +86,3 @@ def _parts(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[
     for name in dict.fromkeys((*before, *now)):
         if before.get(name) != now.get(name):
             yield name, before.get(name), now.get(name)
-
-
-def _without_login(address: str) -> str:
-    """An address as the state keeps it, and as people may see it: a new user or password moves nothing."""
-    scheme, mark, rest = address.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}" if mark else address

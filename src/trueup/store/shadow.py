@@ -254,19 +254,18 @@ def count(db: Db, entity: str, system: str, state: int | None = None) -> int:
 
 def keys(db: Db, entity: str, system: str, chunk_rows: int = 50_000) -> Iterator[pl.DataFrame]:
     """All known keys in chunks by key: frames `key`, `gid`, `khash`, `state`. Nothing at all for no rows."""
-    statement = sa.select(table.c.key, table.c.golden_id.label("gid"), table.c.khash, table.c.state).where(*_where(db, entity, system))
-    page = statement
-    while True:
-        frame = db.frame(page.order_by(table.c.key).limit(chunk_rows))
-        if frame.is_empty():
-            return
-        page = statement.where(table.c.key > str(frame["key"][-1]))
-        yield frame
+    columns = (table.c.key, table.c.golden_id.label("gid"), table.c.khash, table.c.state)
+    yield from _by_key_order(db, sa.select(*columns).where(*_where(db, entity, system)), chunk_rows)
 
 
 def differing(db: Db, entity: str, system: str, chunk_rows: int = 50_000) -> Iterator[pl.DataFrame]:
     """The rows that show something else than the golden record, in chunks by key: frames `key`, `seen`, `sent`."""
     statement = sa.select(table.c.key, table.c.seen, table.c.sent).where(*_where(db, entity, system), table.c.seen.is_not(None))
+    yield from _by_key_order(db, statement, chunk_rows)
+
+
+def _by_key_order(db: Db, statement: sa.Select[Any], chunk_rows: int) -> Iterator[pl.DataFrame]:
+    """The rows of a select that has `key`, in chunks by key."""
     page = statement
     while True:
         frame = db.frame(page.order_by(table.c.key).limit(chunk_rows))
