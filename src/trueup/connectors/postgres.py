@@ -12,16 +12,13 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from itertools import groupby
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Self
 
 import polars as pl
 import psycopg
 from psycopg import conninfo
 
-from trueup.connectors.base import PAGE_ROWS, Page
-from trueup.connectors.postgres_marks import mark_of, number_of, touched_since, with_own
+from trueup.connectors.postgres_marks import MarkingConnector
 from trueup.connectors.postgres_rows import adbc_frames, raw_schema, typed_frame
 from trueup.connectors.postgres_tables import (
     DDL_TYPES,
@@ -36,7 +33,7 @@ from trueup.connectors.postgres_tables import (
     relation_table,
 )
 from trueup.connectors.postgres_values import as_text, copy_data, kept
-from trueup.connectors.sql_read import OP, Select, conjunction, null_patterns, query_text, repaged, shape, split_name
+from trueup.connectors.sql_read import OP, Select, conjunction, null_patterns, query_text, split_name
 from trueup.connectors.sql_types import instant_of
 from trueup.connectors.sql_write import BusyError, Job, RowRefusedError, paired
 from trueup.connectors.sqlbase import SqlConnector, checked_settings, server_settings
@@ -70,7 +67,7 @@ _REFUSED_WHOLE = {
 }
 
 
-class PostgresConnector(SqlConnector):
+class PostgresConnector(MarkingConnector):
     """One PostgreSQL database, reached by a libpq URL."""
 
     caps = replace(SqlConnector.caps, marks=True)
@@ -88,7 +85,7 @@ class PostgresConnector(SqlConnector):
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
         self._in_write = False
         self._may_use_temp: bool | None = None
-        self._own: dict[str, list[int]] = {}  # by table, the transactions since its last mark of which every row was told as stored
+        self._own = {}
 
     @classmethod
     def open(cls, name: str, settings: Mapping[str, Any], *, directory: str = ".") -> Self:
@@ -275,65 +272,6 @@ class PostgresConnector(SqlConnector):
         settings = [f"SET LOCAL lock_timeout = {int(self.lock_timeout_s * 1000)}"]
         with self._errors():
             yield from adbc_frames(conninfo.make_conninfo("", **self._info), settings, queries)
-
-    # ------------------------------------------------------------ rows touched since a mark
-
-    def mark(self, obj: ObjectSpec) -> str | None:
-        """See base.Marking, and postgres_marks for where nothing can be promised."""
-        table = self._table(obj)
-        if not table.key_unique or not _facts(table).plain:
-            return None
-        session = self._session()
-        with self._errors(), self._read_only(session):
-            mark = mark_of(session, table.source)
-        if mark is not None:
-            self._own[table.source] = []
-        return mark
-
-    def own(self, obj: ObjectSpec, mark: str) -> str:
-        """See base.Marking: the numbers of the transactions whose rows were told as stored."""
-        return with_own(mark, self._own.get(self._table(obj).source, []))
-
-    def _settle_packed(self, table: Table, obj: ObjectSpec, jobs: list[Job]) -> pl.DataFrame:
-        """Without savepoints first, where transactions are counted: rows written after one bear another number."""
-        numbers = self._own.get(table.source)
-        if numbers is None or table.reread or any(job.kind == "delete" or job.frame.is_empty() for job in jobs):
-            return super()._settle_packed(table, obj, jobs)
-        try:
-            with self._transaction():
-                outcomes = pl.concat([self._carry_out(table, obj, job) for job in jobs])
-                number = number_of(self._session())
-        except (BusyError, RowRefusedError):
-            return super()._settle_packed(table, obj, jobs)
-        if number is not None and outcomes.filter(pl.col("__status") == "done").get_column("__stored").all():
-            numbers.append(number)
-        return outcomes
-
-    def moved(self, obj: ObjectSpec, columns: Sequence[str], mark: str) -> Iterator[Page] | None:
-        """See base.Marking: rows that a transaction after the mark made are read, the rest are told by key; one snapshot each."""
-        since = touched_since(mark, self.mark(obj))
-        if since is None:
-            return None
-        select = Select(self._table(obj), tuple(columns), dated=True)
-        select.outputs  # noqa: B018  raises for a missing column at the call, not at the first page
-        return self._moved_pages(select, since)
-
-    def _moved_pages(self, select: Select, since: str) -> Iterator[Page]:
-        table = select.table
-        keys = Select(table, ())
-        nothing = self._nothing(select)
-        queries = [
-            (select, f"SELECT {select.outputs} FROM {table.source} AS t WHERE {since}"),
-            (keys, f"SELECT {keys.outputs} FROM {table.source} AS t WHERE NOT {since}"),
-        ]
-        for number, frames in groupby(self._adbc(queries), itemgetter(0)):
-            for raw in repaged((frame for _number, frame in frames), PAGE_ROWS):
-                if number == 0:
-                    yield self._page(shape(select, raw), None)
-                else:
-                    shaped = shape(keys, raw)
-                    yield Page(nothing.rows, rejected=shaped.rejected, same=shaped.rows.get_column("__key"))
-        yield self._page(nothing, None, complete=True)
 
     @staticmethod
     def _ordered(column: SqlColumn) -> str:

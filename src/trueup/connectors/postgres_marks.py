@@ -13,12 +13,28 @@ than their row: there is no mark then.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from abc import abstractmethod
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, cast
+
+import polars as pl
+
+from trueup.connectors.base import PAGE_ROWS, Page
+from trueup.connectors.sql_read import Select, repaged, shape
+from trueup.connectors.sql_write import BusyError, RowRefusedError
+from trueup.connectors.sqlbase import SqlConnector
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     import psycopg
+
+    from trueup.connectors.postgres_tables import PgFacts
+    from trueup.connectors.sql_read import Table
+    from trueup.connectors.sql_write import Job
+    from trueup.model import ObjectSpec
 
 _FAR = 1 << 30  # transactions; half of what `age` can tell apart
 _RUNS = 50
@@ -87,3 +103,82 @@ def touched_since(mark: str, now: str | None) -> str | None:
 def _age(number: str) -> str:
     """How many transactions ago that one was."""
     return f"(SELECT age('{int(number) % (1 << 32)}'::xid))"
+
+
+class MarkingConnector(SqlConnector):
+    """The part of the connector that has to do with marks."""
+
+    _own: dict[str, list[int]]  # by table, the transactions since its last mark of which every row was told as stored
+
+    @abstractmethod
+    def _session(self) -> psycopg.Connection[tuple[Any, ...]]:
+        """The connection for lookups and writes."""
+
+    @abstractmethod
+    def _errors(self) -> AbstractContextManager[None]:
+        """Driver errors leave as `_trouble` says."""
+
+    @abstractmethod
+    def _read_only(self, session: psycopg.Connection[Any]) -> AbstractContextManager[None]:
+        """A short transaction that can change nothing."""
+
+    @abstractmethod
+    def _adbc(self, queries: Sequence[tuple[Select, str]]) -> Iterator[tuple[int, pl.DataFrame]]:
+        """Rows of queries as raw frames, each with its query's number, in one snapshot."""
+
+    def mark(self, obj: ObjectSpec) -> str | None:
+        """See base.Marking, and postgres_marks for where nothing can be promised."""
+        table = self._table(obj)
+        if not table.key_unique or not cast("PgFacts", table.extra["postgres"]).plain:
+            return None
+        session = self._session()
+        with self._errors(), self._read_only(session):
+            mark = mark_of(session, table.source)
+        if mark is not None:
+            self._own[table.source] = []
+        return mark
+
+    def own(self, obj: ObjectSpec, mark: str) -> str:
+        """See base.Marking: the numbers of the transactions whose rows were told as stored."""
+        return with_own(mark, self._own.get(self._table(obj).source, []))
+
+    def _settle_packed(self, table: Table, obj: ObjectSpec, jobs: list[Job]) -> pl.DataFrame:
+        """Without savepoints first, where transactions are counted: rows written after one bear another number."""
+        numbers = self._own.get(table.source)
+        if numbers is None or table.reread or any(job.kind == "delete" or job.frame.is_empty() for job in jobs):
+            return super()._settle_packed(table, obj, jobs)
+        try:
+            with self._transaction():
+                outcomes = pl.concat([self._carry_out(table, obj, job) for job in jobs])
+                number = number_of(self._session())
+        except (BusyError, RowRefusedError):
+            return super()._settle_packed(table, obj, jobs)
+        if number is not None and outcomes.filter(pl.col("__status") == "done").get_column("__stored").all():
+            numbers.append(number)
+        return outcomes
+
+    def moved(self, obj: ObjectSpec, columns: Sequence[str], mark: str) -> Iterator[Page] | None:
+        """See base.Marking: rows that a transaction after the mark made are read, the rest are told by key; one snapshot each."""
+        since = touched_since(mark, self.mark(obj))
+        if since is None:
+            return None
+        select = Select(self._table(obj), tuple(columns), dated=True)
+        select.outputs  # noqa: B018  raises for a missing column at the call, not at the first page
+        return self._moved_pages(select, since)
+
+    def _moved_pages(self, select: Select, since: str) -> Iterator[Page]:
+        table = select.table
+        keys = Select(table, ())
+        nothing = self._nothing(select)
+        queries = [
+            (select, f"SELECT {select.outputs} FROM {table.source} AS t WHERE {since}"),
+            (keys, f"SELECT {keys.outputs} FROM {table.source} AS t WHERE NOT {since}"),
+        ]
+        for number, frames in groupby(self._adbc(queries), itemgetter(0)):
+            for raw in repaged((frame for _number, frame in frames), PAGE_ROWS):
+                if number == 0:
+                    yield self._page(shape(select, raw), None)
+                else:
+                    shaped = shape(keys, raw)
+                    yield Page(nothing.rows, rejected=shaped.rejected, same=shaped.rows.get_column("__key"))
+        yield self._page(nothing, None, complete=True)
