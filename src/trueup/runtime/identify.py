@@ -294,3 +294,17 @@ def _settle_parked(db: Db, entity: Entity, waiting: pl.DataFrame, observations: 
         identified.resolved.setdefault(system, []).append(key)
         identified.freed.update(orjson.loads(candidates))
     identified.same_record, identified.suspects = frozenset(same), frozenset(suspects)
+
+
+def rekeyed(shadows: pl.DataFrame, found: Identified) -> pl.DataFrame:
+    """Shadows of renamed rows under their new keys."""
+    if found.relinked.is_empty():
+        return shadows
+    names = found.relinked.select(
+        pl.col(GID).alias("gid"), pl.col(SYSTEM).alias("system"), pl.col("new_key").alias("_key"), pl.col("khash").alias("_khash")
+    )
+    return (
+        shadows.join(names, on=["gid", "system"], how="left", maintain_order="left")
+        .with_columns(key=pl.coalesce("_key", "key"), khash=pl.coalesce("_khash", "khash"))
+        .drop("_key", "_khash")
+    )

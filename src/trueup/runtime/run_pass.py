@@ -35,7 +35,7 @@ from trueup.runtime.cursors import OVERLAP_S, not_ahead
 from trueup.runtime.deliveries import Deliveries
 from trueup.runtime.failures import mended_failures
 from trueup.runtime.guards import GuardState, guard_observations, held_lanes
-from trueup.runtime.identify import PROVISIONAL, Identified, identify
+from trueup.runtime.identify import PROVISIONAL, Identified, identify, rekeyed
 from trueup.runtime.observe import Observation, Observer
 from trueup.runtime.recover import recover
 from trueup.runtime.spill import Spill
@@ -262,7 +262,7 @@ class Pass:
             known = golden.fetch(db, self.entity.name, gids)
             shadows = shadow_table.by_golden(db, self.entity.name, gids).cast(SHADOW_SCHEMA)
             open_now = conflict.open_of(db, self.entity.name, gids)
-        shadows = self._as_it_stands(_rekeyed(shadows, found))
+        shadows = self._as_it_stands(rekeyed(shadows, found))
         observed = {name: self._in_time(name, frame, shadows) for name, frame in rows.items()}
         known = known.select("id", "data", "origin_system", "origin_at", "origins", "version", "deleted_at", "alias_of")
         refused = frozenset(name for name, state in self.guards.items() if state.refused)
@@ -589,20 +589,6 @@ def _now(reader: Callable[[], Observation]) -> Future[Observation]:
     except TrueupError as error:
         task.set_exception(error)
     return task
-
-
-def _rekeyed(shadows: pl.DataFrame, found: Identified) -> pl.DataFrame:
-    """Shadows of renamed rows under their new keys."""
-    if found.relinked.is_empty():
-        return shadows
-    names = found.relinked.select(
-        pl.col(GID).alias("gid"), pl.col(SYSTEM).alias("system"), pl.col("new_key").alias("_key"), pl.col("khash").alias("_khash")
-    )
-    return (
-        shadows.join(names, on=["gid", "system"], how="left", maintain_order="left")
-        .with_columns(key=pl.coalesce("_key", "key"), khash=pl.coalesce("_khash", "khash"))
-        .drop("_key", "_khash")
-    )
 
 
 def _no_rows(entity: Entity) -> pl.DataFrame:
