@@ -1,6 +1,6 @@
-"""PostgreSQL: one snapshot per read through ADBC, writes through psycopg in short transactions.
+"""PostgreSQL: one snapshot per read, through ADBC where there are many rows; writes through psycopg in short transactions.
 
-A read is one COPY inside a read-only transaction; it takes no lock that keeps anybody from reading or writing. New rows go straight
+A read is one query inside a read-only transaction; it takes no lock that keeps anybody from reading or writing. New rows go straight
 into a table with COPY where the stored row is known from the column types; otherwise, and for updates and deletes, values are carried
 in arrays (small) or a temporary table (large) and one statement returns the rows as stored.
 
@@ -19,7 +19,7 @@ import psycopg
 from psycopg import conninfo
 
 from trueup.connectors.postgres_marks import MarkingConnector
-from trueup.connectors.postgres_rows import adbc_frames, raw_schema, typed_frame
+from trueup.connectors.postgres_rows import few_frames, many_frames, raw_schema, typed_frame
 from trueup.connectors.postgres_tables import (
     DDL_TYPES,
     PgFacts,
@@ -264,14 +264,26 @@ class PostgresConnector(MarkingConnector):
             modified = self._ordered(select.table.column(select.table.modified or ""))
             order = ", ".join([modified, *(f"t.{quoted(name)}" for name in select.table.key)])
             sql = f"{sql} WHERE {modified} >= {self._bound(select.table, since)} ORDER BY {order}"
-        for _number, frame in self._adbc([(select, sql)]):
+        for _number, frame in self._frames([(select, sql)]):
             yield frame
 
-    def _adbc(self, queries: Sequence[tuple[Select, str]]) -> Iterator[tuple[int, pl.DataFrame]]:
-        """Rows of queries as raw frames, each with its query's number, in one read-only snapshot of its own connection."""
-        settings = [f"SET LOCAL lock_timeout = {int(self.lock_timeout_s * 1000)}"]
+    def _frames(self, queries: Sequence[tuple[Select, str]]) -> Iterator[tuple[int, pl.DataFrame]]:
+        """See MarkingConnector. A view or a query of the mapping's own, which may take long, is not begun twice."""
+        few = None
+        if all(select.table.info.kind == "table" for select, _sql in queries):
+            session = self._session()
+            with self._errors():
+                few = few_frames(session, self._read_limits(), queries)
+        yield from self._many(queries) if few is None else few
+
+    def _many(self, queries: Sequence[tuple[Select, str]]) -> Iterator[tuple[int, pl.DataFrame]]:
+        """Rows of queries as `_frames` gives them, through a connection of their own."""
         with self._errors():
-            yield from adbc_frames(conninfo.make_conninfo("", **self._info), settings, queries)
+            yield from many_frames(conninfo.make_conninfo("", **self._info), self._read_limits(), queries)
+
+    def _read_limits(self) -> tuple[str]:
+        """As `_limits`, for a read, which may take as long as it takes."""
+        return (f"SET LOCAL lock_timeout = {int(self.lock_timeout_s * 1000)}",)
 
     @staticmethod
     def _ordered(column: SqlColumn) -> str:
@@ -325,7 +337,7 @@ class PostgresConnector(MarkingConnector):
         if texts.height > _ARRAY_ROWS and not self._in_write:
             arrays = ", ".join(f"{_array_literal(texts.get_column(name))}::text[]" for name in texts.columns)
             sql = f"{head} unnest({arrays}) AS v({', '.join(texts.columns)}) JOIN {select.table.source} AS t ON {where}"
-            return pl.concat([pl.DataFrame(schema=select.schema), *(frame for _number, frame in self._adbc([(select, sql)]))])
+            return pl.concat([pl.DataFrame(schema=select.schema), *(frame for _number, frame in self._many([(select, sql)]))])
         session = self._session()
         relation, parameters = f"unnest({', '.join(['%s::text[]'] * texts.width)}) AS v({', '.join(texts.columns)}) JOIN", _lists(texts)
         if not texts.width:

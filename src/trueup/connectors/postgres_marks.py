@@ -123,7 +123,7 @@ class MarkingConnector(SqlConnector):
         """A short transaction that can change nothing."""
 
     @abstractmethod
-    def _adbc(self, queries: Sequence[tuple[Select, str]]) -> Iterator[tuple[int, pl.DataFrame]]:
+    def _frames(self, queries: Sequence[tuple[Select, str]]) -> Iterator[tuple[int, pl.DataFrame]]:
         """Rows of queries as raw frames, each with its query's number, in one snapshot."""
 
     def mark(self, obj: ObjectSpec) -> str | None:
@@ -174,7 +174,7 @@ class MarkingConnector(SqlConnector):
             (select, f"SELECT {select.outputs} FROM {table.source} AS t WHERE {since}"),
             (keys, f"SELECT {keys.outputs} FROM {table.source} AS t WHERE NOT {since}"),
         ]
-        for number, frames in groupby(self._adbc(queries), itemgetter(0)):
+        for number, frames in groupby(self._frames(queries), itemgetter(0)):
             for raw in repaged((frame for _number, frame in frames), PAGE_ROWS):
                 if number == 0:
                     yield self._page(shape(select, raw), None)

@@ -1,21 +1,22 @@
-"""Rows out of PostgreSQL as Polars frames, through ADBC (large) or psycopg (small): one raw form."""
+"""Rows out of PostgreSQL as Polars frames, through ADBC (many) or psycopg (few): one raw form.
+
+ADBC hands over whole columns, but it connects anew, and its libraries take longer to load than a few rows take to be read.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import psycopg
-from adbc_driver_manager import Error as AdbcError
-from nanoarrow._utils import NanoarrowException
-
-from trueup.connectors.arrow_stream import arrays
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from trueup.connectors.sql_read import Select
 
+FEW_ROWS = 2_000
+"""Up to so many rows go through psycopg, as Python objects."""
 _UTC = pl.Datetime("us", "UTC")
 
 
@@ -31,24 +32,48 @@ def typed_frame(select: Select, frame: pl.DataFrame) -> pl.DataFrame:
     return frame.cast({name: dtype for name, dtype in select.schema.items() if name in frame.columns and frame.schema[name] != dtype})
 
 
-def adbc_frames(conninfo: str, settings: Sequence[str], queries: Sequence[tuple[Select, str]]) -> Iterator[tuple[int, pl.DataFrame]]:
+def few_frames(
+    session: psycopg.Connection[Any], settings: Sequence[str], queries: Sequence[tuple[Select, str]]
+) -> list[tuple[int, pl.DataFrame]] | None:
+    """What `many_frames` gives, through a connection that is open, where no query has many rows; None: one has.
+
+    The last query is tried first: of the rows that moved and the keys of all others, the keys tell a large table at once.
+    """
+    found: list[tuple[int, pl.DataFrame]] = []
+    session.execute("; ".join(("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", *settings)).encode())
+    try:
+        for number in reversed(range(len(queries))):
+            select, sql = queries[number]
+            rows = session.execute(f"{sql} LIMIT {FEW_ROWS + 1}".encode(), binary=True).fetchall()
+            if len(rows) > FEW_ROWS:
+                return None
+            if rows:
+                found.append((number, typed_frame(select, pl.DataFrame(rows, schema=raw_schema(select), orient="row"))))
+    finally:
+        if not session.closed:
+            session.execute("ROLLBACK")
+    return found[::-1]
+
+
+def many_frames(conninfo: str, settings: Sequence[str], queries: Sequence[tuple[Select, str]]) -> Iterator[tuple[int, pl.DataFrame]]:
     """The rows of queries, each frame with its query's number from 0, all in one read-only snapshot.
 
     Driver errors leave as psycopg's, so that one place names them for users.
     """
-    import adbc_driver_postgresql.dbapi as adbc  # type: ignore[import-untyped]
+    import adbc_driver_postgresql  # type: ignore[import-untyped]
+
+    from trueup.connectors.adbc import Error, NanoarrowException, Reader
 
     try:
-        with adbc.connect(conninfo) as connection, connection.cursor() as cursor:
+        with Reader(adbc_driver_postgresql.connect(conninfo), autocommit=False) as reader:
             for statement in ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY", *settings):
-                cursor.execute(statement)
+                reader.run(statement)
             for number, (select, sql) in enumerate(queries):
-                cursor.execute(sql)
-                for array in arrays(cursor.fetch_arrow()):
+                for array in reader.arrays(sql):
                     frame = typed_frame(select, pl.DataFrame(array))
                     if frame.height:
                         yield number, frame
-    except AdbcError as error:
+    except Error as error:
         raise _as_psycopg(error, error.sqlstate) from error
     except NanoarrowException as error:  # the server or the connection failed half-way through the rows
         raise psycopg.OperationalError(str(error)) from error

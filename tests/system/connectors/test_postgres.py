@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from tests.system.connectors.sql_tools import batch, outcomes, pages, rejects, rows, statuses
+from trueup.connectors import postgres_rows
 from trueup.connectors.postgres import PostgresConnector
 from trueup.errors import (
     AccessRefusedError,
@@ -49,6 +50,13 @@ def crm(postgres_url, database):
     connector = PostgresConnector.open("crm", {"url": postgres_url, "lock_timeout_s": 0.3})
     yield connector
     connector.close()
+
+
+@pytest.fixture(params=["few", "many"])
+def rows_at_once(request, monkeypatch):
+    """Few rows and many are read in different ways, which must not show."""
+    if request.param == "many":
+        monkeypatch.setattr(postgres_rows, "FEW_ROWS", -1)
 
 
 def obj(name: str = "t", key: tuple[str, ...] = ("id",), **more: Any) -> ObjectSpec:
@@ -203,7 +211,7 @@ def fill_all_types(database: psycopg.Connection[Any]) -> None:
     database.execute("INSERT INTO t DEFAULT VALUES")
 
 
-def test_values_survive_and_every_way_of_reading_agrees(crm, database):
+def test_values_survive_and_every_way_of_reading_agrees(crm, database, rows_at_once):
     fill_all_types(database)
     database.execute("SET TIME ZONE 'America/New_York'")
     found = rows(crm, obj(), COLUMNS)
@@ -237,7 +245,7 @@ def test_every_type_can_be_expected_and_written_back(crm, database):
     assert set(crm.write(obj(), type(what)(kind="update", rows=what.rows, expected=changed)).get_column("__status")) == {"stale"}
 
 
-def test_rows_outside_the_calendar_are_rejects(crm, database):
+def test_rows_outside_the_calendar_are_rejects(crm, database, rows_at_once):
     database.execute("CREATE TABLE t (id int PRIMARY KEY, day date, at timestamptz, amount numeric, grid text[])")
     database.execute(
         "INSERT INTO t VALUES (1, 'infinity', now(), 1, NULL), (2, NULL, '-infinity', 1, NULL), (3, '0044-03-15 BC', NULL, 1, NULL),"
@@ -274,7 +282,7 @@ def test_a_read_is_one_snapshot_and_blocks_nobody(crm, database):
     database.execute("TRUNCATE t")
 
 
-def test_a_table_locked_for_long_is_a_retry(crm, database):
+def test_a_table_locked_for_long_is_a_retry(crm, database, rows_at_once):
     database.execute("CREATE TABLE t (id int PRIMARY KEY, n int)")
     crm.describe(obj())
     with database.transaction():
@@ -324,7 +332,7 @@ def test_queries_and_views_are_read(crm, database):
         ("inet", "10.0.0.1", "10.0.0.1/32"),
     ],
 )
-def test_keys_of_any_type(crm, database, kind, stored, text):
+def test_keys_of_any_type(crm, database, kind, stored, text, rows_at_once):
     database.execute(f"CREATE TABLE t (id {kind} PRIMARY KEY, n int)")
     database.execute("INSERT INTO t VALUES (%s, 1)", [stored])
     assert rows(crm, obj(), ["n"]) == {text: (1,)}
@@ -333,7 +341,7 @@ def test_keys_of_any_type(crm, database, kind, stored, text):
     assert statuses(crm, obj(), batch("delete", [text, "nope"], expected={"n": [2, 2]})) == ["done", "gone"]
 
 
-def test_composite_null_and_doubled_keys(crm, database):
+def test_composite_null_and_doubled_keys(crm, database, rows_at_once):
     database.execute("CREATE TABLE t (a text, b int, n int)")
     database.execute(r"INSERT INTO t VALUES ('x|\', 1, 1), ('y', 2, 2), ('y', 2, 3), (NULL, 4, 4), ('z', 5, 5)")
     loose = obj(key=("a", "b"))
@@ -344,7 +352,7 @@ def test_composite_null_and_doubled_keys(crm, database):
     assert statuses(crm, loose, batch("delete", ["y|2"])) == ["rejected"]
 
 
-def test_cursors_keep_microseconds_and_resume_inclusively(crm, database):
+def test_cursors_keep_microseconds_and_resume_inclusively(crm, database, rows_at_once):
     database.execute("CREATE TABLE t (id int PRIMARY KEY, at timestamptz)")
     moments = ["2026-01-01 10:00:00.123456+00", "2026-01-01 10:00:00.123457+00", "2026-01-01 10:00:00.123456+00", None]
     for number, moment in enumerate(moments):

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from tests.system.connectors.sql_tools import batch, statuses
+from trueup.connectors import postgres_rows
 from trueup.connectors.postgres import PostgresConnector
 from trueup.connectors.postgres_marks import touched_since, with_own
 from trueup.model import ObjectSpec
@@ -21,8 +22,11 @@ def database(postgres_url):
         yield connection
 
 
-@pytest.fixture
-def crm(postgres_url, database):
+@pytest.fixture(params=["few", "many"])
+def crm(request, postgres_url, database, monkeypatch):
+    """Few rows and many are read in different ways, which must not show."""
+    if request.param == "many":
+        monkeypatch.setattr(postgres_rows, "FEW_ROWS", -1)
     connector = PostgresConnector.open("crm", {"url": postgres_url})
     yield connector
     connector.close()
