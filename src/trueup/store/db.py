@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import polars as pl
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
 
 from trueup.store import schema
 
@@ -162,7 +161,7 @@ class Db:
         if self.backend == "sqlite":
             text = orjson.dumps(values.to_list()).decode()
             return sa.select(sa.func.json_each(sa.literal(text)).table_valued("value").c.value)
-        kind = ARRAY(sa.BigInteger() if values.dtype.is_integer() else sa.Text())
+        kind = sa.ARRAY(sa.BigInteger() if values.dtype.is_integer() else sa.Text())
         return sa.select(sa.func.unnest(sa.literal(values.to_list(), kind)).column_valued("value"))
 
     def frame(self, statement: sa.Select[Any]) -> pl.DataFrame:

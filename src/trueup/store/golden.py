@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from trueup.store import bulk
 from trueup.store.schema import counter
@@ -24,6 +23,9 @@ if TYPE_CHECKING:
 
 ALIVE = sa.and_(table.c.deleted_at.is_(None), table.c.alias_of.is_(None))
 _MAX_ALIAS_STEPS = 64
+_ADVANCE = sa.text(
+    "INSERT INTO counter (name, value) VALUES (:name, :n) ON CONFLICT (name) DO UPDATE SET value = counter.value + :n RETURNING value"
+)
 
 
 def allocate(tx: Db, entity: str, n: int) -> int:
@@ -46,10 +48,7 @@ def _advance(tx: Db, name: str, n: int) -> int:
     if n < 1:
         message = f"a counter moves forward: {n}"
         raise ValueError(message)
-    make = sqlite.insert if tx.backend == "sqlite" else postgresql.insert
-    statement = make(counter).values(name=name, value=n)
-    statement = statement.on_conflict_do_update(index_elements=["name"], set_={"value": counter.c.value + n})
-    return int(tx.execute(statement.returning(counter.c.value)).scalar_one())
+    return int(tx.execute(_ADVANCE, {"name": name, "n": n}).scalar_one())
 
 
 def upsert(tx: Db, entity: str, frame: pl.DataFrame, *, new: bool = False) -> None:
@@ -60,10 +59,12 @@ def upsert(tx: Db, entity: str, frame: pl.DataFrame, *, new: bool = False) -> No
     if "origin_system" in frame.columns:
         frame = frame.with_columns(origin_system=tx.encode("system", frame["origin_system"]))
     constants = {"entity": tx.entity(entity)}
+    lived = 0 if new else _alive_among(tx, entity, frame["id"])
     if new:
         bulk.insert(tx, table, frame, constants)
     else:
         bulk.upsert(tx, table, frame, constants, keys=["id"])
+    _keep_count(tx, entity, _alive_in(tx, entity, frame, new=new) - lived)
 
 
 def fetch(db: Db, entity: str, ids: pl.Series) -> pl.DataFrame:
@@ -72,8 +73,42 @@ def fetch(db: Db, entity: str, ids: pl.Series) -> pl.DataFrame:
 
 
 def count(db: Db, entity: str) -> int:
-    """How many living records the entity has: neither deleted nor an alias."""
-    return int(db.execute(sa.select(sa.func.count()).select_from(table).where(table.c.entity == db.entity(entity), ALIVE)).scalar_one())
+    """How many living records the entity has: neither deleted nor an alias. `upsert` keeps it: counting takes longer with every record."""
+    kept = db.execute(sa.select(counter.c.value).where(counter.c.name == _count_name(db, entity))).scalar_one_or_none()
+    return _counted(db, entity) if kept is None else int(kept)
+
+
+def _count_name(db: Db, entity: str) -> str:
+    return f"alive:{db.entity(entity)}"
+
+
+def _counted(db: Db, entity: str, *only: sa.ColumnElement[bool]) -> int:
+    statement = sa.select(sa.func.count()).select_from(table).where(table.c.entity == db.entity(entity), ALIVE, *only)
+    return int(db.execute(statement).scalar_one())
+
+
+def _alive_among(db: Db, entity: str, ids: pl.Series) -> int:
+    return _counted(db, entity, table.c.id.in_(db.each(ids.cast(pl.Int64))))
+
+
+def _alive_in(tx: Db, entity: str, frame: pl.DataFrame, *, new: bool) -> int:
+    """How many of the records that were just stored are living."""
+    whole = {"deleted_at", "alias_of"} <= set(frame.columns)
+    if not (new or whole):
+        return _alive_among(tx, entity, frame["id"])
+    rows = frame if new else frame.unique("id", keep="last")
+    ends = [pl.col(name).is_null() for name in ("deleted_at", "alias_of") if name in frame.columns]
+    return rows.filter(*ends).height if ends else rows.height
+
+
+def _keep_count(tx: Db, entity: str, more: int) -> None:
+    """Count records that were added; all of them where they were never counted."""
+    if not more:
+        return
+    name = _count_name(tx, entity)
+    counted = tx.execute(counter.update().where(counter.c.name == name).values(value=counter.c.value + more))
+    if not counted.rowcount:
+        tx.execute(counter.insert().values(name=name, value=_counted(tx, entity)))
 
 
 def since(db: Db, entity: str, version: int) -> pl.Series:
