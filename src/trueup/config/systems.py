@@ -79,8 +79,8 @@ def _build(name: str, shape: SystemShape, path: YamlPath, report: Report) -> Bui
 
 def _connector(name: str, path: YamlPath, report: Report) -> tuple[str | None, Mapping[str, Any]] | None:
     """Kind and settings schema of a connector; None where there is no such connector, which is reported."""
-    known = registry.names()
-    if name not in known:
+    if not registry.is_known(name):
+        known = registry.names()
         report.add((*path, "connector"), f"unknown connector `{name}`{did_you_mean(name, known)}", listing("known", known))
         return None
     try:

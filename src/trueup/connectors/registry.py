@@ -36,6 +36,11 @@ def names() -> list[str]:
     return [*_SHIPPED, *sorted(others)]
 
 
+def is_known(name: str) -> bool:
+    """Whether there is such a connector. Those of others are looked for only where it is none of ours: that reads every package's files."""
+    return name in _SHIPPED or name in names()
+
+
 def _load(entry: EntryPoint) -> type[Connector]:
     try:
         found: type[Connector] = entry.load()

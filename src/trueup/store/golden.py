@@ -103,8 +103,6 @@ def _alive_in(tx: Db, entity: str, frame: pl.DataFrame, *, new: bool) -> int:
 
 def _keep_count(tx: Db, entity: str, more: int) -> None:
     """Count records that were added; all of them where they were never counted."""
-    if not more:
-        return
     name = _count_name(tx, entity)
     counted = tx.execute(counter.update().where(counter.c.name == name).values(value=counter.c.value + more))
     if not counted.rowcount:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
+import sqlalchemy as sa
 
 from trueup.store import Store, golden
 from trueup.store.schema import counter
@@ -41,5 +42,7 @@ def test_a_state_that_never_counted_counts_once(store: Store) -> None:
         golden.upsert(tx, "customer", pl.DataFrame({"id": [1, 2, 3], "version": [1, 1, 1]}), new=True)
         tx.execute(counter.delete())
         assert golden.count(tx, "customer") == 3
+        golden.upsert(tx, "customer", pl.DataFrame({"id": [1], "version": [2]}))
+        assert tx.execute(sa.select(counter.c.value)).scalars().all() == [3]
         golden.upsert(tx, "customer", pl.DataFrame({"id": [3, 4], "version": [2, 2]}))
         assert golden.count(tx, "customer") == 4
