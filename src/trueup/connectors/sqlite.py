@@ -27,7 +27,7 @@ from trueup.connectors.sql_write import BusyError, Job, RowRefusedError, Transac
 from trueup.connectors.sqlbase import SqlConnector, checked_settings
 from trueup.connectors.sqlite_rows import AdbcRows, PlainRows, frame_of, values_of
 from trueup.connectors.sqlite_tables import DDL_TYPES, SqliteFacts, find_object, literal, load_query, load_table, quoted, sqlite_column
-from trueup.connectors.sqlite_turns import turn
+from trueup.connectors.sqlite_turns import clear, turn
 from trueup.errors import (
     AccessRefusedError,
     ObjectMissingError,
@@ -61,6 +61,7 @@ class SqliteConnector(SqlConnector):
         self.foreign_keys = foreign_keys
         self._tables = {}
         self._reading: sqlite3.Connection | None = None
+        self._read_from = ""
         self._writing: sqlite3.Connection | None = None
         self._in_write = False
 
@@ -100,11 +101,15 @@ class SqliteConnector(SqlConnector):
 
     def close(self) -> None:
         """See base.Connector."""
+        self.rest()
+        self._tables.clear()
+
+    def rest(self) -> None:
+        """See sqlite_turns.Guest."""
         for connection in (self._reading, self._writing):
             if connection is not None:
                 connection.close()
         self._reading = self._writing = None
-        self._tables.clear()
 
     def _uri(self, mode: str) -> str:
         return f"file:{quote(str(self.path))}?{mode}"
@@ -116,23 +121,26 @@ class SqliteConnector(SqlConnector):
             raise SystemUnreachableError(message, hint="correct `path`; relative paths start at the configuration file", system=self.name)
 
     def _read_uri(self) -> str:
-        """How to open the file for reading: as a last resort (WAL in a directory that cannot be written) as it lies there."""
-        self._there()
-        uri = self._uri("mode=ro")
-        try:
-            with closing(sqlite3.connect(uri, uri=True, timeout=self.lock_timeout_s)) as probe:
-                probe.execute("PRAGMA schema_version").fetchone()
-        except sqlite3.OperationalError as error:
-            wal = Path(f"{self.path}-wal")
-            if error.sqlite_errorname.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")) and not (wal.exists() and wal.stat().st_size):
-                return self._uri("mode=ro&immutable=1")
-        return uri
+        """How the file is opened for reading; found out by opening it."""
+        self._reader()
+        return self._read_from
 
     def _reader(self) -> sqlite3.Connection:
+        """The connection for lookups; as a last resort (WAL in a directory that cannot be written) of the file as it lies there."""
         if self._reading is None:
+            self._there()
             with self._errors():
-                connection = self._connect(self._read_uri())
-                self._reading = connection
+                self._read_from = self._uri("mode=ro")
+                try:
+                    self._reading = self._connect(self._read_from)
+                except sqlite3.OperationalError as error:
+                    wal = Path(f"{self.path}-wal")
+                    if not error.sqlite_errorname.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
+                        raise
+                    if wal.exists() and wal.stat().st_size:
+                        raise
+                    self._read_from = self._uri("mode=ro&immutable=1")
+                    self._reading = self._connect(self._read_from)
         return self._reading
 
     def _writer(self) -> sqlite3.Connection:
@@ -147,8 +155,12 @@ class SqliteConnector(SqlConnector):
 
     def _connect(self, uri: str) -> sqlite3.Connection:
         connection = sqlite3.connect(uri, uri=True, timeout=self.lock_timeout_s, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA temp_store=MEMORY")
-        connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
+        try:
+            connection.execute("PRAGMA temp_store=MEMORY")
+            connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _current(self) -> sqlite3.Connection:
@@ -196,14 +208,14 @@ class SqliteConnector(SqlConnector):
 
     def discover(self) -> list[ObjectInfo]:
         """See base.Connector."""
-        with self._errors():
+        with turn(self.path, self), self._errors():
             names = self._reader().execute(
                 "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
             )
             return [self._load(ObjectSpec(name=quoted(name), key=())).info for (name,) in names.fetchall()]
 
     def _load(self, obj: ObjectSpec) -> Table:
-        with self._errors():
+        with turn(self.path, self), self._errors():
             if obj.sql is not None:
                 return load_query(self._reader(), obj)
             name = obj.name or ""
@@ -229,11 +241,11 @@ class SqliteConnector(SqlConnector):
                 if facts.rowid is None:
                     yield from rows.frames(select, self._whole_query(select, since), page_rows)
                     return
-                in_snapshot = rows.journal_mode() == "wal"
-                if in_snapshot:
+                if rows.row("PRAGMA journal_mode") == ("wal",):
                     rows.run("BEGIN")
                 yield from self._pages(rows, select, facts.rowid, since, page_rows)
             finally:
+                clear(self.path)
                 rows.close()
 
     def _whole_query(self, select: Select, since: str | None) -> str:
@@ -289,7 +301,7 @@ class SqliteConnector(SqlConnector):
         places = ", ".join(str(index + 1) for index in range(len(reads)))
         sql = f"SELECT {', '.join(reads)} FROM {table.source} AS t GROUP BY {places} HAVING count(*) > 1"
         schema = {name: dtype for name, dtype in select.schema.items() if name in {f"c{index}" for index in range(len(reads))}}
-        with self._errors():
+        with turn(self.path, self), self._errors():
             return pl.DataFrame(self._reader().execute(sql).fetchall(), schema=schema, orient="row")
 
     def _lookup(self, select: Select, names: tuple[str, ...], values: pl.DataFrame) -> pl.DataFrame:
@@ -449,7 +461,7 @@ class SqliteConnector(SqlConnector):
             return
         parts = split_name(obj.name)
         mode = "mode=rw" if self.path.is_file() else "mode=rwc"
-        with self._errors(), closing(self._connect(self._uri(mode))) as connection:
+        with turn(self.path, self), self._errors(), closing(self._connect(self._uri(mode))) as connection:
             if find_object(connection, parts, parts[0] if len(parts) == 1 else obj.name) is not None:
                 return
             numbered = obj.assign == "system" and len(obj.key) == 1 and columns.get(obj.key[0], "integer") == "integer"
@@ -461,9 +473,7 @@ class SqliteConnector(SqlConnector):
             elif obj.key:
                 lines.append(f"PRIMARY KEY ({', '.join(quoted(name) for name in obj.key)})")
             connection.execute(f"CREATE TABLE {quoted(parts[-1] if len(parts) == 1 else obj.name)} ({', '.join(lines)})")
-        if self._reading is not None:
-            self._reading.close()
-            self._reading = None
+            self.rest()
 
 
 def _facts(table: Table) -> SqliteFacts:

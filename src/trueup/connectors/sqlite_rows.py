@@ -8,13 +8,11 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
-import adbc_driver_sqlite.dbapi as adbc
+import adbc_driver_sqlite
 import polars as pl
 import polars.selectors as cs
-from adbc_driver_manager import Error as AdbcError
-from nanoarrow._utils import NanoarrowException
 
-from trueup.connectors.arrow_stream import arrays
+from trueup.connectors.adbc import Error, NanoarrowException, Reader
 from trueup.connectors.sql_read import BAD, Select
 from trueup.connectors.sqlite_tables import REAL_MARK
 
@@ -97,24 +95,20 @@ class AdbcRows:
     def __init__(self, uri: str, lock_timeout_s: float) -> None:
         """Open a read-only connection of its own."""
         with _as_sqlite_errors():
-            self._connection = adbc.connect(uri, autocommit=True)
-            self._cursor = self._connection.cursor()
-            self._cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(_BATCH_ROWS)})
+            self._reader = Reader(adbc_driver_sqlite.connect(uri), autocommit=True)
+            self._reader.set_options({"adbc.sqlite.query.batch_rows": str(_BATCH_ROWS)})
         self.run(f"PRAGMA busy_timeout={int(lock_timeout_s * 1000)}")
 
     def run(self, sql: str) -> None:
         """Carry out a statement without looking at its result."""
-        self._values(sql)
-
-    def journal_mode(self) -> str:
-        """How the file keeps its transactions: `wal`, `delete`, …."""
-        return str(self._values("PRAGMA journal_mode")[0])
-
-    def _values(self, sql: str) -> list[Any]:
         with _as_sqlite_errors():
-            self._cursor.execute(sql)
-            frames = [pl.DataFrame(array) for array in arrays(self._cursor.fetch_arrow())]
-        return [row[0] for frame in frames for row in frame.iter_rows()]
+            self._reader.run(sql)
+
+    def row(self, sql: str) -> tuple[Any, ...] | None:
+        """The first row of a query, None where it gives none."""
+        with _as_sqlite_errors():
+            frames = [pl.DataFrame(array) for array in self._reader.arrays(sql)]
+        return next((frame.row(0) for frame in frames if frame.height), None)
 
     def frames(self, select: Select, sql: str, page_rows: int, positions: int = 0) -> Iterator[pl.DataFrame]:
         """The query's rows, in raw frames of at most `page_rows`. A first row of the right types goes ahead and is dropped."""
@@ -122,9 +116,8 @@ class AdbcRows:
         schema = _ordered(select, positions)
         first = ", ".join(f"{_FIRST_VALUES[dtype]} AS {name}" for name, dtype in schema.items())
         with _as_sqlite_errors():
-            self._cursor.execute(f"SELECT {first} UNION ALL SELECT * FROM ({sql})")
             skip = 1
-            for array in arrays(self._cursor.fetch_arrow()):
+            for array in self._reader.arrays(f"SELECT {first} UNION ALL SELECT * FROM ({sql})"):
                 frame = pl.DataFrame(array).slice(skip)
                 skip = 0
                 if frame.height:
@@ -132,8 +125,7 @@ class AdbcRows:
 
     def close(self) -> None:
         """Give the connection back; an unfinished read ends."""
-        self._cursor.close()
-        self._connection.close()
+        self._reader.close()
 
 
 class _as_sqlite_errors:  # noqa: N801  used as a word in `with`
@@ -144,7 +136,7 @@ class _as_sqlite_errors:  # noqa: N801  used as a word in `with`
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Raise sqlite3.OperationalError in place of the driver's own errors, also of those that end a stream half-way."""
-        if isinstance(error, (AdbcError, NanoarrowException)):
+        if isinstance(error, (Error, NanoarrowException)):
             raise sqlite3.OperationalError(str(error)) from error
 
 
@@ -159,9 +151,10 @@ class PlainRows:
         """Carry out a statement without looking at its result."""
         self._connection.execute(sql).fetchall()
 
-    def journal_mode(self) -> str:
-        """How the file keeps its transactions: `wal`, `delete`, …."""
-        return str(self._connection.execute("PRAGMA journal_mode").fetchone()[0])
+    def row(self, sql: str) -> tuple[Any, ...] | None:
+        """The first row of a query, None where it gives none."""
+        row: tuple[Any, ...] | None = self._connection.execute(sql).fetchone()
+        return row
 
     def frames(self, select: Select, sql: str, page_rows: int, positions: int = 0) -> Iterator[pl.DataFrame]:
         """The query's rows, in raw frames of at most `page_rows`."""

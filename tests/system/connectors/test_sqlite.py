@@ -224,6 +224,31 @@ def test_the_application_commits_while_a_read_is_under_way(till, database, drive
     database.execute("UPDATE t SET n = 2")
 
 
+def test_what_is_written_after_a_listing_is_there_for_programs_that_come_and_go(till, database, path):
+    """In WAL mode, the last program to leave removes the log: it must not take itself for the last one while we are there."""
+    database.execute("PRAGMA journal_mode=wal")
+    database.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT)")
+    database.execute("INSERT INTO t VALUES (1, 'a')")
+    database.close()
+    neighbour = SqliteConnector.open("neighbour", {"path": str(path)})
+    with closing(neighbour):
+        assert statuses(till, obj(), batch("update", ["1"], {"name": ["b"]})) == ["done"]
+        assert rows(neighbour, obj(), ["name"], keys=["1"]) == {"1": ("b",)}
+        assert rows(till, obj(), ["name"]) == {"1": ("b",)}
+        assert elsewhere(path, "UPDATE t SET name = name || 'c' RETURNING name") == "bc"
+        assert statuses(till, obj(), batch("update", ["1"], {"name": ["d"]}, expected={"name": ["bc"]})) == ["done"]
+        assert elsewhere(path, "SELECT name FROM t") == "d"
+        assert statuses(neighbour, obj(), batch("update", ["1"], {"name": ["e"]})) == ["done"]
+        assert elsewhere(path, "SELECT name FROM t") == "e"
+
+
+def elsewhere(path, statement: str) -> str:
+    """The one value that a statement gives in a process of its own, which ends."""
+    script = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None); print(db.execute(sys.argv[2]).fetchone()[0])"
+    done = subprocess.run([sys.executable, "-c", f"{script}; db.close()", str(path), statement], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
 def test_wal_reads_see_one_moment(till, database, driver):
     database.execute("PRAGMA journal_mode=wal")
     database.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER)")
