@@ -203,7 +203,7 @@ def _checked(select: Select, raw: pl.DataFrame) -> pl.DataFrame:
                 pl.coalesce(pl.col(BAD), pl.when(wrong).then(pl.lit(index, dtype=pl.Int64()))).alias(BAD),
                 expand_exponent(pl.col(name)).alias(name),
             )
-        elif frame.schema[name] != column.dtype:
+        elif frame.get_column(name).dtype != column.dtype:
             frame = frame.with_columns(pl.col(name).cast(column.dtype))
     return frame
 

@@ -68,13 +68,14 @@ def coerce_columns(frame: pl.DataFrame, targets: Mapping[str, Target]) -> Coerce
     if not targets:
         return Coerced(pl.DataFrame(), {})
     raw = _widened(frame.select(list(targets)))
-    takes = {name: alternatives(raw.schema[name], target) for name, target in targets.items()}
+    types = dict(zip(raw.columns, raw.dtypes, strict=True))  # `schema` is made anew whenever it is asked for
+    takes = {name: alternatives(types[name], target) for name, target in targets.items()}
     for name, ways in takes.items():
         if not ways:
-            message = f"column {name!r} ({raw.schema[name]}) cannot be read as {targets[name].type}"
+            message = f"column {name!r} ({types[name]}) cannot be read as {targets[name].type}"
             raise ValueError(message)
     few = raw.height <= _FEW_ROWS
-    values = raw.select([_first(name, raw.schema[name], target, few=few) for name, target in targets.items()])
+    values = raw.select([_first(name, types[name], target, few=few) for name, target in targets.items()])
     failures: dict[str, pl.DataFrame] = {}
     for name, target in targets.items():
         if values[name].null_count() == raw[name].null_count():

@@ -37,7 +37,7 @@ def native_fingerprint(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series
         return _few_fingerprints(frame, columns)
     terms = []
     for name in columns:
-        hashed = _hash_text(_native_text(name, frame.schema[name])).fill_null(_u64(_NULL_HASH))
+        hashed = _hash_text(_native_text(name, frame.get_column(name).dtype)).fill_null(_u64(_NULL_HASH))
         if absent:
             missing = pl.col(ABSENT).list.contains(name).fill_null(value=False)
             hashed = pl.when(missing).then(_u64(_ABSENT_HASH)).otherwise(hashed)
@@ -47,7 +47,7 @@ def native_fingerprint(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series
 
 def _few_fingerprints(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
     """The same numbers row by row: setting up the work on whole columns takes longer than a few rows do."""
-    texts = frame.select(_native_text(name, frame.schema[name]).alias(str(number)) for number, name in enumerate(columns)).rows()
+    texts = frame.select(_native_text(name, frame.get_column(name).dtype).alias(str(number)) for number, name in enumerate(columns)).rows()
     weights = [_multiplier(name) for name in columns]
     sums = [
         sum(

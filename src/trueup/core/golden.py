@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import orjson
 import polars as pl
 
-from trueup.core.cells import AT, GID, SYSTEM, records_to_json
+from trueup.core.cells import AT, GID, SYSTEM, beside, records_to_json
 from trueup.core.facts import GOLDEN_SCHEMA
 from trueup.core.fingerprint import match_hash
 from trueup.core.shadow import long_deltas
@@ -51,8 +51,7 @@ def golden_rows(
     origins = _origins(known, changes)
     before = known.select(pl.col("id").alias(GID), "origin_system", "origin_at", "origins", "version", "deleted_at", "alias_of")
     written = (
-        rows.select(pl.col(GID), data.alias("data"))
-        .join(before, on=GID, how="left", maintain_order="left")
+        beside(rows.select(pl.col(GID), data.alias("data")), before, GID)
         .join(origins, on=GID, how="left", maintain_order="left")
         .with_columns(
             id=pl.col(GID),

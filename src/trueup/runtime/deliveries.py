@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -16,9 +19,10 @@ from trueup.core.shadow import decode_delta
 from trueup.errors import StateError, TrueupError
 from trueup.model import Delivered, PlannedChange
 from trueup.runtime.commit import commit_results, put_troubles
-from trueup.runtime.lane import Lane, Preparation, Prepared
+from trueup.runtime.lane import Lane, Preparation, Prepared, Written
 from trueup.runtime.lookalikes import Lookalikes
 from trueup.runtime.outcomes import settle_updates
+from trueup.runtime.recording import Recording
 from trueup.store import conflict, failure, golden, parked
 from trueup.store import shadow as shadow_table
 
@@ -38,6 +42,8 @@ SHOWN_CHANGES = 100
 WAITING_SCHEMA = pl.Schema({"system": pl.String(), "key": pl.String(), "candidates": pl.List(pl.Int64())})
 _NOBODY = pl.Series(GID, [], dtype=pl.Int64)
 _NO_FAILURE = pl.DataFrame(schema={GID: pl.Int64(), "field": pl.String()})
+QUEUED = 1
+"""So many chunks may wait for a lane that is busy: deciding about the next ones goes on meanwhile."""
 ATTEMPTS = 3
 """How often a row is sent again within one chunk without the fields that the system rejected by name."""
 
@@ -54,6 +60,12 @@ class _Book:
     sent: int = 0
     limited: bool = False
     left_creates: bool = False
+    _turn: Lock = field(default_factory=Lock)  # rows are sent in one thread while those before them are recorded in another
+
+    def owe(self, rows: int) -> None:
+        """Count rows as due, or (below 0) as done."""
+        with self._turn:
+            self.counts.pending += rows
 
 
 class Deliveries:
@@ -80,7 +92,8 @@ class Deliveries:
         self._clock = clock
         self._books: dict[str, _Book] = {name: _Book() for name in entity.precedence}
         self._pool: ThreadPoolExecutor | None = None
-        self._tasks: dict[str, Future[None]] = {}
+        self._tasks: dict[str, deque[Future[None]]] = defaultdict(deque)
+        self._recording = Recording(len(seats))
         self._blocked: dict[str, pl.Series] = {}
         self._parked_keys: dict[str, set[str]] = {}
         self._failing: dict[str, pl.DataFrame] = {}
@@ -154,25 +167,24 @@ class Deliveries:
         for name, seat in self._seats.items():
             if not self._entity.written(name):
                 continue
-            previous = self._tasks.pop(name, None)
-            ahead = None
-            if previous is not None:
-                ahead = None if previous.done() else self._prepared_ahead(name, seat, decision)
-                previous.result()
-            if self._books[name].error is not None:
-                continue
             if self._options.plan or len(self._seats) == 1:
-                self._deliver(name, seat, decision)
+                if self._books[name].error is None:
+                    self._deliver(name, seat, decision)
                 continue
+            before = self._tasks[name]
+            ready = self._plain(name, seat, decision) if before and self._books[name].error is None else None
+            while len(before) > QUEUED:
+                before.popleft().result()
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(max_workers=len(self._seats), thread_name_prefix="deliver")
-            self._tasks[name] = self._pool.submit(self._deliver, name, seat, decision, ahead)
+                self._pool = ThreadPoolExecutor(max_workers=len(self._seats) * (QUEUED + 1), thread_name_prefix="deliver")
+            before.append(self._pool.submit(self._next, name, seat, decision, ready, before[-1] if before else None))
 
     def finish_round(self) -> None:
-        """Wait for every lane."""
-        for task in self._tasks.values():
-            task.result()
-        self._tasks.clear()
+        """Wait for every lane, and until everything is recorded."""
+        for tasks in self._tasks.values():
+            while tasks:
+                tasks.popleft().result()
+        self._recording.finish()
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
@@ -228,10 +240,11 @@ class Deliveries:
 
     # -------------------------------------------------------------- one lane
 
-    def _prepared_ahead(self, name: str, seat: Seat, decision: Decision) -> tuple[Due, Preparation] | None:
-        """What is due and ready, made while the lane is busy with the rows before these; None where making it needs the system.
+    def _plain(self, name: str, seat: Seat, decision: Decision) -> tuple[Due, Preparation] | None:
+        """What is due, prepared; None where preparing it needs the system, or what is being recorded.
 
-        That is what a first load is made of: new rows for a system that was seen completely, with nothing in the way.
+        Plain is what a first load is made of: new rows for a system that was seen completely, with nothing in the way. They can be
+        prepared while the rows before them are still being sent, and sent while the outcomes of those are still being recorded.
         """
         waits = self._options.limit is not None or name in self._options.mute or name in self._lookalikes or name in self.held
         failing = self._failing.get(name)
@@ -255,10 +268,21 @@ class Deliveries:
             may_create=True,
         )
 
-    def _deliver(self, name: str, seat: Seat, decision: Decision, ahead: tuple[Due, Preparation] | None = None) -> None:
-        if ahead is not None:
-            self._deliver_ready(name, seat, decision, *ahead)
+    def _next(
+        self, name: str, seat: Seat, decision: Decision, ready: tuple[Due, Preparation] | None, before: Future[None] | None
+    ) -> None:
+        """A lane's next rows, once those `before` are sent. The outcomes of rows that are `ready` are recorded behind the writes."""
+        if before is not None:
+            before.result()
+        if self._books[name].error is not None:
             return
+        if ready is None:
+            self._recording.wait(name)
+            self._deliver(name, seat, decision)
+        else:
+            self._deliver_plain(name, seat, decision, *ready)
+
+    def _deliver(self, name: str, seat: Seat, decision: Decision) -> None:
         book = self._books[name]
         caps = seat.connector.caps
         in_full = name in self._complete
@@ -271,7 +295,7 @@ class Deliveries:
         if not todo.rows:
             return
         if name in self._options.mute:
-            book.counts.pending += todo.rows
+            book.owe(todo.rows)
             return
         todo = self._limited(book, todo)
         parked_keys = frozenset(self._parked_keys.get(name, ()))
@@ -288,7 +312,7 @@ class Deliveries:
                     self._plan(name, ready, decision)
                     return
                 if not counted:
-                    book.counts.pending += todo.rows - ready.outside
+                    book.owe(todo.rows - ready.outside)
                     counted = True
                 again = self._send(name, lane, ready, decision, todo)
                 if not again.rows:
@@ -297,17 +321,28 @@ class Deliveries:
         except TrueupError as error:
             error.system = error.system or name
             book.error = str(error)
-            book.counts.pending += 0 if counted else todo.rows
+            book.owe(0 if counted else todo.rows)
 
-    def _deliver_ready(self, name: str, seat: Seat, decision: Decision, todo: Due, ready: Preparation) -> None:
-        """Send what was prepared ahead."""
+    def _deliver_plain(self, name: str, seat: Seat, decision: Decision, todo: Due, ready: Preparation) -> None:
+        """Send what was prepared, and record what became of it while the lane goes on."""
         book = self._books[name]
-        book.counts.pending += todo.rows - ready.outside
+        book.owe(todo.rows - ready.outside)
+        lane = Lane(self._store, self._entity, seat, run=self._run, owner=self._owner)
         try:
-            self._send(name, Lane(self._store, self._entity, seat, run=self._run, owner=self._owner), ready, decision, todo)
+            self._take_troubles(name, ready)
+            for batch in ready.batches:
+                written = lane.write(batch, decision.records, self._clock())
+                self._recording.put(name, partial(self._record_plain, name, lane, batch, written, decision.records))
         except TrueupError as error:
             error.system = error.system or name
             book.error = str(error)
+
+    def _record_plain(self, name: str, lane: Lane, batch: Prepared, written: Written, records: pl.DataFrame) -> None:
+        try:
+            self._record(name, lane.settle(batch, written, records, self._clock()), written=True, kind=batch.kind)
+        except TrueupError as error:
+            error.system = error.system or name
+            self._books[name].error = str(error)
 
     def _unlike_unreadable(self, name: str, seat: Seat, todo: Due, decision: Decision) -> Due:
         """Without creates that may double a row which cannot be read; they wait until it is mended."""
@@ -319,7 +354,7 @@ class Deliveries:
             return todo
         book = self._books[name]
         book.failed.update(alike.to_list())
-        book.counts.pending += alike.len()
+        book.owe(alike.len())
         if not self._options.plan:
             reason = f"a row of {name} that cannot be read may be this record: mend that row first"
             waiting = pl.DataFrame({GID: alike}).select(
@@ -338,7 +373,7 @@ class Deliveries:
         keys = self._parked_keys.get(name, set())
         if keys:
             stopped = pl.col(KEY).is_in(list(keys))
-            self._books[name].counts.pending += todo.updates.filter(stopped).height
+            self._books[name].owe(todo.updates.filter(stopped).height)
             todo = Due(todo.deletes.filter(~stopped), todo.creates, todo.updates.filter(~stopped))
         failing = self._failing.get(name)
         if failing is None or failing.is_empty():
@@ -358,7 +393,7 @@ class Deliveries:
                 .filter(pl.col(FIELDS).list.len() > 0)
             )
         todo = Due(todo.deletes.filter(~waits_whole), todo.creates.filter(~waits), updates)
-        self._books[name].counts.pending += before - todo.rows
+        self._books[name].owe(before - todo.rows)
         return todo
 
     def _limited(self, book: _Book, todo: Due) -> Due:
@@ -373,21 +408,15 @@ class Deliveries:
         left = todo.rows - sum(rows.height for rows in kept)
         if left:
             book.limited = True
-            book.counts.pending += left
+            book.owe(left)
         limited = Due(*kept)
         book.sent += limited.rows
         return limited
 
     def _send(self, name: str, lane: Lane, ready: Preparation, decision: Decision, todo: Due) -> Due:
         """Send what was prepared and record it. Returns the rows to be sent again without the fields that were rejected by name."""
-        book, seat = self._books[name], self._seats[name]
-        for key in ready.wake:
-            book.wake[key] = None
-        if ready.troubles:
-            troubles = pl.concat(ready.troubles)
-            book.failed.update(troubles[GID].to_list())
-            with self._store.write() as tx:
-                put_troubles(tx, self._entity, seat, troubles, now=self._clock())
+        seat = self._seats[name]
+        self._take_troubles(name, ready)
         for settled in ready.settled:
             outcomes = _as_stored(seat, settled)
             results = settle_updates(self._entity, seat, settled, outcomes, decision.records, self._clock())
@@ -401,6 +430,17 @@ class Deliveries:
         rows = pl.concat(again) if again else todo.updates.clear()
         return Due(todo.deletes.clear(), todo.creates.clear(), rows)
 
+    def _take_troubles(self, name: str, ready: Preparation) -> None:
+        """Keep what preparing found out: keys to look at again, and records that cannot be written."""
+        book = self._books[name]
+        for key in ready.wake:
+            book.wake[key] = None
+        if ready.troubles:
+            troubles = pl.concat(ready.troubles)
+            book.failed.update(troubles[GID].to_list())
+            with self._store.write() as tx:
+                put_troubles(tx, self._entity, self._seats[name], troubles, now=self._clock())
+
     def _record(self, name: str, results: Results, *, written: bool, kind: str = "update") -> None:
         book = self._books[name]
         try:
@@ -412,7 +452,7 @@ class Deliveries:
             self._untold.discard(name)  # a system that gave a new row the key of one that it had lost in the meantime
             with self._store.write() as tx:
                 commit_results(tx, self._entity, self._seats[name], results, now=self._clock())
-        book.counts.pending -= results.done
+        book.owe(-results.done)
         if written:
             tally = {"create": "created", "update": "updated", "delete": "deleted"}[kind]
             setattr(book.counts, tally, getattr(book.counts, tally) + results.done)

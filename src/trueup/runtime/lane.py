@@ -69,6 +69,14 @@ class Preparation:
         self.troubles.append(rows.with_columns(missing).select(list(TROUBLE_SCHEMA)).cast(TROUBLE_SCHEMA))
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a system answered to one batch (`Connector.write`, with __gid), and the intent that stands until this is recorded."""
+
+    intent: int
+    outcomes: pl.DataFrame
+
+
 class Lane:
     """Delivers to one system for one entity."""
 
@@ -194,7 +202,10 @@ class Lane:
         """Key text per row where fields give it, else null."""
         names = self._key_fields()
         if not names or not set(names) <= set(rows.columns):
-            return pl.Series(KEY, [None] * rows.height, dtype=pl.String)
+            return pl.Series(KEY, [None], dtype=pl.String).new_from_index(0, rows.height)
+        if len(names) == 1:
+            given = rows[names[0]].alias(KEY)
+            return given.set(given == NULL, None) if (given == NULL).any() else given
         keys = [None if None in parts or NULL in parts else join_key(parts) for parts in rows.select(names).rows()]
         return pl.Series(KEY, keys, dtype=pl.String)
 
@@ -297,13 +308,11 @@ class Lane:
             dtype=pl.List(pl.String),
         )
         operations = (
-            rows.select(GID, KEY, FIELDS, MOVED)
-            .with_columns(write)
-            .join(native, on=GID, how="left", maintain_order="left")
+            beside(rows.select(GID, KEY, FIELDS, MOVED).with_columns(write), native, GID)
             .with_row_index(OP)
             .with_columns(pl.col(OP).cast(pl.Int64))
         )
-        expected = operations.select(OP, KEY).join(here, on=KEY, how="left", maintain_order="left").drop(KEY)
+        expected = beside(operations.select(OP, KEY), here, KEY).drop(KEY)
         idle = _unchanged(operations, expected, [column for column in native.columns if not column.startswith("__")])
         for part, kind in ((operations.filter(idle), "settled"), (operations.filter(~idle), "batch")):
             if part.is_empty():
@@ -311,7 +320,7 @@ class Lane:
             prepared = Prepared(
                 "update",
                 part.drop(FIELDS, MOVED),
-                part.select(OP, GID).join(image, on=GID, how="left", maintain_order="left").drop(GID),
+                beside(part.select(OP, GID), image, GID).drop(GID),
                 part.select(OP, FIELDS),
                 self._with_version(expected.join(part.select(OP), on=OP, how="semi", maintain_order="left")),
                 withheld,
@@ -414,10 +423,16 @@ class Lane:
 
     def send(self, prepared: Prepared, golden: pl.DataFrame, now: datetime) -> Results:
         """Record the intent, write, and turn outcomes into what the state must learn. `golden` are the records' cells."""
+        return self.settle(prepared, self.write(prepared, golden, now), golden, now)
+
+    def write(self, prepared: Prepared, golden: pl.DataFrame, now: datetime) -> Written:
+        """Record the intent, write, and read back what the answer does not tell."""
         seat = self._seat
         payload = prepared.rows.select(OP, GID, KEY)
         if prepared.kind != "delete":
-            payload = beside(beside(payload, prepared.image, OP), prepared.fields, OP)
+            payload = beside(payload, prepared.image, OP)
+            if prepared.kind != "create":  # the image of a new row has just the fields that it is given
+                payload = beside(payload, prepared.fields, OP)
             payload = with_sent(payload, golden.select(GID, *self._entity.written(seat.name)))
         with self._store.write() as tx:
             intent = sending.add(
@@ -434,9 +449,13 @@ class Lane:
         joined = joined.with_columns(pl.coalesce(KEY, "__known_key").alias(KEY))
         if prepared.kind != "delete":
             joined = self._read_back(prepared, joined)
+        return Written(intent, joined.drop("__known_key"))
+
+    def settle(self, prepared: Prepared, written: Written, golden: pl.DataFrame, now: datetime) -> Results:
+        """Turn outcomes into what the state must learn; the system is not asked any more."""
         settle = {"create": settle_creates, "update": settle_updates, "delete": settle_deletes}[prepared.kind]
-        results = settle(self._entity, seat, prepared, joined.drop("__known_key"), golden, now)
-        results.intent = intent
+        results = settle(self._entity, self._seat, prepared, written.outcomes, golden, now)
+        results.intent = written.intent
         return results
 
 
@@ -478,14 +497,10 @@ def _without_fields(rows: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
 def _unchanged(operations: pl.DataFrame, expected: pl.DataFrame, columns: list[str]) -> pl.Series:
     """Per operation: whether every column to write already holds the value to write."""
     checks = []
-    frame = operations.select(OP, WRITE, *columns).join(
-        expected.select(OP, *[pl.col(name).alias(f"_{name}") for name in columns if name in expected.columns]),
-        on=OP,
-        how="left",
-        maintain_order="left",
-    )
+    there = expected.select(OP, *[pl.col(name).alias(f"_{name}") for name in columns if name in expected.columns])
+    frame = beside(operations.select(OP, WRITE, *columns), there, OP)
     for name in columns:
-        if f"_{name}" not in frame.columns or frame.schema[name] != frame.schema[f"_{name}"]:
+        if f"_{name}" not in frame.columns or frame.get_column(name).dtype != frame.get_column(f"_{name}").dtype:
             checks.append(~pl.col(WRITE).list.contains(name))
         else:
             checks.append(~pl.col(WRITE).list.contains(name) | pl.col(name).eq_missing(pl.col(f"_{name}")))

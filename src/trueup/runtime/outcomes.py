@@ -79,18 +79,18 @@ def settle_creates(entity: Entity, seat: Seat, prepared: Prepared, outcomes: pl.
     results.done = done.height
     shown = [name for name in entity.shown(seat.name) if entity.fields[name].type != "reference"]
     stored, readable = _stored_cells(seat, done, prepared, shown)
-    both = beside(done.select(OP, GID, KEY, VERSION), golden, GID)
+    both = beside(done.select(OP, GID, KEY), golden, GID)
     both = beside(both, stored.rename({name: f"{name}:stored" for name in shown if name in stored.columns}), OP)
-    both = beside(both, prepared.fields.select(OP, FIELDS), OP)
-    differing = [pl.col(f"{name}:stored").ne_missing(pl.col(name)) for name in shown if f"{name}:stored" in both.columns]
+    told = [name for name in shown if f"{name}:stored" in both.columns]
+    differing = [pl.col(f"{name}:stored").ne_missing(pl.col(name)) for name in told if not both[f"{name}:stored"].equals(both[name])]
     odd = both.filter(pl.any_horizontal(differing)) if differing else both.clear()
     seen = {row["__gid"]: _differences(row, shown) for row in odd.iter_rows(named=True)}
     unsent: dict[int, dict[str, str | None]] = {}
     writable = set(entity.written(seat.name))
     for gid, names in prepared.withheld.group_by(GID).agg("field").rows():
         unsent[gid] = dict.fromkeys(set(names) & writable)
-    unsaid = _unsaid_references(entity, seat, both, unsent)
-    for gid, key, said in odd.select(GID, KEY, FIELDS).rows():
+    unsaid = _unsaid_references(entity, seat, done, prepared, unsent)
+    for gid, key, said in beside(odd.select(OP, GID, KEY), prepared.fields, OP).select(GID, KEY, FIELDS).rows() if odd.height else ():
         news = [name for name, cell in seen[gid].items() if name not in said and cell not in (None, NULL)]
         if news:  # a default of the system, or somebody was quick: to be looked at as what it is
             unsaid[gid] = [*unsaid.get(gid, ()), *news]
@@ -126,15 +126,14 @@ def settle_creates(entity: Entity, seat: Seat, prepared: Prepared, outcomes: pl.
 
 
 def _unsaid_references(
-    entity: Entity, seat: Seat, rows: pl.DataFrame, withheld: Mapping[int, Mapping[str, str | None]]
+    entity: Entity, seat: Seat, done: pl.DataFrame, prepared: Prepared, withheld: Mapping[int, Mapping[str, str | None]]
 ) -> dict[int, list[str]]:
     """Per new row the references that were not written: what the system shows there is not known, and is to be looked at."""
     names = [name for name in entity.shown(seat.name) if entity.fields[name].type == "reference"]
     if not names:
         return {}
-    found = {
-        gid: [name for name in names if name not in said or name in withheld.get(gid, ())] for gid, said in rows.select(GID, FIELDS).rows()
-    }
+    rows = beside(done.select(OP, GID), prepared.fields, OP).select(GID, FIELDS).rows()
+    found = {gid: [name for name in names if name not in said or name in withheld.get(gid, ())] for gid, said in rows}
     return {gid: unsaid for gid, unsaid in found.items() if unsaid}
 
 
@@ -150,7 +149,7 @@ def settle_updates(entity: Entity, seat: Seat, prepared: Prepared, outcomes: pl.
     stored, _readable = _stored_cells(seat, done, prepared, shown)
     before = _cells_by_op(seat, prepared.expected) if prepared.expected is not None and not prepared.expected.is_empty() else None
     fields = prepared.fields.select(OP, FIELDS)
-    rows = done.select(OP, GID, KEY, VERSION).join(fields, on=OP, how="left", maintain_order="left")
+    rows = beside(done.select(OP, GID, KEY, VERSION), fields, OP)
     prints = _fingerprints(seat, done).to_list()
     golden_rows = {row[GID]: row for row in golden.join(rows.select(GID), on=GID, how="semi").iter_rows(named=True)}
     stored_rows = {row[OP]: row for row in stored.iter_rows(named=True)}

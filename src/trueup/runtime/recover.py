@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from trueup.core.cells import GID, KEY, NULL, OP, VERSION, json_to_records
+from trueup.core.cells import GID, KEY, NULL, OP, VERSION, beside, json_to_records
 from trueup.core.deliver import FIELDS
 from trueup.core.facts import SHADOW_SCHEMA
 from trueup.core.fingerprint import key_hash, native_fingerprint
@@ -56,7 +56,7 @@ def recover(store: Store, entity: Entity, seat: Seat, now: datetime) -> int:
 
 def with_sent(payload: pl.DataFrame, golden: pl.DataFrame) -> pl.DataFrame:
     """An intent's payload with the golden cells that are sent (`sent:FIELD`), where these are not the image itself in every row."""
-    rows = payload.select(GID).join(golden, on=GID, how="left", maintain_order="left")
+    rows = beside(payload.select(GID), golden, GID)
     sent = [rows[name].alias(SENT + name) for name in golden.columns if name != GID]
     told = [
         column for column in sent if (name := column.name.removeprefix(SENT)) not in payload.columns or not payload[name].equals(column)
@@ -65,9 +65,12 @@ def with_sent(payload: pl.DataFrame, golden: pl.DataFrame) -> pl.DataFrame:
 
 
 def _whole(intent: Sending, entity: Entity) -> Sending:
-    """An intent with every `sent:FIELD`, as it was before `with_sent` left out what is the image."""
-    names = [name for name in entity.fields if name in intent.frame.columns and SENT + name not in intent.frame.columns]
-    return replace(intent, frame=intent.frame.with_columns(pl.col(name).alias(SENT + name) for name in names))
+    """An intent as it was before `with_sent` left out what is the image, and with the fields of each row."""
+    frame = intent.frame
+    names = [name for name in entity.fields if name in frame.columns]
+    if FIELDS not in frame.columns:
+        frame = frame.with_columns(pl.lit(names, dtype=pl.List(pl.String)).alias(FIELDS))
+    return replace(intent, frame=frame.with_columns(pl.col(name).alias(SENT + name) for name in names if SENT + name not in frame.columns))
 
 
 def _deletes(store: Store, entity: Entity, seat: Seat, intent: Sending, now: datetime) -> Results:

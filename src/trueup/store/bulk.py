@@ -56,7 +56,7 @@ def upsert(
     """
     fixed = constants or {}
     identity = [name for name in keys if name in frame.columns]
-    frame = frame.unique(subset=identity, keep="last", maintain_order=True) if identity else frame
+    frame = frame.unique(subset=identity, keep="last", maintain_order=True) if identity and frame.height > 1 else frame
     names = [name for name in (*fixed, *frame.columns) if name not in keys] if update is None else list(update)
     changes = [f"{_q(name)} = excluded.{_q(name)}" for name in names] + [f"{_q(name)} = {text}" for name, text in (more or {}).items()]
     action = f"DO UPDATE SET {', '.join(changes)}" if changes else "DO NOTHING"

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 from unittest import mock
 
@@ -267,11 +268,11 @@ class OneAfterTheOther:
     def __exit__(self, *_error: object) -> None:
         """Nothing is left to wait for."""
 
-    def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
+    def submit(self, call: Callable[..., Any], *arguments: Any, **named: Any) -> Future[Any]:
         """Run it."""
         task: Future[Any] = Future()
         try:
-            task.set_result(call(*arguments))
+            task.set_result(call(*arguments, **named))
         except BaseException as error:  # noqa: BLE001 - the pool hands every error to whoever asks for the result
             task.set_exception(error)
         return task
@@ -280,11 +281,31 @@ class OneAfterTheOther:
         """Nothing is left to wait for."""
 
 
+class AtTheLastMoment(OneAfterTheOther):
+    """A ThreadPoolExecutor that runs each task when its result is asked for: what is killed before that never ran."""
+
+    def submit(self, call: Callable[..., Any], *arguments: Any, **named: Any) -> Future[Any]:
+        """Remember it."""
+        return _Remembered(partial(call, *arguments, **named))
+
+
+class _Remembered(Future[Any]):
+    def __init__(self, call: Callable[[], Any]) -> None:
+        super().__init__()
+        self._call = call
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Run it now."""
+        del timeout
+        return self._call()
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Passes inside this block read and write their systems one after the other."""
     with (
         mock.patch("trueup.runtime.run_pass.ThreadPoolExecutor", OneAfterTheOther),
         mock.patch("trueup.runtime.deliveries.ThreadPoolExecutor", OneAfterTheOther),
+        mock.patch("trueup.runtime.recording.ThreadPoolExecutor", AtTheLastMoment),
     ):
         yield
