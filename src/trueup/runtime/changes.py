@@ -147,7 +147,7 @@ def index_begun(store: Store, entity: Entity) -> None:
 
 
 def index_whole(store: Store, entity: Entity, parts: list[pl.DataFrame]) -> None:
-    """Put in the values (rule, hash, gid) that were left for later, sorted: appending to an index is far cheaper than inserting.
+    """Put the values (rule, hash, gid) that were left for later into the index by hash: sorted, for appending is cheaper than inserting.
 
     `parts` is emptied: of a first load they are many, and are not to be held twice.
     """
@@ -157,7 +157,7 @@ def index_whole(store: Store, entity: Entity, parts: list[pl.DataFrame]) -> None
             if number == len(entity.match) - 1:
                 parts.clear()
             if mine:
-                match_key.add_new(tx, entity.name, pl.concat(mine))
+                match_key.by_hash(tx, entity.name, pl.concat(mine))
                 mine.clear()
         meta.set_(tx, _match_name(entity), _match_text(entity))
 

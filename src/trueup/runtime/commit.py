@@ -54,7 +54,7 @@ def commit_decision(
 ) -> int:
     """Write what was decided. Returns the version under which it was written.
 
-    `later` takes the match values of new records, to be indexed in one sorted go by the caller; None: they are indexed here.
+    `later` takes the match values of new records, to be indexed by hash in one sorted go by the caller; None: they are indexed here.
     """
     version = golden.next_version(tx)
     rows = decision.golden.with_columns(version=pl.lit(version, dtype=pl.Int64))
@@ -95,6 +95,7 @@ def _commit_index(tx: Db, entity: Entity, decision: Decision, later: list[pl.Dat
     if not decision.indexed.is_empty():
         match_key.replace(tx, entity.name, decision.indexed, rows)
     elif later is not None:
+        match_key.by_record(tx, entity.name, rows)
         later.append(rows.cast({"rule": pl.Int8()}))  # of a first load they are many
     elif not rows.is_empty():
         match_key.add(tx, entity.name, rows)

@@ -1,4 +1,7 @@
-"""The index of golden values by match rule. Frames: rule Int64, hash Int64, gid Int64."""
+"""The index of golden values by match rule. Frames: rule Int64, hash Int64, gid Int64.
+
+It is kept twice: by hash (`match_key`), to find records, and by record (`match_golden`), to know what is indexed of one.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,13 @@ import polars as pl
 import sqlalchemy as sa
 
 from trueup.store import bulk
+from trueup.store.schema import match_golden
 from trueup.store.schema import match_key as table
 
 if TYPE_CHECKING:
     from trueup.store.db import Db
 
 _ASKED_ROWS = 50_000  # so many hashes are asked for at once
-_ANEW_ROWS = 50_000
-_BY_GOLDEN = next(index for index in table.indexes if index.name == "match_key_golden")
 _SCHEMA = {"rule": pl.Int64, "hash": pl.Int64, "gid": pl.Int64}
 
 
@@ -38,32 +40,41 @@ def lookup(db: Db, entity: str, frame: pl.DataFrame) -> pl.DataFrame:
 
 def of(db: Db, entity: str, gids: pl.Series) -> pl.DataFrame:
     """Everything that is indexed of these golden records."""
-    statement = sa.select(table.c.rule, table.c.hash, table.c.golden_id.label("gid")).where(
-        table.c.entity == db.entity(entity), table.c.golden_id.in_(db.each(gids.cast(pl.Int64)))
-    )
+    mine = match_golden.c
+    statement = sa.select(mine.rule, mine.hash, mine.golden_id.label("gid")).where(*_of(db, entity, gids))
     return pl.concat([pl.DataFrame(schema=_SCHEMA), db.frame(statement)])
 
 
 def add(tx: Db, entity: str, frame: pl.DataFrame) -> None:
     """Add `rule`, `hash`, `gid`; what is there already stays."""
-    rows = frame.select("rule", "hash", golden_id="gid").sort("rule", "hash", "golden_id")
-    bulk.add_missing(tx, table, rows, {"entity": tx.entity(entity)})
+    rows, constants = frame.select("rule", "hash", golden_id="gid"), {"entity": tx.entity(entity)}
+    bulk.add_missing(tx, table, rows.sort("rule", "hash", "golden_id"), constants)
+    bulk.add_missing(tx, match_golden, rows.sort("golden_id", "rule", "hash"), constants)
 
 
-def add_new(tx: Db, entity: str, frame: pl.DataFrame) -> None:
-    """Add `rule`, `hash`, `gid` of records of which nothing is indexed yet. Raises StateError, undoing the transaction, where it is."""
-    # By hash, golden ids come in no order at all: where these are most of all rows, sorting them once into an index is far cheaper.
-    anew = frame.height >= _ANEW_ROWS and frame.height > tx.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
-    if anew:
-        _BY_GOLDEN.drop(tx.connection)
-    bulk.insert(tx, table, frame.select("rule", "hash", golden_id="gid").sort("hash"), {"entity": tx.entity(entity)})
-    if anew:
-        _BY_GOLDEN.create(tx.connection)
+def by_record(tx: Db, entity: str, frame: pl.DataFrame) -> None:
+    """Add `rule`, `hash`, `gid` of new records, to be found by record only: `by_hash` must follow.
+
+    Raises StateError, undoing the transaction, where any of it is there.
+    """
+    rows = frame.select("rule", "hash", golden_id="gid").sort("golden_id", "rule", "hash")
+    bulk.insert(tx, match_golden, rows, {"entity": tx.entity(entity)})
+
+
+def by_hash(tx: Db, entity: str, frame: pl.DataFrame) -> None:
+    """Add what `by_record` added before to the index by hash. A first load gives it all at once: sorted, it is appended.
+
+    Raises StateError, undoing the transaction, where any of it is there.
+    """
+    bulk.insert(tx, table, frame.select("rule", "hash", golden_id="gid").sort("rule", "hash", "golden_id"), {"entity": tx.entity(entity)})
 
 
 def remove(tx: Db, entity: str, gids: pl.Series) -> None:
     """Remove everything of these golden records."""
-    tx.execute(table.delete().where(table.c.entity == tx.entity(entity), table.c.golden_id.in_(tx.each(gids.cast(pl.Int64)))))
+    mine = match_golden.c
+    indexed = sa.select(mine.entity, mine.rule, mine.hash, mine.golden_id).where(*_of(tx, entity, gids))
+    tx.execute(table.delete().where(sa.tuple_(table.c.entity, table.c.rule, table.c.hash, table.c.golden_id).in_(indexed)))
+    tx.execute(match_golden.delete().where(*_of(tx, entity, gids)))
 
 
 def replace(tx: Db, entity: str, gids: pl.Series, frame: pl.DataFrame) -> None:
@@ -74,4 +85,9 @@ def replace(tx: Db, entity: str, gids: pl.Series, frame: pl.DataFrame) -> None:
 
 def clear(tx: Db, entity: str) -> None:
     """Remove everything of an entity, as when its match rules changed."""
-    tx.execute(table.delete().where(table.c.entity == tx.entity(entity)))
+    for one in (table, match_golden):
+        tx.execute(one.delete().where(one.c.entity == tx.entity(entity)))
+
+
+def _of(db: Db, entity: str, gids: pl.Series) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    return match_golden.c.entity == db.entity(entity), match_golden.c.golden_id.in_(db.each(gids.cast(pl.Int64)))

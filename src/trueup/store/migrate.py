@@ -43,6 +43,8 @@ def bring_up_to_date(reader: sa.Engine, writer: sa.Engine | None, *, shown: str)
         if current_revision(connection) != schema.REVISION:
             viewlist.drop_all(connection)
             upgrade(connection)
+    for pool in {reader, writer}:
+        pool.dispose()  # a connection knows the statistics of the tables as they were when it was opened
 
 
 def create_schema(pool: sa.Engine, name: str, *, create: bool, shown: str) -> None:

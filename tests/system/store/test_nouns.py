@@ -236,8 +236,23 @@ def test_match_keys_are_found_added_once_and_replaced(store: Store, rows: int) -
     with store.write() as tx:
         match_key.replace(tx, "customer", pl.Series([0]), pl.DataFrame({"rule": [5], "hash": [50], "gid": [0]}))
         assert match_key.lookup(tx, "customer", pl.DataFrame({"rule": [0, 5], "hash": [0, 50]})).rows() == [(5, 50, 0)]
+        assert match_key.of(tx, "customer", pl.Series([0, 1])).sort("gid").rows() == [(5, 50, 0), (1, -1, 1)]
         match_key.clear(tx, "customer")
         assert match_key.lookup(tx, "customer", frame).is_empty()
+
+
+@pytest.mark.parametrize("rows", [3, 300])
+def test_match_keys_of_a_first_load_are_added_by_record_and_then_by_hash(store: Store, rows: int) -> None:
+    frame = pl.DataFrame({"rule": [i % 2 for i in range(rows)], "hash": [-i for i in range(rows)], "gid": list(range(rows))})
+    with store.write() as tx:
+        match_key.by_record(tx, "customer", frame)
+        assert match_key.lookup(tx, "customer", frame).is_empty()
+        match_key.by_hash(tx, "customer", frame)
+    with store.read() as db:
+        assert_frame_equal(match_key.lookup(db, "customer", frame).sort("gid"), frame)
+        assert_frame_equal(match_key.of(db, "customer", frame["gid"]).sort("gid"), frame)
+    with pytest.raises(StateError), store.write() as tx:
+        match_key.by_record(tx, "customer", frame)
 
 
 def test_history_tells_what_happened(store: Store) -> None:

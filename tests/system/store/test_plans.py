@@ -25,7 +25,8 @@ KEYS = pl.Series(["a", "b"])
         (lambda db: shadow.missing(db, "customer", "crm"), "shadow_not_present (entity=? AND system=? AND state=?)"),
         (lambda db: shadow.by_key(db, "customer", "crm", KEYS), "PRIMARY KEY (entity=? AND system=? AND key=?)"),
         (lambda db: shadow.any_(db, "customer", "crm"), "PRIMARY KEY (entity=? AND system=?)"),
-        (lambda db: match_key.of(db, "customer", GIDS), "match_key_golden (entity=? AND golden_id=?)"),
+        (lambda db: match_key.remove(db, "customer", GIDS), "match_key USING PRIMARY KEY (entity=? AND rule=? AND hash=? AND golden_id=?)"),
+        (lambda db: match_key.of(db, "customer", GIDS), "match_golden USING PRIMARY KEY (entity=? AND golden_id=?)"),
     ],
 )
 def test_what_is_looked_for_is_found_by_its_index(tmp_path: Path, ask: Callable[[Db], object], plan: str) -> None:
@@ -34,14 +35,14 @@ def test_what_is_looked_for_is_found_by_its_index(tmp_path: Path, ask: Callable[
         with store.write() as tx:
             tx.entity("customer")
             tx.system("crm")
-        with store.read() as db:
+        with store.write() as db:
 
             def note(_connection: object, _cursor: object, statement: str, parameters: object, *_more: object) -> None:
                 said.append((statement, parameters))
 
             sa.event.listen(db.connection, "before_cursor_execute", note)
             ask(db)
-            statement, parameters = next(one for one in said if "shadow" in one[0] or "match_key" in one[0])
+            statement, parameters = next(one for one in said if "shadow" in one[0] or "match_" in one[0])
             driver = db.connection.connection.driver_connection
             assert driver is not None
             steps = [row[3] for row in driver.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]
