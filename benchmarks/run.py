@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import floors
 from benchmarks.measure import Measured, call, command, trueup
 from benchmarks.one_record import one_record_ms
-from benchmarks.tables import configuration, fill_postgres, fill_sqlite
+from benchmarks.tables import configuration, fill_postgres, fill_sqlite, touch_sqlite
 from tests.servers import start_postgres
 
 if TYPE_CHECKING:
@@ -160,6 +160,9 @@ def from_sqlite(bench: Bench, server: PostgresServer, folder: Path, rows: int, *
         read = call(lambda: (floors.read_sqlite(path), floors.read_postgres(target)))
         bench.add("floor: one plain read of each system", read)
         bench.add("nothing changed, no cursor", trueup(project, "sync"), floor="reads", against=read.seconds, limit="≤ 1.5")
+        touch_sqlite(path, rows // CHANGED_ROWS or 1)
+        changed = trueup(project, "sync")
+        bench.add(f"{CHANGED_ROWS:,} changed, no cursor", changed, floor="reads", against=read.seconds, limit="≤ 1.5")
         if peers and find_spec("dlt") is not None:
             _peer(bench, "dlt, SQLite → PostgreSQL, merge", ["dlt", f"sqlite:///{path}", copy_target, "merge"], folder, copied.seconds)
 

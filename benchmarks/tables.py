@@ -58,6 +58,13 @@ def fill_sqlite(path: Path, rows: int) -> None:
     db.close()
 
 
+def touch_sqlite(path: Path, step: int) -> None:
+    """Change every so many rows."""
+    with sqlite3.connect(path) as db:
+        db.execute(f"UPDATE contact SET note = note || 'a' WHERE id % {step} = 0")
+    db.close()
+
+
 def configuration(source: dict[str, str], target: dict[str, str], *, modified: bool = False, match: str = "email") -> str:
     """A trueup.yaml that keeps `source` and `target` (connector settings) in agreement."""
     systems = "\n".join(

@@ -250,6 +250,7 @@ class Caps:
     stored_row     outcomes carry the row as the system stored it
     incremental    read(since=…) works where the object has a `modified` column
     marks          mark() and moved() work: the system can tell which rows nobody has touched since a reading
+    marks_once     a mark tells what rows read like, not when they were touched: it is good for the next pass only
     tombstones     pages tell deleted keys
     find           find(values) works
     assigns_keys   a new row can be given its key by the system
@@ -263,6 +264,7 @@ class Caps:
     stored_row: bool = False
     incremental: bool = False
     marks: bool = False
+    marks_once: bool = False
     tombstones: bool = False
     find: bool = False
     creates: bool = True

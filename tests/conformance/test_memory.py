@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -16,6 +17,16 @@ class TestMemory(ConnectorSuite):
     @pytest.fixture
     def world(self) -> Iterator[World]:
         world = MemoryTrialWorld(FULL_CAPS)
+        yield world
+        world.close()
+
+
+class TestMemoryOfContents(ConnectorSuite):
+    """Rows are known by what they read like, because nothing tells when they were touched."""
+
+    @pytest.fixture
+    def world(self) -> Iterator[World]:
+        world = MemoryTrialWorld(replace(FULL_CAPS, marks_once=True))
         yield world
         world.close()
 

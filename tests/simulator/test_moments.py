@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from trueup.model import Deletes
-from trueup.store import parked
+from trueup.store import cursor, parked
 from trueup.testing.simulator import Simulation
 from trueup.testing.simulator_scenario import ENTITY, FULL, Scenario, SystemPlan
+from trueup.testing.simulator_world import one_thread
 
 if TYPE_CHECKING:
     from trueup.model import Caps, ConflictRule
@@ -202,3 +203,61 @@ def waiting(sim: Simulation) -> list[tuple[str, str, str]]:
     """The rows that wait for a person: system, key, why."""
     with sim.workspace.store.read() as db:
         return parked.of(db, ENTITY).select("system", "key", "why").rows()
+
+
+BY_CONTENTS = replace(FULL, marks=True, marks_once=True)
+"""A system whose rows are known by what they read like."""
+
+
+def told_by_key(sim: Simulation, system: str) -> bool:
+    """Whether the next run goes by a mark there."""
+    with sim.workspace.store.read() as db:
+        return (cursor.get(db, ENTITY, system).mark or "").startswith("{")
+
+
+def ann_everywhere(sim: Simulation) -> str:
+    """A record in both systems, of which the shop's mark knows; its key in the shop."""
+    type_in(sim, "crm", code="K1", name="Ann")
+    sim.sync()
+    sim.sync()
+    assert told_by_key(sim, "shop")
+    (key,) = sim.people.keys("shop")
+    return key
+
+
+def test_what_a_person_puts_back_after_we_wrote_is_an_edit() -> None:
+    with office(plan("crm"), plan("shop", caps=BY_CONTENTS), rules={"name": "last_write_wins"}) as sim:
+        key = ann_everywhere(sim)
+        change(sim, "crm", sim.people.keys("crm")[0], name="Bea")
+        sim.sync()
+        assert shown(sim, "shop", "name") == ["Bea"]
+        assert told_by_key(sim, "shop")
+        change(sim, "shop", key, name="Ann")
+        sim.restart()
+        sim.sync()
+        assert shown(sim, "crm", "name") == ["Ann"]
+
+
+def test_what_a_person_puts_back_after_a_run_over_one_record_is_an_edit() -> None:
+    with office(plan("crm"), plan("shop", caps=BY_CONTENTS), rules={"name": "last_write_wins"}) as sim:
+        key = ann_everywhere(sim)
+        change(sim, "shop", key, name="Bea")
+        with one_thread():
+            sim.workspace.sync(record=(ENTITY, f"shop:{key}"))
+        assert shown(sim, "crm", "name") == ["Bea"]
+        change(sim, "shop", key, name="Ann")
+        sim.restart()
+        sim.sync()
+        assert shown(sim, "crm", "name") == ["Ann"]
+
+
+@pytest.mark.parametrize("kill_at", range(1, 16))
+def test_what_a_person_puts_back_after_a_kill_is_an_edit(kill_at: int) -> None:
+    with office(plan("crm"), plan("shop", caps=BY_CONTENTS), rules={"name": "last_write_wins"}) as sim:
+        key = ann_everywhere(sim)
+        change(sim, "shop", key, name="Bea")
+        sim.sync(kill_at=kill_at)
+        change(sim, "shop", key, name="Ann")
+        sim.sync()
+        sim.sync()
+        assert shown(sim, "crm", "name") == shown(sim, "shop", "name") == ["Ann"]

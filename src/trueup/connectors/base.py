@@ -171,10 +171,15 @@ class Connector(Protocol):
 
 
 class Marking(Connector, Protocol):
-    """What a connector offers besides where its `caps.marks` says so."""
+    """What a connector offers besides where its `caps.marks` says so.
+
+    Where rows bear no sign of when they were touched (`caps.marks_once`), they are known by what they read like. Such a mark says nothing
+    of a row that was another one in between: the caller forgets it before it learns anything more about its rows, and the rows that this
+    connector read by key, found or wrote besides the listing are read again.
+    """
 
     def mark(self, obj: ObjectSpec) -> str | None:
-        """Name this moment in the life of an object, for a later `moved`; ask before reading. None where nothing can be promised."""
+        """Name this moment in the life of an object; ask before reading everything, or what moved. None where nothing can be promised."""
         ...
 
     def moved(self, obj: ObjectSpec, columns: Sequence[str], mark: str) -> Iterator[Page] | None:
@@ -186,9 +191,10 @@ class Marking(Connector, Protocol):
         ...
 
     def own(self, obj: ObjectSpec, mark: str) -> str:
-        """The newest mark of an object, so that it counts what this connector has written since as untouched, too.
+        """The newest mark of an object as it is to be kept, when the reading that followed is over and all that came of it is stored.
 
-        Only rows of which the outcomes told the form as stored; the caller asks when it has kept all of these.
+        It may count what this connector has written since as untouched: rows of which the outcomes told the form as stored. Where
+        `caps.marks_once`, a mark knows rows only from here on.
         """
         ...
 

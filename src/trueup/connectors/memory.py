@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import polars as pl
 
 from trueup.connectors.base import OUTCOME_SCHEMA, PAGE_ROWS, Page, Reject
+from trueup.connectors.memory_marks import ContentMarks
 from trueup.connectors.memory_world import (
     FULL_CAPS,
     MemoryColumn,
@@ -60,6 +61,7 @@ class MemoryConnector:
         self.name = name
         self.world = world
         self._written: dict[str, list[int]] = {}  # by table, the numbers of the rows written and told since its last mark
+        self._contents = ContentMarks()
 
     @property
     def caps(self) -> Caps:
@@ -140,6 +142,10 @@ class MemoryConnector:
             raise ObjectUnreadableError(message, hint="name its `modified` column, or read everything", system=self.name)
         with self.world.lock:
             view = table.view(listing=keys is None)
+            if keys is not None:
+                self._contents.ask(table.name, keys)
+            elif since is None:
+                self._contents.listed(table, view.rows)
             rejected = self._rejects(table, view, keys, columns)
             rows = self._visible(view, keys, rejected)
             gone = self._gone(table, keys)
@@ -155,19 +161,29 @@ class MemoryConnector:
         table = self._table(obj)
         self._written[table.name] = []
         with self.world.lock:
+            if self.caps.marks_once:
+                return None if table.lagging else self._contents.announce(table.name)
             return None if table.lagging else table.mark
 
     def own(self, obj: ObjectSpec, mark: str) -> str:
         """See base.Marking: the numbers of the rows that were put in place here."""
+        if self.caps.marks_once:
+            return self._contents.mark(obj.name or "", mark)
         return f"{mark}:{','.join(map(str, self._written.get(obj.name or '', [])))}"
 
     def moved(self, obj: ObjectSpec, columns: Sequence[str], mark: str) -> Iterator[Page] | None:
         """See base.Marking. A lagging reading promises nothing."""
         table = self._table(obj)
         with self.world.lock:
-            if table.lagging or not table.knows(mark):
+            if table.lagging:
                 return None
-            touched = table.touched_since(mark)
+            if self.caps.marks_once:
+                known = self._contents.same(table, mark)
+                touched = None if known is None else [key for key in table.rows if key not in set(known)]
+            else:
+                touched = table.touched_since(mark) if table.knows(mark) else None
+            if touched is None:
+                return None
             pages = list(self.read(obj, columns))
         same = pl.concat([page.rows.get_column("__key") for page in pages])
         same = same.filter(~same.is_in(touched))
@@ -225,6 +241,7 @@ class MemoryConnector:
             view = table.view(listing=False)
             shown = self._visible(view, None, self._rejects(table, view, None, columns))
             rows = [(key, row) for key, row in shown if _comparable(table, {name: row.values.get(name) for name in names}) in wanted]
+            self._contents.ask(table.name, [key for key, _row in rows])
         return self._frame(table, rows, columns)
 
     # ------------------------------------------------------------ writing
@@ -248,7 +265,9 @@ class MemoryConnector:
                 written = given if chosen is None else {name: given[name] for name in chosen}
                 self._change(table, op, key, None if batch.kind == "delete" else written, expected.get(op), results)
         self._written.get(table.name, []).extend(results.numbers)
-        return results.frame(table)
+        outcomes = results.frame(table)
+        self._contents.ask(table.name, [*batch.rows["__key"].drop_nulls(), *outcomes["__key"].drop_nulls()])
+        return outcomes
 
     def _create(self, table: MemoryTable, obj: ObjectSpec, op: int, key: str | None, given: Values, results: _Results) -> None:
         try:

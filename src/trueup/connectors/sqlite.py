@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -25,6 +25,8 @@ import polars as pl
 from trueup.connectors.sql_read import OP, Select, conjunction, null_patterns, split_name
 from trueup.connectors.sql_write import BusyError, Job, RowRefusedError, TransactionLostError, paired
 from trueup.connectors.sqlbase import SqlConnector, checked_settings
+from trueup.connectors.sqlite_marks import MarkingConnector
+from trueup.connectors.sqlite_pages import PageFile
 from trueup.connectors.sqlite_rows import AdbcRows, PlainRows, frame_of, values_of
 from trueup.connectors.sqlite_tables import DDL_TYPES, SqliteFacts, find_object, literal, load_query, load_table, quoted, sqlite_column
 from trueup.connectors.sqlite_turns import clear, turn
@@ -48,9 +50,10 @@ _VALUES = "trueup_values"  # the temporary table that carries a job's or a looku
 _ISO_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)")
 
 
-class SqliteConnector(SqlConnector):
+class SqliteConnector(MarkingConnector):
     """One SQLite database file. It is never created, unless a mapping says `create: true` for a table in it."""
 
+    caps = replace(SqlConnector.caps, marks=True, marks_once=True)
     fast_reads = True  # full reads through ADBC; the plain driver gives the same rows
 
     def __init__(self, name: str, path: Path, *, lock_timeout_s: float = 5.0, foreign_keys: bool = True) -> None:
@@ -60,6 +63,7 @@ class SqliteConnector(SqlConnector):
         self.lock_timeout_s = lock_timeout_s
         self.foreign_keys = foreign_keys
         self._tables = {}
+        self._readings, self._asked = {}, {}
         self._reading: sqlite3.Connection | None = None
         self._read_from = ""
         self._writing: sqlite3.Connection | None = None
@@ -232,21 +236,27 @@ class SqliteConnector(SqlConnector):
 
     # ------------------------------------------------------------ reading
 
+    @contextmanager
+    def _listing(self, *, paged: bool) -> Iterator[tuple[AdbcRows | PlainRows, PageFile | None]]:
+        with turn(self.path, self), self._errors(), ExitStack() as closing_last_first:
+            uri, file = self._read_uri(), None
+            if paged and "immutable" not in uri:  # such a file is read without any lock
+                with suppress(OSError):
+                    file = closing_last_first.enter_context(PageFile(self.path))
+            rows = (AdbcRows if self.fast_reads else PlainRows)(uri, self.lock_timeout_s)
+            closing_last_first.callback(rows.close)
+            closing_last_first.callback(clear, self.path)
+            yield rows, file
+
     def _scan(self, select: Select, since: str | None, page_rows: int) -> Iterator[pl.DataFrame]:
         facts = _facts(select.table)
-        with turn(self.path, self), self._errors():
-            uri = self._read_uri()
-            rows = (AdbcRows if self.fast_reads else PlainRows)(uri, self.lock_timeout_s)
-            try:
-                if facts.rowid is None:
-                    yield from rows.frames(select, self._whole_query(select, since), page_rows)
-                    return
-                if rows.row("PRAGMA journal_mode") == ("wal",):
-                    rows.run("BEGIN")
-                yield from self._pages(rows, select, facts.rowid, since, page_rows)
-            finally:
-                clear(self.path)
-                rows.close()
+        with self._listing(paged=False) as (rows, _):
+            if facts.rowid is None:
+                yield from rows.frames(select, self._whole_query(select, since), page_rows)
+                return
+            if rows.row("PRAGMA journal_mode") == ("wal",):
+                rows.run("BEGIN")
+            yield from self._pages(rows, select, facts.rowid, since, page_rows)
 
     def _whole_query(self, select: Select, since: str | None) -> str:
         sql = f"SELECT {select.outputs} FROM {select.table.source} AS t"
@@ -256,9 +266,11 @@ class SqliteConnector(SqlConnector):
         order = ", ".join(f"t.{quoted(name)}" for name in (select.table.modified or "", *select.table.key))
         return f"{sql} WHERE {modified} >= {bound} ORDER BY {order} LIMIT -1"
 
-    def _pages(self, rows: AdbcRows | PlainRows, select: Select, rowid: str, since: str | None, page_rows: int) -> Iterator[pl.DataFrame]:
+    def _pages(
+        self, rows: AdbcRows | PlainRows, select: Select, rowid: str, since: str | None, page_rows: int, *, after: int | None = None
+    ) -> Iterator[pl.DataFrame]:
         """Pages by row number, or by modified and row number; each begins where the last ended."""
-        positions, condition = [f"t.{rowid}"], ""
+        positions, condition = [f"t.{rowid}"], "" if after is None else f"WHERE t.{rowid} > {after}"
         if since is not None:
             bound, modified = self._bound(select.table, since)
             positions, condition = [modified, *positions], f"WHERE {modified} >= {bound}"

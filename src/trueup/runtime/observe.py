@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from trueup.store import Store
 
 CONFIRM_ROWS = 10_000
-KNOWN_BY_KEY = 20_000
+KNOWN_BY_KEY = 100_000
 """How many touched rows are looked up by key in the state, before the index of all is loaded."""
 FAILURE_SCHEMA = pl.Schema({KEY: pl.String(), "stage": pl.String(), "field": pl.String(), "reason": pl.String()})
 INDEX_SCHEMA = pl.Schema({KHASH: pl.Int64(), "fingerprint": pl.Int64(), GID: pl.Int64(), "state": pl.Int64()})

@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -28,6 +28,7 @@ from trueup.core.reconcile import reconcile
 from trueup.core.shadow import standing_for_what_it_shows
 from trueup.errors import TrueupError
 from trueup.model import EntitySummary, SystemSummary
+from trueup.runtime import marks
 from trueup.runtime.changes import index_begun, index_whole
 from trueup.runtime.chunks import Chunks, Page
 from trueup.runtime.commit import commit_decision, frozen_candidates
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from trueup.connectors.base import Marking
     from trueup.model import Entity
     from trueup.runtime.systems import Seat
     from trueup.store import Db, Store
@@ -95,6 +95,7 @@ class Pass:
         self.now = self.clock()
         self.complete: set[str] = set()
         self.touched: set[str] = set()
+        self.marks: dict[str, str] = {}
         self.guards: dict[str, GuardState] = {}
         self._left_alone: dict[str, tuple[list[str], list[str]]] = {}
         self.reused: set[tuple[str, str]] = set()
@@ -109,6 +110,7 @@ class Pass:
 
     def work(self) -> EntitySummary:
         """Run the pass; returns its summary. Raises StateError when the state cannot be written."""
+        self.marks = marks.take(self.store, self.entity.name, self.seats, plan=self.options.plan)
         if not self.options.plan:
             self._recover()
         with Spill() as spill:
@@ -158,14 +160,14 @@ class Pass:
                 # A complete reading in the future is one under a wrong clock: nobody knows when it was.
                 stale = name in held or due_at is None or not 0 <= (self.now - due_at).total_seconds() < self.entity.full_every_s
                 whole = self.options.full or stale or name in self.options.remapped
-                marks = seat.connector.caps.marks and not incremental
+                by_mark = seat.connector.caps.marks and not incremental
                 keys = unsettled_key.of(db, self.entity.name, name)["key"].to_list()
                 if incremental and standing.cursor is not None and not whole:
                     readers[name] = partial(observer.changes, standing.cursor, OVERLAP_S, keys)
-                elif marks and standing.mark is not None and not whole:
-                    readers[name] = partial(observer.touched, standing.mark, keys)
+                elif by_mark and name in self.marks and not whole:
+                    readers[name] = partial(observer.touched, self.marks[name], keys)
                 else:
-                    readers[name] = partial(observer.sweep, mark=marks)
+                    readers[name] = partial(observer.sweep, mark=by_mark)
         return readers
 
     def _looker(self, spill: Spill, name: str, keys: Sequence[str]) -> Callable[[], Observation]:
@@ -545,13 +547,6 @@ class Pass:
             with self.store.write() as tx:
                 failure.drop(tx, mended)
 
-    def _mark_after_writing(self, name: str, mark: str | None) -> str | None:
-        """A mark that knows what was written in this pass, where every outcome was kept."""
-        if mark is None or self.summary.systems[name].error is not None:
-            return mark
-        seat = self.seats[name]
-        return cast("Marking", seat.connector).own(seat.mapping.object, mark)
-
     def _advance(self, tx: Db, name: str, seen: Observation) -> None:
         entity = self.entity.name
         state = self.guards.get(name)
@@ -570,7 +565,8 @@ class Pass:
         held = state is not None and (state.held_updates or state.held_deletes)
         changes: dict[str, object] = {}
         if seen.complete and not held:
-            changes |= {"full_rows": seen.counts.read, "mark": self._mark_after_writing(name, seen.mark)}
+            mark = marks.after_writing(self.seats[name], seen.mark, self.summary.systems[name].error)
+            changes |= {"full_rows": seen.counts.read, "mark": mark}
             if seen.whole:
                 changes["full_at"] = self.now
         if seen.cursor is not None and not held and (seen.complete or not seen.full):

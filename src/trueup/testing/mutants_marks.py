@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import polars as pl
 
+from trueup.testing.conformance_marks import ROWS
 from trueup.testing.mutants_base import Lie, lie
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from trueup.connectors.base import Page
+    from trueup.connectors.base import Marking, Page
     from trueup.model import ObjectSpec
 
 
@@ -49,6 +50,11 @@ class MarksMoveAlong(Lie):
         self._newest = super().mark(obj)
         return self._newest
 
+    def own(self, obj: ObjectSpec, mark: str) -> str:
+        """See base.Marking."""
+        self._newest = super().own(obj, mark)
+        return self._newest
+
     def moved(self, obj: ObjectSpec, columns: Sequence[str], mark: str) -> Iterator[Page] | None:
         """See base.Marking."""
         return super().moved(obj, columns, self._newest or mark)
@@ -61,7 +67,36 @@ class KnowsEverything(Lie):
     def own(self, obj: ObjectSpec, mark: str) -> str:
         """See base.Marking."""
         del mark
-        return super().mark(obj) or ""
+        return _newest(self, obj)
+
+
+@lie("what_was_put_back_is_shown")
+class GoesByTheListing(Lie):
+    """Rows that read as they did when they were listed are told by key alone, whatever was done with them since."""
+
+    _listed: pl.DataFrame | None = None
+
+    def _listing(self, pages: list[Page]) -> list[Page]:
+        rows = pl.concat([page.rows for page in pages])
+        self._listed = self._listed if rows.height < ROWS else rows
+        return pages
+
+    def moved(self, obj: ObjectSpec, columns: Sequence[str], mark: str) -> Iterator[Page] | None:
+        """See base.Marking."""
+        pages, listed = super().moved(obj, columns, mark), self._listed
+        if pages is None or listed is None:
+            return pages
+        names = ["__key", *columns]
+        return iter(
+            [
+                replace(
+                    page,
+                    rows=page.rows.join(listed, on=names, how="anti", nulls_equal=True),
+                    same=_keys(replace(page, rows=page.rows.join(listed, on=names, how="semi", nulls_equal=True))),
+                )
+                for page in pages
+            ]
+        )
 
 
 @lie("marks_are_of_one_object")
@@ -71,7 +106,15 @@ class MarksFitEverything(Lie):
     def moved(self, obj: ObjectSpec, columns: Sequence[str], mark: str) -> Iterator[Page] | None:
         """See base.Marking."""
         del mark
-        return super().moved(obj, columns, super().mark(obj) or "")
+        return super().moved(obj, columns, _newest(self, obj))
+
+
+def _newest(liar: Lie, obj: ObjectSpec) -> str:
+    """A mark that knows everything that there is now."""
+    connector = cast("Marking", liar.inner)
+    mark = connector.mark(obj) or ""
+    list(connector.read(obj, []))
+    return connector.own(obj, mark)
 
 
 def _keys(page: Page) -> pl.Series:

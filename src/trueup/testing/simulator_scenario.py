@@ -283,8 +283,8 @@ def _draw_system(random: Random, name: str) -> SystemPlan:
         page_rows=random.choice((3, 50_000)),
         words=dict(random.choice(WORDS)),
     )
-    if plan.versions and not caps.incremental:  # what numbers its rows can tell which are new
-        plan.caps = replace(caps, marks=True)
+    if not caps.incremental and (plan.versions or plan.page_rows == 3):
+        plan.caps = replace(caps, marks=True, marks_once=not plan.versions)  # what numbers its rows can tell which are new
     if random.random() < 0.3:
         plan.manners["name"] = random.choice((truncated(12), recased))
     if random.random() < 0.2:
