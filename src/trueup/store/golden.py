@@ -59,12 +59,12 @@ def upsert(tx: Db, entity: str, frame: pl.DataFrame, *, new: bool = False) -> No
     if "origin_system" in frame.columns:
         frame = frame.with_columns(origin_system=tx.encode("system", frame["origin_system"]))
     constants = {"entity": tx.entity(entity)}
-    lived = 0 if new else _alive_among(tx, entity, frame["id"])
+    lived = 0 if new else _alive_among(tx, frame["id"])
     if new:
         bulk.insert(tx, table, frame, constants)
     else:
         bulk.upsert(tx, table, frame, constants, keys=["id"])
-    _keep_count(tx, entity, _alive_in(tx, entity, frame, new=new) - lived)
+    _keep_count(tx, entity, _alive_in(tx, frame, new=new) - lived)
 
 
 def fetch(db: Db, entity: str, ids: pl.Series) -> pl.DataFrame:
@@ -75,27 +75,26 @@ def fetch(db: Db, entity: str, ids: pl.Series) -> pl.DataFrame:
 def count(db: Db, entity: str) -> int:
     """How many living records the entity has: neither deleted nor an alias. `upsert` keeps it: counting takes longer with every record."""
     kept = db.execute(sa.select(counter.c.value).where(counter.c.name == _count_name(db, entity))).scalar_one_or_none()
-    return _counted(db, entity) if kept is None else int(kept)
+    return _counted(db, table.c.entity == db.entity(entity)) if kept is None else int(kept)
 
 
 def _count_name(db: Db, entity: str) -> str:
     return f"alive:{db.entity(entity)}"
 
 
-def _counted(db: Db, entity: str, *only: sa.ColumnElement[bool]) -> int:
-    statement = sa.select(sa.func.count()).select_from(table).where(table.c.entity == db.entity(entity), ALIVE, *only)
-    return int(db.execute(statement).scalar_one())
+def _counted(db: Db, *only: sa.ColumnElement[bool]) -> int:
+    return int(db.execute(sa.select(sa.func.count()).select_from(table).where(ALIVE, *only)).scalar_one())
 
 
-def _alive_among(db: Db, entity: str, ids: pl.Series) -> int:
-    return _counted(db, entity, table.c.id.in_(db.each(ids.cast(pl.Int64))))
+def _alive_among(db: Db, ids: pl.Series) -> int:
+    return _counted(db, table.c.id.in_(db.each(ids.cast(pl.Int64))))  # with the entity asked for, SQLite walks all of its records
 
 
-def _alive_in(tx: Db, entity: str, frame: pl.DataFrame, *, new: bool) -> int:
+def _alive_in(tx: Db, frame: pl.DataFrame, *, new: bool) -> int:
     """How many of the records that were just stored are living."""
     whole = {"deleted_at", "alias_of"} <= set(frame.columns)
     if not (new or whole):
-        return _alive_among(tx, entity, frame["id"])
+        return _alive_among(tx, frame["id"])
     rows = frame if new else frame.unique("id", keep="last")
     ends = [pl.col(name).is_null() for name in ("deleted_at", "alias_of") if name in frame.columns]
     return rows.filter(*ends).height if ends else rows.height
@@ -106,7 +105,7 @@ def _keep_count(tx: Db, entity: str, more: int) -> None:
     name = _count_name(tx, entity)
     counted = tx.execute(counter.update().where(counter.c.name == name).values(value=counter.c.value + more))
     if not counted.rowcount:
-        tx.execute(counter.insert().values(name=name, value=_counted(tx, entity)))
+        tx.execute(counter.insert().values(name=name, value=_counted(tx, table.c.entity == tx.entity(entity))))
 
 
 def since(db: Db, entity: str, version: int) -> pl.Series:

@@ -41,7 +41,8 @@ def start(tx: Db, command: str, *, at: datetime) -> int:
 
     To be called under `Store.lock`: runs that another process left running are then known to be dead, and are marked as failed.
     """
-    left = sa.and_(table.c.status == "running", table.c.id.not_in(sorted(tx.runs)))
+    # The constant lets the small index of runs that have not ended answer.
+    left = sa.and_(table.c.status == sa.literal_column("'running'"), table.c.id.not_in(sorted(tx.runs)))
     tx.execute(table.update().where(left).values(status="failed", finished_at=at, error=STOPPED))
     values = {"command": command, "status": "running", "started_at": at, "pid": os.getpid(), "host": socket.gethostname()}
     number = int(tx.execute(table.insert().values(**values).returning(table.c.id)).scalar_one())

@@ -3,6 +3,8 @@
 Inside the tables an entity and a system are small numbers (`entity_name`, `system_name`), and a time is microseconds since
 1970-01-01T00:00Z in a `Moment` column. JSON is kept as text. Golden ids are unique across all entities, so that `golden.id` can be the
 row's own number in SQLite: rows are then appended to full pages, which a composite key would leave a quarter empty.
+
+Indexes of a part of a table's rows are in `indexes.py`.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import sqlalchemy as sa
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
-REVISION = "0004"
+REVISION = "0005"
 """The newest migration; a state at this revision opens without loading Alembic."""
 
 VERSION_TABLE = "schema_version"
@@ -120,9 +122,6 @@ golden = sa.Table(
     sa.Column("deleted_at", Moment),
     sa.Column("alias_of", sa.BigInteger),
 )
-_ALIVE = sa.and_(golden.c.deleted_at.is_(None), golden.c.alias_of.is_(None))
-# Holds living records only: it counts them, and finds those that moved, without touching their data.
-sa.Index("golden_alive", golden.c.entity, golden.c.version, sqlite_where=_ALIVE, postgresql_where=_ALIVE)
 
 shadow = sa.Table(
     "shadow",
@@ -143,21 +142,6 @@ shadow = sa.Table(
     sa.PrimaryKeyConstraint("entity", "system", "key"),
     sqlite_with_rowid=False,
 )
-_LINKED = shadow.c.golden_id.is_not(None)
-# One link per system and golden record; its first two columns also find all systems of a record.
-sa.Index(
-    "shadow_link",
-    shadow.c.entity,
-    shadow.c.golden_id,
-    shadow.c.system,
-    unique=True,
-    sqlite_where=_LINKED,
-    postgresql_where=_LINKED,
-)
-_SENT = shadow.c.sent.is_not(None)
-sa.Index("shadow_sent", shadow.c.entity, shadow.c.system, sqlite_where=_SENT, postgresql_where=_SENT)
-_NOT_PRESENT = shadow.c.state != sa.literal_column("0")
-sa.Index("shadow_not_present", shadow.c.entity, shadow.c.system, shadow.c.state, sqlite_where=_NOT_PRESENT, postgresql_where=_NOT_PRESENT)
 
 match_key = sa.Table(
     "match_key",
@@ -235,16 +219,6 @@ conflict = sa.Table(
     sa.Column("resolution", sa.Text),
     sqlite_autoincrement=True,
 )
-_OPEN = conflict.c.closed_at.is_(None)
-sa.Index(
-    "conflict_open",
-    conflict.c.entity,
-    conflict.c.golden_id,
-    conflict.c.field,
-    unique=True,
-    sqlite_where=_OPEN,
-    postgresql_where=_OPEN,
-)
 
 parked = sa.Table(
     "parked",
@@ -301,8 +275,6 @@ hold = sa.Table(
     sa.Column("decided_at", Moment),
     sqlite_autoincrement=True,
 )
-_UNDECIDED = hold.c.decision.is_(None)
-sa.Index("hold_undecided", hold.c.entity, hold.c.system, hold.c.kind, unique=True, sqlite_where=_UNDECIDED, postgresql_where=_UNDECIDED)
 
 unsettled_key = sa.Table(
     "unsettled_key",

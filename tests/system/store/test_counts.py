@@ -11,7 +11,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from trueup.store import Store, golden
-from trueup.store.schema import counter
+from trueup.store.schema import VERSION_TABLE, counter
 
 NOW = datetime(2026, 3, 29, 1, 30, 0, 123456, tzinfo=UTC)
 SCHEMA: dict[str, Any] = {"id": pl.Int64, "version": pl.Int64, "deleted_at": pl.Datetime("us", "UTC"), "alias_of": pl.Int64}
@@ -35,6 +35,19 @@ def test_the_living_are_counted_whatever_becomes_of_them(store: Store) -> None:
             for entity in ("customer", "product"):
                 frames = [frame.filter(pl.col("deleted_at").is_null(), pl.col("alias_of").is_null()) for frame in golden.stream(db, entity)]
                 assert golden.count(db, entity) == sum(frame.height for frame in frames)
+
+
+def test_an_older_state_is_counted_when_its_tables_are_brought_up_to_date(target: str) -> None:
+    with Store.open(target) as store, store.write() as tx:
+        ended = pl.DataFrame({"id": [4], "version": [1], "deleted_at": [NOW]})
+        golden.upsert(tx, "customer", pl.concat([pl.DataFrame({"id": [1, 2], "version": [1, 1]}), ended], how="diagonal"))
+        golden.upsert(tx, "product", pl.DataFrame({"id": [3], "version": [1]}))
+        tx.execute(counter.delete())
+        tx.connection.exec_driver_sql("DROP INDEX run_running")
+        tx.connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '0004'")
+    with Store.open(target) as store, store.read() as db:
+        kept = db.execute(sa.select(counter.c.name, counter.c.value).order_by(counter.c.name)).all()
+        assert [tuple(row) for row in kept] == [(f"alive:{db.entity('customer')}", 2), (f"alive:{db.entity('product')}", 1)]
 
 
 def test_a_state_that_never_counted_counts_once(store: Store) -> None:

@@ -21,7 +21,7 @@ import pytest
 import sqlalchemy as sa
 
 from trueup.errors import StateError, StateLockedError
-from trueup.store import Db, Store, engine, golden, match_key, meta, migrate, paused, run, schema, shadow
+from trueup.store import Db, Store, engine, golden, indexes, match_key, meta, migrate, paused, run, schema, shadow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -214,7 +214,7 @@ def test_the_migrations_add_up_to_the_schema(target: str) -> None:
         migrated = described(tx.connection)
         for table in reversed(schema.metadata.sorted_tables):
             table.drop(tx.connection)
-        schema.metadata.create_all(tx.connection)
+        indexes.metadata.create_all(tx.connection)
         assert described(tx.connection) == migrated
 
 

@@ -2,11 +2,11 @@
 
 from alembic import context
 
-from trueup.store import schema
+from trueup.store import indexes, schema
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=schema.metadata,
+    target_metadata=indexes.metadata,
     version_table=schema.VERSION_TABLE,
 )
 context.run_migrations()
