@@ -531,5 +531,6 @@ def _unchanged(column: SqlColumn, value: str) -> str:
 
 def _bare(select: Select) -> str:
     """The select list for RETURNING, which knows the table by no alias."""
-    columns = {name: sqlite_column(column.info, row="") for name, column in select.table.columns.items()}
+    rowid = _facts(select.table).rowid_key
+    columns = {name: sqlite_column(column.info, row="", rowid=name == rowid) for name, column in select.table.columns.items()}
     return replace(select, table=replace(select.table, columns=columns)).outputs
