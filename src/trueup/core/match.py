@@ -19,12 +19,15 @@ import polars as pl
 from trueup.core.cells import GID, KEY, SYSTEM
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 INDEX_SCHEMA = pl.Schema({"rule": pl.Int64(), "hash": pl.Int64(), GID: pl.Int64()})
 PAIR_SCHEMA = pl.Schema({GID: pl.Int64(), SYSTEM: pl.String()})
 PARKED_SCHEMA = pl.Schema({SYSTEM: pl.String(), KEY: pl.String(), "candidates": pl.List(pl.Int64()), "why": pl.String()})
-LINK_SCHEMA = pl.Schema({SYSTEM: pl.String(), KEY: pl.String(), "page": pl.Int32(), GID: pl.Int64(), "born": pl.Boolean()})
+LINK_SCHEMA = pl.Schema({KEY: pl.String(), "page": pl.Int32(), "place": pl.Int32(), GID: pl.Int64(), "born": pl.Boolean()})
+
+SORTED_ROWS = 500_000
+"""So many hashes are sorted at once."""
 
 SEVERAL = "may be one of several records"
 TAKEN = "that record already has a row in this system"
@@ -37,9 +40,9 @@ DELETED = "the record that a person named for it was deleted"
 
 @dataclass(frozen=True)
 class Matching:
-    """What matching decided: `links` (__system, __key, __gid, born: the record is new) and `parked` rows with their candidates."""
+    """What matching decided: `links` per system (as LINK_SCHEMA; born: the record is new) and `parked` rows with their candidates."""
 
-    links: pl.DataFrame
+    links: Mapping[str, pl.DataFrame]
     parked: pl.DataFrame
 
 
@@ -58,7 +61,7 @@ def index_of(rows: pl.DataFrame, count: int) -> pl.DataFrame:
 
 
 def match(
-    rows: pl.DataFrame,
+    rows: Mapping[str, pl.DataFrame],
     precedence: Sequence[str],
     rules: int,
     known: pl.DataFrame,
@@ -68,53 +71,66 @@ def match(
 ) -> Matching:
     """Match unlinked rows.
 
-    rows        __system, __key, page (kept as it is) and one hash column per rule (`rule_columns`)
+    rows        per system: __key, page, place (both kept as they are) and one hash column per rule (`rule_columns`)
     known       index (rule, hash, __gid) of golden records that may be meant
     taken       (__gid, __system) links that stand; links of rows confirmed gone are not among them
     first_gid   golden id for the first new record; the following ones count up
     barren      systems whose rows never make a new record; what matches nothing there is left out
     """
-    links, parked = [], []
+    links: dict[str, pl.DataFrame] = {}
+    parked = [pl.DataFrame(schema=PARKED_SCHEMA)]
     next_gid = first_gid
     columns = rule_columns(rules)
-    shown = set(rows[SYSTEM].unique().to_list())
     order = [name for name in precedence if name not in barren] + [name for name in precedence if name in barren]
-    order = [name for name in order if name in shown]
+    order = [name for name in order if name in rows]
     for system in order:
-        mine = _in_key_order(rows.filter(pl.col(SYSTEM) == system) if len(order) > 1 else rows)
+        mine = _numbered(rows[system])
         occupied = taken.filter(pl.col(SYSTEM) == system).select(GID).unique()
         linked, asked, free = _link(mine, columns, known, occupied)
         born, twins = _births(free.clear() if system in barren else free, columns, next_gid)
         next_gid += born.height
-        links.append(linked.select(SYSTEM, KEY, "page", GID, pl.lit(value=False).alias("born")))
-        links.append(born.select(SYSTEM, KEY, "page", GID, pl.lit(value=True).alias("born")))
-        parked += [asked, twins]
+        made = [frame.select(KEY, "page", "place", GID, pl.lit(new).alias("born")) for frame, new in ((linked, False), (born, True))]
+        links[system] = pl.concat([frame for frame in made if not frame.is_empty()] or made[:1])
+        parked += [_of(system, frame) for frame in (asked, twins)]
         if system == order[-1]:  # nobody comes after it
             break
         here = pl.concat([linked.select(GID, *columns), born.select(GID, *columns)])
         known = pl.concat([known, index_of(here, rules)]) if rules else known
         taken = pl.concat([taken, here.select(GID, pl.lit(system).alias(SYSTEM))])
-    return Matching(
-        pl.concat([frame.cast(LINK_SCHEMA) for frame in links]) if links else pl.DataFrame(schema=LINK_SCHEMA),
-        pl.concat([frame.cast(PARKED_SCHEMA) for frame in parked]) if parked else pl.DataFrame(schema=PARKED_SCHEMA),
-    )
+    return Matching(links, pl.concat(parked))
 
 
-def _in_key_order(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows by key, whole numbers by size and before other keys. Most systems show them so: then nothing is moved."""
+def _of(system: str, parked: pl.DataFrame) -> pl.DataFrame:
+    return parked.select(pl.lit(system, dtype=pl.String).alias(SYSTEM), KEY, "candidates", "why").cast(PARKED_SCHEMA)
+
+
+def _numbered(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows with their place in the order of keys in `_row`: whole numbers by size and before other keys. The rows stay where they are.
+
+    Most systems show them in this order; else a first load of many rows would take much memory to be sorted as a whole.
+    """
     number = rows[KEY].cast(pl.Int64, strict=False)
-    if number.null_count() == 0 and number.is_sorted() and not (number == number.shift()).any():
+    if number.null_count() == 0 and number.is_sorted() and not _repeats(number):
         return rows.with_row_index("_row")
-    return rows.sort([number, rows[KEY]], nulls_last=True).with_row_index("_row")
+    order = number.arg_sort(nulls_last=True)
+    if number.null_count() or _repeats(number.gather(order)):
+        order = rows.select(pl.arg_sort_by(number.alias("number"), KEY, nulls_last=True)).to_series()
+    places = pl.int_range(rows.height, dtype=pl.UInt32, eager=True)
+    return rows.with_columns(places.clone().scatter(order, places).alias("_row"))
+
+
+def _repeats(ordered: pl.Series) -> bool:
+    """Whether a value comes twice among sorted ones."""
+    return bool((ordered == ordered.shift()).any())
 
 
 def _link(
     rows: pl.DataFrame, columns: list[str], known: pl.DataFrame, occupied: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Split rows into linked (with __gid), parked (as PARKED_SCHEMA) and those that no golden record claims."""
+    """Split rows into linked (with __gid), parked (as PARKED_SCHEMA, of this system) and those that no golden record claims."""
     if known.is_empty():
         nobody = rows.clear().with_columns(pl.lit(None, dtype=pl.Int64).alias(GID))
-        return nobody, pl.DataFrame(schema=PARKED_SCHEMA), rows
+        return nobody, _nobody(), rows
     undecided = rows
     linked: list[pl.DataFrame] = []
     narrowing = pl.DataFrame(schema={"_row": pl.UInt32(), GID: pl.Int64()})
@@ -164,20 +180,32 @@ def _candidates(rows: pl.DataFrame, number: int, name: str, columns: list[str], 
 def _parked(rows: pl.DataFrame, pairs: pl.DataFrame, why: str) -> pl.DataFrame:
     """Parked rows with the sorted golden ids that they may be."""
     lists = pairs.group_by("_row").agg(pl.col(GID).unique().sort().alias("candidates"))
-    return rows.join(lists, on="_row").select(SYSTEM, KEY, "candidates", pl.lit(why).alias("why"))
+    return rows.join(lists, on="_row").select(KEY, "candidates", pl.lit(why).alias("why"))
+
+
+def _nobody() -> pl.DataFrame:
+    """No parked rows."""
+    return pl.DataFrame(schema=PARKED_SCHEMA).drop(SYSTEM)
 
 
 def _has_doubles(hashes: pl.Series) -> bool:
-    """Whether a value comes twice: told by sorting, which takes a tenth of the memory of grouping."""
-    ordered = hashes.drop_nulls().sort()
-    return bool((ordered == ordered.shift()).any())
+    """Whether a value comes twice: told by sorting, which takes a tenth of the memory of grouping, and some of them at a time."""
+    parts = -(-hashes.len() // SORTED_ROWS)
+    step = -(-(1 << 64) // max(1, parts))
+    for low in range(-(1 << 63), 1 << 63, step):
+        some = hashes if parts == 1 else hashes.filter(hashes.is_between(low, min(low + step - 1, (1 << 63) - 1)))
+        if _repeats(some.drop_nulls().sort()):
+            return True
+    return False
 
 
 def _births(rows: pl.DataFrame, columns: list[str], first_gid: int) -> tuple[pl.DataFrame, pl.DataFrame]:
     """New golden records for rows that nobody claims; rows of one system that look alike: the smallest key is born, the rest park."""
     if not any(_has_doubles(rows[name]) for name in columns):
-        numbers = pl.int_range(first_gid, first_gid + rows.height, dtype=pl.Int64, eager=True)
-        return rows.with_columns(numbers.alias(GID)), pl.DataFrame(schema=PARKED_SCHEMA)
+        place = rows["_row"]
+        if rows.height and place.max() != rows.height - 1:  # not all rows are left
+            place = place.rank("ordinal") - 1
+        return rows.with_columns((place.cast(pl.Int64) + first_gid).alias(GID)), _nobody()
     leader = rows.select("_row", *columns).with_columns(_leader=pl.col("_row"))
     for number, name in enumerate(columns):
         groups = leader.filter(pl.col(name).is_not_null() & (pl.col("_leader") == pl.col("_row")))
@@ -198,7 +226,7 @@ def _births(rows: pl.DataFrame, columns: list[str], first_gid: int) -> tuple[pl.
             .with_columns(_leader=pl.coalesce("_head", "_leader"))
             .drop("_head")
         )
-    heads = leader.filter(pl.col("_leader") == pl.col("_row")).select("_row").with_row_index("_number")
+    heads = leader.filter(pl.col("_leader") == pl.col("_row")).select("_row").sort("_row").with_row_index("_number")
     ids = heads.select("_row", (pl.col("_number").cast(pl.Int64) + first_gid).alias(GID))
     born = rows.join(ids, on="_row", maintain_order="left")
     followers = leader.filter(pl.col("_leader") != pl.col("_row")).select("_row", "_leader")

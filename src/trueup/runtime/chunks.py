@@ -11,18 +11,21 @@ import polars as pl
 from trueup.core.cells import GID, KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from trueup.runtime.spill import Spill
 
 CHUNK_ROWS = 20_000
+NO_LINKS = pl.DataFrame(schema={"page": pl.Int32(), "place": pl.Int32(), "_gid": pl.Int64()})
 WAITING_FOR = 2
 """A page whose rows belong to at most so many chunks is read once for each of them; any other one is dealt out at once."""
 
 
 @dataclass(eq=False)
 class Page:
-    """One page of a reading, in the spill: `links` (__key, _gid) are the golden ids of its new rows, `known` those of the others.
+    """One page of a reading, in the spill. `links` (place, _gid): the golden ids of its new rows, which are numbered from 0 in `place`.
+
+    `known` are the ids of the other rows.
 
     `held`: edits of this system are held, so that known rows take no part. `uses` counts the chunks that wait for it.
     """
@@ -44,10 +47,18 @@ class Page:
         self.uses -= 1
         bucket = (self.system, self.number)
         for rows in spill.look(bucket) if self.uses > 0 else spill.take(bucket):
-            linked = rows.join(self.links, on=KEY, how="left", maintain_order="left")
             if self.held:
-                linked = linked.filter(pl.col(GID).is_null())
-            yield linked.with_columns(pl.coalesce(GID, "_gid").alias(GID)).drop("_gid").filter(pl.col(GID).is_not_null())
+                rows = rows.filter(pl.col(GID).is_null())  # noqa: PLW2901  the rows that take part
+            yield self._linked(rows).filter(pl.col(GID).is_not_null())
+
+    def _linked(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows with the golden ids of new ones."""
+        fresh = rows[GID].is_null()
+        if fresh.all() and self.links.height == rows.height and self.links["place"].is_sorted():
+            return rows.with_columns(self.links["_gid"].alias(GID))
+        place = pl.when(fresh).then(fresh.cum_sum() - 1).cast(pl.Int32).alias("place")
+        linked = rows.with_columns(place).join(self.links, on="place", how="left", maintain_order="left")
+        return linked.with_columns(pl.coalesce(GID, "_gid").alias(GID)).drop("place", "_gid")
 
 
 def _together(parts: list[pl.DataFrame]) -> pl.DataFrame:
@@ -55,6 +66,15 @@ def _together(parts: list[pl.DataFrame]) -> pl.DataFrame:
     if len(parts) == 1:
         return parts[0]
     return pl.concat(parts, how="vertical_relaxed").unique(KEY, keep="last", maintain_order=True)
+
+
+def bounds_of(gids: Sequence[pl.Series]) -> pl.Series:
+    """The first ids of all chunks but the first, of about CHUNK_ROWS records each; `gids` may name a record several times."""
+    if sum(part.len() for part in gids) <= CHUNK_ROWS:
+        return pl.Series(GID, [], dtype=pl.Int64)
+    ordered = pl.concat([part.alias(GID) for part in gids]).sort()
+    distinct = ordered.filter(ordered.ne_missing(ordered.shift()))  # takes far less memory than `unique`
+    return distinct.gather_every(CHUNK_ROWS, CHUNK_ROWS)
 
 
 @dataclass
@@ -68,12 +88,6 @@ class Chunks:
     spill: Spill
     all_gone: pl.DataFrame
     leftovers: pl.Series
-
-    @classmethod
-    def over(cls, gids: pl.Series, spill: Spill, gone: pl.DataFrame, leftovers: pl.Series) -> Chunks:
-        """Chunks of about CHUNK_ROWS records each."""
-        bounds = gids.clear() if gids.len() <= CHUNK_ROWS else gids.unique().sort().gather_every(CHUNK_ROWS, CHUNK_ROWS)
-        return cls(bounds, spill, gone, leftovers)
 
     def __post_init__(self) -> None:
         self._doomed = self.all_gone[GID].unique()

@@ -179,7 +179,7 @@ class _Survey:
         rows = self._resolved(reading, seat.name, inspected.rows)
         if rows.is_empty():
             return
-        reading.match_rows.append(self._match_rows(seat.name, rows, reading.pages))
+        reading.match_rows.append(self._match_rows(rows, reading.pages))
         self._spill.add((self.entity.name, seat.name, reading.pages), rows)
         reading.pages += 1
 
@@ -195,14 +195,15 @@ class _Survey:
     def _python(self, cell: str | None, name: str) -> Any:
         return cell_to_python(cell, self.entity.fields[name]) if name in self.entity.fields else cell
 
-    def _match_rows(self, system: str, rows: pl.DataFrame, page: int) -> pl.DataFrame:
+    def _match_rows(self, rows: pl.DataFrame, page: int) -> pl.DataFrame:
         """What matching needs to know; a reference to records that are not matched yet never matches."""
         usable = set(rows.columns) - self._open
         hashes = [
             match_hash(rows, rule, number).alias(column) if usable.issuperset(rule) else pl.lit(None, dtype=pl.Int64).alias(column)
             for number, (rule, column) in enumerate(zip(self.entity.match, rule_columns(len(self.entity.match)), strict=True))
         ]
-        return rows.select(pl.lit(system, dtype=pl.String).alias(SYSTEM), KEY, pl.lit(page, dtype=pl.Int32).alias("page"), *hashes)
+        place = pl.int_range(pl.len(), dtype=pl.Int32).alias("place")
+        return rows.select(KEY, pl.lit(page, dtype=pl.Int32).alias("page"), place, *hashes)
 
     # ------------------------------------------------------------ references
 
@@ -229,7 +230,7 @@ class _Survey:
     # ------------------------------------------------------------ match
 
     def _match(self) -> None:
-        fresh = [frame for reading in self._readings.values() for frame in reading.match_rows]
+        fresh = {name: pl.concat(reading.match_rows) for name, reading in self._readings.items() if reading.match_rows}
         if not fresh:
             return
         rules = len(self.entity.match)
@@ -238,10 +239,9 @@ class _Survey:
         for name in self._readings:
             if rules and not any(set(rule) <= set(self._shown[name]) for rule in self.entity.match):
                 self.result.notes.append(f"{name} shows the fields of no match rule, so none of its rows can be matched")
-        found = match(
-            pl.concat(fresh), self.entity.precedence, rules, pl.DataFrame(schema=INDEX_SCHEMA), pl.DataFrame(schema=PAIR_SCHEMA), 1, ()
-        )
-        self.links = found.links.select(SYSTEM, KEY, "page", GID)
+        nobody, nothing = pl.DataFrame(schema=INDEX_SCHEMA), pl.DataFrame(schema=PAIR_SCHEMA)
+        found = match(fresh, self.entity.precedence, rules, nobody, nothing, 1, ())
+        self.links = pl.concat([links.select(pl.lit(name).alias(SYSTEM), KEY, "page", GID) for name, links in found.links.items()])
         self._count_presence()
         self._tell_parked(found.parked)
         for reading in self._readings.values():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import orjson
 import polars as pl
 
 from trueup.core.cells import GID, KEY, SYSTEM
-from trueup.core.facts import GONE_SCHEMA, KHASH, MISSING
+from trueup.core.facts import GONE_SCHEMA, MISSING
 from trueup.core.fingerprint import key_hash
 from trueup.core.match import DELETED, INDEX_SCHEMA, LINK_SCHEMA, PARKED_SCHEMA, REUSED, TAKEN, UNLINKED, match, rule_columns
 from trueup.store import golden, hold, match_key, parked
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 PROVISIONAL = 1 << 40
 """Golden ids from here on are provisional: no record was written under them yet."""
 
+TOLD_SCHEMA = pl.Schema({SYSTEM: pl.String(), **LINK_SCHEMA})
+
 UNMATCHED_ROWS = 1_000
 """Up to so many rows of a system that match no record are read again by key in every pass, where all others are told by a mark."""
 
@@ -34,7 +36,7 @@ RELINK_SCHEMA = pl.Schema({GID: pl.Int64(), SYSTEM: pl.String(), "old_key": pl.S
 
 @dataclass
 class Identified:
-    r"""links: __system, __key, page, __gid (born ones provisional), born. relinked: rows whose key changed. gone: what stays gone.
+    r"""links: per system, as LINK_SCHEMA (born ones stay provisional). relinked: rows whose key changed. gone: what stays gone.
 
     parked: rows for a person (PARKED_SCHEMA); `freed` golden ids that were candidates of rows which are not parked any more.
     `resolved` are keys per system of rows that are not parked any more.
@@ -44,7 +46,7 @@ class Identified:
     `suspects` (system, key): linked rows parked as perhaps another record, looked at now; nobody has said anything about them yet.
     """
 
-    links: pl.DataFrame
+    links: Mapping[str, pl.DataFrame]
     relinked: pl.DataFrame
     gone: pl.DataFrame
     parked: pl.DataFrame
@@ -53,44 +55,45 @@ class Identified:
     same_record: frozenset[str] = frozenset()
     suspects: frozenset[tuple[str, str]] = frozenset()
     unmatched: dict[str, list[str]] = field(default_factory=dict)
-    _born: pl.Series = field(default_factory=lambda: pl.Series(GID, [], dtype=pl.Int64))
+    first_born: int = PROVISIONAL
 
-    def take_links(self) -> pl.DataFrame:
-        """The links, given away: of a first load they are many. Which records are new stays known."""
-        links, self.links = self.links, self.links.clear()
-        self._born = links.filter("born")[GID].sort()
+    @property
+    def provisional(self) -> int:
+        """How many provisional ids were given out, to the last one that is linked."""
+        last = [cast("int", frame[GID].max()) for frame in self.links.values() if not frame.is_empty()]
+        return max([PROVISIONAL - 1, *last]) - PROVISIONAL + 1
+
+    def settle(self, first: int) -> None:
+        """Real golden ids for the records that are born, from `first` on; those of the links are made `real` where they are used."""
+        self.first_born = first
+        self.parked = self.parked.with_columns(pl.col("candidates").list.eval(self.real(pl.element())))
+
+    def real(self, gid: pl.Expr) -> pl.Expr:
+        """The golden id for one that may be provisional; a plan keeps those."""
+        return pl.when(gid >= PROVISIONAL).then(gid - (PROVISIONAL - self.first_born)).otherwise(gid)
+
+    def take_links(self) -> Mapping[str, pl.DataFrame]:
+        """The links, given away: of a first load they are many."""
+        links, self.links = self.links, {}
         return links
 
     def is_born(self, gids: pl.Series) -> pl.Series:
-        """Per golden id whether it is a new record's, once the links were taken."""
-        if self._born.is_empty():
-            return pl.repeat(value=False, n=gids.len(), dtype=pl.Boolean, eager=True)
-        return self._born.gather(self._born.search_sorted(gids).clip(0, self._born.len() - 1)) == gids
+        """Per golden id whether it is a new record's: their ids are the latest."""
+        return gids >= self.first_born
 
 
 def identify(db: Db, entity: Entity, observations: Mapping[str, Observation]) -> Identified:
     """Match what was newly seen. Links of rows confirmed to be gone are released first, so that a renamed row is linked again."""
     gone = pl.concat([pl.DataFrame(schema=GONE_SCHEMA), *[item.gone for item in observations.values()]])
-    fresh = [frame for item in observations.values() for frame in item.take_new_rows()]
+    fresh = {name: _together(item.take_new_rows(), asked=bool(item.asked)) for name, item in observations.items() if item.new_rows}
     waiting = parked.of(db, entity.name)
     if not fresh:
-        nothing = Identified(
-            pl.DataFrame(schema=LINK_SCHEMA),
-            pl.DataFrame(schema=RELINK_SCHEMA),
-            gone,
-            pl.DataFrame(schema=PARKED_SCHEMA),
-            set(),
-            {},
-        )
+        nothing = Identified({}, pl.DataFrame(schema=RELINK_SCHEMA), gone, pl.DataFrame(schema=PARKED_SCHEMA), set(), {})
         _settle_parked(db, entity, waiting, observations, nothing)
         return nothing
-    rows = pl.concat(fresh)
-    fresh.clear()
-    if any(item.asked for item in observations.values()):  # the same row may come by cursor and by key: the later reading stands
-        rows = rows.unique([SYSTEM, KEY], keep="last", maintain_order=True)
-    hashes = rows.select(SYSTEM, KEY, KHASH)
-    rows, apart = _kept_apart(rows, waiting)
+    rows, apart = _kept_apart(fresh, waiting)
     rows, told = _decided(rows, waiting)
+    first = PROVISIONAL + told.height  # the records that people made have the ids before it
     told, impossible = _possible(db, entity, told, gone)
     count = len(entity.match)
     found = _found(db, entity, rows)
@@ -100,49 +103,62 @@ def identify(db: Db, entity: Entity, observations: Mapping[str, Observation]) ->
     taken = links_now.join(gone.select(GID, SYSTEM), on=[GID, SYSTEM], how="anti")
     taken = pl.concat([taken, told.filter(~pl.col("born")).select(GID, SYSTEM)])
     barren = [name for name, mapping in entity.mappings.items() if mapping.direction == "write"]
-    result = match(rows.drop(KHASH), entity.precedence, count, known.cast(INDEX_SCHEMA), taken, PROVISIONAL + told.height, barren)
+    result = match(rows, entity.precedence, count, known.cast(INDEX_SCHEMA), taken, first, barren)
     held = set(hold.of(db, entity.name, decided=False)["system"].to_list())
-    again = [frame for name, item in observations.items() if name not in held for frame in item.known_again]
+    again = {name: frames for name, item in observations.items() if name not in held and (frames := item.known_again)}
     result, undecided = _not_becoming(result, rows, again, waiting, count)
-    links = pl.concat([told.cast(LINK_SCHEMA), result.links])
-    known_again = links.filter(~pl.col("born"))
-    hashes = hashes.join(known_again, on=[SYSTEM, KEY], how="semi") if not known_again.is_empty() else hashes.clear()
-    relinked = (
-        known_again.join(
-            shadows.select(pl.col("gid").alias(GID), pl.col("system").alias(SYSTEM), pl.col("key").alias("old_key")), on=[GID, SYSTEM]
-        )
-        .join(hashes, on=[SYSTEM, KEY], how="left")
-        .select(GID, SYSTEM, "old_key", pl.col(KEY).alias("new_key"), pl.col(KHASH).alias("khash"))
+    links = _with_told(result.links, told)
+    known_again = [
+        frame.filter(~pl.col("born")).select(GID, pl.lit(name, dtype=pl.String).alias(SYSTEM), pl.col(KEY).alias("new_key"))
+        for name, frame in links.items()
+    ]
+    relinked = pl.concat(known_again).join(
+        shadows.select(pl.col("gid").alias(GID), pl.col("system").alias(SYSTEM), pl.col("key").alias("old_key")), on=[GID, SYSTEM]
     )
+    relinked = relinked.with_columns(key_hash(relinked["new_key"]).alias("khash")).select(list(RELINK_SCHEMA))
     gone = gone.join(relinked.select(GID, SYSTEM), on=[GID, SYSTEM], how="anti")
     still_parked = pl.concat([result.parked, apart, impossible])
     relinked = pl.concat([relinked.cast(RELINK_SCHEMA), _displaced(db, entity, links, relinked)])
     identified = Identified(links, relinked, gone, still_parked, set(), {})
     _settle_parked(db, entity, waiting, observations, identified)
-    if barren:
-        identified.unmatched = _unmatched(rows.filter(pl.col(SYSTEM).is_in(barren)), observations, identified)
+    for name in rows.keys() & set(barren):
+        _find_unmatched(name, rows[name], observations[name], identified)
     for system, key in undecided:
         identified.unmatched.setdefault(system, []).append(key)
     return identified
 
 
-def _displaced(db: Db, entity: Entity, links: pl.DataFrame, relinked: pl.DataFrame) -> pl.DataFrame:
+def _together(frames: list[pl.DataFrame], *, asked: bool) -> pl.DataFrame:
+    """The new rows of a system, without their key hashes, which few of them are asked for."""
+    rows = pl.concat(frames)
+    # The same row may come by cursor and by key: the later reading stands.
+    return rows.unique(KEY, keep="last", maintain_order=True) if asked else rows
+
+
+def _with_told(links: Mapping[str, pl.DataFrame], told: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """The links made by people before those made by rules."""
+    parts = {str(name): [frame.drop(SYSTEM)] for (name,), frame in told.partition_by(SYSTEM, as_dict=True).items()}
+    for name, frame in links.items():
+        parts.setdefault(name, []).append(frame)
+    return {name: frames[0] if len(frames) == 1 else pl.concat(frames) for name, frames in parts.items()}
+
+
+def _displaced(db: Db, entity: Entity, links: Mapping[str, pl.DataFrame], relinked: pl.DataFrame) -> pl.DataFrame:
     """Rows that are gone, of which another record's row has the key now: what is known of them is kept under a name of its own."""
     found = [pl.DataFrame(schema=RELINK_SCHEMA)]
-    for system in links[SYSTEM].unique(maintain_order=True).to_list():
-        taken = shadow_table.missing(db, entity.name, str(system))  # nearly always nothing, beside links by the million
+    for system, mine in links.items():
+        taken = shadow_table.missing(db, entity.name, system)  # nearly always nothing, beside links by the million
         if taken.is_empty():
             continue
-        mine = links.filter(pl.col(SYSTEM) == system)
         taken = taken.join(mine.select(pl.col(KEY).alias("key")), on="key", how="semi")
         if taken.is_empty():
             continue
-        old = shadow_table.by_key(db, entity.name, str(system), taken["key"]).join(mine.select(pl.col(KEY).alias("key"), GID), on="key")
+        old = shadow_table.by_key(db, entity.name, system, taken["key"]).join(mine.select(pl.col(KEY).alias("key"), GID), on="key")
         new = old.filter(pl.col("gid") != pl.col(GID)).with_columns(pl.format("{} (gone, record {})", "key", "gid").alias("new_key"))
         found.append(
             new.select(
                 pl.col("gid").alias(GID),
-                pl.lit(str(system)).alias(SYSTEM),
+                pl.lit(system).alias(SYSTEM),
                 pl.col("key").alias("old_key"),
                 "new_key",
                 key_hash(new["new_key"]).alias("khash"),
@@ -152,100 +168,111 @@ def _displaced(db: Db, entity: Entity, links: pl.DataFrame, relinked: pl.DataFra
 
 
 def _not_becoming(
-    result: Matching, rows: pl.DataFrame, again: list[pl.DataFrame], waiting: pl.DataFrame, count: int
+    result: Matching, rows: Mapping[str, pl.DataFrame], again: Mapping[str, list[pl.DataFrame]], waiting: pl.DataFrame, count: int
 ) -> tuple[Matching, list[tuple[str, str]]]:
     """Without new records that a known row may be becoming in this very run; their rows (system, key) are matched in the next one.
 
     `again` are known rows that read differently. One that is parked as perhaps another record has had its run, and so have those of a
     system whose edits are held: what is made besides them is looked for there first.
     """
-    made = result.links.filter(pl.col(GID) >= PROVISIONAL)
-    if not again or made.is_empty():
+    if not again or not any((frame[GID] >= PROVISIONAL).any() for frame in result.links.values()):
         return result, []
-    suspects = waiting.filter(pl.col("why") == REUSED).select(pl.col("system").alias(SYSTEM), pl.col("key").alias(KEY))
-    known = _hashes(pl.concat(again).join(suspects, on=[SYSTEM, KEY], how="anti"), count)
-    alike = _hashes(rows, count).join(known, on=["rule", "hash"], how="semi")
-    gids = made.join(alike, on=[SYSTEM, KEY], how="semi")[GID].unique()
+    suspects = waiting.filter(pl.col("why") == REUSED)
+    others = [
+        _hashes(pl.concat(frames).join(_keys_of(suspects, name), on=KEY, how="anti"), count).select("rule", "hash")
+        for name, frames in again.items()
+    ]
+    known = pl.concat(others)
+    gids = pl.concat(
+        [
+            frame.filter(pl.col(GID) >= PROVISIONAL).join(
+                _hashes(rows[name], count).join(known, on=["rule", "hash"], how="semi"), on=KEY, how="semi"
+            )[GID]
+            for name, frame in result.links.items()
+        ]
+    ).unique()
     if gids.is_empty():
         return result, []
     mine = pl.col(GID).is_in(gids.implode())
     doubles = result.parked.filter(pl.col("candidates").list.set_intersection(gids.to_list()).list.len() > 0)
-    later = pl.concat([result.links.filter(mine).select(SYSTEM, KEY), doubles.select(SYSTEM, KEY)])
-    left = replace(result, links=result.links.filter(~mine), parked=result.parked.join(later, on=[SYSTEM, KEY], how="anti"))
-    return left, later.unique(maintain_order=True).rows()
+    later = [
+        *[frame.filter(mine).select(pl.lit(name, dtype=pl.String).alias(SYSTEM), KEY) for name, frame in result.links.items()],
+        doubles.select(SYSTEM, KEY),
+    ]
+    put_off = pl.concat(later).unique(maintain_order=True)
+    links = {name: frame.filter(~mine) for name, frame in result.links.items()}
+    return replace(result, links=links, parked=result.parked.join(put_off, on=[SYSTEM, KEY], how="anti")), put_off.rows()
+
+
+def _keys_of(waiting: pl.DataFrame, system: str) -> pl.DataFrame:
+    """The keys of one system's parked rows."""
+    return waiting.filter(pl.col("system") == system).select(pl.col("key").alias(KEY))
 
 
 def _hashes(rows: pl.DataFrame, count: int) -> pl.DataFrame:
-    """The match hashes of rows in long form: __system, __key, rule, hash."""
+    """The match hashes of a system's rows in long form: __key, rule, hash."""
     names = rule_columns(count)
-    long = rows.select(SYSTEM, KEY, *names).unpivot(index=[SYSTEM, KEY], on=names, variable_name="rule", value_name="hash")
-    return long.drop_nulls("hash")
+    return rows.select(KEY, *names).unpivot(index=[KEY], on=names, variable_name="rule", value_name="hash").drop_nulls("hash")
 
 
-def _unmatched(rows: pl.DataFrame, observations: Mapping[str, Observation], identified: Identified) -> dict[str, list[str]]:
-    """Keys of the rows that are neither linked nor parked, per system with a mark; of a system with too many, the mark is dropped."""
-    placed = pl.concat([identified.links.select(SYSTEM, KEY), identified.parked.select(SYSTEM, KEY)])
-    left = rows.select(SYSTEM, KEY).join(placed, on=[SYSTEM, KEY], how="anti")
-    found: dict[str, list[str]] = {}
-    for (system,), mine in left.partition_by(SYSTEM, as_dict=True).items():
-        seen = observations[str(system)]
-        if mine.height > UNMATCHED_ROWS:
-            seen.mark = None  # to ask for so many one by one would cost more than reading everything
-        elif seen.mark is not None:
-            found[str(system)] = mine[KEY].to_list()
-    return found
+def _find_unmatched(system: str, rows: pl.DataFrame, seen: Observation, identified: Identified) -> None:
+    """Note the rows that are neither linked nor parked, of a system with a mark; where there are too many, the mark is dropped."""
+    placed = pl.concat([identified.links[system].select(KEY), identified.parked.filter(pl.col(SYSTEM) == system).select(KEY)])
+    left = rows.select(KEY).join(placed, on=KEY, how="anti")
+    if left.height > UNMATCHED_ROWS:
+        seen.mark = None  # to ask for so many one by one would cost more than reading everything
+    elif seen.mark is not None and not left.is_empty():
+        identified.unmatched[system] = left[KEY].to_list()
 
 
-def _found(db: Db, entity: Entity, rows: pl.DataFrame) -> pl.DataFrame:
+def _found(db: Db, entity: Entity, rows: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """What the index of match values knows of these rows: rule, hash, __gid."""
     if not match_key.any_(db, entity.name):
         return pl.DataFrame(schema=INDEX_SCHEMA)
     parts = [
-        rows.select(pl.lit(number, dtype=pl.Int64).alias("rule"), pl.col(name).alias("hash")).drop_nulls()
+        frame.select(pl.lit(number, dtype=pl.Int64).alias("rule"), pl.col(name).alias("hash")).drop_nulls()
         for number, name in enumerate(rule_columns(len(entity.match)))
+        for frame in rows.values()
     ]
     index = pl.concat([pl.DataFrame(schema={"rule": pl.Int64(), "hash": pl.Int64()}), *parts]).unique()
     return match_key.lookup(db, entity.name, index).select("rule", "hash", pl.col("gid").alias(GID))
 
 
-def _kept_apart(rows: pl.DataFrame, waiting: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _kept_apart(rows: Mapping[str, pl.DataFrame], waiting: pl.DataFrame) -> tuple[Mapping[str, pl.DataFrame], pl.DataFrame]:
     """Take out the rows that a person took from their record and has not placed yet: no rule may link them, they stay parked."""
-    if waiting.is_empty():
-        return rows, pl.DataFrame(schema=PARKED_SCHEMA)
     placed = waiting.filter((pl.col("why") == UNLINKED) & pl.col("decision").is_null())
-    apart = (
-        rows.select(SYSTEM, KEY)
-        .join(placed.select(pl.col("system").alias(SYSTEM), pl.col("key").alias(KEY), "candidates", "why"), on=[SYSTEM, KEY])
-        .with_columns(pl.col("candidates").str.json_decode(pl.List(pl.Int64)))
+    if placed.is_empty():
+        return rows, pl.DataFrame(schema=PARKED_SCHEMA)
+    placed = placed.select(
+        pl.col("system").alias(SYSTEM),
+        pl.col("key").alias(KEY),
+        pl.col("candidates").str.json_decode(pl.List(pl.Int64)),
+        "why",
     )
-    return rows.join(apart.select(SYSTEM, KEY), on=[SYSTEM, KEY], how="anti"), apart.cast(PARKED_SCHEMA)
+    apart = [placed.filter(pl.col(SYSTEM) == name).join(frame.select(KEY), on=KEY, how="semi") for name, frame in rows.items()]
+    left = {name: frame.join(mine, on=KEY, how="anti") for (name, frame), mine in zip(rows.items(), apart, strict=True)}
+    return left, pl.concat(apart).cast(PARKED_SCHEMA)
 
 
-def _decided(rows: pl.DataFrame, waiting: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Take out the rows that a person decided about: (rest, links as told)."""
-    if waiting.is_empty():
-        return rows, pl.DataFrame(schema=LINK_SCHEMA)
+def _decided(rows: Mapping[str, pl.DataFrame], waiting: pl.DataFrame) -> tuple[Mapping[str, pl.DataFrame], pl.DataFrame]:
+    """Take out the rows that a person decided about: (rest, links as told, with their system)."""
     answers = [
         (system, key, orjson.loads(decision).get("to"))
         for system, key, decision in waiting.select("system", "key", "decision").rows()
         if decision
     ]
+    if not answers:
+        return rows, pl.DataFrame(schema=TOLD_SCHEMA)
     said = pl.DataFrame(answers, schema={SYSTEM: pl.String(), KEY: pl.String(), "to": pl.Int64()}, orient="row")
-    told = (
-        rows.select(SYSTEM, KEY, "page")
-        .join(said, on=[SYSTEM, KEY])
+    told = [frame.select(KEY, "page", "place").join(said.filter(pl.col(SYSTEM) == name), on=KEY) for name, frame in rows.items()]
+    left = {name: frame.join(mine, on=KEY, how="anti") for (name, frame), mine in zip(rows.items(), told, strict=True)}
+    number = pl.int_range(pl.len(), dtype=pl.Int64) + PROVISIONAL
+    links = (
+        pl.concat(told)
         .sort(SYSTEM, KEY)
-        .with_row_index("_number")
-        .select(
-            SYSTEM,
-            KEY,
-            "page",
-            pl.coalesce("to", pl.col("_number").cast(pl.Int64) + PROVISIONAL).alias(GID),
-            pl.col("to").is_null().alias("born"),
-        )
-        .cast(LINK_SCHEMA)
+        .select(SYSTEM, KEY, "page", "place", pl.coalesce("to", number).alias(GID), pl.col("to").is_null().alias("born"))
     )
-    return rows.join(told.select(SYSTEM, KEY), on=[SYSTEM, KEY], how="anti"), told
+    return left, links.cast(TOLD_SCHEMA)
 
 
 def _possible(db: Db, entity: Entity, told: pl.DataFrame, gone: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

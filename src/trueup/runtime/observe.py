@@ -68,7 +68,7 @@ class Observation:
     mark: str | None = None
     whole: bool = False
     gids: list[pl.Series] = field(default_factory=list)  # golden ids of the known rows that were kept
-    new_rows: list[pl.DataFrame] = field(default_factory=list)  # __system, __key, page, one hash column per match rule
+    new_rows: list[pl.DataFrame] = field(default_factory=list)  # __key, page, place, one hash column per match rule
     known_again: list[pl.DataFrame] = field(default_factory=list)  # known rows that read differently, in the same form
     waiting: set[str] = field(default_factory=set)  # keys of rows with a reference that nobody knows yet
     asked: set[str] = field(default_factory=set)  # keys that were read one by one
@@ -325,7 +325,7 @@ class Observer:
         return rows.filter(~(waits & pl.col(GID).is_null() & pl.any_horizontal(needed))) if needed else rows
 
     def _match_rows(self, rows: pl.DataFrame, page: int) -> pl.DataFrame:
-        """What matching needs to know about new rows."""
+        """What matching needs to know about new rows; `place` numbers those of a page, as they stand in the spill."""
         shown = set(rows.columns)
         hashes = [
             match_hash(rows, rule, number).alias(f"h{number}")
@@ -334,7 +334,7 @@ class Observer:
             for number, rule in enumerate(self._rules.match)
         ]
         return rows.select(
-            pl.lit(self._seat.name, dtype=pl.String).alias(SYSTEM), KEY, KHASH, pl.lit(page, dtype=pl.Int32).alias("page"), *hashes
+            KEY, pl.lit(page, dtype=pl.Int32).alias("page"), pl.int_range(pl.len(), dtype=pl.Int32).alias("place"), *hashes
         )
 
     def _reject(self, rejects: Sequence[Reject]) -> None:

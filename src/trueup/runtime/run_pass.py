@@ -30,13 +30,13 @@ from trueup.errors import TrueupError
 from trueup.model import EntitySummary, SystemSummary
 from trueup.runtime import marks
 from trueup.runtime.changes import index_begun, index_whole
-from trueup.runtime.chunks import Chunks, Page
+from trueup.runtime.chunks import NO_LINKS, Chunks, Page, bounds_of
 from trueup.runtime.commit import commit_decision, frozen_candidates
 from trueup.runtime.cursors import OVERLAP_S, not_ahead
 from trueup.runtime.deliveries import Deliveries
 from trueup.runtime.failures import mended_failures
 from trueup.runtime.guards import GuardState, guard_observations, held_lanes
-from trueup.runtime.identify import PROVISIONAL, Identified, identify, rekeyed
+from trueup.runtime.identify import Identified, identify, rekeyed
 from trueup.runtime.observe import Observation, Observer
 from trueup.runtime.recover import recover
 from trueup.runtime.spill import Spill
@@ -383,17 +383,11 @@ class Pass:
 
     def _settle_ids(self, found: Identified) -> None:
         """Real golden ids for the records that are born, also where parked rows may be one of them; a plan keeps provisional ones."""
-        born = found.links.filter(pl.col(GID) >= PROVISIONAL)[GID]
-        if born.is_empty() or self.options.plan:
+        born = found.provisional
+        if not born or self.options.plan:
             return
         with self.store.write() as tx:
-            first = golden.allocate(tx, self.entity.name, int(born.max() or 0) - PROVISIONAL + 1)  # type: ignore[arg-type]
-
-        def real(gid: pl.Expr) -> pl.Expr:
-            return pl.when(gid >= PROVISIONAL).then(gid - PROVISIONAL + first).otherwise(gid)
-
-        found.links = found.links.with_columns(real(pl.col(GID)).alias(GID))
-        found.parked = found.parked.with_columns(pl.col("candidates").list.eval(real(pl.element())))
+            found.settle(golden.allocate(tx, self.entity.name, born))
 
     def _regroup(self, spill: Spill, observations: Mapping[str, Observation], found: Identified, leftovers: pl.Series) -> Chunks:
         """Put the rows read into chunks of records: the same record's rows from all systems into the same chunk, deletes first."""
@@ -401,14 +395,17 @@ class Pass:
         held_deletes = [name for name, state in self.guards.items() if state.held_deletes]
         gone = found.gone.filter(~pl.col(SYSTEM).is_in(held_deletes))
         known = [gids for seen in observations.values() for gids in seen.gids]
-        linked = found.take_links().select(SYSTEM, "page", KEY, pl.col(GID).alias("_gid"))
-        chunks = Chunks.over(pl.concat([linked["_gid"].alias(GID), leftovers, *known]), spill, gone, leftovers)
+        linked = {name: links.select("page", "place", pl.col(GID).alias("_gid")) for name, links in found.take_links().items()}
+        bounds = bounds_of([*(links["_gid"] for links in linked.values()), leftovers, *known])
+        real = found.real(pl.col("_gid"))
+        chunks = Chunks(bounds.to_frame("_gid").select(real).to_series(), spill, gone, leftovers)
         for name, seen in observations.items():
-            mine = linked.filter(pl.col(SYSTEM) == name).drop(SYSTEM)
+            mine = linked.pop(name, NO_LINKS)
             mine = mine if mine["page"].is_sorted() else mine.sort("page", maintain_order=True)
             ends = mine["page"].search_sorted(pl.int_range(-1, seen.pages, eager=True), side="right").to_list()
             for page, (begin, end) in enumerate(pairwise(ends)):
-                links = mine.slice(begin, end - begin).drop("page")
+                # Copies, so that each page's links go when its rows went; a slice would keep all of them.
+                links = mine.slice(begin, end - begin).select(pl.col("place").gather(pl.int_range(pl.len())), real)
                 chunks.add(Page(name, page, links, seen.gids[page], held=name in held_updates))
         return chunks
 
@@ -430,12 +427,11 @@ class Pass:
     # -------------------------------------------------------------- counts and commits around the chunks
 
     def _count(self, observations: Mapping[str, Observation], found: Identified, *, first: bool) -> None:
-        links = dict(found.links.group_by(SYSTEM).len().rows())
         for name, seen in observations.items():
             counts = self.summary.systems[name].observed
             state = self.guards.get(name)
             gone = 0 if state is not None and state.held_deletes else found.gone.filter(pl.col(SYSTEM) == name).height
-            created = links.get(name, 0)
+            created = found.links[name].height if name in found.links else 0
             if first:
                 counts.read += seen.counts.read
                 counts.rejected += seen.counts.rejected

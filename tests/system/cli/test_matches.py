@@ -78,6 +78,22 @@ def test_a_record_that_has_a_row_there_cannot_be_named(tmp_path):
     assert parked(project)[0]["decision"] is None
 
 
+def test_two_answers_that_cannot_both_hold_spoil_no_third_one(tmp_path):
+    """What is left of a person's answers makes a record of its own, and so does a row that is new in the same run."""
+    project = company(tmp_path, sheet=SHEET, people=[*TWINS, (4, "Cy B", "cy@example.com", "4")])
+    project.trueup("sync").expect(0)
+    cy = str(record(project, "crm:3")["id"])
+    project.trueup("matches", "unlink", "crm:3").expect(0)
+    numbers = {item["key"]: str(item["id"]) for item in parked(project)}
+    for key in ("2", "3"):
+        project.trueup("matches", "link", numbers[key], "--to", cy).expect(0)
+    project.trueup("matches", "link", numbers["4"], "--new").expect(0)
+    project.sql("INSERT INTO contacts VALUES (9, 'Dan', 'dan@example.com', 5)")
+    project.trueup("sync")
+    assert [item["key"] for item in parked(project)] == ["3"]
+    assert len({record(project, f"crm:{key}")["id"] for key in (1, 2, 4, 9)}) == 4
+
+
 def test_swapping_a_duplicate_for_the_linked_row(tmp_path):
     """The wrong one of two rows was linked: take it away, link the other."""
     project = company(tmp_path, sheet=SHEET, people=TWINS)
