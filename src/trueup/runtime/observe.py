@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 import polars as pl
 
-from trueup.core.cells import AT, GID, KEY, SYSTEM
+from trueup.core.cells import AT, GID, KEY, SYSTEM, beside
 from trueup.core.facts import FILTERED, FINGERPRINT, GONE_SCHEMA, KHASH, MISSING, PRESENT
 from trueup.core.fingerprint import FEW_ROWS, key_hash, match_hash, native_fingerprint
 from trueup.model import Observed
@@ -284,7 +284,7 @@ class Observer:
         if mapped.rows.is_empty():
             return
         marks = kept.select(KEY, KHASH, FINGERPRINT, GID)
-        rows = mapped.rows.join(marks, on=KEY, how="left", maintain_order="left")
+        rows = beside(mapped.rows, marks, KEY)
         if rows[AT].null_count() < rows.height:
             rows = rows.with_columns(
                 pl.when(pl.col(AT) > self._now).then(pl.lit(self._now)).otherwise(pl.col(AT)).cast(rows.schema[AT]).alias(AT)
