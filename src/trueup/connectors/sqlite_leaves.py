@@ -31,11 +31,12 @@ class BrokenTreeError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One leaf: its rows have numbers above `low` and up to `high` (None: no bound), and there are `rows` of them."""
+    """One leaf: its rows have numbers above `low` and up to `high` (None: no bound); there are `rows` of them, on pages of `size` bytes."""
 
     low: int | None
     high: int | None
     rows: int
+    size: int
     digest: bytes
 
 
@@ -95,8 +96,8 @@ def _below(page: bytes) -> list[tuple[int, int | None]]:
     return [*found, (struct.unpack_from(">I", page, 8)[0], None)]
 
 
-def _digest(file: PageFile, page: bytes, seed: int) -> tuple[int, bytes]:
-    """How many rows a leaf has, and its digest; `seed` goes into it."""
+def _digest(file: PageFile, page: bytes, seed: int) -> tuple[int, int, bytes]:
+    """How many rows a leaf has, the bytes of its pages, and its digest; `seed` goes into it."""
     if page[0] != _LEAF:
         raise BrokenTreeError("a leaf is not what it should be")
     rows = page[3] << 8 | page[4]
@@ -109,10 +110,9 @@ def _digest(file: PageFile, page: bytes, seed: int) -> tuple[int, bytes]:
         chains = [chain for at in cells if (chain := _chain(file, page, at, least)) is not None]
         if chains:
             whole = xxhash.xxh3_128(page, seed=seed)
-            for first, left in chains:
-                _add_chain(file, whole, first, left)
-            return rows, whole.digest()
-    return rows, xxhash.xxh3_128_digest(page, seed)
+            size = len(page) + sum(_add_chain(file, whole, first, left) for first, left in chains)
+            return rows, size, whole.digest()
+    return rows, len(page), xxhash.xxh3_128_digest(page, seed)
 
 
 def _chain(file: PageFile, page: bytes, at: int, least: int) -> tuple[int, int] | None:
@@ -127,11 +127,14 @@ def _chain(file: PageFile, page: bytes, at: int, least: int) -> tuple[int, int] 
     return struct.unpack_from(">I", page, begin + here)[0], size - here
 
 
-def _add_chain(file: PageFile, whole: xxhash.xxh3_128, number: int, left: int) -> None:
+def _add_chain(file: PageFile, whole: xxhash.xxh3_128, number: int, left: int) -> int:
+    """Digest the pages of a row that goes on; the bytes of these pages."""
+    size = 0
     while left > 0:
         page = file.page(number)
         whole.update(page[4 : file.usable])
-        number, left = struct.unpack_from(">I", page)[0], left - (file.usable - 4)
+        number, left, size = struct.unpack_from(">I", page)[0], left - (file.usable - 4), size + len(page)
+    return size
 
 
 def _number(page: bytes, at: int) -> tuple[int, int]:

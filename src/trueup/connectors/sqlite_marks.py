@@ -19,7 +19,6 @@ import base64
 import uuid
 from abc import abstractmethod
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
 
 ASKED_KEYS = 20_000
 """How many rows read or written in other ways a mark may name: with more of them there is no mark."""
-_LEAVES = 5_000  # at most in one part of a reading, which is one transaction in the rollback modes
+_PART_BYTES = 1 << 24  # of leaves in one part of a reading, which in the rollback modes is one transaction, and keeps others waiting
 _KEY_WEIGHT = 5  # of so many rows the keys are read in the time in which one row is
 _TRIES = 20  # to begin a transaction while nobody commits
 _LOWEST, _HIGHEST = -(1 << 63), (1 << 63) - 1
@@ -275,11 +274,12 @@ class _Tree:
         return False
 
     def _part(self, after: int | None, known: _Known, page_rows: int) -> _Part | None:
-        found, weight = list[Leaf](), 0
-        for leaf in islice(leaves(self._file, self._root, after, self._seed), _LEAVES):
+        found, size, weight = list[Leaf](), 0, 0
+        for leaf in leaves(self._file, self._root, after, self._seed):
             found.append(leaf)
+            size += leaf.size
             weight += leaf.rows if leaf.digest in known.leaves else leaf.rows * _KEY_WEIGHT
-            if weight >= page_rows * _KEY_WEIGHT:
+            if weight >= page_rows * _KEY_WEIGHT or size >= _PART_BYTES:
                 break
         # Rows of a leaf that begins earlier were shown as they were in an earlier transaction: nothing can be said of it as a whole.
         torn = found[:1] if found[0].low != after else []

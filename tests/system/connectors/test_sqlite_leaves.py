@@ -119,6 +119,7 @@ def test_a_row_that_changes_far_behind_its_leaf_changes_the_digest(path):
         connection.execute("UPDATE t SET name = ? WHERE id = 1", ("a" * 99_999 + "b",))
         (after,) = seen(connection, path)
         assert (before.rows, after.rows) == (2, 2)
+        assert 100_000 < before.size == after.size < 120_000
         assert before.digest != after.digest
 
 

@@ -342,7 +342,8 @@ def test_rows_that_were_asked_for_in_other_ways_are_read_again(till, database):
     known = till.own(OBJECT, mark)
     database.execute("UPDATE t SET name = 'name 30' WHERE id = 30")
     database.execute("DELETE FROM t WHERE id > ?", (COUNT,))
-    found = shown(till, known)
+    with closing(SqliteConnector.open("till", {"path": str(till.path)})) as later:
+        found = shown(later, known)
     assert {key: found[key] for key in ("10", "20", "30")} == {"10": "name 10", "20": "name 20", "30": "name 30"}
     assert moved(till, kept(till)) == ({}, ALL)
 
@@ -368,7 +369,7 @@ def test_with_too_many_rows_asked_for_there_is_no_mark(till, database, monkeypat
 
 
 def test_a_reading_that_was_not_finished_makes_no_mark(till, database, monkeypatch):
-    monkeypatch.setattr(sqlite_marks, "_LEAVES", 5)
+    monkeypatch.setattr(sqlite_marks, "_PART_BYTES", 20_000)
     mark = announced(till)
     reading = till.read(OBJECT, ["name"], page_rows=100)
     next(reading)
