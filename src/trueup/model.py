@@ -361,6 +361,7 @@ class EntitySummary:
     total: int = 0
     created: int = 0
     updated: int = 0
+    reread: int = 0  # told otherwise, because a mapping changed
     deleted: int = 0
     conflicts_opened: int = 0
     conflicts_open: int = 0

@@ -10,6 +10,9 @@ import polars as pl
 import pytest
 
 from trueup.core import combine, merge
+from trueup.core.facts import Facts
+from trueup.core.rebase import Rebased, _plain
+from trueup.core.rereading import Rereading
 from trueup.runtime import run_pass
 from trueup.runtime.lane import MOVED, Lane
 from trueup.store import sending
@@ -82,7 +85,22 @@ def decides_alone(patch: Patch) -> None:
     patch.setattr("trueup.core.reconcile.merge", thawed)
 
 
+def reads_one_way(patch: Patch) -> None:
+    """Rows are read under the mapping of now alone, whatever it was before."""
+    patch.setattr(Rereading, "was", lambda _self, _native, _translated: pl.DataFrame())
+
+
+def takes_rereadings_for_edits(patch: Patch) -> None:
+    """What reads otherwise is an edit, whoever made it read so."""
+    patch.setattr("trueup.core.reconcile.rebase", lambda facts: Rebased(replace(facts, observed=plain_rows(facts))))
+
+
+def plain_rows(facts: Facts) -> dict[str, pl.DataFrame]:
+    return {system: _plain(rows) for system, rows in facts.observed.items()}
+
+
 EDITS = {"add": 10, "edit": 30, "sync": 10}
+REREADINGS = {"add": 10, "edit": 10, "reread": 10}
 LISTINGS = {"add": 8, "listing": 30, "sync": 4}
 MUTANTS: tuple[tuple[Callable[[Patch], None], dict[str, int], int], ...] = (
     (no_precondition, HARSH, 60),
@@ -93,6 +111,8 @@ MUTANTS: tuple[tuple[Callable[[Patch], None], dict[str, int], int], ...] = (
     (forgets_losers, HARSH, 60),
     (double_counting, HARSH, 60),
     (decides_alone, HARSH, 60),
+    (reads_one_way, REREADINGS, 20),
+    (takes_rereadings_for_edits, REREADINGS, 20),
 )
 
 

@@ -21,6 +21,18 @@ SEEDS = range(1, 9)
 STORIES = (2, 3, 5)
 KINDS = {
     "configuration": {"configure": 12, "add": 14, "edit": 20, "edit twice": 8, "sync": 10, "settle": 2, "remove": 2, "kill": 2, "plan": 1},
+    "rereading": {
+        "reread": 8,
+        "configure": 4,
+        "add": 12,
+        "edit": 16,
+        "edit twice": 6,
+        "sync": 8,
+        "kill": 8,
+        "fault": 3,
+        "move": 2,
+        "spoil": 2,
+    },
     "references": {"order": 30, "add": 12, "edit": 8, "sync": 14, "settle": 2, "remove": 1, "rename": 3, "kill": 3, "fault": 3},
     "people who decide": {"decide": 10, "add": 10, "edit": 20, "edit twice": 14, "sync": 12, "remove": 6, "burst": 2, "kill": 2},
 }

@@ -66,3 +66,10 @@ def births(entity: Entity, system: str, rows: pl.DataFrame, now: datetime) -> De
         frozen=pl.DataFrame(schema=FREEZE_SCHEMA),
         thawed=pl.DataFrame(schema={GID: pl.Int64(), "field": pl.String()}),
     )
+
+
+def no_births(entity: Entity, now: datetime) -> Decision:
+    """The decision about no rows at all."""
+    texts = dict.fromkeys([KEY, *entity.fields], pl.String())
+    rows = pl.DataFrame(schema={GID: pl.Int64(), KHASH: pl.Int64(), FINGERPRINT: pl.Int64(), AT: pl.Datetime("us", "UTC"), **texts})
+    return births(entity, entity.precedence[0], rows, now)

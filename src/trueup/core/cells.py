@@ -15,6 +15,7 @@ NUL can stand for null because no text may contain it: the mapping rejects such 
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -45,6 +46,8 @@ AT = "__at"  # Datetime(us, UTC): when the row was edited, as far as its system 
 VERSION = "__version"  # native version of the row (ETag, SyncToken), String; null where the system has none
 ABSENT = "__absent"  # List(String): native columns that this row does not have (not the same as null)
 DIRTY = "__dirty"  # String: a delta (core/shadow.py) of what `write_back` fields read as before they were cleaned; null: nothing is dirty
+WAS = "__was:"  # before a field's name; List(String): what it reads as under each mapping of before; null: its reading did not change
+ASIDE = "__aside"  # Boolean: a row that takes no part (unreadable, outside of the filter), shown for what it reads as alone
 GID = "__gid"  # Int64: golden id
 SYSTEM = "__system"
 OP = "__op"  # Int64: number of an operation within its batch
@@ -66,25 +69,33 @@ def to_cells(typed: pl.Expr, field: Field) -> pl.Expr:
 
 
 def from_cells(cell: pl.Expr, field: Field) -> pl.Expr:
-    """A typed column of cells: absent and NULL both become null. References come as the golden id, Int64."""
+    """A typed column of cells: absent and NULL both become null. References come as the golden id, Int64.
+
+    So does a cell of another form: one that was agreed before the field had this type, and that no system can tell in the new one.
+    """
     text = pl.when(cell != NULL).then(cell)
     match field.type:
         case "text" | "json":
             return text
         case "integer" | "reference":
-            return text.cast(pl.Int64)
+            return text.cast(pl.Int64, strict=False)
         case "decimal":
-            return text.cast(pl.Decimal(DECIMAL_DIGITS, DECIMAL_PLACES if field.scale is None else field.scale))
+            return text.cast(pl.Decimal(DECIMAL_DIGITS, DECIMAL_PLACES if field.scale is None else field.scale), strict=False)
         case "float":
-            return text.cast(pl.Float64)
+            return text.cast(pl.Float64, strict=False)
         case "boolean":
-            return text == "true"
+            return boolean_of(text)
         case "date":
-            return text.str.to_date("%Y-%m-%d")
+            return text.str.to_date("%Y-%m-%d", strict=False)
         case "datetime":
-            return text.str.to_datetime(CELL_TIME, time_unit="us").dt.replace_time_zone("UTC")
+            return text.str.to_datetime(CELL_TIME, time_unit="us", strict=False).dt.replace_time_zone("UTC")
         case "list":
-            return text.str.json_decode(pl.List(pl.String))
+            return pl.when(text.str.contains(_FORMS["list"])).then(text).str.json_decode(pl.List(pl.String))
+
+
+def boolean_of(text: pl.Expr) -> pl.Expr:
+    """The boolean that a cell's text is; null for any other text."""
+    return pl.when(text == "true").then(pl.lit(value=True)).when(text == "false").then(pl.lit(value=False))
 
 
 def _cell_text(typed: pl.Expr, kind: FieldType) -> pl.Expr:
@@ -112,6 +123,15 @@ def json_text(column: pl.Expr) -> pl.Expr:
 # ---------------------------------------------------------------- records as JSON
 
 _NEEDS_ESCAPE = r'["\\\x00-\x1f]'
+_ITEM = r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"'
+_FORMS: dict[FieldType, str] = {
+    "integer": r"^-?(?:0|[1-9][0-9]*)$",
+    "reference": r"^-?(?:0|[1-9][0-9]*)$",
+    "float": r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?$",
+    "boolean": r"^(?:true|false)$",
+    "list": rf"^\[(?:{_ITEM}(?:,{_ITEM})*)?\]$",
+}
+"""What cells of these types look like, which stand in JSON as they are. One of before the field had its type may look otherwise."""
 _QUOTED: frozenset[FieldType] = frozenset({"decimal", "date", "datetime"})
 
 
@@ -145,10 +165,17 @@ def records_to_json(frame: pl.DataFrame, fields: Mapping[str, Field]) -> pl.Seri
 def _json_value(column: pl.Series, kind: FieldType) -> tuple[pl.Expr, str]:
     """A cell that is neither absent nor NULL as JSON: the value, and the mark that stands before and behind it."""
     cell = pl.col(column.name)
-    if kind == "text" and _needs_escapes(column):
+    if (kind == "text" and _needs_escapes(column)) or (kind in _QUOTED and _any(column, cell.str.contains(_NEEDS_ESCAPE))):
         quoted = pl.concat_str(pl.lit('"'), cell, pl.lit('"'))
         return pl.when(cell.str.contains(_NEEDS_ESCAPE)).then(json_text(cell)).otherwise(quoted), ""
+    if kind in _FORMS:
+        other = ~cell.str.contains(_FORMS[kind])
+        return (pl.when(other).then(json_text(cell)).otherwise(cell) if _any(column, other & (cell != NULL)) else cell), ""
     return cell, '"' if kind == "text" or kind in _QUOTED else ""
+
+
+def _any(column: pl.Series, condition: pl.Expr) -> bool:
+    return bool(column.to_frame().select(condition.any()).item())
 
 
 def _needs_escapes(column: pl.Series) -> bool:
@@ -177,27 +204,35 @@ def json_to_records(column: pl.Series, fields: Mapping[str, Field]) -> pl.DataFr
 
 def _record_cells(records: list[dict[str, Any]], name: str, kind: FieldType) -> pl.Series:
     found = [record.get(name, _MISSING) for record in records]
-    text = _JSON_TO_CELL.get(kind, _as_is)
+    text = _JSON_TO_CELL.get(kind, _as_stored)
     cells = [None if value is _MISSING else NULL if value is None else text(value) for value in found]
     return pl.Series(name, cells, dtype=pl.String)
 
 
-def _as_is(value: Any) -> str:
-    return value if isinstance(value, str) else str(value)
+def _as_stored(value: Any) -> str:
+    """A cell by what its value is in JSON: the field may have had another type when it was stored."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    return plain_float(value) if isinstance(value, float) else canonical_json(value)
 
 
 def _json_list(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
-_JSON_TO_CELL: dict[FieldType, Callable[[Any], str]] = {
-    "integer": str,
-    "reference": str,
-    "float": lambda value: plain_float(float(value)),
-    "boolean": lambda value: "true" if value else "false",
-    "list": _json_list,
-    "json": canonical_json,
-}
+def _number_as_stored(value: Any) -> str:
+    return plain_float(float(value)) if isinstance(value, int | float | Decimal) and not isinstance(value, bool) else _as_stored(value)
+
+
+def _list_as_stored(value: Any) -> str:
+    return _json_list(value) if isinstance(value, list) else _as_stored(value)
+
+
+_JSON_TO_CELL: dict[FieldType, Callable[[Any], str]] = {"float": _number_as_stored, "list": _list_as_stored, "json": canonical_json}
 
 
 # ---------------------------------------------------------------- single values
@@ -234,17 +269,29 @@ def cell_of_typed(typed: Any, kind: FieldType) -> str:
 
 
 def cell_to_python(cell: str | None, field: Field) -> Any:
-    """One cell as a value that JSON can hold: decimals, dates and times as text. Absent and NULL are None."""
+    """One cell as a value that JSON can hold: decimals, dates and times as text. Absent and NULL are None.
+
+    One that is of another form than the field's type, as it may be after a change of the type, comes as the text that it is.
+    """
     if cell is None or cell == NULL:
         return None
+    try:
+        return _python_value(cell, field)
+    except ValueError:
+        return cell
+
+
+def _python_value(cell: str, field: Field) -> Any:
     match field.type:
         case "integer" | "reference":
             return int(cell)
         case "float":
             return float(cell)
         case "boolean":
-            return cell == "true"
-        case "list" | "json":
+            return cell == "true" if cell in ("true", "false") else cell
+        case "list":
+            return orjson.loads(cell) if cell.startswith("[") else cell
+        case "json":
             return orjson.loads(cell)
         case _:
             return cell

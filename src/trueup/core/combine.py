@@ -105,8 +105,13 @@ def merge_unions(cells: pl.DataFrame) -> pl.DataFrame:
 
 
 def _items(cell: str | None) -> set[str]:
-    """The items of a list cell; none for null and absent."""
-    return set() if cell is None or cell == NULL else set(orjson.loads(cell))
+    """The items of a list cell; none for null and absent, and for a text that was agreed before the field was a list."""
+    if cell is None or not cell.startswith("["):
+        return set()
+    try:
+        return set(orjson.loads(cell))
+    except ValueError:
+        return set()
 
 
 def merge_texts(cells: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

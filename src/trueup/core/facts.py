@@ -56,14 +56,17 @@ class Facts:
     """What is known about a set of records at one moment.
 
     observed  per system: __gid, __key, __khash, __fingerprint, __at, __version, then the cells of the fields that it shows; only rows
-              that are new to it or read differently than before
+              that are new to it or read differently than before; where a mapping changed also `__was:FIELD` (List: see cells.WAS) and
+              `__aside`
     gone      __gid, __system, __key: rows confirmed to be gone
     golden    the golden rows (GOLDEN_SCHEMA); records that are being born are not among them
     shadows   all shadows of these records, in every system (SHADOW_SCHEMA); a renamed row's shadow already bears its new key
     frozen    candidates of open conflicts and holds of these records (FREEZE_SCHEMA)
     refused   systems whose edits a person refused as a whole: they are overruled
     refused_deletes  systems whose disappearances a person refused as a whole: those rows are made again
-    remapped  per system: fields whose mapping is new or changed; they are at first contact there
+    reread    per system: fields that it may be read otherwise in than when its shadows were written; what each row read as then is beside
+              what it reads as now (`__was:FIELD`)
+    unread    systems among those of `reread` of which not every row that reads otherwise is known
     moved     systems that are another object than before: no disappearance from them is believed
     same_record  "SYSTEM KEY" (joined by U+001F) of rows that a person declared to be the same record in spite of everything having changed
     suspects     (system, key) of rows that are parked as perhaps another record: until their match fields are their own again
@@ -82,7 +85,8 @@ class Facts:
     files: frozenset[str] = frozenset()
     same_record: frozenset[str] = frozenset()
     suspects: frozenset[tuple[str, str]] = frozenset()
-    remapped: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    reread: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    unread: frozenset[str] = frozenset()
     moved: frozenset[str] = frozenset()
 
 
@@ -112,6 +116,7 @@ class Decision:
     thawed: pl.DataFrame
     edited: dict[str, int] = field(default_factory=dict)  # system -> rows with a changed value
     updated: int = 0  # golden records changed
+    reread: int = 0  # golden records that are told otherwise, because a mapping changed
     overruled: int = 0
     missing: int = 0
     deleted_now: int = 0

@@ -103,6 +103,19 @@ class CompiledMapping:
         rows = blank_to_null(native) if self.empty_is_null else native
         return read_fields(rows, [reader for reader in self.readers if reader.field.name in fields], self.decimals, self.column_types).cells
 
+    def understood(self, native: pl.DataFrame, fields: Collection[str]) -> pl.DataFrame:
+        """Cells of some readable fields alone, cleaned but not checked; a value that cannot be understood is absent."""
+        rows = blank_to_null(native) if self.empty_is_null else native
+        readers = [reader for reader in self.readers if reader.field.name in fields]
+        read = read_fields(rows, readers, self.decimals, self.column_types)
+        if read.issues.is_empty():
+            return read.cells
+        faults = {str(name): issues["row"] for (name,), issues in read.issues.partition_by("field", as_dict=True).items()}
+        row = pl.int_range(native.height, dtype=pl.UInt32, eager=True)
+        return read.cells.with_columns(
+            pl.when(~row.is_in(rows_at_fault.implode())).then(pl.col(name)).alias(name) for name, rows_at_fault in faults.items()
+        )
+
     def to_native(self, cells: pl.DataFrame, fields: Sequence[str] | None = None, *, new: bool = False) -> Native:
         """Cells as native rows to write; `fields` None: every field that may be written. See `Native`."""
         wanted = set(self.writable if fields is None else fields)

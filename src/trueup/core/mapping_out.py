@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from trueup.core.cells import CELL_TIME, KEY, NULL, from_cells
+from trueup.core.cells import CELL_TIME, KEY, NULL, boolean_of, from_cells
 from trueup.core.clean import clean_column
 from trueup.core.coerce import coerce_columns, decimal_text, wall_clock
 from trueup.core.expressions import CompiledExpression, evaluate
@@ -211,6 +211,7 @@ def _plain_columns(
             for writer in writers
         ]
     )
+    issues += [_rejects(writer.field.name, failed) for writer in writers if (failed := _formless(cells, sources, writer)).height]
     typed = _exact_columns(sources, {writer.field.name: writer for writer in writers if _is_exact(writer, infos[writer.field.name])})
     targets = {
         writer.field.name: _column_target(infos[writer.field.name], mapping.zone, writer.target.separator)
@@ -234,12 +235,24 @@ def _plain_columns(
     return columns, issues
 
 
+def _formless(cells: pl.DataFrame, sources: pl.DataFrame, writer: Writer) -> pl.DataFrame:
+    """Cells that are not of their field's type, as they may be after a change of the type: what would be written of them is nothing."""
+    name = writer.field.name
+    said = pl.col("c").is_not_null() & (pl.col("c") != NULL)
+    if writer.values is not None or sources[name].null_count() == cells[name].null_count():
+        return pl.DataFrame(schema={"row": pl.UInt32, "reason": pl.String})
+    both = pl.DataFrame({"c": cells[name], "s": sources[name]})
+    rows = both.select(said & pl.col("s").is_null()).to_series().arg_true()
+    reasons = [f"{show(cell)} is no {writer.field.type}" for cell in cells[name].gather(rows)]
+    return pl.DataFrame({"row": rows.cast(pl.UInt32), "reason": pl.Series(reasons, dtype=pl.String)})
+
+
 _NUMBERS = frozenset({"integer", "decimal", "float"})
 _EXACT: dict[str, Callable[[pl.Expr], pl.Expr]] = {
     "text": lambda text: text,
     "decimal": lambda text: text,
     "integer": lambda text: text.cast(pl.Int64, strict=False),
-    "boolean": lambda text: text == "true",
+    "boolean": boolean_of,
     "date": lambda text: text.str.to_date("%Y-%m-%d", strict=False),
     "datetime": lambda text: text.str.to_datetime(CELL_TIME, time_unit="us", strict=False).dt.replace_time_zone("UTC"),
 }

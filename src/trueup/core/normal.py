@@ -7,7 +7,7 @@ only where the answer was lost, or where a system never tells. A different value
 from __future__ import annotations
 
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
 from trueup.core.cells import NULL
@@ -27,13 +27,14 @@ def may_be_stored_as(given: str | None, shown: str | None, kind: FieldType) -> b
         return False
     if NULL in (given, shown):
         return given in ("", "[]") or shown in ("", "[]")
-    if kind in _NUMBERS:
-        return _rounded(Decimal(given), Decimal(shown))
-    if kind == "datetime":
-        return abs((datetime.fromisoformat(given) - datetime.fromisoformat(shown)).total_seconds()) < _SECOND_S
-    if kind == "text":
-        return _reformatted(given, shown)
-    return False
+    try:
+        if kind in _NUMBERS:
+            return _rounded(Decimal(given), Decimal(shown))
+        if kind == "datetime":
+            return abs((datetime.fromisoformat(given) - datetime.fromisoformat(shown)).total_seconds()) < _SECOND_S
+    except (ValueError, InvalidOperation):  # a cell of before the field had this type
+        return False
+    return kind == "text" and _reformatted(given, shown)
 
 
 def _rounded(given: Decimal, shown: Decimal) -> bool:

@@ -56,7 +56,8 @@ def changed_cells(facts: Facts, golden: pl.DataFrame, deltas: Mapping[str, pl.Da
             .join(known, on=GID, how="left")
             .with_columns(pl.col("new_row").fill_null(value=True))
         )
-        cells, seen, has_sent = _with_deltas(cells, system, deltas)
+        mine = {column: named.filter(pl.col(SYSTEM) == system).drop(SYSTEM) for column, named in deltas.items()}
+        cells, seen, has_sent = with_deltas(cells, mine)
         cells = cells.with_columns(seen=pl.when("new_row").then(None).otherwise(seen)).with_columns(
             sent=pl.when("new_row")
             .then(None)
@@ -65,7 +66,7 @@ def changed_cells(facts: Facts, golden: pl.DataFrame, deltas: Mapping[str, pl.Da
             .when(pl.col("field").is_in(list(writable)))
             .then("golden")
             .otherwise("seen"),
-            first=pl.col("new_row") | pl.col("seen").is_null() | pl.col("field").is_in(list(facts.remapped.get(system, ()))),
+            first=pl.col("new_row") | pl.col("seen").is_null(),
             refused=pl.lit(system in facts.refused),
             **{SYSTEM: pl.lit(system, dtype=pl.String)},
         )
@@ -90,23 +91,22 @@ def changed_cells(facts: Facts, golden: pl.DataFrame, deltas: Mapping[str, pl.Da
             "origin_at": moment,
         }
         return pl.DataFrame(schema=schema | rest)
-    return _with_origin(facts.golden, pl.concat(parts))
+    return with_origin(facts.golden, pl.concat(parts))
 
 
-def _with_deltas(cells: pl.DataFrame, system: str, deltas: Mapping[str, pl.DataFrame]) -> tuple[pl.DataFrame, pl.Expr, pl.Expr]:
+def with_deltas(cells: pl.DataFrame, deltas: Mapping[str, pl.DataFrame]) -> tuple[pl.DataFrame, pl.Expr, pl.Expr]:
     """Cells with what the shadow names for them (`_seen`, `_sent`): also what each was seen to show, and whether `sent` names it.
 
-    Most shadows name nothing: then nothing is joined.
+    `deltas` are those of one system, without `__system`, or of all, with it. Most shadows name nothing: then nothing is joined.
     """
     has = {}
     for column in ("seen", "sent"):
         named = deltas[column]
         if named.is_empty():
             continue
-        mine = named.filter(pl.col(SYSTEM) == system).select(
-            GID, "field", pl.col("cell").alias(f"_{column}"), pl.lit(value=True).alias(f"_has_{column}")
-        )
-        cells = cells.join(mine, on=[GID, "field"], how="left")
+        place = [name for name in (GID, SYSTEM, "field") if name in named.columns]
+        mine = named.select(*place, pl.col("cell").alias(f"_{column}"), pl.lit(value=True).alias(f"_has_{column}"))
+        cells = cells.join(mine, on=place, how="left")
         has[column] = pl.col(f"_has_{column}")
     seen = pl.when(has["seen"]).then("_seen").otherwise("golden") if "seen" in has else pl.col("golden")
     return cells, seen, has.get("sent", pl.lit(value=False))
@@ -172,7 +172,7 @@ def long_cells(wide: pl.DataFrame, fields: list[str], value: str, keep: list[str
     return long.rename({"__field": "field", "__value": value})
 
 
-def _with_origin(golden: pl.DataFrame, cells: pl.DataFrame) -> pl.DataFrame:
+def with_origin(golden: pl.DataFrame, cells: pl.DataFrame) -> pl.DataFrame:
     """Add `origin` and `origin_at`: where and when the golden value of each cell came from; null where it has none."""
     rows = golden.select(pl.col("id").alias(GID), pl.col("origin_system").alias("origin"), "origin_at")
     if golden["origins"].null_count() == golden.height:

@@ -1,5 +1,6 @@
 """Reconcile: one set of records, from what was observed to what is agreed and what is due. READ THIS FIRST.
 
+    rebase    where a mapping changed: what is known, told as it reads now (`rebase.rebase`)
     observe   rows of each system minus its shadow          -> changed cells            (`changed_cells`)
     match     came before: every row here has a golden id
     merge     per field: ownership, then the field's rule    -> golden changes           (`merge.merge`)
@@ -12,6 +13,7 @@ plan, a run, and a run after a crash derive the same deliveries from the same fa
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -22,12 +24,14 @@ from trueup.core.facts import GONE_SCHEMA, Decision
 from trueup.core.golden import apply_changes, golden_rows, match_index
 from trueup.core.merge import Situation, merge
 from trueup.core.observe import changed_cells, golden_cells, holders, reused_keys, without_rows
+from trueup.core.rebase import rebase
 from trueup.core.settle import mark_dirty, mark_doomed, settle_shadows
 from trueup.core.shadow import long_deltas
 
 if TYPE_CHECKING:
     from trueup.core.facts import Facts
     from trueup.core.merge import Merged
+    from trueup.core.rebase import Rebased
 
 
 def reconcile(facts: Facts, ruling: Merged | None = None) -> Decision:
@@ -36,6 +40,8 @@ def reconcile(facts: Facts, ruling: Merged | None = None) -> Decision:
     `ruling` stands in the place of the merge: what a person decided about records of which nothing was observed now (`resolve`).
     """
     entity = facts.entity
+    rebased = rebase(facts)
+    facts = rebased.facts
     golden = golden_cells(facts)
     deltas = {column: long_deltas(facts.shadows, column) for column in ("seen", "sent")}
     cells = changed_cells(facts, golden, deltas)
@@ -53,6 +59,7 @@ def reconcile(facts: Facts, ruling: Merged | None = None) -> Decision:
             now=facts.now,
         )
     )
+    merged = _with_thawed(merged, rebased)
     verdict = settle_deletes(facts, merged)
     changes = pl.concat([merged.changes, verdict.changes])
     records = apply_changes(golden, changes)
@@ -60,8 +67,12 @@ def reconcile(facts: Facts, ruling: Merged | None = None) -> Decision:
     after, touched = settle_shadows(facts, merged, changes, verdict.missing, removed, deltas, records)
     after, touched = mark_dirty(facts, after, touched)
     after, touched = mark_doomed(after, touched, verdict.deleted)
-    rows, born = golden_rows(facts, records, changes, verdict.deleted, verdict.revived, verdict.restored)
-    living = pl.concat([born, verdict.revived])  # a record that lives again is to be found again
+    touched = _with_rebased(after, touched, rebased)
+    rows, born = golden_rows(
+        facts, records, changes, verdict.deleted, verdict.revived, pl.concat([verdict.restored, rebased.moved[GID].unique()])
+    )
+    # A record that lives again is to be found again, and so is one that is told otherwise.
+    living = pl.concat([born, verdict.revived, _found_otherwise(facts, rebased)])
     index, indexed = match_index(entity, records, changes, merged, after, living, verdict.deleted)
     edits = cells.filter(~pl.col("first"))
     return Decision(
@@ -78,6 +89,7 @@ def reconcile(facts: Facts, ruling: Merged | None = None) -> Decision:
         frozen=merged.frozen,
         thawed=merged.thawed,
         edited={str(system): count for system, count in edits.group_by(SYSTEM).agg(pl.col(GID).n_unique()).rows()},
+        reread=rebased.moved[GID].n_unique(),
         updated=changes.filter(~pl.col(GID).is_in(born.implode()))[GID].n_unique(),
         overruled=merged.overruled,
         deleted_now=verdict.deleted.len(),
@@ -87,6 +99,39 @@ def reconcile(facts: Facts, ruling: Merged | None = None) -> Decision:
         missing=verdict.missing.filter("told").height,
         missing_keys=verdict.missing.filter("told").select(list(GONE_SCHEMA)),
     )
+
+
+def _with_thawed(merged: Merged, rebased: Rebased) -> Merged:
+    """The merge, with the conflicts that a changed mapping settled, or of which it tells the candidates otherwise."""
+    if rebased.frozen.is_empty() and rebased.thawed.is_empty():
+        return merged
+    pairs = [GID, "field"]
+    done = pl.concat([merged.frozen.select(pairs), merged.thawed.select(pairs)])
+    return replace(
+        merged,
+        changes=pl.concat([merged.changes, rebased.changes]),
+        history=pl.concat([merged.history, rebased.history]),
+        frozen=pl.concat([merged.frozen, rebased.frozen.join(done, on=pairs, how="anti")]),
+        thawed=pl.concat([merged.thawed, rebased.thawed]),
+    )
+
+
+def _with_rebased(after: pl.DataFrame, touched: pl.DataFrame, rebased: Rebased) -> pl.DataFrame:
+    """The shadows to write, those that are told otherwise among them."""
+    if rebased.cells.is_empty():
+        return touched
+    pairs = rebased.cells.select(pl.col(GID).alias("gid"), pl.col(SYSTEM).alias("system")).unique()
+    rest = after.join(pairs, on=["gid", "system"], how="semi").join(touched, on=["gid", "system"], how="anti")
+    return pl.concat([touched, rest])
+
+
+def _found_otherwise(facts: Facts, rebased: Rebased) -> pl.Series:
+    """Living records of which a match value is told otherwise, in the golden record or in a system."""
+    names = {name for rule in facts.entity.match for name in rule}
+    told = pl.concat([rebased.moved, rebased.cells.select(GID, "field")]).filter(pl.col("field").is_in(list(names)))
+    alive = facts.golden.filter(pl.col("deleted_at").is_null() & pl.col("alias_of").is_null())["id"]
+    gids = told[GID].unique()
+    return gids.filter(gids.is_in(alive.implode()))
 
 
 def _opened(facts: Facts, merged: Merged) -> int:

@@ -41,7 +41,7 @@ def settle_shadows(
     after = shadows.with_columns(_rewritten=pl.lit(value=None, dtype=pl.Boolean))
     if not cells.is_empty():
         after = shadows.join(
-            _rewritten(facts, cells, deltas, records), on=["gid", "system"], how="left", maintain_order="left"
+            rewritten(facts, cells, deltas, records), on=["gid", "system"], how="left", maintain_order="left"
         ).with_columns(
             seen=pl.when("_rewritten").then("_seen").otherwise("seen"), sent=pl.when("_rewritten").then("_sent").otherwise("sent")
         )
@@ -61,7 +61,7 @@ def settle_shadows(
     return after.select(list(SHADOW_SCHEMA)), touched.select(list(SHADOW_SCHEMA))
 
 
-def _rewritten(facts: Facts, cells: pl.DataFrame, deltas: Mapping[str, pl.DataFrame], records: pl.DataFrame) -> pl.DataFrame:
+def rewritten(facts: Facts, cells: pl.DataFrame, deltas: Mapping[str, pl.DataFrame], records: pl.DataFrame) -> pl.DataFrame:
     """The shadows (gid, system) of the touched cells, with their new deltas `_seen` and `_sent`."""
     names = cells["field"].unique().to_list()
     cells = cells.join(
@@ -170,7 +170,7 @@ def _touched_cells(
     facts: Facts, merged: Merged, changes: pl.DataFrame, shadows: pl.DataFrame, deltas: Mapping[str, pl.DataFrame]
 ) -> pl.DataFrame:
     """Absolute `seen` and `sent` of every cell that may change its delta: observed ones, and those whose golden value moved."""
-    told = merged.updates.select(list(UPDATE_SCHEMA)).with_columns(writable=_among(facts, "written"))
+    told = merged.updates.select(list(UPDATE_SCHEMA)).with_columns(writable=among(facts, "written"))
     columns = [*UPDATE_SCHEMA, "writable"]
     parts = [told]
     if not changes.is_empty():
@@ -179,7 +179,7 @@ def _touched_cells(
     return told if len(parts) == 1 else pl.concat(parts).unique([GID, SYSTEM, "field"], keep="first", maintain_order=True)
 
 
-def _among(facts: Facts, what: Literal["written", "shown", "mapped"]) -> pl.Expr:
+def among(facts: Facts, what: Literal["written", "shown", "mapped"]) -> pl.Expr:
     """Whether a cell's (system, field) is one that is written, shown, or mapped at all.
 
     A system that is not configured at present stands for what it stood for: when it comes back, it must not seem to know better.
@@ -197,9 +197,9 @@ def _moved_cells(
     moved = (
         changes.select(GID, "field", "before")
         .join(shadows.select(pl.col("gid").alias(GID), pl.col("system").alias(SYSTEM)), on=GID)
-        .filter(_among(facts, "mapped"))
+        .filter(among(facts, "mapped"))
         .join(told.select(GID, SYSTEM, "field"), on=[GID, SYSTEM, "field"], how="anti")
-        .with_columns(writable=_among(facts, "written"))
+        .with_columns(writable=among(facts, "written"))
     )
     has = {}
     for column in ("seen", "sent"):
@@ -226,7 +226,7 @@ def _unread_cells(facts: Facts, told: pl.DataFrame) -> list[pl.DataFrame]:
             fresh.select(GID)
             .join(names, how="cross")
             .join(told.select(GID, SYSTEM, "field"), on=[GID, SYSTEM, "field"], how="anti")
-            .with_columns(writable=_among(facts, "written"), shown=_among(facts, "shown"))
+            .with_columns(writable=among(facts, "written"), shown=among(facts, "shown"))
         )
         golden = long_cells(golden_cells(facts), list(facts.entity.fields), "golden")
         parts.append(

@@ -1,12 +1,12 @@
 """Changed mappings on a live state: what was mapped differently when the shadows were written.
 
-A field whose mapping is new or changed is at first contact in that system; a system that became another object is believed in nothing that
-it does not show. Neither overrules, deletes or delivers anything by itself.
+Rows are read under both mappings (`rereadings`), so that what nobody edited is told otherwise in silence; a system that became another
+object is believed in nothing that it does not show. Neither overrules, deletes or delivers anything by itself.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -19,38 +19,47 @@ from trueup.core.shadow import standing_for_what_it_shows
 from trueup.store import cursor, golden, mapping_version, match_key, meta, shadow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
     from trueup.model import Config, Entity
     from trueup.store import Db, Store
 
 PLACE_SETTINGS = ("path", "url", "host", "database", "schema", "file")
+PLACE_PARTS = ("place", "key", "name", "sql")
+"""The parts of a kept mapping that say where its object is."""
 
 
 @dataclass(frozen=True)
 class MappingChanges:
-    """fields: system -> fields whose mapping changed (a system with another change has an empty set). moved: other objects.
+    """behind: system -> the mappings that may be behind its shadows, oldest first, where any of them is another than that of now.
 
+    now: system -> the mapping of now; moved: systems that are another object than before.
     rematch: the match rules changed, so the index of match values must be made anew.
     opened: system -> fields that it was not written in because of its direction, and is from now on.
+    considered: systems in which every record is considered anew: one that could not be made there perhaps can be now.
     """
 
-    fields: dict[str, frozenset[str]] = field(default_factory=dict)
+    behind: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
+    now: dict[str, dict[str, Any]] = field(default_factory=dict)
     moved: frozenset[str] = frozenset()
     rematch: bool = False
     opened: dict[str, frozenset[str]] = field(default_factory=dict)
+    considered: frozenset[str] = frozenset()
 
-    def apply(self, store: Store, entity: Entity, at: datetime) -> None:
+    def apply(self, store: Store, entity: Entity, systems: Collection[str], at: datetime) -> None:
         """Prepare the state: every record is considered anew where the mapping changed, and the index of match values is made anew.
 
-        A system that was only read stands for what it shows, from before it is written.
+        A system that was only read stands for what it shows, from before it is written. That shadows of `systems`, which can be reached,
+        may be written under their mappings of now is noted before the first of them is.
         """
         with store.write() as tx:
-            for system in self.fields:
+            for system in self.considered:
                 cursor.set_(tx, entity.name, system, considered_version=0)
             for system, names in self.opened.items():
-                _open(tx, entity, system, names, at)
+                _open(tx, entity, system, names)
+            for system in self.behind.keys() & set(systems):
+                mapping_version.put(tx, entity.name, system, _text(self.now[system]), at=at)
             if not self.rematch:
                 return
             match_key.clear(tx, entity.name)
@@ -69,47 +78,60 @@ class MappingChanges:
 
 def mapping_changes(db: Db, entity: Entity, config: Config) -> MappingChanges:
     """Compare the configuration with the mappings under which the shadows were written."""
-    fields: dict[str, frozenset[str]] = {}
-    moved: set[str] = set()
-    known = meta.get(db, _match_name(entity))
-    rematch = known is not None and known != _match_text(entity)
-    opened: dict[str, frozenset[str]] = {}
+    changes = MappingChanges(rematch=_rematch(db, entity))
+    moved = set()
     for system in entity.mappings:
-        latest = mapping_version.latest(db, entity.name, system)
-        if latest is None:
+        behind = tuple(orjson.loads(version.spec) for version in mapping_version.behind(db, entity.name, system))
+        now = _spec(entity, system, config)
+        if all(before == now for before in behind):
             continue
-        before, now = orjson.loads(latest.spec), _spec(entity, system, config)
-        if before == now:
-            continue
-        if any(before.get(part) != now[part] for part in ("place", "key", "name", "sql")):
+        changes.behind[system], changes.now[system] = behind, now
+        if any(before.get(part) != now[part] for before in behind for part in PLACE_PARTS):
             moved.add(system)
-        fields[system] = frozenset(_changed_fields(before["mapping"]["fields"], now["mapping"]["fields"]))
-        if before["mapping"]["direction"] == "read" and entity.written(system):
-            opened[system] = frozenset(entity.written(system))
-    return MappingChanges(fields, frozenset(moved), rematch, opened)
+        if behind[0]["mapping"]["direction"] == "read" and entity.written(system):
+            changes.opened[system] = frozenset(entity.written(system))
+    considered = frozenset(system for system, behind in changes.behind.items() if _writes_otherwise(behind, changes.now[system]))
+    return replace(changes, moved=frozenset(moved), considered=considered)
 
 
-def _open(tx: Db, entity: Entity, system: str, names: frozenset[str], at: datetime) -> None:
+def _rematch(db: Db, entity: Entity) -> bool:
+    known = meta.get(db, _match_name(entity))
+    return known is not None and known != _match_text(entity)
+
+
+def _writes_otherwise(behind: Iterable[Mapping[str, Any]], now: Mapping[str, Any]) -> bool:
+    """Whether more changed than how values are cleaned and checked."""
+
+    def essence(spec: Mapping[str, Any]) -> dict[str, Any]:
+        fields = {
+            name: [part["mapping"], *(part["definition"].get(word) for word in ("type", "entity", "scale"))]
+            for name, part in spec["mapping"]["fields"].items()
+        }
+        return {**spec, "mapping": {**spec["mapping"], "fields": fields}}
+
+    return any(essence(before) != essence(now) for before in behind)
+
+
+def _open(tx: Db, entity: Entity, system: str, names: frozenset[str]) -> None:
     """Let a system stand for what it shows in these fields, and keep in mind that this is done."""
     for rows in shadow.differing(tx, entity.name, system):
         sent = [standing_for_what_it_shows(seen, stands, names) for seen, stands in rows.select("seen", "sent").rows()]
         shadow.update(tx, entity.name, system, rows.select("key", pl.Series("sent", sent, dtype=pl.String)))
-    latest = mapping_version.latest(tx, entity.name, system)
-    if latest is not None:
-        known = orjson.loads(latest.spec)
+    for version in mapping_version.behind(tx, entity.name, system)[:1]:
+        known = orjson.loads(version.spec)
         known["mapping"]["direction"] = entity.mappings[system].direction
-        mapping_version.put(tx, entity.name, system, orjson.dumps(known, option=orjson.OPT_SORT_KEYS).decode(), at=at)
+        mapping_version.amend(tx, version.id, _text(known))
 
 
 def remember_mappings(store: Store, entity: Entity, config: Config, complete: Iterable[str], at: datetime) -> None:
     """Keep the mappings under which these systems were read completely."""
-    texts = {system: orjson.dumps(_spec(entity, system, config), option=orjson.OPT_SORT_KEYS).decode() for system in complete}
+    texts = {system: _text(_spec(entity, system, config)) for system in complete}
     if not texts:
         return
     with store.read() as db:
-        known = {system: mapping_version.latest(db, entity.name, system) for system in texts}
+        known = {system: mapping_version.behind(db, entity.name, system) for system in texts}
         match_known = meta.get(db, _match_name(entity)) == _match_text(entity)
-    fresh = {system: text for system, text in texts.items() if (latest := known[system]) is None or latest.spec != text}
+    fresh = {system: text for system, text in texts.items() if [version.spec for version in known[system]] != [text]}
     if not fresh and match_known:
         return
     with store.write() as tx:
@@ -117,10 +139,6 @@ def remember_mappings(store: Store, entity: Entity, config: Config, complete: It
             number = mapping_version.put(tx, entity.name, system, text, at=at)
             cursor.set_(tx, entity.name, system, mapping_version=number)
         meta.set_(tx, _match_name(entity), _match_text(entity))
-
-
-def _changed_fields(before: dict[str, Any], now: dict[str, Any]) -> Iterable[str]:
-    return (name for name, spec in now.items() if before.get(name) != spec)
 
 
 def _spec(entity: Entity, system: str, config: Config) -> dict[str, Any]:
@@ -132,6 +150,10 @@ def _spec(entity: Entity, system: str, config: Config) -> dict[str, Any]:
     body = {"mapping": mapping, "place": place, "key": list(native.key), "name": native.name, "sql": native.sql}
     plain: dict[str, Any] = orjson.loads(orjson.dumps(body, default=str))
     return plain
+
+
+def _text(spec: Mapping[str, Any]) -> str:
+    return orjson.dumps(spec, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def without_login(address: str) -> str:

@@ -43,11 +43,11 @@ def configuration_changes(db: Db, config: Config, names: Iterable[str]) -> list[
         entity = config.entities[name]
         for system in entity.mappings:
             was = config.systems[system].was
-            latest = mapping_version.latest(db, name, system)
-            if latest is None and was is not None:
-                latest = mapping_version.latest(db, name, was)
-            if latest is not None:
-                found += [Difference(name, system, *change) for change in _changes(entity, system, config, orjson.loads(latest.spec))]
+            known = mapping_version.behind(db, name, system)
+            if not known and was is not None:
+                known = mapping_version.behind(db, name, was)
+            for version in known[:1]:
+                found += [Difference(name, system, *change) for change in _changes(entity, system, config, orjson.loads(version.spec))]
     return found
 
 

@@ -268,9 +268,7 @@ class Deliveries:
             may_create=True,
         )
 
-    def _next(
-        self, name: str, seat: Seat, decision: Decision, ready: tuple[Due, Preparation] | None, before: Future[None] | None
-    ) -> None:
+    def _next(self, name: str, seat: Seat, decision: Decision, ready: tuple[Due, Preparation] | None, before: Future[None] | None) -> None:
         """A lane's next rows, once those `before` are sent. The outcomes of rows that are `ready` are recorded behind the writes."""
         if before is not None:
             before.result()

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import polars as pl
 
-from trueup.core.cells import AT, GID, KEY, SYSTEM, beside
+from trueup.core.cells import ASIDE, AT, GID, KEY, SYSTEM, WAS, beside
 from trueup.core.facts import FILTERED, FINGERPRINT, GONE_SCHEMA, KHASH, MISSING, PRESENT
 from trueup.core.fingerprint import FEW_ROWS, key_hash, match_hash, native_fingerprint
 from trueup.model import Observed
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from trueup.connectors.base import Marking, Page, Reject
+    from trueup.core.mapping import CompiledMapping
+    from trueup.core.rereading import Rereading
     from trueup.model import Entity
     from trueup.runtime.spill import Spill
     from trueup.runtime.systems import Seat
@@ -127,13 +130,13 @@ class Observer:
         tick: Callable[[int], None] | None,
         now: datetime,
         *,
-        remap: bool = False,
+        reread: Rereading | None = None,
     ) -> None:
         """`tick` hears of every page's row count; `now` is the latest that an edit can have been made, whatever its system says.
 
-        `remap` compares every row value by value: its mapping has changed.
+        `reread` tells how rows were read before the mapping changed: they are read both ways.
         """
-        self._remap = remap
+        self._reread = reread
         self._now = now
         self._store = store
         self._rules = entity
@@ -232,7 +235,7 @@ class Observer:
     # -------------------------------------------------------------- pages
 
     def _read(self, since: str | None = None, keys: Sequence[str] | None = None) -> Iterator[Page]:
-        columns = self._seat.compiled.read_columns
+        columns = self._seat.compiled.read_columns if self._reread is None else self._reread.columns
         yield from self._seat.connector.read(self._seat.mapping.object, columns, since=since, keys=keys)
 
     def _known(self, keys: pl.Series) -> _Index:
@@ -267,43 +270,103 @@ class Observer:
             known["state"].alias("_state"),
         )
         differs = pl.col("_known").ne_missing(pl.col(FINGERPRINT)) | ~pl.col("_state").is_in([PRESENT, FILTERED])
-        kept = marks if self._remap else marks.filter(pl.col("_at").is_null() | differs)
-        self._keep(kept, result)
+        asked = pl.col("_at").is_null() | differs
+        self._keep(marks.filter(asked) if self._reread is None else self._otherwise(marks, asked, self._reread), result)
         extra = index.look(key_hash(pl.Series(KEY, named, dtype=pl.String)))["at"] if named else pl.Series(dtype=pl.UInt32)
         return pl.concat([known["at"].drop_nulls(), extra.drop_nulls()])
+
+    @staticmethod
+    def _otherwise(marks: pl.DataFrame, asked: pl.Expr, reread: Rereading) -> pl.DataFrame:
+        """The rows to look at, and those that read otherwise since the mapping changed; `_touched` marks those that somebody wrote."""
+        marks = marks.with_columns(~reread.untouched(marks, marks["_known"]).alias("_touched"))
+        if reread.every_row:
+            return marks
+        wanted = marks.select(asked.alias("_asked"))["_asked"]
+        others = (~wanted).arg_true()
+        return marks.filter(wanted.scatter(others.filter(reread.otherwise(_native(marks[others]))), values=True))
 
     def _keep(self, kept: pl.DataFrame, result: Observation) -> None:
         """Map the rows that take part and put them into the spill."""
         if kept.is_empty():
             return
-        if self._seat.compiled.where is not None:
-            kept = self._inside(kept, result)
+        rows = self._mapped(kept if self._seat.compiled.where is None else self._inside(kept, result), result)
+        fresh = rows.filter(pl.col(GID).is_null())
+        again = rows.filter(pl.col(GID).is_not_null()) if fresh.height < rows.height else rows.clear()
+        if self._reread is None:
+            result.changed += again.height
+        else:
+            rows, again = self._both_ways(rows, again, kept, self._reread, result)
+        if rows.is_empty():
+            return
+        result.gids.append(rows[GID].drop_nulls())
+        if not fresh.is_empty():
+            result.new_rows.append(self._match_rows(fresh, result.pages))
+        if not again.is_empty() and self._rules.match:
+            result.known_again.append(self._match_rows(again, result.pages))
+        self._spill.add((self._seat.name, result.pages), rows)
+        result.pages += 1
+
+    def _mapped(self, kept: pl.DataFrame, result: Observation) -> pl.DataFrame:
+        """Rows as cells, with their marks and references as golden ids; those that cannot be mapped are noted."""
         mapped = self._seat.compiled.to_cells(_native(kept))
         if not mapped.rejected.is_empty():
             self._map_failures.append(mapped.rejected.select(KEY, pl.lit("map").alias("stage"), "field", "reason"))
-        if mapped.rows.is_empty():
-            return
-        marks = kept.select(KEY, KHASH, FINGERPRINT, GID)
-        rows = beside(mapped.rows, marks, KEY)
+        rows = beside(mapped.rows, kept.select(KEY, KHASH, FINGERPRINT, GID), KEY)
         if rows[AT].null_count() < rows.height:
             rows = rows.with_columns(
                 pl.when(pl.col(AT) > self._now).then(pl.lit(self._now)).otherwise(pl.col(AT)).cast(rows.schema[AT]).alias(AT)
             )
-        if reference_fields(self._rules, self._seat.name):
+        if reference_fields(self._rules, self._seat.name) and not rows.is_empty():
             with self._store.read() as db:
                 rows, waiting = to_golden(db, self._rules, self._seat.name, rows)
             result.waiting.update(waiting)
             if waiting:
                 rows = self._as_far_as_known(rows, waiting)
-        fresh = rows.filter(pl.col(GID).is_null())
-        result.changed += rows.height - fresh.height
-        result.gids.append(rows[GID].drop_nulls())
-        if not fresh.is_empty():
-            result.new_rows.append(self._match_rows(fresh, result.pages))
-        if fresh.height < rows.height and self._rules.match and not self._remap:
-            result.known_again.append(self._match_rows(rows.filter(pl.col(GID).is_not_null()), result.pages))
-        self._spill.add((self._seat.name, result.pages), rows)
-        result.pages += 1
+        return rows
+
+    # -------------------------------------------------------------- rows read under the mappings of before as well
+
+    def _both_ways(
+        self, rows: pl.DataFrame, again: pl.DataFrame, every: pl.DataFrame, reread: Rereading, result: Observation
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The rows with what they read as before, known ones that take no part among them; and the known rows that are to be matched again.
+
+        `every` are the native rows of which `rows` take part, `again` those of them that are known.
+        """
+        touched = again[KEY].is_in(every.filter("_touched")[KEY].implode())
+        result.changed += int(touched.sum())
+        if not reread.fields:
+            return rows, again.filter(touched)
+        was = reread.was(_native(every), partial(self._as_golden, every[KEY]))
+        past = every.select(KEY).hstack(was).unique(KEY, keep="last", maintain_order=True)
+        again = again.filter(touched | self._matches_otherwise(again, past))
+        away = every.filter(pl.col(GID).is_not_null() & ~pl.col(KEY).is_in(rows[KEY].implode()))
+        rows = rows.with_columns(pl.lit(value=False).alias(ASIDE)).join(past, on=KEY, how="left", maintain_order="left")
+        if away.is_empty():
+            return rows, again
+        cells = self._as_golden(away[KEY], reread.now, reread.now.understood(_native(away), reread.fields))
+        known = away.select(KEY, GID, pl.lit(value=True).alias(ASIDE)).hstack(cells).join(past, on=KEY, how="left", maintain_order="left")
+        missing = [pl.lit(None, dtype=kind).alias(name) for name, kind in rows.schema.items() if name not in known.columns]
+        return pl.concat([rows, known.with_columns(missing).select(rows.columns)]), again
+
+    def _as_golden(self, keys: pl.Series, mapping: CompiledMapping, cells: pl.DataFrame) -> pl.DataFrame:
+        """Cells read under a mapping, with golden ids for the keys in references."""
+        if not reference_fields(mapping.entity, self._seat.name) or cells.is_empty():
+            return cells
+        with self._store.read() as db:
+            return to_golden(db, mapping.entity, self._seat.name, cells.with_columns(keys.alias(KEY)))[0].drop(KEY)
+
+    def _matches_otherwise(self, rows: pl.DataFrame, past: pl.DataFrame) -> pl.Series:
+        """Boolean per row: a match field reads otherwise than it did."""
+        names = [name for name in {name for rule in self._rules.match for name in rule} if WAS + name in past.columns]
+        if not names:
+            return pl.repeat(value=False, n=rows.height, dtype=pl.Boolean, eager=True)
+        both = rows.select(KEY, *names).join(past.select(KEY, *(WAS + name for name in names)), on=KEY, how="left", maintain_order="left")
+        return (
+            both.select(pl.any_horizontal(~pl.col(WAS + name).list.contains(pl.col(name)) for name in names))
+            .to_series()
+            .fill_null(value=True)
+        )
 
     def _inside(self, kept: pl.DataFrame, result: Observation) -> pl.DataFrame:
         """The rows that the mapping's `where` lets in; known ones that it does not are noted, and those on which it fails."""
@@ -333,9 +396,7 @@ class Observer:
             else pl.lit(None, dtype=pl.Int64).alias(f"h{number}")
             for number, rule in enumerate(self._rules.match)
         ]
-        return rows.select(
-            KEY, pl.lit(page, dtype=pl.Int32).alias("page"), pl.int_range(pl.len(), dtype=pl.Int32).alias("place"), *hashes
-        )
+        return rows.select(KEY, pl.lit(page, dtype=pl.Int32).alias("page"), pl.int_range(pl.len(), dtype=pl.Int32).alias("place"), *hashes)
 
     def _reject(self, rejects: Sequence[Reject]) -> None:
         for reject in rejects:
@@ -413,4 +474,4 @@ def _shown_keys(page: Page) -> pl.Series:
 
 def _native(kept: pl.DataFrame) -> pl.DataFrame:
     """The rows as they were read, without the marks of `Observer._take`."""
-    return kept.drop(KHASH, FINGERPRINT, GID, "_at", "_known", "_state")
+    return kept.drop(KHASH, FINGERPRINT, GID, "_at", "_known", "_state", "_touched", strict=False)

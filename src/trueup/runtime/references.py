@@ -51,7 +51,7 @@ def to_native(db: Db, entity: Entity, system: str, rows: pl.DataFrame, columns: 
         if name not in columns:
             continue
         said = rows[name].drop_nulls()
-        gids = said.filter(said != NULL).cast(pl.Int64).unique()
+        gids = said.filter(said != NULL).cast(pl.Int64, strict=False).drop_nulls().unique()
         links = shadow_table.by_golden(db, target, gids, [system]).filter(pl.col("state") != 1)
         links = links.select(pl.col("gid").cast(pl.String).alias(name), pl.col("key").alias("_key"))
         rows = rows.join(links, on=name, how="left", maintain_order="left")

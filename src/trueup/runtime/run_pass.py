@@ -20,16 +20,16 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from trueup.core.births import births
+from trueup.core.births import births, no_births
 from trueup.core.cells import AT, GID, KEY, SYSTEM
-from trueup.core.facts import FILTERED, FINGERPRINT, GONE_SCHEMA, SHADOW_SCHEMA, UNREADABLE, Decision, Facts, joined
+from trueup.core.facts import FILTERED, GONE_SCHEMA, SHADOW_SCHEMA, UNREADABLE, Decision, Facts, joined
 from trueup.core.match import REUSED
 from trueup.core.reconcile import reconcile
 from trueup.core.shadow import standing_for_what_it_shows
 from trueup.errors import TrueupError
 from trueup.model import EntitySummary, SystemSummary
 from trueup.runtime import marks
-from trueup.runtime.changes import index_begun, index_whole
+from trueup.runtime.changes import MappingChanges, index_begun, index_whole
 from trueup.runtime.chunks import NO_LINKS, Chunks, Page, bounds_of
 from trueup.runtime.commit import commit_decision, frozen_candidates
 from trueup.runtime.cursors import OVERLAP_S, not_ahead
@@ -39,6 +39,7 @@ from trueup.runtime.guards import GuardState, guard_observations, held_lanes
 from trueup.runtime.identify import Identified, identify, rekeyed
 from trueup.runtime.observe import Observation, Observer
 from trueup.runtime.recover import recover
+from trueup.runtime.rereadings import Rereadings
 from trueup.runtime.spill import Spill
 from trueup.store import conflict, cursor, failure, golden, parked, sending, unsettled_key
 from trueup.store import shadow as shadow_table
@@ -70,9 +71,9 @@ class PassOptions:
     keys: Mapping[str, Sequence[str]] | None = None
     records: frozenset[int] = frozenset()
     every_change: bool = False  # a plan lists all changes, not only the first hundred
-    remapped: Mapping[str, frozenset[str]] = field(default_factory=dict)  # system -> fields whose mapping changed
-    moved: frozenset[str] = frozenset()  # systems that are another object than before
-    opened: Mapping[str, frozenset[str]] = field(default_factory=dict)  # a plan's: system -> fields in which it would be written now
+    changes: MappingChanges = field(
+        default_factory=MappingChanges
+    )  # what the configuration maps otherwise than when the shadows were written
     mute: frozenset[str] = frozenset()  # systems to which nothing is delivered (paused)
 
 
@@ -100,6 +101,7 @@ class Pass:
         self._left_alone: dict[str, tuple[list[str], list[str]]] = {}
         self.reused: set[tuple[str, str]] = set()
         self.index_later: list[pl.DataFrame] | None = None
+        self.past = Rereadings(self.options.changes, self.entity, self.seats)
         self.deliveries = Deliveries(self.store, self.entity, self.seats, self.options, run=self.run, owner=self.owner, clock=self.clock)
         for name in self.entity.precedence:
             self.summary.systems[name] = SystemSummary()
@@ -132,7 +134,7 @@ class Pass:
             unfinished = [name for name in self.seats if sending.outstanding(db, self.entity.name, name)]
         for name in unfinished:
             try:
-                recover(self.store, self.entity, self.seats[name], self.now)
+                recover(self.store, *self.past.before(self.seats[name]), self.now)
             except TrueupError as error:
                 self._leave_out(name, error)
 
@@ -140,6 +142,11 @@ class Pass:
         """A system that cannot take part: the others proceed."""
         self.seats.pop(name, None)
         self.summary.systems[name].error = str(error)
+
+    @property
+    def reread_whole(self) -> frozenset[str]:
+        """The systems of which every row was read and told as it reads now; the edits of none of them are held."""
+        return frozenset(name for name in self.complete if name not in self.guards or not self.guards[name].held_updates)
 
     # -------------------------------------------------------------- observe
 
@@ -151,15 +158,14 @@ class Pass:
         with self.store.read() as db:
             held = held_lanes(db, self.entity)
             for name, seat in self.seats.items():
-                observer = Observer(
-                    self.store, self.entity, seat, spill, partial(self.tick, name), self.now, remap=name in self.options.remapped
-                )
+                past = self.past.of(name)
+                observer = Observer(self.store, self.entity, seat, spill, partial(self.tick, name), self.now, reread=past)
                 standing = cursor.get(db, self.entity.name, name)
                 incremental = seat.connector.caps.incremental and seat.compiled.modified is not None
                 due_at = standing.full_at
                 # A complete reading in the future is one under a wrong clock: nobody knows when it was.
                 stale = name in held or due_at is None or not 0 <= (self.now - due_at).total_seconds() < self.entity.full_every_s
-                whole = self.options.full or stale or name in self.options.remapped
+                whole = self.options.full or stale or past is not None
                 by_mark = seat.connector.caps.marks and not incremental
                 keys = unsettled_key.of(db, self.entity.name, name)["key"].to_list()
                 if incremental and standing.cursor is not None and not whole:
@@ -171,7 +177,8 @@ class Pass:
         return readers
 
     def _looker(self, spill: Spill, name: str, keys: Sequence[str]) -> Callable[[], Observation]:
-        observer = Observer(self.store, self.entity, self.seats[name], spill, None, self.now)
+        past = None if name in self.reread_whole else self.past.of(name)
+        observer = Observer(self.store, self.entity, self.seats[name], spill, None, self.now, reread=past)
         return lambda: observer.look(keys)
 
     def _observe(self, spill: Spill, readers: Mapping[str, Callable[[], Observation]]) -> dict[str, Observation]:
@@ -256,7 +263,7 @@ class Pass:
             these = pl.col(GID).is_in(some[GID].implode())
             few = {name: frame.filter(these) for name, frame in rest.items()} if gids.len() > RECONCILED_ROWS else rest
             parts.append(reconcile(self._facts(few, gone.filter(these), some[GID], found)))
-        return joined(parts) if parts else joined([births(self.entity, self.entity.precedence[0], _no_rows(self.entity), self.now)])
+        return joined(parts) if parts else no_births(self.entity, self.now)
 
     def _facts(self, rows: Mapping[str, pl.DataFrame], gone: pl.DataFrame, gids: pl.Series, found: Identified) -> Facts:
         """Everything that is known about these records."""
@@ -278,8 +285,9 @@ class Pass:
             now=self.now,
             refused=refused,
             refused_deletes=frozenset(name for name, state in self.guards.items() if state.refused_deletes),
-            remapped=self.options.remapped,
-            moved=self.options.moved,
+            reread=self.past.fields,
+            unread=frozenset(self.past.fields) - self.reread_whole,
+            moved=self.past.changes.moved,
             files=frozenset(name for name, seat in self.seats.items() if seat.is_file),
             same_record=found.same_record,
             suspects=found.suspects,
@@ -293,7 +301,7 @@ class Pass:
                 pl.when(mine & pl.col("key").is_in(unreadable)).then(UNREADABLE).when(mine & pl.col("key").is_in(outside)).then(FILTERED)
             )
             shadows = shadows.with_columns(state=state.otherwise("state").cast(pl.Int64))
-        for name, fields in self.options.opened.items():
+        for name, fields in self.past.changes.opened.items() if self.options.plan else ():
             sent = [
                 standing_for_what_it_shows(seen, sent, fields) if system == name else sent
                 for system, seen, sent in shadows.select("system", "seen", "sent").rows()
@@ -317,6 +325,7 @@ class Pass:
         summary = self.summary
         summary.created += decision.born.len()
         summary.updated += decision.updated
+        summary.reread += decision.reread
         summary.deleted += decision.deleted_now
         summary.overruled += decision.overruled
         summary.missing += decision.missing
@@ -375,8 +384,8 @@ class Pass:
                 continue
             parts.append(shadow_table.pending(db, self.entity.name, name).alias(GID))
             if seat.connector.caps.creates:
-                considered = cursor.get(db, self.entity.name, name).considered_version
-                parts.append(golden.since(db, self.entity.name, considered).alias(GID))
+                done = cursor.get(db, self.entity.name, name).considered_version
+                parts.append(golden.since(db, self.entity.name, 0 if name in self.past.changes.considered else done).alias(GID))
             waiting = failure.due(db, self.entity.name, name, self.now)["gid"].drop_nulls()
             parts.append(waiting.alias(GID))
         return pl.concat([part.cast(pl.Int64) for part in parts]).unique(maintain_order=True)
@@ -581,9 +590,3 @@ def _now(reader: Callable[[], Observation]) -> Future[Observation]:
     except TrueupError as error:
         task.set_exception(error)
     return task
-
-
-def _no_rows(entity: Entity) -> pl.DataFrame:
-    """An empty frame of observed rows."""
-    texts = dict.fromkeys([KEY, *entity.fields], pl.String())
-    return pl.DataFrame(schema={GID: pl.Int64, "__khash": pl.Int64, FINGERPRINT: pl.Int64, AT: pl.Datetime("us", "UTC"), **texts})

@@ -44,7 +44,13 @@ def _entity(summary: EntitySummary) -> dict[str, Any]:
         if system.error is not None:
             systems[name]["error"] = system.error
     return {
-        "golden": {"total": summary.total, "created": summary.created, "updated": summary.updated, "deleted": summary.deleted},
+        "golden": {
+            "total": summary.total,
+            "created": summary.created,
+            "updated": summary.updated,
+            "deleted": summary.deleted,
+            "reread": summary.reread,
+        },
         "conflicts": {"opened": summary.conflicts_opened, "open": summary.conflicts_open},
         "overruled": summary.overruled,
         "parked": summary.parked,

@@ -228,9 +228,9 @@ class Workspace:
         with self.store.read() as db:
             muted = frozenset(self._muted(dict.fromkeys(paused.list_(db)), name))
             changed = mapping_changes(db, entity, self.config)
-        options = replace(options, mute=muted, remapped=changed.fields, moved=changed.moved, opened=changed.opened if run is None else {})
-        if run is not None and (changed.fields or changed.rematch):
-            changed.apply(self.store, entity, self.clock())
+        options = replace(options, mute=muted, changes=changed)
+        if run is not None and (changed.behind or changed.rematch):
+            changed.apply(self.store, entity, seats, self.clock())
         work = Pass(
             self.store,
             entity,
@@ -244,7 +244,7 @@ class Workspace:
         )
         summary = work.work()
         if run is not None:
-            remember_mappings(self.store, entity, self.config, work.complete, self.clock())
+            remember_mappings(self.store, entity, self.config, work.reread_whole, self.clock())
             self._refresh_views()
         return summary, None
 

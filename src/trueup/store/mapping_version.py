@@ -1,4 +1,8 @@
-"""The mapping behind each shadow, kept so that a changed configuration can be told from changed data."""
+"""The mappings behind the shadows, kept so that a changed configuration can be told from changed data.
+
+A lane's standing (`cursor`) names the one under which it was last read whole. Later ones were begun: a run under them may have been
+interrupted, so that any of them may be behind some of the shadows.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from trueup.store import lanes
+from trueup.store import cursor, lanes
 from trueup.store.schema import mapping_version as table
 
 if TYPE_CHECKING:
@@ -32,6 +36,19 @@ def put(tx: Db, entity: str, system: str, spec: str, *, at: datetime) -> int:
         return newest.id
     values = {"entity": tx.entity(entity), "system": tx.system(system), "spec": spec, "at": at}
     return int(tx.execute(table.insert().values(**values).returning(table.c.id)).scalar_one())
+
+
+def amend(tx: Db, id_: int, spec: str) -> None:
+    """Change what a kept mapping says."""
+    tx.execute(table.update().where(table.c.id == id_).values(spec=spec))
+
+
+def behind(db: Db, entity: str, system: str) -> list[MappingVersion]:
+    """The mappings that may be behind a lane's shadows, oldest first: that of its last whole reading, and those begun since."""
+    statement = sa.select(table).where(*lanes.within(db, table, entity, system)).order_by(table.c.id)
+    versions = [MappingVersion(row.id, row.spec, row.at) for row in db.execute(statement).all()]
+    whole = cursor.get(db, entity, system).mapping_version
+    return [version for version in versions if version.id >= whole] if whole is not None else versions[-1:]
 
 
 def latest(db: Db, entity: str, system: str) -> MappingVersion | None:

@@ -251,6 +251,80 @@ def _meet(question: Question, hearing: list[Said], answer: Answer, *, by_owner: 
         _decide(question, spoken, rule, answer)
 
 
+# ---------------------------------------------------------------- changed mappings
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system's row, for one field, after some mapping changed.
+
+    now    what it reads as; None: it was not read, or says nothing
+    was    what it reads as under the mappings of before; None: this system's mapping is as it was
+    aside  it is there, and takes no part
+    counted what is compared with its values to come is what was seen (`add`, `union`)
+    unread this system's mapping changed as well, and its row was not read
+    """
+
+    system: str
+    seen: Cell
+    sent: Cell
+    now: Cell = None
+    was: Sequence[str] | None = None
+    aside: bool = False
+    deaf: bool = False
+    unread: bool = False
+    counted: bool = False
+
+    @property
+    def edited(self) -> bool:
+        """Somebody typed something: the row reads otherwise under every mapping."""
+        return self.now not in (None, self.seen) and not self.rebased and not self.baseless
+
+    @property
+    def rebased(self) -> bool:
+        """Nobody typed anything: it read as it was seen, and reads otherwise now."""
+        return self.was is not None and self.now not in (None, self.seen) and self.seen in self.was
+
+    @property
+    def baseless(self) -> bool:
+        """Nothing can be said about what it read as before, or about what it reads as now."""
+        if self.was is None or self.now == self.seen:
+            return False
+        if self.now is not None:
+            return not self.was and not self.aside
+        return self.seen in self.was and (self.counted or not self.aside)
+
+
+def tell_otherwise(
+    golden: Cell, rows: Sequence[Row], precedence: Sequence[str], *, origin: str | None, owner: str | None
+) -> tuple[Cell, dict[str, tuple[Cell, Cell]]]:
+    """The golden value in the words of the new mappings, and (seen, sent) of every system; `owner` is one that holds the record."""
+    after = golden
+    if any(row.rebased and not row.aside for row in rows):
+        speakers = [
+            row
+            for row in rows
+            if not (row.deaf or row.aside or row.edited or row.baseless or row.unread)
+            and row.seen == row.sent == golden is not None
+            and (owner is None or owner == row.system)
+        ]
+        speakers.sort(key=lambda row: (row.system != origin, row.was is not None, precedence.index(row.system)))
+        if speakers and speakers[0].rebased:
+            after = speakers[0].now
+    stands: dict[str, tuple[Cell, Cell]] = {}
+    for row in rows:
+        seen, sent = row.seen, row.sent
+        if row.rebased:
+            seen = row.now
+            sent = row.now if row.sent == row.seen else row.sent
+        elif row.baseless:
+            seen = None
+        elif row.edited and row.was is not None and row.seen == golden:
+            seen = after
+        stands[row.system] = (seen, after if row.sent == golden else sent)
+    return after, stands
+
+
 def _time(question: Question, side: Said | Candidate) -> float:
     """When a value was typed, never after it was observed."""
     return min(side.at or question.now, question.now).timestamp()

@@ -217,25 +217,43 @@ class Simulation:
 
     lagging = False
 
-    def plan_and_sync(self) -> None:
-        """I13: a plan shows what the run after it does, where nothing goes wrong and nobody edits in between."""
+    def plan_and_sync(self) -> RunSummary | None:
+        """I13: a plan shows what the run after it does, where nothing goes wrong and nobody edits in between. Gives such a run."""
         if (
             self.lagging
             or any(world.down for world in self.worlds.values())
             or any(any_left(item.faults) for item in self.systems.values())
         ):
-            return
+            return None
         with one_thread():
             planned = self.workspace.plan(every_change=True)
         done = self.sync()
         told = planned.entities[ENTITY].notes  # after a kill: the run finds out first what became of writes on their way
         if done is None or planned.status == "failed" or done.entities[ENTITY].held or told:
-            return
+            return done
         for name, system in planned.entities[ENTITY].systems.items():
             wanted, made = system.delivered, done.entities[ENTITY].systems[name].delivered
             for kind in ("created", "updated", "deleted"):
                 if getattr(wanted, kind) != getattr(made, kind):
                     raise BrokenPromiseError(f"I13: {name}: planned {kind} {getattr(wanted, kind)}, done {getattr(made, kind)}")
+        return done
+
+    def reread_in_silence(self) -> None:
+        """I15: that values are read otherwise is nobody's edit: nothing is written, overruled, held or asked for it."""
+        done = self.plan_and_sync()
+        if done is None:
+            return
+        entity = done.entities[ENTITY]
+        noise = {
+            "written": [name for name, system in self.systems.items() if system.calls.writes],
+            "edited": [name for name, system in entity.systems.items() if system.observed.updated],
+            "updated": entity.updated,
+            "overruled": entity.overruled,
+            "held": entity.held,
+            "opened": entity.conflicts_opened,
+        }
+        if any(noise.values()):
+            raise BrokenPromiseError(f"I15: a changed mapping made itself felt: {noise}")
 
     # ------------------------------------------------------------ settling
 

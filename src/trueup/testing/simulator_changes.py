@@ -12,7 +12,21 @@ from trueup.store import golden, names
 from trueup.store.renames import fields_known
 from trueup.testing.simulator_deciding import refused_systems
 from trueup.testing.simulator_people import TYPED
-from trueup.testing.simulator_scenario import CLEANS, DOUBTS, ENTITY, HERE, KEYS, MATCHES, PLACES, PLAIN_RULES, REGION, TABLE, TABLES, WORDS
+from trueup.testing.simulator_scenario import (
+    CLEANS,
+    DOUBTS,
+    ENTITY,
+    HERE,
+    KEYS,
+    MATCHES,
+    PLACES,
+    PLAIN_RULES,
+    READS,
+    REGION,
+    TABLE,
+    TABLES,
+    WORDS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +71,18 @@ def remove_field(sim: Simulation, random: Random) -> None:
 
 def change_clean(sim: Simulation, random: Random) -> None:
     """A field is cleaned in another way."""
-    sim.scenario.cleans[random.choice(list(CLEANS))] = random.choice((None, "lower", "upper"))
+    item = random.choice(list(CLEANS))
+    sim.scenario.cleans[item] = random.choice((None, "lower", "upper"))
+    sim.scenario.retold.add(item)
+
+
+def change_reading(sim: Simulation, random: Random) -> None:
+    """A system's values are read by another expression."""
+    shown = [(plan, item) for plan in sim.scenario.systems.values() for item in CLEANS if item in plan.fields]
+    if shown:
+        plan, item = random.choice(shown)
+        plan.reads[item] = random.choice(READS)
+        sim.scenario.retold.add(item)
 
 
 def change_filter(sim: Simulation, random: Random) -> None:
@@ -264,6 +289,7 @@ CHANGES: dict[str, Callable[[Simulation, Random], None]] = {
     "add a field": add_field,
     "remove a field": remove_field,
     "clean": change_clean,
+    "read": change_reading,
     "where": change_filter,
     "modified": change_modified,
     "remove a system": remove_system,

@@ -124,9 +124,8 @@ def plain(value: Any, name: str) -> Any:
 
 
 def alike(sim: Simulation, name: str, shown: Any, agreed: Any) -> bool:
-    """Whether a system shows what is agreed, seen through the field's cleaning."""
-    clean = sim.scenario.cleans.get(name)
-    if clean is not None and isinstance(shown, str) and isinstance(agreed, str):
+    """Whether a system shows what is agreed, seen through the field's cleaning, of now and of before."""
+    if name in sim.scenario.retold and isinstance(shown, str) and isinstance(agreed, str):
         return shown.casefold() == agreed.casefold()
     return bool(plain(shown, name) == plain(agreed, name))
 

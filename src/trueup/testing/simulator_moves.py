@@ -151,6 +151,13 @@ def _configure(sim: Simulation, random: Random) -> None:
         sim.plan_and_sync()
 
 
+def _reread(sim: Simulation, random: Random) -> None:
+    """Everything agrees, and then some values are read otherwise."""
+    sim.settle()
+    configure(sim, random, random.choice(("clean", "read", "values")))
+    sim.reread_in_silence()
+
+
 def _order(sim: Simulation, random: Random) -> None:
     sim.clerks.work(random)
 
@@ -190,6 +197,7 @@ MOVES: dict[str, Callable[[Simulation, Random], None]] = {
     "listing": _listing,
     "down": _down,
     "decide": _decide,
+    "reread": _reread,
     "order": _order,
     "configure": _configure,
     "plan": _plan,
@@ -216,6 +224,7 @@ WEIGHTS = {
     "decide": 2,
     "order": 8,
     "configure": 6,
+    "reread": 1,
     "plan": 1,
     "burst": 1,
 }

@@ -81,7 +81,8 @@ DOUBTS = {
 }
 
 
-CLEANS = ("name", "email")  # fields whose cleaning may be changed
+CLEANS = ("name", "email")  # fields whose cleaning may be changed, and how they are read
+READS = ("upper({})", "lower({})", "{}")
 MATCHES: tuple[tuple[tuple[str, ...], ...], ...] = ((("code",),), (("code",), ("email",)))
 
 
@@ -106,6 +107,7 @@ class SystemPlan:
     table: str = TABLE
     key: str = KEYS[0]
     words: dict[str, str] = field(default_factory=lambda: dict(WORDS[0]))
+    reads: dict[str, str] = field(default_factory=dict)  # field -> the expression by which it is read, {} standing for its column
     was: str | None = None
 
     @property
@@ -123,8 +125,7 @@ class SystemPlan:
     def mapping(self, called: MappingType[str, str]) -> Mapping:
         """This system's mapping as the configuration has it; `called` are the fields' present names."""
         spec = ObjectSpec(name=self.table, key=(self.key,), modified=MODIFIED if self.dated else None, assign=self.assign)
-        words = {"grade": self.words}
-        fields = {called[name]: FieldMapping(field=called[name], column=f"c_{name}", values=words.get(name, {})) for name in self.fields}
+        fields = {called[name]: self._field(name, called[name]) for name in self.fields}
         return Mapping(
             entity=ENTITY,
             system=self.name,
@@ -134,6 +135,12 @@ class SystemPlan:
             where=f"{REGION} = '{HERE}'" if self.filtered else None,
             set={REGION: HERE} if self.filtered else {},
         )
+
+    def _field(self, name: str, called: str) -> FieldMapping:
+        column = f"c_{name}"
+        if name in self.reads:
+            return FieldMapping(field=called, read=self.reads[name].format(column), write={column: called}, lossy=True)
+        return FieldMapping(field=called, column=column, values=self.words if name == "grade" else {})
 
     def columns(self) -> frozenset[str]:
         """The native columns that the engine may name."""
@@ -173,6 +180,7 @@ class Scenario:
     match: tuple[tuple[str, ...], ...]
     doubts: set[str] = field(default_factory=set)  # fields with a `hold_if`
     cleans: dict[str, str | None] = field(default_factory=dict)  # field -> lower, upper
+    retold: set[str] = field(default_factory=set)  # fields that were read otherwise at some time: systems may differ in their case
     later: dict[str, SystemPlan] = field(default_factory=dict)  # systems that may be connected later
     ordering: set[str] = field(default_factory=set)  # systems with a table of orders
     called: dict[str, str] = field(default_factory=lambda: {name: name for name in _TYPES})  # what the fields are called at present

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from trueup.core.cells import NULL, cell_from_python
 from trueup.core.mapping import CompiledMapping, MappingError, compile_mapping
 from trueup.core.mapping_out import native_dtype
-from trueup.model import CleanStep, ColumnInfo, Entity, Field, FieldMapping, Mapping, ObjectInfo, ObjectSpec
+from trueup.model import CleanStep, ColumnInfo, Entity, Field, FieldMapping, FieldType, Mapping, ObjectInfo, ObjectSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping as Mapping_
@@ -590,3 +590,25 @@ def test_checks_that_make_no_sense_are_refused(field, problem):
 
 def test_a_born_date_is_a_date_whatever_the_day():
     assert cell_of(one(Field(name="born", type="date"), "date"), date(9999, 12, 31)) == "9999-12-31"
+
+
+FORMLESS: list[tuple[FieldType, str, dict[str, Any]]] = [
+    ("integer", "integer", {}),
+    ("integer", "text", {"format": "1,234"}),
+    ("boolean", "boolean", {}),
+    ("boolean", "text", {}),
+    ("boolean", "integer", {}),
+    ("date", "date", {}),
+    ("date", "text", {"format": "%d.%m.%Y"}),
+    ("datetime", "datetime", {}),
+    ("datetime", "text", {}),
+    ("list", "text", {}),
+]
+
+
+@pytest.mark.parametrize(("kind", "column", "more"), FORMLESS)
+def test_a_value_from_before_its_field_had_this_type_is_not_written(kind: FieldType, column: str, more: dict[str, Any]) -> None:
+    """It would be written as nothing, or as something else."""
+    written = one(Field(name="f", type=kind), column, **more).to_native(cells([{"f": "many"}, {"f": NULL}]))
+    assert written.rejected["__op"].to_list() == [0]
+    assert "many" in written.rejected["reason"][0]

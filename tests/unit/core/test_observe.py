@@ -110,14 +110,6 @@ def test_a_row_without_a_shadow_has_no_base():
     assert value(decision) == "Ada"
 
 
-def test_a_field_whose_mapping_changed_is_at_first_contact_and_the_others_are_not():
-    facts = shows(agreed(SHAPE, remapped={"shop": frozenset({"name"})}), shop={1: {"name": "Bob", "email": "bob@example.com"}})
-    decision = reconcile(facts)
-    assert value(decision) == "Ada"
-    assert waiting(decision) == {(None, "Ada"), ("shop", "Bob")}
-    assert value(decision, "email") == "bob@example.com"
-
-
 def test_a_record_being_born_has_no_golden_values_yet():
     decision = reconcile(shows(known(SHAPE), crm={5: ADA}))
     assert decision.born.to_list() == [5]

@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from trueup.core.cells import AT, GID, KEY, SYSTEM, VERSION, json_to_records, records_to_json
+from trueup.core.cells import ASIDE, AT, GID, KEY, SYSTEM, VERSION, WAS, json_to_records, records_to_json
 from trueup.core.deliver import FIELDS, Due, due
 from trueup.core.facts import FINGERPRINT, GOLDEN_SCHEMA, GONE_SCHEMA, KHASH, SHADOW_SCHEMA, Decision, Facts
 from trueup.core.merge import FREEZE_SCHEMA
@@ -129,6 +129,28 @@ def shows(facts: Facts, at: datetime | None = None, /, **systems: MappingType[in
         frame = pl.DataFrame(keys, schema=READ_SCHEMA | dict.fromkeys(names, pl.String()))
         observed[system] = pl.concat([observed[system], frame]) if system in observed else frame
     return replace(facts, observed=observed)
+
+
+def read_before(facts: Facts, /, **systems: MappingType[int, MappingType[str, Sequence[str]]]) -> Facts:
+    """These systems' mappings changed: what the rows that they show read as under the mappings of before, field by field.
+
+    A field named for one row is read otherwise in all; a row of which nothing is said could not be read before.
+    """
+    observed, reread = dict(facts.observed), dict(facts.reread)
+    for system, rows in systems.items():
+        names = sorted({name for row in rows.values() for name in row})
+        lists = [[list(rows.get(gid, {}).get(name, ())) for gid in observed[system][GID]] for name in names]
+        columns = [pl.Series(WAS + name, cells, dtype=pl.List(pl.String())) for name, cells in zip(names, lists, strict=True)]
+        observed[system] = observed[system].with_columns(columns)
+        reread[system] = frozenset(names)
+    return replace(facts, observed=observed, reread=reread)
+
+
+def set_aside(facts: Facts, system: str, *gids: int) -> Facts:
+    """These rows take no part: they cannot be read as a whole, or are outside of the filter."""
+    rows = facts.observed[system]
+    marked = rows.with_columns(pl.col(GID).is_in(list(gids)).alias(ASIDE))
+    return replace(facts, observed={**facts.observed, system: marked})
 
 
 def absolute(goldens: pl.DataFrame, shadows: pl.DataFrame, shape: Entity, system: str, column: str) -> dict[int, dict[str, str | None]]:
