@@ -5,6 +5,8 @@ process, when its work is done and its exit status decided.
 
 Both would take longer with the garbage collector at work: what is loaded stays to the end, and then goes with the process. See
 `cli.shared.all_loaded` for what lies in between.
+
+Memory that Polars has freed goes back to the system when it is asked for no more, and not a second later: of a large table it is much.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ def main() -> int:
     if ours:
         signal.signal(signal.SIGINT, _before_the_start)
     gc.disable()
+    os.environ.setdefault("_RJEM_MALLOC_CONF", "muzzy_decay_ms:0")
     from trueup.cli.main import main as command
 
     if ours:

@@ -12,7 +12,7 @@ not depend on who was read first.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import polars as pl
 
@@ -89,7 +89,7 @@ def match(
         linked, asked, free = _link(mine, columns, known, occupied)
         born, twins = _births(free.clear() if system in barren else free, columns, next_gid)
         next_gid += born.height
-        made = [frame.select(KEY, "page", "place", GID, pl.lit(new).alias("born")) for frame, new in ((linked, False), (born, True))]
+        made = [_links(linked, born=False), _links(born, born=True)]
         links[system] = pl.concat([frame for frame in made if not frame.is_empty()] or made[:1])
         parked += [_of(system, frame) for frame in (asked, twins)]
         if system == order[-1]:  # nobody comes after it
@@ -98,6 +98,12 @@ def match(
         known = pl.concat([known, index_of(here, rules)]) if rules else known
         taken = pl.concat([taken, here.select(GID, pl.lit(system).alias(SYSTEM))])
     return Matching(links, pl.concat(parked))
+
+
+def _links(rows: pl.DataFrame, *, born: bool) -> pl.DataFrame:
+    """Rows as LINK_SCHEMA. Column by column: a `select` would copy those of a first load, which lie in memory page by page."""
+    news = pl.repeat(born, rows.height, dtype=pl.Boolean, eager=True)
+    return pl.DataFrame({name: news if name == "born" else rows[name] for name in LINK_SCHEMA})
 
 
 def _of(system: str, parked: pl.DataFrame) -> pl.DataFrame:
@@ -112,16 +118,41 @@ def _numbered(rows: pl.DataFrame) -> pl.DataFrame:
     number = rows[KEY].cast(pl.Int64, strict=False)
     if number.null_count() == 0 and number.is_sorted() and not _repeats(number):
         return rows.with_row_index("_row")
-    order = number.arg_sort(nulls_last=True)
-    if number.null_count() or _repeats(number.gather(order)):
+    places = _places(number) if number.null_count() == 0 else None
+    if places is None:
         order = rows.select(pl.arg_sort_by(number.alias("number"), KEY, nulls_last=True)).to_series()
-    places = pl.int_range(rows.height, dtype=pl.UInt32, eager=True)
-    return rows.with_columns(places.clone().scatter(order, places).alias("_row"))
+        places = _scattered(rows.height, [(order, 0)])
+    return rows.with_columns(places.alias("_row"))
+
+
+def _places(number: pl.Series) -> pl.Series | None:
+    """The place of every number in their order, found for some of them at a time, as sorting takes memory; None where one comes twice."""
+    low, high = cast("int", number.min()), cast("int", number.max())
+    step = (high - low) // -(-number.len() // SORTED_ROWS) + 1
+    parts: list[tuple[pl.Series, int]] = []
+    done = 0
+    for start in range(low, high + 1, step):
+        at = number.is_between(start, min(start + step - 1, high)).arg_true()
+        some = number.gather(at)
+        order = some.arg_sort()
+        if _repeats(some.gather(order)):
+            return None
+        parts.append((at.gather(order), done))
+        done += at.len()
+    return _scattered(number.len(), parts)
+
+
+def _scattered(height: int, parts: Sequence[tuple[pl.Series, int]]) -> pl.Series:
+    """Per row its place: each part lists rows in their order, from a place on."""
+    places = pl.zeros(height, dtype=pl.UInt32, eager=True)
+    for rows, first in parts:
+        places.scatter(rows, pl.int_range(first, first + rows.len(), dtype=pl.UInt32, eager=True))
+    return places
 
 
 def _repeats(ordered: pl.Series) -> bool:
     """Whether a value comes twice among sorted ones."""
-    return bool((ordered == ordered.shift()).any())
+    return bool((ordered.slice(1) == ordered.slice(0, max(0, ordered.len() - 1))).any())
 
 
 def _link(

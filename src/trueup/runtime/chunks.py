@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from trueup.runtime.spill import Spill
 
 CHUNK_ROWS = 20_000
+SORTED_ROWS = 500_000
+SAMPLED_ROWS = 10_000
 NO_LINKS = pl.DataFrame(schema={"page": pl.Int32(), "place": pl.Int32(), "_gid": pl.Int64()})
 WAITING_FOR = 2
 """A page whose rows belong to at most so many chunks is read once for each of them; any other one is dealt out at once."""
@@ -68,13 +71,38 @@ def _together(parts: list[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(parts, how="vertical_relaxed").unique(KEY, keep="last", maintain_order=True)
 
 
+def bare(links: pl.DataFrame) -> pl.DataFrame:
+    """Links without keys, as NO_LINKS. Column by column, as in core/match.py: a `select` would copy the keys before it drops them."""
+    return pl.DataFrame({"page": links["page"], "place": links["place"], "_gid": links[GID]})
+
+
 def bounds_of(gids: Sequence[pl.Series]) -> pl.Series:
-    """The first ids of all chunks but the first, of about CHUNK_ROWS records each; `gids` may name a record several times."""
-    if sum(part.len() for part in gids) <= CHUNK_ROWS:
+    """The first ids of all chunks but the first, of CHUNK_ROWS records each; `gids` may name a record several times.
+
+    They are put in order some at a time, as sorting takes memory; where to cut is told by a sample.
+    """
+    total = sum(part.len() for part in gids)
+    if total <= CHUNK_ROWS:
         return pl.Series(GID, [], dtype=pl.Int64)
-    ordered = pl.concat([part.alias(GID) for part in gids]).sort()
-    distinct = ordered.filter(ordered.ne_missing(ordered.shift()))  # takes far less memory than `unique`
-    return distinct.gather_every(CHUNK_ROWS, CHUNK_ROWS)
+    sample = pl.concat([part.gather_every(1 + total // SAMPLED_ROWS).alias(GID) for part in gids]).unique().sort()
+    cuts = sample.gather_every(1 + sample.len() * SORTED_ROWS // total).slice(1).to_list()
+    firsts: list[pl.Series] = []
+    done = 0
+    for low, high in pairwise([None, *cuts, None]):
+        some = pl.concat([_between(part, low, high).alias(GID) for part in gids]).unique().sort()
+        firsts.append(some.gather_every(CHUNK_ROWS, -done % CHUNK_ROWS))
+        done += some.len()
+    return pl.concat(firsts).slice(1)
+
+
+def _between(gids: pl.Series, low: int | None, high: int | None) -> pl.Series:
+    """Those from `low` on and before `high`; None: no end."""
+    wanted = gids.is_not_null()
+    if low is not None:
+        wanted &= gids >= low
+    if high is not None:
+        wanted &= gids < high
+    return gids.filter(wanted)
 
 
 @dataclass

@@ -31,6 +31,7 @@ TOLD_SCHEMA = pl.Schema({SYSTEM: pl.String(), **LINK_SCHEMA})
 UNMATCHED_ROWS = 1_000
 """Up to so many rows of a system that match no record are read again by key in every pass, where all others are told by a mark."""
 
+NEW_KEY_SCHEMA = pl.Schema({GID: pl.Int64(), SYSTEM: pl.String(), "new_key": pl.String()})
 RELINK_SCHEMA = pl.Schema({GID: pl.Int64(), SYSTEM: pl.String(), "old_key": pl.String(), "new_key": pl.String(), "khash": pl.Int64()})
 
 
@@ -111,8 +112,9 @@ def identify(db: Db, entity: Entity, observations: Mapping[str, Observation]) ->
     known_again = [
         frame.filter(~pl.col("born")).select(GID, pl.lit(name, dtype=pl.String).alias(SYSTEM), pl.col(KEY).alias("new_key"))
         for name, frame in links.items()
+        if not frame["born"].all()
     ]
-    relinked = pl.concat(known_again).join(
+    relinked = pl.concat([pl.DataFrame(schema=NEW_KEY_SCHEMA), *known_again]).join(
         shadows.select(pl.col("gid").alias(GID), pl.col("system").alias(SYSTEM), pl.col("key").alias("old_key")), on=[GID, SYSTEM]
     )
     relinked = relinked.with_columns(key_hash(relinked["new_key"]).alias("khash")).select(list(RELINK_SCHEMA))

@@ -30,7 +30,7 @@ from trueup.errors import TrueupError
 from trueup.model import EntitySummary, SystemSummary
 from trueup.runtime import marks
 from trueup.runtime.changes import MappingChanges, index_begun, index_whole
-from trueup.runtime.chunks import NO_LINKS, Chunks, Page, bounds_of
+from trueup.runtime.chunks import NO_LINKS, Chunks, Page, bare, bounds_of
 from trueup.runtime.commit import commit_decision, frozen_candidates
 from trueup.runtime.cursors import OVERLAP_S, not_ahead
 from trueup.runtime.deliveries import Deliveries
@@ -404,7 +404,7 @@ class Pass:
         held_deletes = [name for name, state in self.guards.items() if state.held_deletes]
         gone = found.gone.filter(~pl.col(SYSTEM).is_in(held_deletes))
         known = [gids for seen in observations.values() for gids in seen.gids]
-        linked = {name: links.select("page", "place", pl.col(GID).alias("_gid")) for name, links in found.take_links().items()}
+        linked = {name: bare(links) for name, links in found.take_links().items()}
         bounds = bounds_of([*(links["_gid"] for links in linked.values()), leftovers, *known])
         real = found.real(pl.col("_gid"))
         chunks = Chunks(bounds.to_frame("_gid").select(real).to_series(), spill, gone, leftovers)
