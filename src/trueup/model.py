@@ -362,6 +362,7 @@ class EntitySummary:
     created: int = 0
     updated: int = 0
     reread: int = 0  # told otherwise, because a mapping changed
+    apart: int = 0  # values of systems that are not the agreed ones any more for that reason
     deleted: int = 0
     conflicts_opened: int = 0
     conflicts_open: int = 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from trueup.model import Deletes
-from trueup.store import cursor, parked
+from trueup.store import cursor, golden, parked
 from trueup.testing.simulator import Simulation
 from trueup.testing.simulator_scenario import ENTITY, FULL, Scenario, SystemPlan
 from trueup.testing.simulator_world import one_thread
@@ -261,3 +261,23 @@ def test_what_a_person_puts_back_after_a_kill_is_an_edit(kill_at: int) -> None:
         sim.sync()
         sim.sync()
         assert shown(sim, "crm", "name") == shown(sim, "shop", "name") == ["Ann"]
+
+
+def test_a_new_row_finds_a_record_of_which_nobody_could_read_the_row_when_its_cleaning_changed() -> None:
+    """The only system that shows the address is away; another one gets the customer, with the address in another writing."""
+    fields = ("code", "email", "name")
+    systems = plan("crm", fields=fields), plan("shop", fields=fields, direction="read"), plan("till", fields=("code", "name"))
+    with office(*systems, match=(("email",),)) as sim:
+        type_in(sim, "crm", code="K1", email="ANN@EXAMPLE.ORG", name="Ann")
+        sim.sync()
+        sim.scenario.cleans["email"] = "lower"
+        sim.restart()
+        type_in(sim, "shop", code="K1", email="Ann@example.org", name="Ann")
+        sim.worlds["crm"].down = "nobody answers"
+        sim.sync()
+        sim.worlds["crm"].down = None
+        sim.sync()
+        assert shown(sim, "crm", "email") == ["ANN@EXAMPLE.ORG"]
+        assert shown(sim, "till", "code") == ["K1"]
+        with sim.workspace.store.read() as db:
+            assert golden.count(db, ENTITY) == 1

@@ -11,6 +11,7 @@ import pytest
 
 from trueup.core import combine, merge
 from trueup.core.facts import Facts
+from trueup.core.observe import golden_cells
 from trueup.core.rebase import Rebased, _plain
 from trueup.core.rereading import Rereading
 from trueup.runtime import run_pass
@@ -92,7 +93,7 @@ def reads_one_way(patch: Patch) -> None:
 
 def takes_rereadings_for_edits(patch: Patch) -> None:
     """What reads otherwise is an edit, whoever made it read so."""
-    patch.setattr("trueup.core.reconcile.rebase", lambda facts: Rebased(replace(facts, observed=plain_rows(facts))))
+    patch.setattr("trueup.core.reconcile.rebase", lambda facts: Rebased(replace(facts, observed=plain_rows(facts)), golden_cells(facts)))
 
 
 def plain_rows(facts: Facts) -> dict[str, pl.DataFrame]:

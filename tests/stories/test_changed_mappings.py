@@ -188,13 +188,23 @@ def test_words_that_were_mapped_wrongly(tmp_path: Path) -> None:
     assert [row[3] for row in project.rows("list")] == ["closed", "active"]
     project.mappings["crm"] = mapped.replace("born: born", "born: {column: born, values: {active: A, closed: B}}")
     project.configure()
-    silent(project.sync())
+    assert project.run("plan", "--json").body["entities"]["customer"]["apart"] == 2
+    done = project.sync()
+    silent(done)
+    assert done.body["entities"]["customer"]["apart"] == 2
     assert [agreed(project, f"crm:{number}", "born") for number in (1, 2)] == ["active", "closed"]
-    assert [row[3] for row in project.rows("list")] == ["closed", "active"]
+    assert [row[3] for row in project.rows("list")] == ["closed", "active"], "nothing is written because a mapping changed"
+    project.run("explain", "customer", "crm:1", "born").says("was not told when a mapping changed")
     project.sql("crm", "UPDATE customers SET born = 'A' WHERE id = 2")
-    project.sync()
-    assert [row[3] for row in project.rows("list")] == ["closed", "active"]
-    assert agreed(project, "crm:2", "born") == "active"
+    project.sync("--full")
+    assert [row[3] for row in project.rows("list")] == ["closed", "active"], "what it holds already need not be written"
+    found = project.run("verify", "--json", expect=3).body["entities"]["customer"]
+    assert (found["systems"]["list"]["differ"], found["systems"]["crm"]["differ"]) == (1, 0)
+    assert project.run("verify", "--repair", "--json").body["entities"]["customer"]["agree"]
+    assert [row[3] for row in project.rows("list")] == ["active", "active"]
+    quiet = project.sync("--full")
+    silent(quiet)
+    assert quiet.body["entities"]["customer"]["apart"] == 0
 
 
 def test_cleaned_values_that_go_back_are_written_and_no_others(project: Project) -> None:

@@ -117,6 +117,7 @@ class Decision:
     edited: dict[str, int] = field(default_factory=dict)  # system -> rows with a changed value
     updated: int = 0  # golden records changed
     reread: int = 0  # golden records that are told otherwise, because a mapping changed
+    apart: int = 0  # values of systems that were the golden ones and are others now, for the same reason
     overruled: int = 0
     missing: int = 0
     deleted_now: int = 0

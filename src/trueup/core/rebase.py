@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from trueup.core.facts import Facts
 
+APART = "apart"
+"""The kind of history that tells what a system holds instead of the golden value since a mapping changed."""
 RECORD_FIELD = [GID, "field"]
 CELL = [GID, SYSTEM, "field"]
 _PAIRS = pl.Schema({GID: pl.Int64(), "field": pl.String()})
@@ -50,37 +52,37 @@ _CELLS = pl.Schema({GID: pl.Int64(), SYSTEM: pl.String(), "field": pl.String()})
 class Rebased:
     """The facts in the words of the new mappings, and what of them is to be stored.
 
+    records  the golden cells (wide), as `observe.golden_cells` gives them
     moved    (__gid, field) of golden values that are told otherwise now
     cells    (__gid, __system, field) of which `seen` or `sent` is told otherwise now
     frozen   candidates of conflicts that are told otherwise now, each with all others of its conflict
     thawed   (__gid, field) of conflicts of which all candidates are the same value now
-    changes  golden values on which those agree; `history` tells of them
+    changes  golden values on which those agree
+    apart    a line of history for each cell that was the golden value and is another one now: it is left as it is
     """
 
     facts: Facts
+    records: pl.DataFrame
     moved: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_PAIRS))
     cells: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_CELLS))
     frozen: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FREEZE_SCHEMA))
     thawed: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_PAIRS))
     changes: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CHANGE_SCHEMA))
-
-    @property
-    def history(self) -> pl.DataFrame:
-        """One line per value that a conflict thawed to."""
-        return self.changes.with_columns(kind=pl.lit("edit")).cast(HISTORY_SCHEMA)
+    apart: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=HISTORY_SCHEMA))
 
 
 def rebase(facts: Facts) -> Rebased:
     """Tell the facts in the words of the mappings of now; the same facts where no row was read under another mapping as well."""
     fields = {name.removeprefix(WAS) for rows in facts.observed.values() for name in rows.columns if name.startswith(WAS)}
-    if not fields:
-        return Rebased(facts)
-    names = [name for name in facts.entity.fields if name in fields]
     golden = golden_cells(facts)
+    if not fields:
+        return Rebased(facts, golden)
+    names = [name for name in facts.entity.fields if name in fields]
     deltas = {column: long_deltas(facts.shadows, column) for column in ("seen", "sent")}
     cells = _read(facts, _standing(facts, golden, deltas, names), names)
     moves = _moves(facts, cells)
-    after = _told_otherwise(cells, moves)
+    told = _told_otherwise(cells, moves)
+    after = told.select(*CELL, "seen", "sent", "writable")
     records = apply_changes(golden, moves)
     shadows = rewritten(facts, after, deltas, records)
     plain = replace(
@@ -91,7 +93,7 @@ def rebase(facts: Facts) -> Rebased:
         .with_columns(pl.when("_rewritten").then(f"_{column}").otherwise(column).alias(column) for column in ("seen", "sent"))
         .select(facts.shadows.columns),
     )
-    return _with_conflicts(Rebased(plain, moves.select(RECORD_FIELD), after.select(CELL)), cells, moves)
+    return _with_conflicts(Rebased(plain, records, moves.select(RECORD_FIELD), after.select(CELL), apart=_apart(facts, told)), cells, moves)
 
 
 def _plain(rows: pl.DataFrame) -> pl.DataFrame:
@@ -225,9 +227,10 @@ def _golden(facts: Facts, records: pl.DataFrame, moves: pl.DataFrame) -> pl.Data
 
 
 def _told_otherwise(cells: pl.DataFrame, moves: pl.DataFrame) -> pl.DataFrame:
-    """The cells to be told otherwise, with their new `seen` and `sent`: __gid, __system, field, seen, sent, writable.
+    """The cells to be told otherwise, with their new `seen` and `sent`, beside the golden value of now (`agreed`).
 
-    An edit of what was the golden value itself has the golden value of now for its base: it is that under the new mapping.
+    `same`: it showed the golden value itself, and stood for it. An edit of what was the golden value itself has the golden value of now
+    for its base: it is that under the new mapping.
     """
     told = cells.join(moves.select(*RECORD_FIELD, "after"), on=RECORD_FIELD, how="left", maintain_order="left")
     moved = pl.col("after").is_not_null()
@@ -248,11 +251,36 @@ def _told_otherwise(cells: pl.DataFrame, moves: pl.DataFrame) -> pl.DataFrame:
         .then("now")
         .otherwise("sent")
     )
-    return (
-        told.filter(moved | pl.col("rebased") | pl.col("baseless"))
-        .with_columns(seen=seen, sent=sent)
-        .select(*CELL, "seen", "sent", "writable")
+    same = (stood & (pl.col("seen") == pl.col("golden"))).fill_null(value=False)
+    told = told.filter(moved | pl.col("rebased") | pl.col("baseless"))
+    return told.with_columns(seen=seen, sent=sent, same=same, agreed=pl.coalesce("after", "golden"))
+
+
+def _apart(facts: Facts, told: pl.DataFrame) -> pl.DataFrame:
+    """A line of history for each cell that was the golden value and is another one now, where it could be written.
+
+    Systems that are to be read both ways yet are left out: nobody knows what they will say.
+    """
+    waits = [f"{system}\x1f{name}" for system in facts.unread for name in facts.reread[system]]
+    rows = told.filter(
+        pl.col("same")
+        & pl.col("writable")
+        & pl.col(SYSTEM).is_in(list(facts.entity.mappings))
+        & (pl.col("state") == PRESENT)
+        & (pl.col("seen") != pl.col("agreed"))
+        & ~pl.col("edited")
+        & (pl.col("again") | ~pl.concat_str(SYSTEM, "field", separator="\x1f").is_in(waits))
     )
+    return rows.select(
+        GID,
+        "field",
+        pl.col("seen").alias("before"),
+        pl.col("agreed").alias("after"),
+        SYSTEM,
+        pl.lit(facts.now).alias(AT),
+        pl.lit("a mapping changed").alias("rule"),
+        pl.lit(APART).alias("kind"),
+    ).cast(HISTORY_SCHEMA)
 
 
 # ---------------------------------------------------------------- conflicts

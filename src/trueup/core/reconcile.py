@@ -20,10 +20,10 @@ import polars as pl
 
 from trueup.core.cells import GID, SYSTEM
 from trueup.core.deletes import settle_deletes
-from trueup.core.facts import GONE_SCHEMA, Decision
+from trueup.core.facts import GONE_SCHEMA, SHADOW_SCHEMA, Decision
 from trueup.core.golden import apply_changes, golden_rows, match_index
-from trueup.core.merge import Situation, merge
-from trueup.core.observe import changed_cells, golden_cells, holders, reused_keys, without_rows
+from trueup.core.merge import HISTORY_SCHEMA, Situation, merge
+from trueup.core.observe import changed_cells, holders, reused_keys, without_rows
 from trueup.core.rebase import rebase
 from trueup.core.settle import mark_dirty, mark_doomed, settle_shadows
 from trueup.core.shadow import long_deltas
@@ -40,9 +40,9 @@ def reconcile(facts: Facts, ruling: Merged | None = None) -> Decision:
     `ruling` stands in the place of the merge: what a person decided about records of which nothing was observed now (`resolve`).
     """
     entity = facts.entity
+    known = facts.shadows
     rebased = rebase(facts)
-    facts = rebased.facts
-    golden = golden_cells(facts)
+    facts, golden = rebased.facts, rebased.records
     deltas = {column: long_deltas(facts.shadows, column) for column in ("seen", "sent")}
     cells = changed_cells(facts, golden, deltas)
     reused = reused_keys(facts, cells, golden)
@@ -67,7 +67,7 @@ def reconcile(facts: Facts, ruling: Merged | None = None) -> Decision:
     after, touched = settle_shadows(facts, merged, changes, verdict.missing, removed, deltas, records)
     after, touched = mark_dirty(facts, after, touched)
     after, touched = mark_doomed(after, touched, verdict.deleted)
-    touched = _with_rebased(after, touched, rebased)
+    touched = _with_rebased(after, touched, rebased, known)
     rows, born = golden_rows(
         facts, records, changes, verdict.deleted, verdict.revived, pl.concat([verdict.restored, rebased.moved[GID].unique()])
     )
@@ -85,7 +85,8 @@ def reconcile(facts: Facts, ruling: Merged | None = None) -> Decision:
         deleted=verdict.dead,
         index=index,
         indexed=indexed,
-        history=pl.concat([merged.history, verdict.history]),
+        history=pl.concat([merged.history, verdict.history, rebased.apart]),
+        apart=rebased.apart.height,
         frozen=merged.frozen,
         thawed=merged.thawed,
         edited={str(system): count for system, count in edits.group_by(SYSTEM).agg(pl.col(GID).n_unique()).rows()},
@@ -110,19 +111,19 @@ def _with_thawed(merged: Merged, rebased: Rebased) -> Merged:
     return replace(
         merged,
         changes=pl.concat([merged.changes, rebased.changes]),
-        history=pl.concat([merged.history, rebased.history]),
+        history=pl.concat([merged.history, rebased.changes.with_columns(kind=pl.lit("edit")).cast(HISTORY_SCHEMA)]),
         frozen=pl.concat([merged.frozen, rebased.frozen.join(done, on=pairs, how="anti")]),
         thawed=pl.concat([merged.thawed, rebased.thawed]),
     )
 
 
-def _with_rebased(after: pl.DataFrame, touched: pl.DataFrame, rebased: Rebased) -> pl.DataFrame:
-    """The shadows to write, those that are told otherwise among them."""
+def _with_rebased(after: pl.DataFrame, touched: pl.DataFrame, rebased: Rebased, known: pl.DataFrame) -> pl.DataFrame:
+    """The shadows to write, those that are told otherwise among them; where they say what they said, they are not."""
     if rebased.cells.is_empty():
         return touched
     pairs = rebased.cells.select(pl.col(GID).alias("gid"), pl.col(SYSTEM).alias("system")).unique()
     rest = after.join(pairs, on=["gid", "system"], how="semi").join(touched, on=["gid", "system"], how="anti")
-    return pl.concat([touched, rest])
+    return pl.concat([touched, rest]).join(known.cast(SHADOW_SCHEMA), on=list(SHADOW_SCHEMA), how="anti", nulls_equal=True)
 
 
 def _found_otherwise(facts: Facts, rebased: Rebased) -> pl.Series:

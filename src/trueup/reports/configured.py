@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 VALUE_CELLS = 50
 TITLE = (
-    "The configuration changed since these systems were last read whole. What changed is compared as if for the first time;"
+    "The configuration changed since these systems were last read whole. What is read otherwise counts as nobody's edit;"
     " nothing is deleted for it."
 )
 

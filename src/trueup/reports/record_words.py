@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from trueup.core.rebase import APART
 from trueup.reports.table import PLAIN, moment, show, table
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ _RULES = {
     "deletes: archive": "a delete archives the record",
     "deletes: propagate": "a delete there deletes the record everywhere",
     "refused by a person": "a person refused the edits of {by}",
+    "a mapping changed": "a mapping changed, which moves no value in any system",
     "write only": "{by} is only written to, so its edits do not count",
 }
 _KINDS = {
@@ -47,6 +49,7 @@ _KINDS = {
     "delete": "deleted",
     "delete lost": "delete did not stand",
     "archive": "archived",
+    "apart": "left as it is",
 }
 _LOST = {"lost": " and lost", "candidate": ""}
 _STATES = {
@@ -77,13 +80,17 @@ def story_sentences(view: RecordView, story: FieldStory, field: Field) -> list[s
     said = [_value_sentence(story)]
     if story.last is not None and story.last.before is not None and story.last.kind != "resolved":
         said.append(f"It replaced {_quoted(story.last.before)}.")
-    said += [_beaten_sentence(event, field.source_of_truth) for event in story.beaten]
+    if story.last is not None and story.last.after != story.value:
+        said.append(f"A mapping changed since then, so that it is {_quoted(story.value)} now.")
+    said += [_beaten_sentence(event, field.source_of_truth) for event in story.beaten if event.kind != APART]
     if story.conflict is not None:
         said += conflict_sentences(story.conflict)
     for system, value in story.elsewhere.items():
         waiting = story.waiting.get(system)
         if waiting is not None:
             said.append(f"{system} still holds {_quoted(value)}: the delivery {waiting.why}.")
+        elif any((event.kind, event.system, event.before) == (APART, system, value) for event in story.beaten):
+            said.append(f"{system} holds {_quoted(value)}, and was not told when a mapping changed: `trueup verify --repair` tells it.")
         elif story.conflict is None:
             writes = "it cannot be written there" if field.name not in view.systems[system].holds else "that is how it shows this value"
             said.append(f"{system} holds {_quoted(value)}: {writes}.")

@@ -42,7 +42,9 @@ def run_text(body: Mapping[str, Any], style: Style = PLAIN) -> str:
 def _entity_lines(name: str, entity: Mapping[str, Any], style: Style, *, planned: bool) -> Iterator[str]:
     golden = entity["golden"]
     said = [
-        f"{golden[part]:,} {word}" for part, word in (("created", "new"), ("updated", "changed"), ("deleted", "deleted")) if golden[part]
+        f"{golden[part]:,} {word}"
+        for part, word in (("created", "new"), ("updated", "changed"), ("deleted", "deleted"), ("reread", "read otherwise"))
+        if golden.get(part)
     ]
     tail = f" ({', '.join(said)})" if said else ""
     yield f"{style.paint(name, 'bold')}: {counted(golden['total'], 'record')}{tail}"
@@ -100,6 +102,11 @@ def _entity_attention(name: str, entity: Mapping[str, Any]) -> Iterator[str]:
         yield f"{name}: {counted(standing, 'failure')} of earlier runs still open: `trueup failures` says which and why"
     if entity.get("parked"):
         yield f"{name}: {counted(entity['parked'], 'row')} might be one of several records: `trueup matches`"
+    if entity.get("apart"):
+        yield (
+            f"{name}: {counted(entity['apart'], 'value')} not agreed any more since a mapping changed, and left as they are:"
+            " `trueup verify` shows which, `trueup verify --repair` replaces them"
+        )
     if entity.get("overruled"):
         yield f"{name}: {counted(entity['overruled'], 'edit')} overruled and put back: `trueup explain {name} KEY` says why"
 

@@ -14,6 +14,7 @@ import polars as pl
 
 from trueup.config.describe import mapping_spec
 from trueup.core.cells import GID, json_to_records
+from trueup.core.clean import clean_column
 from trueup.core.fingerprint import match_hash
 from trueup.core.shadow import standing_for_what_it_shows
 from trueup.store import cursor, golden, mapping_version, match_key, meta, shadow
@@ -53,27 +54,47 @@ class MappingChanges:
         A system that was only read stands for what it shows, from before it is written. That shadows of `systems`, which can be reached,
         may be written under their mappings of now is noted before the first of them is.
         """
+        reached = self.behind.keys() & set(systems)
+        cleaned = self._cleaned_otherwise(entity) if reached and not set(systems).issuperset(entity.mappings) else []
         with store.write() as tx:
             for system in self.considered:
                 cursor.set_(tx, entity.name, system, considered_version=0)
             for system, names in self.opened.items():
                 _open(tx, entity, system, names)
-            for system in self.behind.keys() & set(systems):
+            for system in reached:
                 mapping_version.put(tx, entity.name, system, _text(self.now[system]), at=at)
-            if not self.rematch:
-                return
-            match_key.clear(tx, entity.name)
-            for rows in golden.stream(tx, entity.name):
-                alive = rows.filter(pl.col("deleted_at").is_null() & pl.col("alias_of").is_null())
-                cells = pl.concat([alive.select(pl.col("id").alias(GID)), json_to_records(alive["data"], entity.fields)], how="horizontal")
-                for number, rule in enumerate(entity.match):
-                    index = cells.select(
-                        pl.lit(number, dtype=pl.Int64).alias("rule"),
-                        match_hash(cells, rule, number).alias("hash"),
-                        pl.col(GID).alias("gid"),
-                    )
-                    match_key.add(tx, entity.name, index.drop_nulls("hash"))
-            meta.set_(tx, _match_name(entity), _match_text(entity))
+            if self.rematch:
+                match_key.clear(tx, entity.name)
+                _index(tx, entity)
+                meta.set_(tx, _match_name(entity), _match_text(entity))
+            if cleaned:
+                _index(tx, entity, cleaned)
+
+    def _cleaned_otherwise(self, entity: Entity) -> list[str]:
+        """Match fields of which the cleaning changed."""
+        specs = [(before["mapping"], self.now[system]["mapping"]) for system, behind in self.behind.items() for before in behind]
+        names = sorted({name for rule in entity.match for name in rule})
+        return [name for name in names if any(_cleaning(before, name) != _cleaning(now, name) for before, now in specs)]
+
+
+def _index(tx: Db, entity: Entity, cleaned: Collection[str] = ()) -> None:
+    """Index the match values of all living records, as they are or (`cleaned`) as these fields are cleaned now.
+
+    A record may be known only from a system that cannot be reached now: it is to be found by its values as they will be told.
+    """
+    for rows in golden.stream(tx, entity.name):
+        alive = rows.filter(pl.col("deleted_at").is_null() & pl.col("alias_of").is_null())
+        cells = pl.concat([alive.select(pl.col("id").alias(GID)), json_to_records(alive["data"], entity.fields)], how="horizontal")
+        cells = cells.with_columns(clean_column(cells[name], entity.fields[name].clean, entity.fields[name].type) for name in cleaned)
+        for number, rule in enumerate(entity.match):
+            index = cells.select(
+                pl.lit(number, dtype=pl.Int64).alias("rule"), match_hash(cells, rule, number).alias("hash"), pl.col(GID).alias("gid")
+            )
+            match_key.add(tx, entity.name, index.drop_nulls("hash"))
+
+
+def _cleaning(mapping: Mapping[str, Any], name: str) -> Any:
+    return mapping["fields"].get(name, {"definition": {"clean": None}})["definition"]["clean"]
 
 
 def mapping_changes(db: Db, entity: Entity, config: Config) -> MappingChanges:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from trueup.runtime.apart import bring_together
 from trueup.runtime.verify import verify_systems
 from trueup.store import shadow
 
@@ -46,4 +47,5 @@ def _repair(workspace: Workspace, name: str, suspects: Suspects) -> None:
                     {"key": list(found), "fingerprint": [None] * len(found)}, schema={"key": pl.String(), "fingerprint": pl.Int64()}
                 )
                 shadow.set_fingerprint(tx, name, system, unknown)
+            bring_together(tx, workspace.config.entities[name], records)
         workspace.look_again(name, {system: list(found) for system, found in keys.items()}, suspects.records)

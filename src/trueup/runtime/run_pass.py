@@ -326,6 +326,7 @@ class Pass:
         summary.created += decision.born.len()
         summary.updated += decision.updated
         summary.reread += decision.reread
+        summary.apart += decision.apart
         summary.deleted += decision.deleted_now
         summary.overruled += decision.overruled
         summary.missing += decision.missing

@@ -56,6 +56,7 @@ def _entity(summary: EntitySummary) -> dict[str, Any]:
         "parked": summary.parked,
         "missing": summary.missing,
         "held": summary.held,
+        "apart": summary.apart,
         "failures": {"open": summary.failures_open},
         "systems": systems,
         **({"notes": summary.notes} if summary.notes else {}),

@@ -3,8 +3,9 @@
     checksum   every system is read whole and mapped; a fingerprint of each row's cells is compared with that of the cells expected
     row by row what differs is read once more, by key, and compared field by field with what the state says by then
 
-Expected is the golden value; where a system is known to show it in its own form (`seen`, with nothing due), that form. A field that this
-mapping cannot write is expected as last seen. What waits for a person (rejected, parked, frozen, failed, vanished) is no difference.
+Expected is the golden value; where a system is known to show it in its own form (`seen`, with nothing due), that form, unless it holds the
+value apart since a mapping changed. A field that this mapping cannot write is expected as last seen. What waits for a person (rejected,
+parked, frozen, failed, vanished) is no difference.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import polars as pl
@@ -23,6 +24,7 @@ from trueup.core.fingerprint import cell_fingerprint, key_hash
 from trueup.core.shadow import decode_delta
 from trueup.errors import TrueupError
 from trueup.reports.verify_facts import SAMPLES, Agreement, Disagreement, EntityAgreement, SystemAgreement
+from trueup.runtime.apart import held_apart
 from trueup.runtime.lane import Lane
 from trueup.runtime.references import to_golden
 from trueup.store import conflict, failure, golden, parked
@@ -221,16 +223,24 @@ class _Checker:
             self.result.records += alive.height
             cells = pl.concat([alive.select(pl.col("id").alias(GID)), json_to_records(alive["data"], self.entity.fields)], how="horizontal")
             deltas = shadow_table.deltas(db, self.entity.name, int(rows["id"][0]), int(rows["id"][-1]))
+            apart = self._apart(db, deltas, cells)
             dead = rows.join(alive.select("id"), on="id", how="anti").select(gid="id")
             for name, side in self._sides.items():
-                doubtful[name].update(self._differing(side, cells, deltas.filter(pl.col("system") == name)))
+                doubtful[name].update(self._differing(side, cells, deltas.filter(pl.col("system") == name), apart))
                 doubtful[name].update(dead.join(side.seen, on="gid", how="semi")["gid"].to_list())
         return doubtful
 
-    def _differing(self, side: _Side, cells: pl.DataFrame, deltas: pl.DataFrame) -> list[int]:
+    def _apart(self, db: Db, deltas: pl.DataFrame, cells: pl.DataFrame) -> dict[tuple[str, int], set[str]]:
+        """What is held apart of these records; nearly always nothing."""
+        mine = cells.filter(pl.col(GID).is_in(deltas["gid"].implode()))
+        return held_apart(db, self.entity, deltas, {row[GID]: row for row in mine.iter_rows(named=True)})
+
+    def _differing(self, side: _Side, cells: pl.DataFrame, deltas: pl.DataFrame, apart: Mapping[tuple[str, int], set[str]]) -> list[int]:
         """Living records whose row reads otherwise than expected, or is not there."""
         writable = set(self.entity.written(side.seat.name))
-        expected = _expected(cells, deltas, side.fields, writable)
+        expected = _expected(
+            cells, deltas, side.fields, writable, {gid: names for (name, gid), names in apart.items() if name == side.seat.name}
+        )
         prints = cell_fingerprint(_nothing_as_null(expected, side.fields), side.fields)
         both = expected.select(pl.col(GID).alias("gid"), prints.alias("expected"))
         if both.is_empty():
@@ -284,6 +294,10 @@ class _Checker:
             ids = pl.Series("gid", gids, dtype=pl.Int64)
             shadows = {row["gid"]: row for row in shadow_table.by_golden(db, self.entity.name, ids, [name]).iter_rows(named=True)}
             records = golden.fetch(db, self.entity.name, ids)
+            golden_cells = json_to_records(records["data"], self.entity.fields)
+            agreed = dict(zip(records["id"].to_list(), golden_cells.iter_rows(named=True), strict=True))
+            known = pl.DataFrame(list(shadows.values()), schema_overrides={"gid": pl.Int64()}).select("system", "gid", "seen", "sent")
+            apart = held_apart(db, self.entity, known, agreed)
         keys = [row["key"] for row in shadows.values()]
         pages = list(seat.connector.read(seat.mapping.object, seat.compiled.read_columns, keys=keys)) if keys else []
         rejected = {reject.key for page in pages for reject in page.rejected}
@@ -293,8 +307,6 @@ class _Checker:
             cells, bad = self._map(seat, page.rows.filter(part))
             rejected |= {*bad, *page.rows.filter(~part)[KEY].to_list()}
             observed |= {row[KEY]: row for row in cells.iter_rows(named=True)}
-        golden_cells = json_to_records(records["data"], self.entity.fields)
-        agreed = dict(zip(records["id"].to_list(), golden_cells.iter_rows(named=True), strict=True))
         dead = set(records.filter(pl.col("deleted_at").is_not_null())["id"].to_list())
         for gid in gids:
             row = shadows.get(gid)
@@ -307,17 +319,18 @@ class _Checker:
             elif gid in dead:
                 self._found(side, "extra", gid, row["key"])
             else:
-                self._compare(side, gid, row, agreed[gid], observed[row["key"]])
+                self._compare(side, row, agreed[gid], observed[row["key"]], apart.get((name, gid), set()))
 
     def _not_there(self, side: _Side, gid: int, key: str, *, dead: bool) -> None:
         if not dead:
             self._found(side, "missing", gid, key)
 
     def _compare(
-        self, side: _Side, gid: int, row: Mapping[str, str | None], agreed: Mapping[str, str | None], observed: Mapping[str, str | None]
+        self, side: _Side, row: Mapping[str, Any], agreed: Mapping[str, str | None], observed: Mapping[str, str | None], apart: set[str]
     ) -> None:
+        gid = int(row["gid"])
         writable = set(self.entity.written(side.seat.name))
-        expected = _overlaid(agreed, row["seen"], row["sent"], side.fields, writable)
+        expected = _overlaid(agreed, row["seen"], row["sent"], side.fields, writable, apart)
         other = [
             name
             for name in side.fields
@@ -368,23 +381,31 @@ def _between(rows: pl.DataFrame, first: int, last: int) -> pl.DataFrame:
     return rows.slice(begin, end - begin)
 
 
-def _expected(cells: pl.DataFrame, deltas: pl.DataFrame, fields: Sequence[str], writable: set[str]) -> pl.DataFrame:
+def _expected(
+    cells: pl.DataFrame, deltas: pl.DataFrame, fields: Sequence[str], writable: set[str], apart: Mapping[int, set[str]]
+) -> pl.DataFrame:
     """What a system is expected to show, wide (__gid, fields): the golden cells, or the system's own known form of them."""
     plain = cells.select(GID, *fields)
     if deltas.is_empty():
         return plain
     named = deltas.select(pl.col("gid").alias(GID), pl.col("seen").alias(SEEN), pl.col("sent").alias(SENT))
     special = plain.join(named, on=GID)
-    rows = [(row[GID], *_overlaid(row, row[SEEN], row[SENT], fields, writable).values()) for row in special.iter_rows(named=True)]
+    rows = [
+        (row[GID], *_overlaid(row, row[SEEN], row[SENT], fields, writable, apart.get(row[GID], set())).values())
+        for row in special.iter_rows(named=True)
+    ]
     overlaid = pl.DataFrame(rows, schema=plain.schema, orient="row")
     return pl.concat([plain.join(special.select(GID), on=GID, how="anti"), overlaid])
 
 
 def _overlaid(
-    agreed: Mapping[str, str | None], seen: str | None, sent: str | None, fields: Sequence[str], writable: set[str]
+    agreed: Mapping[str, str | None], seen: str | None, sent: str | None, fields: Sequence[str], writable: set[str], apart: set[str]
 ) -> dict[str, str | None]:
-    """One row of `_expected`. Where a delivery is due, the golden value is expected; an absent cell expects nothing."""
-    held, due = decode_delta(seen), decode_delta(sent)
+    """One row of `_expected`. Where a delivery is due, or would be but for a changed mapping, the golden value is expected.
+
+    An absent cell expects nothing.
+    """
+    held, due = decode_delta(seen), decode_delta(sent).keys() | apart
     return {
         name: held[name] if name in held and not (name in due and name in writable and agreed[name] is not None) else agreed[name]
         for name in fields

@@ -49,6 +49,12 @@ def latest(db: Db, entity: str, gids: pl.Series, fields: Sequence[str] | None = 
     return _frame(db, sa.select(*_columns()).where(table.c.id.in_(newest.group_by(table.c.golden_id, table.c.field))))
 
 
+def lines(db: Db, entity: str, gids: pl.Series, kind: str) -> pl.DataFrame:
+    """All lines of one kind about these golden records, oldest first, as `of` gives them."""
+    wanted = (table.c.entity == db.entity(entity), table.c.golden_id.in_(db.each(gids.cast(pl.Int64))), table.c.kind == kind)
+    return _frame(db, sa.select(*_columns()).where(*wanted))
+
+
 def _columns() -> list[Any]:
     return [table.c.golden_id.label("gid") if column.name == "golden_id" else column for column in table.c]
 

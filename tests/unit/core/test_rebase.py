@@ -33,10 +33,10 @@ from tests.unit.core.tools import (
     value,
     waiting,
 )
-from trueup.core.cells import NULL
+from trueup.core.cells import NULL, SYSTEM
 from trueup.core.facts import FILTERED, MISSING, UNREADABLE, Decision, Facts
 from trueup.core.fingerprint import match_hash
-from trueup.core.rebase import rebase
+from trueup.core.rebase import APART, rebase
 from trueup.core.reconcile import reconcile
 from trueup.core.shadow import decode_delta
 from trueup.model import Field
@@ -48,11 +48,13 @@ LOUD = {"name": "ADA", "email": "ada@example.com"}
 WAS_LOUD: dict[int, dict[str, list[str]]] = {1: {"name": ["ADA"]}}
 
 
-def quiet(facts: Facts, decision: Decision) -> None:
-    """Nothing happened that anybody need know of, and nothing is due."""
+def quiet(facts: Facts, decision: Decision, *apart: tuple[str, str]) -> None:
+    """Nothing happened that anybody need know of, and nothing is due; `apart` are values (system, shown) that are left as they are."""
     assert decision.edited == {}
     assert decision.updated == decision.overruled == decision.opened == 0
-    assert decision.history.is_empty()
+    assert set(decision.history.select(SYSTEM, "before").rows()) == set(apart)
+    assert set(decision.history["kind"]) <= {APART}
+    assert decision.apart == len(apart)
     assert decision.frozen.is_empty()
     for system in facts.entity.mappings:
         assert owed(facts, decision, system).rows == 0, system
@@ -118,7 +120,7 @@ def test_a_system_whose_mapping_is_as_it_was_keeps_what_it_holds():
     assert value(decision) == "Countess"
     assert holds(decision, "shop") == {"name": "ADA"}
     assert stands(decision, "shop") == {}
-    quiet(facts, decision)
+    quiet(facts, decision, ("shop", "ADA"))
 
 
 def test_a_value_that_came_from_elsewhere_stays():
@@ -127,6 +129,14 @@ def test_a_value_that_came_from_elsewhere_stays():
     assert value(decision) == "ADA"
     assert holds(decision, "shop") == {"name": "Countess"}
     assert stands(decision, "shop") == {}
+    quiet(facts, decision, ("shop", "Countess"))
+
+
+def test_a_system_that_cannot_be_written_holds_nothing_apart():
+    shape = entity(reads=["shop"])
+    facts = read_before(shows(agreed(shape, {1: LOUD}), crm={1: {"name": "Countess"}}), crm=WAS_LOUD)
+    decision = reconcile(facts)
+    assert value(decision) == "Countess"
     quiet(facts, decision)
 
 
@@ -150,11 +160,11 @@ def test_the_owner_alone_speaks_for_its_field():
     decision = reconcile(facts)
     assert value(decision) == "ADA"
     assert stands(decision, "crm") == {}
-    quiet(facts, decision)
+    quiet(facts, decision, ("crm", "Countess"))
     facts = read_before(shows(agreed(shape, {1: LOUD}), shop={1: {"name": "Countess"}}), shop=WAS_LOUD)
     decision = reconcile(facts)
     assert value(decision) == "Countess"
-    quiet(facts, decision)
+    quiet(facts, decision, ("crm", "ADA"))
 
 
 def test_a_system_with_a_form_of_its_own_does_not_cut_the_golden_value():
