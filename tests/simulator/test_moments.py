@@ -10,7 +10,7 @@ import pytest
 from trueup.model import Deletes
 from trueup.store import cursor, golden, parked
 from trueup.testing.simulator import Simulation
-from trueup.testing.simulator_scenario import ENTITY, FULL, Scenario, SystemPlan
+from trueup.testing.simulator_scenario import ELSEWHERE, ENTITY, FULL, HERE, REGION, Scenario, SystemPlan
 from trueup.testing.simulator_world import one_thread
 
 if TYPE_CHECKING:
@@ -281,3 +281,18 @@ def test_a_new_row_finds_a_record_of_which_nobody_could_read_the_row_when_its_cl
         assert shown(sim, "till", "code") == ["K1"]
         with sim.workspace.store.read() as db:
             assert golden.count(db, ENTITY) == 1
+
+
+def test_a_row_that_is_back_inside_of_the_filter_as_it_was_takes_part_again() -> None:
+    with office(plan("crm"), plan("shop", filtered=True), rules={"name": "last_write_wins"}) as sim:
+        type_in(sim, "crm", code="K1", name="Ann")
+        sim.sync()
+        shop = sim.worlds["shop"].tables["people"]
+        shop.edit("1", {REGION: ELSEWHERE})
+        sim.sync()
+        change(sim, "crm", "1", name="Bea")
+        sim.sync()
+        assert shown(sim, "shop", "name") == ["Ann"]
+        shop.edit("1", {REGION: HERE})
+        sim.plan_and_sync()
+        assert shown(sim, "shop", "name") == ["Bea"]

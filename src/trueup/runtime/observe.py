@@ -63,6 +63,7 @@ class Observation:
     counts: Observed = field(default_factory=Observed)
     gone: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=GONE_SCHEMA))
     filtered: list[str] = field(default_factory=list)
+    outside: list[pl.DataFrame] = field(default_factory=list)  # key, fingerprint: how those rows stand there
     failures: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FAILURE_SCHEMA))
     changed: int = 0
     known_rows: int = 0
@@ -372,8 +373,11 @@ class Observer:
         """The rows that the mapping's `where` lets in; known ones that it does not are noted, and those on which it fails."""
         compiled, native = self._seat.compiled, _native(kept)
         part = compiled.takes_part(native)
-        outside = kept.filter(~part & pl.col("_at").is_not_null() & (pl.col("_state") != FILTERED))
+        # One that is outside already is noted again where it reads differently: it is back when it does so once more.
+        news = (pl.col("_state") != FILTERED) | pl.col("_known").ne_missing(pl.col(FINGERPRINT))
+        outside = kept.filter(~part & pl.col("_at").is_not_null() & news)
         result.filtered += outside[KEY].to_list()
+        result.outside.append(outside.select(pl.col(KEY).alias("key"), pl.col(FINGERPRINT).alias("fingerprint")))
         failing = compiled.where_rejects(native)
         if not failing.is_empty():
             self._map_failures.append(failing.select(KEY, pl.lit("map").alias("stage"), "field", "reason"))

@@ -496,6 +496,7 @@ class Pass:
         entity = self.entity.name
         if seen.filtered:
             shadow_table.set_state(tx, entity, name, pl.Series(seen.filtered, dtype=pl.String), FILTERED)
+            shadow_table.set_fingerprint(tx, entity, name, pl.concat(seen.outside))
         bad = seen.failures
         known_bad = bad[KEY].drop_nulls().unique()
         if known_bad.len():

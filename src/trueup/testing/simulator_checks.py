@@ -27,6 +27,7 @@ def check_settled(sim: Simulation) -> None:
     """Everything that holds when edits have stopped, nothing is open, and every system works."""
     with sim.workspace.store.read() as db:
         state = _State(sim, db)
+    _check_filters(sim, state)
     _check_agreement(sim, state)
     _check_presence(sim, state)
     _check_ownership(sim, state)
@@ -153,6 +154,15 @@ def _check_agreement(sim: Simulation, state: _State) -> None:
                 shown = rows[key].values.get(f"c_{item}")
                 if item in state.golden[gid] and not alike(sim, item, shown, plan.stored(item, agreed)):
                     raise BrokenPromiseError(f"I1: {name}:{key}.{item} is {shown!r}, agreed is {agreed!r} (record {gid})")
+
+
+def _check_filters(sim: Simulation, state: _State) -> None:
+    """I1: a row takes part again when it is back inside of its mapping's filter."""
+    for name, links in state.links.items():
+        rows = sim.worlds[name].tables["people"].rows
+        for key in [key for key, (_gid, row_state) in links.items() if row_state == FILTERED and key in rows]:
+            if not sim.scenario.systems[name].filtered or rows[key].values.get(REGION) == HERE:
+                raise BrokenPromiseError(f"I1: {name}:{key} takes no part, although it is not outside of any filter")
 
 
 def _check_presence(sim: Simulation, state: _State) -> None:  # noqa: C901 - every way in which a row may be accounted for

@@ -277,6 +277,8 @@ def test_history_tells_what_happened(store: Store) -> None:
         assert history.of_run(db, 2)["entity"].to_list() == ["customer", "customer"]
         assert history.latest(db, "customer", pl.Series([5, 6]))["version"].to_list() == [2, 3]
         assert history.latest(db, "customer", pl.Series([5]), ["name"], ["accepted"])["after"].to_list() == ["a"]
+        assert history.lines(db, "customer", pl.Series([5, 6]), "overruled").select("gid", "system", "after").rows() == [(5, "shop", "b")]
+        assert history.lines(db, "customer", pl.Series([6]), "overruled").is_empty()
 
 
 def test_intents_keep_their_frame_until_they_are_removed(store: Store) -> None:
@@ -442,6 +444,26 @@ def test_a_lane_remembers_where_it_stands(store: Store) -> None:
         assert mapping_version.latest(db, "customer", "crm") == mapping_version.MappingVersion(two, '{"a":1}', LATER)
         assert mapping_version.get(db, one) == mapping_version.MappingVersion(one, "{}", NOW)
         assert mapping_version.latest(db, "customer", "shop") is None
+
+
+def test_mappings_begun_since_the_last_whole_reading_may_be_behind_shadows(store: Store) -> None:
+    with store.write() as tx:
+        assert mapping_version.behind(tx, "customer", "crm") == []
+        old = mapping_version.put(tx, "customer", "crm", "{}", at=NOW)
+        one = mapping_version.put(tx, "customer", "crm", '{"a":1}', at=NOW)
+        mapping_version.put(tx, "customer", "shop", '{"a":9}', at=NOW)
+        assert [item.id for item in mapping_version.behind(tx, "customer", "crm")] == [one], "before anything was noted: the newest"
+        cursor.set_(tx, "customer", "crm", mapping_version=one)
+        two = mapping_version.put(tx, "customer", "crm", '{"a":2}', at=LATER)
+        three = mapping_version.put(tx, "customer", "crm", '{"a":1}', at=LATER)
+        mapping_version.amend(tx, one, '{"a":0}')
+    with store.read() as db:
+        assert [(item.id, item.spec) for item in mapping_version.behind(db, "customer", "crm")] == [
+            (one, '{"a":0}'),
+            (two, '{"a":2}'),
+            (three, '{"a":1}'),
+        ]
+        assert mapping_version.get(db, old) == mapping_version.MappingVersion(old, "{}", NOW)
 
 
 def test_recent_activity_adds_up_and_is_forgotten(store: Store) -> None:
