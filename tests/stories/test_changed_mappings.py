@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.stories.project import Project, Result, Row, people
@@ -59,6 +60,23 @@ def test_a_field_is_cleaned_from_now_on(project: Project) -> None:
     again = project.sync("--full")
     silent(again)
     assert again.body["entities"]["customer"]["golden"]["reread"] == 0
+
+
+def test_a_field_is_cleaned_with_the_state_and_a_system_in_postgresql(tmp_path: Path, postgres_url: str) -> None:
+    project = Project(tmp_path, state=postgres_url)
+    project.add_postgres("crm", postgres_url, LOUD)
+    project.add_csv("list")
+    project.configure()
+    project.sync()
+    with psycopg.connect(postgres_url) as db:
+        db.execute("UPDATE customers SET name = 'Anna' WHERE id = 1")
+    project.fields["email"] = "{type: text, required: true, clean: [lower]}"
+    project.configure()
+    done = project.sync()
+    assert done.body["entities"]["customer"]["golden"]["reread"] == 2
+    assert [done.system(name)["delivered"]["updated"] for name in ("crm", "list")] == [0, 1]
+    assert project.rows("list") == [("ANN@example.org", "Anna", "1", "1980-01-31"), *LOUD[1:]]
+    silent(project.sync("--full"))
 
 
 def test_an_edit_beside_the_change_is_an_edit_and_nothing_else_moves(project: Project) -> None:

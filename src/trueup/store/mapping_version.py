@@ -45,10 +45,12 @@ def amend(tx: Db, id_: int, spec: str) -> None:
 
 def behind(db: Db, entity: str, system: str) -> list[MappingVersion]:
     """The mappings that may be behind a lane's shadows, oldest first: that of its last whole reading, and those begun since."""
-    statement = sa.select(table).where(*lanes.within(db, table, entity, system)).order_by(table.c.id)
-    versions = [MappingVersion(row.id, row.spec, row.at) for row in db.execute(statement).all()]
     whole = cursor.get(db, entity, system).mapping_version
-    return [version for version in versions if version.id >= whole] if whole is not None else versions[-1:]
+    if whole is None:
+        newest = latest(db, entity, system)
+        return [] if newest is None else [newest]
+    statement = sa.select(table).where(*lanes.within(db, table, entity, system), table.c.id >= whole).order_by(table.c.id)
+    return [MappingVersion(row.id, row.spec, row.at) for row in db.execute(statement).all()]
 
 
 def latest(db: Db, entity: str, system: str) -> MappingVersion | None:
