@@ -59,7 +59,7 @@ def test_a_field_is_cleaned_from_now_on(project: Project) -> None:
     assert project.run("verify", "--json").body["entities"]["customer"]["agree"]
     again = project.sync("--full")
     silent(again)
-    assert again.body["entities"]["customer"]["golden"]["reread"] == 0
+    assert "reread" not in again.body["entities"]["customer"]["golden"]
 
 
 def test_a_field_is_cleaned_with_the_state_and_a_system_in_postgresql(tmp_path: Path, postgres_url: str) -> None:
@@ -222,7 +222,7 @@ def test_words_that_were_mapped_wrongly(tmp_path: Path) -> None:
     assert [row[3] for row in project.rows("list")] == ["active", "active"]
     quiet = project.sync("--full")
     silent(quiet)
-    assert quiet.body["entities"]["customer"]["apart"] == 0
+    assert "apart" not in quiet.body["entities"]["customer"]
 
 
 def test_cleaned_values_that_go_back_are_written_and_no_others(project: Project) -> None:

@@ -49,16 +49,16 @@ def _entity(summary: EntitySummary) -> dict[str, Any]:
             "created": summary.created,
             "updated": summary.updated,
             "deleted": summary.deleted,
-            "reread": summary.reread,
+            **({"reread": summary.reread} if summary.reread else {}),
         },
         "conflicts": {"opened": summary.conflicts_opened, "open": summary.conflicts_open},
         "overruled": summary.overruled,
         "parked": summary.parked,
         "missing": summary.missing,
         "held": summary.held,
-        "apart": summary.apart,
         "failures": {"open": summary.failures_open},
         "systems": systems,
+        **({"apart": summary.apart} if summary.apart else {}),
         **({"notes": summary.notes} if summary.notes else {}),
     }
 
