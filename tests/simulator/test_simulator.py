@@ -102,6 +102,21 @@ def test_each_change_of_the_configuration(change: str) -> None:
             sim.play((name, 7))
 
 
+@pytest.mark.parametrize("seed", [13, 48, 82])
+def test_what_nobody_had_read_in_a_removed_system_counts_for_nothing(seed: int) -> None:
+    """A counter is changed in several systems, and one of them is not connected any more before anybody looks: the rest still counts."""
+    with Simulation(seed) as sim:
+        for name in ("add", "add", "add", "settle", "edit", "edit twice"):
+            sim.play((name, seed))
+        typed = dict(sim.people.sums)
+        configure(sim, Random(seed), "remove a system")
+        assert sim.people.sums != typed
+        assert not sim.people.unsure & typed.keys(), "what everybody else typed is still counted"
+        sim.plan_and_sync()
+        for name in ("edit", "add", "sync", "settle"):
+            sim.play((name, seed + 2))
+
+
 SILENT = ("settle", "address", "object", "key", "values", "was of a field", "was of a system", "modified", "guard")
 """Changes of the configuration that say nothing about any value."""
 

@@ -171,6 +171,7 @@ class Simulation:
             system.others.clear()
         refused = refused_systems(self)
         before = list(self.people.edits)  # who edits while the run is at work may come too late for it
+        counted = self.people.looked_at()
         try:
             with one_thread():
                 summary = self.workspace.sync(full=full)
@@ -181,11 +182,13 @@ class Simulation:
             return None
         finally:
             self.people.refused(refused)
+            counted -= self.people.unread.keys()  # changed once more meanwhile
+            self.people.looked_at()
         self.killer.at = None
-        self._look_at(summary, before)
+        self._look_at(summary, before, counted)
         return summary
 
-    def _look_at(self, summary: RunSummary, before: Sequence[Edit]) -> None:
+    def _look_at(self, summary: RunSummary, before: Sequence[Edit], counted: set[tuple[str, str]]) -> None:
         """What a finished run tells about what was noticed."""
         entity = summary.entities[ENTITY]
         with self.workspace.store.read() as db:
@@ -208,7 +211,7 @@ class Simulation:
                     for name in calm
                     if not self.people.doubled.get(name)
                 }
-            self.people.noticed(links, before)
+            self.people.noticed(links, before, counted)
         check_always(self)
 
     def worlds_lag(self) -> bool:
@@ -278,7 +281,7 @@ class Simulation:
         check_settled(self)
         check_orders(self)
         self.counters = counters(self)
-        self.people.sums.clear()
+        self.people.agreed()
         self.people.unsure = {code for code in self.people.unsure if code not in self.counters}
 
     def _calm(self) -> None:

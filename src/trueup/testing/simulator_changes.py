@@ -109,6 +109,7 @@ def remove_system(sim: Simulation, random: Random) -> None:
     if len(rest) < 2 or all(plan.direction != "both" for plan in rest):
         return
     sim.away[name] = (scenario.systems.pop(name), sim.worlds.pop(name))
+    sim.people.disconnected(name)
     scenario.owners = {item: owner for item, owner in scenario.owners.items() if owner != name}
     if scenario.deletes is not None:
         sources = tuple(source for source in scenario.deletes.sources if source != name)

@@ -41,6 +41,8 @@ class People:
 
     typed     (system, key, field) -> the value there when a person last typed it
     sums      code -> sum of the changes to its counter since the last time everything agreed
+    unread    (system, code) -> those among them that no run can have read yet
+    glimpsed  (system, code) of those among them that some run may have read, or not
     unsure    codes whose counter cannot be told from the outside (deleted, doubled, filtered, overruled rows)
     removed   codes of rows that a person deleted somewhere
     """
@@ -50,6 +52,8 @@ class People:
     edits: list[Edit] = field(default_factory=list)
     typed: dict[tuple[str, str, str], Any] = field(default_factory=dict)
     sums: dict[str, int] = field(default_factory=dict)
+    unread: dict[tuple[str, str], int] = field(default_factory=dict)
+    glimpsed: set[tuple[str, str]] = field(default_factory=set)
     unsure: set[str] = field(default_factory=set)
     removed: set[str] = field(default_factory=set)
     doubled: dict[str, set[str]] = field(default_factory=dict)  # system -> keys of second rows of one code
@@ -130,7 +134,9 @@ class People:
             self.unsure.add(code)
         self.table(system).edit(key, {f"c_{name}": value})
         if name == "points" and self.scenario.systems[system].direction != "write":
-            self.sums[code] = self.sums.get(code, 0) + _number(self.table(system).rows[key].values.get("c_points")) - _number(old)
+            change = _number(self.table(system).rows[key].values.get("c_points")) - _number(old)
+            self.sums[code] = self.sums.get(code, 0) + change
+            self.unread[system, code] = self.unread.get((system, code), 0) + change
         self._note(system, key, name)
 
     def remove(self, system: str, key: str) -> None:
@@ -226,8 +232,17 @@ class People:
         self.typed = {(new if name == old else name, key, item): value for (name, key, item), value in self.typed.items()}
         self.secrets = {(new if name == old else name, key): value for (name, key), value in self.secrets.items()}
         self.outside = {(new if name == old else name, code) for name, code in self.outside}
+        self.unread = {(new if name == old else name, code): change for (name, code), change in self.unread.items()}
+        self.glimpsed = {(new if name == old else name, code) for name, code in self.glimpsed}
         self.unseen = {(new if name == old else name, key) for name, key in self.unseen}
         self.doubled = {new if name == old else name: keys for name, keys in self.doubled.items()}
+
+    def disconnected(self, system: str) -> None:
+        """A system takes part no more: what nobody had read there counts for nothing."""
+        for (_name, code), change in [item for item in self.unread.items() if item[0][0] == system]:
+            self.sums[code] -= change
+            del self.unread[system, code]
+        self.unsure |= {code for name, code in self.glimpsed if name == system}
 
     def left_behind(self, system: str, key: str) -> None:
         """A row did not come along to another place: nobody deleted it, and nobody sees it any more."""
@@ -322,11 +337,26 @@ class People:
             for place in [place for place in self.typed if place[0] == system]:
                 del self.typed[place]
 
-    def noticed(self, links: dict[str, set[str]], before: Sequence[Edit]) -> None:
-        """These systems were read completely, without trouble: edits made `before` that reading stand in linked rows, and were seen."""
+    def looked_at(self) -> set[tuple[str, str]]:
+        """A run begins, or has ended: it may have read any counter. Gives the (system, code) of those changed until now."""
+        self.glimpsed |= self.unread.keys()
+        self.unread.clear()
+        return set(self.glimpsed)
+
+    def agreed(self) -> None:
+        """Everything agrees: the counters are told anew from here."""
+        for memory in (self.sums, self.unread, self.glimpsed):
+            memory.clear()
+
+    def noticed(self, links: dict[str, set[str]], before: Sequence[Edit], counted: set[tuple[str, str]]) -> None:
+        """These systems were read completely, without trouble: what was edited `before` that reading stands in linked rows, and was seen.
+
+        `counted` are the (system, code) of counters changed before it.
+        """
         for item in before:
             if not item.over and item.key in links.get(item.system, ()):
                 item.noticed = True
+        self.glimpsed -= {place for place in counted if place[0] in links}
 
 
 def _number(value: Any) -> int:
