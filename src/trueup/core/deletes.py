@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from trueup.core.cells import AT, GID, KEY, SYSTEM, cell_from_python, json_to_records
-from trueup.core.facts import FILTERED, GONE_SCHEMA
+from trueup.core.facts import FILTERED, GONE_SCHEMA, WITHDRAWN
 from trueup.core.merge import CHANGE_SCHEMA, HISTORY_SCHEMA
 
 if TYPE_CHECKING:
@@ -44,15 +44,17 @@ def settle_deletes(facts: Facts, merged: Merged) -> DeleteVerdict:
     gone = facts.gone.select(GID, SYSTEM, KEY)
     rule = facts.entity.deletes
     was_dead = facts.golden.filter(pl.col("deleted_at").is_not_null())["id"]
-    edited = pl.concat([merged.changes[GID], merged.frozen[GID]]).unique()
+    edited = pl.concat([merged.changes[GID], merged.frozen[GID], merged.revived]).unique()
     revived = was_dead.filter(was_dead.is_in(edited.implode()))
     # A deleted record's row that is gone as well needs nothing more: it is what was wanted.
     done = gone.filter(pl.col(GID).is_in(was_dead.implode()) & ~pl.col(GID).is_in(revived.implode()))
     gone = gone.join(done, on=[GID, SYSTEM], how="anti")
     refused = gone.filter(pl.col(SYSTEM).is_in(list(facts.refused_deletes)))
     gone = gone.join(refused, on=[GID, SYSTEM], how="anti")
-    # A row outside of the filter takes no part: that it is gone, or has another key there, says nothing about the record.
-    outside = facts.shadows.filter(pl.col("state") == FILTERED).select(pl.col("gid").alias(GID), pl.col("system").alias(SYSTEM))
+    # A row outside of the filter takes no part: that it is gone, or has another key there, says nothing about the record. That of a
+    # row that was to be deleted anyway says nothing either.
+    apart = facts.shadows.filter(pl.col("state").is_in([FILTERED, WITHDRAWN]))
+    outside = apart.select(pl.col("gid").alias(GID), pl.col("system").alias(SYSTEM))
     left = gone.join(outside, on=[GID, SYSTEM], how="semi")
     gone = gone.join(outside, on=[GID, SYSTEM], how="anti")
     believed = set(rule.sources if rule else ()) - facts.moved

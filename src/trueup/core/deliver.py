@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from trueup.core.cells import GID, KEY
+from trueup.core.facts import PRESENT, WITHDRAWN
 from trueup.core.shadow import decode_delta
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from trueup.model import Entity
 
 FIELDS = "__fields"
-PRESENT = 0
 _NO_DELETES = pl.DataFrame(schema={GID: pl.Int64(), KEY: pl.String()})
 
 
@@ -56,6 +56,9 @@ def due(entity: Entity, system: str, decision: Decision, *, frozen: pl.DataFrame
         doomed = pl.col("gid").is_in(decision.deleted.implode()) & (pl.col("state") == PRESENT)
         deletes = mine.filter(doomed).select(pl.col("gid").alias(GID), pl.col("key").alias(KEY))
         alive = alive.filter(~pl.col(GID).is_in(decision.deleted.implode()))
+    withdrawn = mine.filter(pl.col("state") == WITHDRAWN)
+    if not withdrawn.is_empty():
+        deletes = pl.concat([deletes, withdrawn.select(pl.col("gid").alias(GID), pl.col("key").alias(KEY))])
     creates = alive.clear().select(GID, *writable)
     if may_create and writable and mine.height < alive.height + decision.deleted.len():
         lacking = alive.join(mine.select(pl.col("gid").alias(GID)), on=GID, how="anti", maintain_order="left")

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 KHASH = "__khash"
 FINGERPRINT = "__fingerprint"
-PRESENT, MISSING, FILTERED, UNREADABLE = 0, 1, 2, 3
-"""States of a shadow: its row is there; vanished and left alone; outside of the mapping's filter; there, but cannot be read."""
+PRESENT, MISSING, FILTERED, UNREADABLE, WITHDRAWN = 0, 1, 2, 3, 4
+"""States of a shadow: its row is there; vanished and left alone; outside of the mapping's filter; there, but cannot be read; there, and to
+be deleted although its record lives (an undone create), after which it is left alone."""
 
 GONE_SCHEMA = pl.Schema({GID: pl.Int64(), SYSTEM: pl.String(), KEY: pl.String()})
 SHADOW_SCHEMA = pl.Schema(

@@ -14,6 +14,7 @@ import polars as pl
 
 from trueup.core.cells import AT, GID, NULL, SYSTEM
 from trueup.core.combine import add_deltas, beyond_counting, merge_texts, merge_unions, sort_keys
+from trueup.core.facts import GONE_SCHEMA
 from trueup.core.judge import held_changes, judge_edits
 
 if TYPE_CHECKING:
@@ -81,6 +82,9 @@ class Merged:
     `frozen` are the candidates of the conflicts that stand open afterwards, for every (record, field) that this merge touched; `thawed`
     (__gid, field) are those that closed by themselves. `history` tells accepted (kind edit), lost and overruled edits, and those that wait
     for a person (kind candidate).
+
+    Only an undo says more: `revived` are deleted records that live again, `withdrawn` rows to be deleted although their records live;
+    of those that an earlier undo withdrew, `spared` are still there and stay, `returned` are gone and made again.
     """
 
     updates: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=UPDATE_SCHEMA))
@@ -89,6 +93,10 @@ class Merged:
     frozen: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FREEZE_SCHEMA))
     thawed: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={GID: pl.Int64(), "field": pl.String()}))
     overruled: int = 0
+    revived: pl.Series = field(default_factory=lambda: pl.Series(GID, [], dtype=pl.Int64))
+    withdrawn: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=GONE_SCHEMA))
+    spared: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=GONE_SCHEMA))
+    returned: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=GONE_SCHEMA))
 
 
 @dataclass

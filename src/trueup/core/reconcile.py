@@ -25,7 +25,7 @@ from trueup.core.golden import apply_changes, golden_rows, match_index
 from trueup.core.merge import HISTORY_SCHEMA, Situation, merge
 from trueup.core.observe import changed_cells, holders, reused_keys, without_rows
 from trueup.core.rebase import rebase
-from trueup.core.settle import mark_dirty, mark_doomed, settle_shadows
+from trueup.core.settle import mark_dirty, mark_doomed, mark_spared, mark_withdrawn, settle_shadows
 from trueup.core.shadow import long_deltas
 
 if TYPE_CHECKING:
@@ -63,10 +63,12 @@ def reconcile(facts: Facts, ruling: Merged | None = None) -> Decision:
     verdict = settle_deletes(facts, merged)
     changes = pl.concat([merged.changes, verdict.changes])
     records = apply_changes(golden, changes)
-    removed = verdict.removed
+    removed = pl.concat([verdict.removed, merged.returned])
     after, touched = settle_shadows(facts, merged, changes, verdict.missing, removed, deltas, records)
     after, touched = mark_dirty(facts, after, touched)
     after, touched = mark_doomed(after, touched, verdict.deleted)
+    after, touched = mark_spared(after, touched, verdict.revived, merged.spared)
+    after, touched = mark_withdrawn(after, touched, merged.withdrawn)
     touched = _with_rebased(after, touched, rebased, known)
     rows, born = golden_rows(
         facts, records, changes, verdict.deleted, verdict.revived, pl.concat([verdict.restored, rebased.moved[GID].unique()])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from trueup.core.cells import AT, DIRTY, GID, KEY, SYSTEM, VERSION
-from trueup.core.facts import FINGERPRINT, KHASH, MISSING, PRESENT, SHADOW_SCHEMA
+from trueup.core.facts import FINGERPRINT, KHASH, MISSING, PRESENT, SHADOW_SCHEMA, WITHDRAWN
 from trueup.core.fingerprint import FEW_ROWS
 from trueup.core.merge import UPDATE_SCHEMA
 from trueup.core.observe import golden_cells, long_cells
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from trueup.core.facts import Facts
     from trueup.core.merge import Merged
+
+NOTHING = "{}"
+"""A delta that names no field."""
 
 
 def settle_shadows(
@@ -51,11 +54,13 @@ def settle_shadows(
         if gone.is_empty()
         else after.join(gone, on=["gid", "system"], how="left", maintain_order="left")
     )
+    # An edit saves a row that was to be deleted; a mere reading does not.
+    unedited = (pl.col("state") == WITHDRAWN) & pl.col("_rewritten").is_null()
     after = after.join(_observed_rows(facts), on=["gid", "system"], how="left", maintain_order="left").with_columns(
         fingerprint=pl.when("_here").then("_fingerprint").otherwise("fingerprint"),
         modified=pl.when("_here").then(pl.coalesce("_modified", "modified")).otherwise("modified"),
         native_version=pl.when("_here").then("_version").otherwise("native_version"),
-        state=pl.coalesce("_state", pl.when("_here").then(pl.lit(PRESENT).cast(pl.Int64)).otherwise("state")),
+        state=pl.coalesce("_state", pl.when(pl.col("_here") & ~unedited).then(pl.lit(PRESENT).cast(pl.Int64)).otherwise("state")),
     )
     touched = after.filter(pl.col("_rewritten") | pl.col("_here") | pl.col("_state").is_not_null())
     return after.select(list(SHADOW_SCHEMA)), touched.select(list(SHADOW_SCHEMA))
@@ -84,9 +89,44 @@ def mark_doomed(after: pl.DataFrame, touched: pl.DataFrame, deleted: pl.Series) 
     if deleted.is_empty():
         return after, touched
     doomed = pl.col("gid").is_in(deleted.implode())
-    after = after.with_columns(sent=pl.when(doomed).then(pl.col("sent").fill_null("{}")).otherwise("sent"))
+    after = after.with_columns(sent=pl.when(doomed).then(pl.col("sent").fill_null(NOTHING)).otherwise("sent"))
     touched = pl.concat([touched.filter(~doomed), after.filter(doomed)])
     return after, touched
+
+
+def mark_spared(after: pl.DataFrame, touched: pl.DataFrame, revived: pl.Series, spared: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Take the marks of `mark_doomed` and `mark_withdrawn` off rows that are not deleted yet.
+
+    They are those of `revived` records, and the rows `spared` (__gid, __system).
+    """
+    if revived.is_empty() and spared.is_empty():
+        return after, touched
+    chosen = (pl.col("gid").is_in(revived.implode()) & (pl.col("sent") == NOTHING)) | _among(spared)
+    present = pl.when(pl.col("state") == WITHDRAWN).then(pl.lit(PRESENT, dtype=pl.Int64)).otherwise("state")
+    return _rewrite(after, touched, chosen, state=present, sent=pl.when(pl.col("sent") != NOTHING).then("sent"))
+
+
+def mark_withdrawn(after: pl.DataFrame, touched: pl.DataFrame, withdrawn: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Mark the rows (__gid, __system) that are to be deleted although their records live."""
+    if withdrawn.is_empty():
+        return after, touched
+    return _rewrite(after, touched, _among(withdrawn), state=pl.lit(WITHDRAWN, dtype=pl.Int64), sent=pl.col("sent").fill_null(NOTHING))
+
+
+def _among(rows: pl.DataFrame) -> pl.Expr:
+    """Whether a shadow is that of one of these rows (__gid, __system)."""
+    pairs = rows.select(pl.struct(pl.col(GID).alias("gid"), pl.col(SYSTEM).alias("system")).alias("pair"))["pair"]
+    return pl.struct("gid", "system").is_in(pairs.implode())
+
+
+def _rewrite(after: pl.DataFrame, touched: pl.DataFrame, chosen: pl.Expr, **values: pl.Expr) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Change some shadows, which are then among those to write."""
+    after = after.with_columns(_chosen=chosen.fill_null(value=False))
+    mine = after.filter("_chosen").with_columns(**values).drop("_chosen")
+    if mine.is_empty():
+        return after.drop("_chosen"), touched
+    rest = touched.join(mine, on=["gid", "system"], how="anti", maintain_order="left")
+    return pl.concat([after.filter(~pl.col("_chosen")).drop("_chosen"), mine]), pl.concat([rest, mine])
 
 
 def mark_dirty(facts: Facts, after: pl.DataFrame, touched: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from datetime import datetime
 
-RowState = Literal["present", "missing", "outside", "unreadable", "none"]
+RowState = Literal["present", "missing", "outside", "unreadable", "withdrawn", "none"]
 """missing: vanished and left alone; outside: left the mapping's filter; unreadable: there, but rejected; none: no row was linked yet."""
 
 

@@ -57,6 +57,7 @@ _STATES = {
     "missing": "vanished there, and is left alone",
     "outside": "outside of the mapping's filter",
     "unreadable": "cannot be read now",
+    "withdrawn": "is to be taken out again, because its creation was undone",
     "none": "no row yet",
 }
 

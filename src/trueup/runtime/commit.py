@@ -12,7 +12,7 @@ from trueup.core.cells import GID, KEY, NULL, SYSTEM, cell_to_python
 from trueup.core.fingerprint import key_hash
 from trueup.core.merge import FREEZE_SCHEMA
 from trueup.core.shadow import decode_delta, encode_delta
-from trueup.store import conflict, failure, golden, history, match_key, sending, shadow
+from trueup.store import conflict, created, failure, golden, history, match_key, sending, shadow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -159,16 +159,18 @@ def frozen_candidates(open_now: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.col("__at").str.to_datetime(time_unit="us", time_zone="UTC", strict=False)).cast(FREEZE_SCHEMA)
 
 
-def commit_results(tx: Db, entity: Entity, seat: Seat, results: Results, *, now: datetime, all_new: bool = False) -> None:
-    """Write the outcomes of one batch, and drop its intent.
+def commit_results(tx: Db, entity: Entity, seat: Seat, results: Results, *, run: int | None, now: datetime, all_new: bool = False) -> None:
+    """Write the outcomes of one batch of a run, and drop its intent.
 
     `all_new` promises that nothing is known of the created rows' keys. Raises StateError, undoing the transaction, where it is not so.
     """
     if not results.created.is_empty():
         known = not all_new and _make_room(tx, entity, seat, results.created)
         shadow.upsert(tx, entity.name, seat.name, results.created.drop("system"), new=not known)
+        if run is not None:
+            created.add(tx, entity.name, seat.name, run, results.created)
     if results.removed:
-        shadow.delete(tx, entity.name, seat.name, pl.Series(results.removed, dtype=pl.String))
+        shadow.retire(tx, entity.name, seat.name, pl.Series(results.removed, dtype=pl.String))
     if results.written:
         _commit_written(tx, entity, seat, results, now)
     if results.doubtful:

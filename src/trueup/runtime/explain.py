@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     from trueup.reports.record_facts import RowState
     from trueup.store import Db
 
-STATES: tuple[RowState, ...] = ("present", "missing", "outside", "unreadable")
+STATES: tuple[RowState, ...] = ("present", "missing", "outside", "unreadable", "withdrawn")
+WHY_LEFT_ALONE = {
+    "missing": "the row has vanished there",
+    "outside": "the row is outside of the mapping's filter",
+    "withdrawn": "the row is to be taken out again",
+}
 SETTING = ("edit", "resolved", "undo")
 """Kinds of history that set the golden value."""
 
@@ -192,8 +197,7 @@ def _waiting(
     delta = decode_delta(row["sent"])
     due = [name for name in entity.written(system) if name in delta and cells.get(name) is not None]
     if row["state"] != 0:
-        state = {"missing": "the row has vanished there", "outside": "the row is outside of the mapping's filter"}
-        why = state.get(STATES[row["state"]], "the row cannot be read: see `trueup failures`")
+        why = WHY_LEFT_ALONE.get(STATES[row["state"]], "the row cannot be read: see `trueup failures`")
         return [Waiting(name, cell_to_python(cells[name], entity.fields[name]), f"waits because {why}") for name in due]
     return [Waiting(name, cell_to_python(cells[name], entity.fields[name]), reasons.of(system, row["key"], name)) for name in due]
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 import polars as pl
 
 from trueup.core.cells import ASIDE, AT, GID, KEY, SYSTEM, WAS, beside
-from trueup.core.facts import FILTERED, FINGERPRINT, GONE_SCHEMA, KHASH, MISSING, PRESENT
+from trueup.core.facts import FILTERED, FINGERPRINT, GONE_SCHEMA, KHASH, MISSING, PRESENT, WITHDRAWN
 from trueup.core.fingerprint import FEW_ROWS, key_hash, match_hash, native_fingerprint
 from trueup.model import Observed
 from trueup.runtime.cursors import step_back
@@ -270,7 +270,7 @@ class Observer:
             known["fingerprint"].alias("_known"),
             known["state"].alias("_state"),
         )
-        differs = pl.col("_known").ne_missing(pl.col(FINGERPRINT)) | ~pl.col("_state").is_in([PRESENT, FILTERED])
+        differs = pl.col("_known").ne_missing(pl.col(FINGERPRINT)) | ~pl.col("_state").is_in([PRESENT, FILTERED, WITHDRAWN])
         asked = pl.col("_at").is_null() | differs
         self._keep(marks.filter(asked) if self._reread is None else self._otherwise(marks, asked, self._reread), result)
         extra = index.look(key_hash(pl.Series(KEY, named, dtype=pl.String)))["at"] if named else pl.Series(dtype=pl.UInt32)

@@ -50,7 +50,7 @@ def recover(store: Store, entity: Entity, seat: Seat, now: datetime) -> int:
         results.intent = intent.id
         landed += results.done
         with store.write() as tx:
-            commit_results(tx, entity, seat, results, now=now)
+            commit_results(tx, entity, seat, results, run=intent.run, now=now)
     return landed
 
 

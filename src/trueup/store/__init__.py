@@ -7,6 +7,7 @@ systems go by name, times are Datetime("us", "UTC"), rows are Polars frames, JSO
 from trueup.store import (
     activity,
     conflict,
+    created,
     cursor,
     failure,
     golden,
@@ -32,6 +33,7 @@ __all__ = [
     "Store",
     "activity",
     "conflict",
+    "created",
     "cursor",
     "failure",
     "golden",

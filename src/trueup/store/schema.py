@@ -17,7 +17,7 @@ import sqlalchemy as sa
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
-REVISION = "0005"
+REVISION = "0006"
 """The newest migration; a state at this revision opens without loading Alembic."""
 
 VERSION_TABLE = "schema_version"
@@ -201,6 +201,19 @@ sending = sa.Table(
     sqlite_autoincrement=True,
 )
 sa.Index("sending_lane", sending.c.entity, sending.c.system)
+
+created = sa.Table(
+    "created",
+    metadata,
+    _id_column(),
+    sa.Column("run", sa.BigInteger, nullable=False),
+    _entity(),
+    _system(),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+    sqlite_autoincrement=True,
+)
+sa.Index("created_run", created.c.run)
 
 conflict = sa.Table(
     "conflict",

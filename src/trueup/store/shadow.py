@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from trueup.store.db import Db
 
-PRESENT, MISSING, OUTSIDE, UNREADABLE = 0, 1, 2, 3
+PRESENT, MISSING, OUTSIDE, UNREADABLE, WITHDRAWN = 0, 1, 2, 3, 4
+SETTLED_STATES = (PRESENT, OUTSIDE, WITHDRAWN)
 INDEX_SCHEMA = {"khash": pl.Int64, "fingerprint": pl.Int64, "gid": pl.Int64, "state": pl.Int8}
 _INDEX_PAGE_ROWS = 200_000
 _COLUMNS = [
@@ -50,7 +51,7 @@ class Census:
     """A system's rows, counted and added up.
 
     known     rows that are there, as far as is known
-    settled   those of them that are present or outside of the filter, with a fingerprint
+    settled   those of them that are present, outside of the filter or withdrawn, with a fingerprint
     high, low sums of the upper and the lower halves of the settled rows' key hashes: two sets of keys with equal sums are the same set,
               but for a chance of about 2**-64
     """
@@ -61,12 +62,12 @@ class Census:
     low: int
 
 
-_SETTLED = sa.and_(table.c.state.in_([PRESENT, OUTSIDE]), table.c.fingerprint.is_not(None))
+_SETTLED = sa.and_(table.c.state.in_(SETTLED_STATES), table.c.fingerprint.is_not(None))
 
 
 def settled(state: pl.Expr, fingerprint: pl.Expr) -> pl.Expr:
     """Whether a row of the index is as it was last read: `Census.settled`."""
-    return state.is_in([PRESENT, OUTSIDE]) & fingerprint.is_not_null()
+    return state.is_in(SETTLED_STATES) & fingerprint.is_not_null()
 
 
 def census(db: Db, entity: str, system: str) -> Census:
@@ -217,6 +218,13 @@ def delete(tx: Db, entity: str, system: str, keys: pl.Series) -> None:
     tx.execute(table.delete().where(*_where(tx, entity, system), table.c.key.in_(tx.each(keys.cast(pl.String)))))
 
 
+def retire(tx: Db, entity: str, system: str, keys: pl.Series) -> None:
+    """Take in that these rows were deleted as wanted: forget them, but keep those that were withdrawn, as missing."""
+    mine = (*_where(tx, entity, system), table.c.key.in_(tx.each(keys.cast(pl.String))))
+    tx.execute(table.delete().where(*mine, table.c.state != WITHDRAWN))
+    tx.execute(table.update().where(*mine).values(state=MISSING, fingerprint=None, sent=None))
+
+
 def rekey(tx: Db, entity: str, system: str, frame: pl.DataFrame) -> None:
     """Give rows another key: frame `old_key`, `new_key`, `khash` (of the new one). Keys may be exchanged; the rest of a row stays.
 
@@ -229,9 +237,9 @@ def rekey(tx: Db, entity: str, system: str, frame: pl.DataFrame) -> None:
 
 
 def pending(db: Db, entity: str, system: str) -> pl.Series:
-    """Golden ids, ascending, of present rows that stand for something else than the golden record (`sent` is not null)."""
+    """Golden ids, ascending, of present rows that stand for something else than the golden record (`sent` is not null), or that go."""
     statement = sa.select(table.c.golden_id.label("gid")).where(
-        *_where(db, entity, system), table.c.sent.is_not(None), table.c.state == PRESENT, table.c.golden_id.is_not(None)
+        *_where(db, entity, system), table.c.sent.is_not(None), table.c.state.in_([PRESENT, WITHDRAWN]), table.c.golden_id.is_not(None)
     )
     return db.frame(statement)["gid"].sort()
 

@@ -98,6 +98,7 @@ def _links() -> str:
     return (
         "SELECT e.name AS entity, s.name AS system, h.golden_id AS record, h.key AS key, CASE h.state"
         f" WHEN {shadow.MISSING} THEN 'missing' WHEN {shadow.OUTSIDE} THEN 'outside' WHEN {shadow.UNREADABLE} THEN 'unreadable'"
+        f" WHEN {shadow.WITHDRAWN} THEN 'withdrawn'"
         " ELSE 'present' END AS state FROM shadow h"
         " JOIN entity_name e ON e.id = h.entity JOIN system_name s ON s.id = h.system WHERE h.golden_id IS NOT NULL"
     )
