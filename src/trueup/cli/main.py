@@ -30,13 +30,14 @@ from trueup.cli import (
     sql,
     status,
     sync,
+    undo,
     verify,
 )
 from trueup.cli.shared import COULD_NOT, INTERRUPTED, USAGE, ConfigFile, Session, complain
 
 _ORDER = (
     "drift", "check", "plan", "sync", "pause", "resume", "status", "runs", "run", "record", "explain", "conflicts", "matches", "failures",
-    "holds", "verify", "sql", "schema",
+    "holds", "verify", "undo", "sql", "schema",
 )  # fmt: skip
 
 
@@ -87,7 +88,7 @@ def root(
 
 
 for _verb in (
-    drift, check, plan, sync, pause, status, runs, record, explain, conflicts, matches, failures, holds, verify, sql, schema,
+    drift, check, plan, sync, pause, status, runs, record, explain, conflicts, matches, failures, holds, verify, undo, sql, schema,
 ):  # fmt: skip
     _verb.register(app)
 

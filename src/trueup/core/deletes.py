@@ -39,7 +39,7 @@ class DeleteVerdict:
 
 def settle_deletes(facts: Facts, merged: Merged) -> DeleteVerdict:
     """Decide what every confirmed disappearance means."""
-    if facts.gone.is_empty() and facts.golden["deleted_at"].null_count() == facts.golden.height:
+    if facts.gone.is_empty() and merged.deleted.is_empty() and facts.golden["deleted_at"].null_count() == facts.golden.height:
         return _nothing_gone()
     gone = facts.gone.select(GID, SYSTEM, KEY)
     rule = facts.entity.deletes
@@ -68,7 +68,7 @@ def settle_deletes(facts: Facts, merged: Merged) -> DeleteVerdict:
     standing = entitled.join(losing.select(GID, SYSTEM), on=[GID, SYSTEM], how="anti")
     changes = pl.DataFrame(schema=CHANGE_SCHEMA)
     missing = others
-    deleted = standing[GID].unique()
+    deleted = pl.concat([standing[GID], merged.deleted]).unique()
     removed = pl.concat([losing, refused, done])
     told = [
         _history(losing, facts, "delete lost", "an edit, a pending delivery or an open conflict stands against it"),
@@ -77,7 +77,7 @@ def settle_deletes(facts: Facts, merged: Merged) -> DeleteVerdict:
     if rule is not None and rule.action == "archive":
         changes = _archive(facts, standing)
         missing = pl.concat([others, standing.with_columns(told=pl.lit(value=False))])
-        deleted = deleted.clear()
+        deleted = merged.deleted
         told.append(_history(standing, facts, "archive", "deletes: archive"))
         told.append(changes.with_columns(kind=pl.lit("edit")).cast(HISTORY_SCHEMA))
     else:

@@ -83,8 +83,9 @@ class Merged:
     (__gid, field) are those that closed by themselves. `history` tells accepted (kind edit), lost and overruled edits, and those that wait
     for a person (kind candidate).
 
-    Only an undo says more: `revived` are deleted records that live again, `withdrawn` rows to be deleted although their records live;
-    of those that an earlier undo withdrew, `spared` are still there and stay, `returned` are gone and made again.
+    Only an undo says more: `revived` are deleted records that live again, `deleted` others that do not any more, `withdrawn` rows to be
+    deleted although their records live; of those that an earlier undo withdrew, `spared` are still there and stay, `returned` are gone
+    and made again.
     """
 
     updates: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=UPDATE_SCHEMA))
@@ -94,6 +95,7 @@ class Merged:
     thawed: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={GID: pl.Int64(), "field": pl.String()}))
     overruled: int = 0
     revived: pl.Series = field(default_factory=lambda: pl.Series(GID, [], dtype=pl.Int64))
+    deleted: pl.Series = field(default_factory=lambda: pl.Series(GID, [], dtype=pl.Int64))
     withdrawn: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=GONE_SCHEMA))
     spared: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=GONE_SCHEMA))
     returned: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=GONE_SCHEMA))

@@ -75,6 +75,8 @@ class PassOptions:
         default_factory=MappingChanges
     )  # what the configuration maps otherwise than when the shadows were written
     mute: frozenset[str] = frozenset()  # systems to which nothing is delivered (paused)
+    # Decides about `records` in the place of the merge; nothing is read then. Told which systems take deletes.
+    ruling: Callable[[frozenset[str], Facts], Decision] | None = None
 
 
 @dataclass
@@ -232,7 +234,7 @@ class Pass:
         if bulk:
             index_begun(self.store, self.entity)
         for number in chunks.order:
-            decision = self._decide(chunks.frames(number), chunks.gone(number), chunks.others(number), found)
+            decision = self._decide(chunks.frames(number), chunks.gone(number), chunks.others(number), found, first=first)
             self._take_in(decision)
         self._unpark(found)
         if self.index_later is not None:
@@ -240,7 +242,9 @@ class Pass:
             self.index_later = None
         self.deliveries.finish_round()
 
-    def _decide(self, rows: Mapping[str, pl.DataFrame], gone: pl.DataFrame, others: pl.Series, found: Identified) -> Decision:
+    def _decide(
+        self, rows: Mapping[str, pl.DataFrame], gone: pl.DataFrame, others: pl.Series, found: Identified, *, first: bool
+    ) -> Decision:
         """Facts of one chunk, from the rows and the state, and the decision about them."""
         count = (
             pl.concat([frame.select(GID) for frame in rows.values()]).group_by(GID).len()
@@ -258,11 +262,15 @@ class Pass:
                 parts.append(births(self.entity, name, mine, self.now))
             if mine.height < frame.height:
                 rest[name] = frame.filter(~alone)
+        decide: Callable[[Facts], Decision] = reconcile
+        if first and self.options.ruling is not None:
+            taking = frozenset(name for name, seat in self.seats.items() if seat.mapping.writes and seat.connector.caps.deletes)
+            decide = partial(self.options.ruling, taking)
         gids = pl.concat([*[frame[GID] for frame in rest.values()], gone[GID], others]).unique(maintain_order=True)
         for some in gids.sort().to_frame().iter_slices(RECONCILED_ROWS):
             these = pl.col(GID).is_in(some[GID].implode())
             few = {name: frame.filter(these) for name, frame in rest.items()} if gids.len() > RECONCILED_ROWS else rest
-            parts.append(reconcile(self._facts(few, gone.filter(these), some[GID], found)))
+            parts.append(decide(self._facts(few, gone.filter(these), some[GID], found)))
         return joined(parts) if parts else no_births(self.entity, self.now)
 
     def _facts(self, rows: Mapping[str, pl.DataFrame], gone: pl.DataFrame, gids: pl.Series, found: Identified) -> Facts:

@@ -17,7 +17,7 @@ from trueup.errors import StateMissingError, TrueupError, UsageError
 from trueup.model import EntitySummary, RunSummary, SystemSummary
 from trueup.runtime.changes import mapping_changes, remember_mappings
 from trueup.runtime.order import in_order
-from trueup.runtime.records import record_named
+from trueup.runtime.records import find_record, record_named
 from trueup.runtime.renames import carry_out, with_new_names
 from trueup.runtime.run_pass import Pass, PassOptions
 from trueup.runtime.status import nothing_yet, standing_of
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from trueup.model import Config, RunStatus
     from trueup.reports.findings import Findings
     from trueup.reports.standing import Standing
+    from trueup.reports.undone import Undone
 
 VIEWS = "shapes of views"  # the name under which the state keeps what its views were made from
 Tick = "Callable[[str, str, int], None]"
@@ -127,7 +128,7 @@ class Workspace:
         names = self._entities(entities)
         options = PassOptions(plan=True, full=full, every_change=every_change)
         with self._state_for_plan():
-            return self._passes(names, options, run=None, tick=tick)
+            return self._passes(dict.fromkeys(names, options), run=None, tick=tick)
 
     @contextmanager
     def _state_for_plan(self) -> Iterator[None]:
@@ -163,21 +164,58 @@ class Workspace:
         with self.lock("sync", wait_s):
             keys, known = record_named(self, *record) if record is not None else (None, frozenset())
             options = PassOptions(full=full, limit=limit, keys=keys, records=known)
-            return self._run(_command(full=full, limit=limit, record=record), names, options, tick)
+            return self._run(_command(full=full, limit=limit, record=record), dict.fromkeys(names, options), tick)
 
     def look_again(self, entity: str, keys: Mapping[str, Sequence[str]], records: Iterable[int]) -> RunSummary:
         """One run over the given rows (system -> keys) and records alone. Raises StateError, StateLockedError."""
         with self.lock("verify --repair"):
-            return self._run("verify --repair", [entity], PassOptions(keys=keys, records=frozenset(records)), None)
+            return self._run("verify --repair", {entity: PassOptions(keys=keys, records=frozenset(records))}, None)
 
-    def _run(self, command: str, names: Sequence[str], options: PassOptions, tick: Callable[[str, str, int], None] | None) -> RunSummary:
+    def undo(
+        self,
+        run: int,
+        *,
+        record: tuple[str, str] | None = None,
+        field: str | None = None,
+        plan: bool = False,
+        every_change: bool = False,
+        wait_s: float | None = None,
+        tick: Callable[[str, str, int], None] | None = None,
+    ) -> tuple[Undone, RunSummary | None]:
+        """Put back what a run changed, all of it or of one record (entity, key) or field; `plan`: say what that would do.
+
+        Gives what was put back and what was refused, and the run that did it: None where there was nothing to put back, and none was
+        needed. Raises UsageError, StateError, StateLockedError.
+        """
+        from trueup.runtime.undo import Undo, Wanted
+
+        def begun() -> tuple[Undo, dict[str, PassOptions]]:
+            with self.store.read() as db:
+                gid = (record[0], find_record(self, db, *record)) if record is not None else None
+            undo = Undo(self.store, self.config, Wanted(run, gid, field))
+            return undo, {
+                name: PassOptions(plan=plan, every_change=every_change, keys={}, records=gids, ruling=undo.ruling)
+                for name, gids in undo.records.items()
+            }
+
+        if plan:
+            with self._state_for_plan():
+                undo, passes = begun()
+                return undo.undone, self._passes(passes, run=None, tick=tick) if passes else None
+        with self.lock("undo", wait_s):
+            carry_out(self.store, self.config)
+            undo, passes = begun()
+            words = [f"undo {run}", *(["--record", *record] if record else []), *(["--field", field] if field else [])]
+            return undo.undone, self._run(" ".join(words), passes, tick) if passes else None
+
+    def _run(self, command: str, passes: Mapping[str, PassOptions], tick: Callable[[str, str, int], None] | None) -> RunSummary:
         """A run with a number, whatever becomes of it; the state is held."""
         carry_out(self.store, self.config)
         started = self.clock()
         with self.store.write() as tx:
             number = run_table.start(tx, command, at=started)
         try:
-            result = self._passes(names, options, run=number, tick=tick)
+            result = self._passes(passes, run=number, tick=tick)
         except BaseException as error:
             self._finish(number, "failed", started, None, str(error) if isinstance(error, TrueupError) else type(error).__name__)
             raise
@@ -190,15 +228,13 @@ class Workspace:
         with self.store.write() as tx:
             run_table.finish(tx, number, status, at=at, seconds=(at - started).total_seconds(), summary=text, error=error)
 
-    def _passes(
-        self, names: Sequence[str], options: PassOptions, *, run: int | None, tick: Callable[[str, str, int], None] | None
-    ) -> RunSummary:
-        """One pass per entity, in order of reference."""
+    def _passes(self, passes: Mapping[str, PassOptions], *, run: int | None, tick: Callable[[str, str, int], None] | None) -> RunSummary:
+        """One pass per entity, in the order given."""
         started_at = self.clock()
         begun = time.perf_counter()
         result = RunSummary(run=run, status="done", started_at=started_at, seconds=0.0)
         stopped: list[str] = []
-        for name in names:
+        for name, options in passes.items():
             summary, problem = self._pass(name, options, run=run, tick=tick)
             result.entities[name] = summary
             if problem is not None:

@@ -16,6 +16,7 @@ from trueup.store.schema import history as table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from trueup.store.db import Db
 
@@ -47,6 +48,13 @@ def latest(db: Db, entity: str, gids: pl.Series, fields: Sequence[str] | None = 
     if kinds is not None:
         newest = newest.where(table.c.kind.in_(db.each(pl.Series(kinds, dtype=pl.String))))
     return _frame(db, sa.select(*_columns()).where(table.c.id.in_(newest.group_by(table.c.golden_id, table.c.field))))
+
+
+def after_run(db: Db, entity: str, gids: pl.Series, run: int, ended_at: datetime) -> pl.DataFrame:
+    """All lines of these golden records from after a run that ended at a moment, oldest first, as `of` gives them."""
+    later = sa.or_(table.c.run > run, sa.and_(table.c.run.is_(None), table.c.recorded_at >= ended_at))
+    wanted = (table.c.entity == db.entity(entity), table.c.golden_id.in_(db.each(gids.cast(pl.Int64))), later)
+    return _frame(db, sa.select(*_columns()).where(*wanted))
 
 
 def lines(db: Db, entity: str, gids: pl.Series, kind: str) -> pl.DataFrame:

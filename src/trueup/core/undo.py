@@ -1,0 +1,324 @@
+"""Undo: what one run did to a set of records, turned round.
+
+An undo of a value is an edit like any other: of somebody who saw what the run left (`after`), and says what was there before it. So it
+stands where the golden record still is what the run left, a counter gets the opposite difference, a set and a text what was added or
+taken away; and where somebody has edited since, that edit stands and the undo is refused. The result is a `Merged`, which `reconcile`
+carries out as it carries out a merge: golden values move, and what every system is told follows from that.
+
+    values    first `before` and last `after` of the run per record and field    -> golden changes
+    deletes   records that the run deleted                                        -> live again, and are made again where they are gone
+    creates   rows that the run made for records that live on elsewhere           -> taken out, and left out from then on
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import orjson
+import polars as pl
+
+from trueup.core.cells import AT, GID, KEY, SYSTEM, cell_from_python
+from trueup.core.combine import add_deltas, beyond_counting, merge_texts, merge_unions
+from trueup.core.facts import GONE_SCHEMA, MISSING, PRESENT, WITHDRAWN
+from trueup.core.merge import CHANGE_SCHEMA, HISTORY_SCHEMA, Merged
+from trueup.core.observe import golden_cells, long_cells
+
+if TYPE_CHECKING:
+    from trueup.core.facts import Facts
+    from trueup.model import Entity, Field
+
+SETTING = ("edit", "resolved", "undo")
+"""Kinds of history that set a golden value."""
+DELETED, REVIVED, TAKEN_OUT, PUT_BACK = "delete", "revived", "taken out", "put back"
+"""Kinds of history about whole records and rows: the first by a delete that was believed, the others by an undo."""
+
+LINE_SCHEMA = pl.Schema(
+    {
+        GID: pl.Int64(),
+        "field": pl.String(),
+        "kind": pl.String(),
+        SYSTEM: pl.String(),
+        AT: pl.Datetime("us", "UTC"),
+        "run": pl.Int64(),
+        "rule": pl.String(),
+        "before": pl.String(),
+        "after": pl.String(),
+    }
+)
+REFUSED_SCHEMA = pl.Schema(
+    {
+        GID: pl.Int64(),
+        "field": pl.String(),
+        SYSTEM: pl.String(),
+        "why": pl.String(),
+        "by": pl.String(),
+        AT: pl.Datetime("us", "UTC"),
+        "run": pl.Int64(),
+    }
+)
+RECORD_FIELD = [GID, "field"]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a run did to the records at hand, and what happened to them since.
+
+    lines, later  history (LINE_SCHEMA, values as JSON), oldest first: of the run, and of afterwards
+    created       __gid, __system, __key: rows that the run made
+    deletable     systems in which rows can be deleted
+    """
+
+    run: int
+    lines: pl.DataFrame
+    later: pl.DataFrame
+    created: pl.DataFrame
+    deletable: frozenset[str]
+
+
+@dataclass
+class Reversal:
+    """What an undo comes to. `refused` (REFUSED_SCHEMA) says what stays as it is, and why."""
+
+    merged: Merged = field(default_factory=Merged)
+    refused: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REFUSED_SCHEMA))
+
+
+def reverse(facts: Facts, done: Done) -> Reversal:
+    """Turn round what a run did to the records of `facts`, of which nothing is observed now."""
+    refused: list[pl.DataFrame] = []
+    merged = Merged()
+    changes = _values(facts, done, refused)
+    merged.revived, told_revived = _revived(facts, done, refused)
+    merged.deleted, told_deleted = _deleted_again(facts, done, refused)
+    rows, told_rows = _rows(facts, done, merged.deleted, refused)
+    merged.withdrawn, merged.spared, merged.returned = rows
+    # What was said of a record that goes again needs no value any more.
+    merged.changes = changes.filter(~pl.col(GID).is_in(merged.deleted.implode()))
+    merged.history = pl.concat(
+        [merged.changes.with_columns(kind=pl.lit("undo")).cast(HISTORY_SCHEMA), told_revived, told_deleted, told_rows]
+    )
+    return Reversal(merged, pl.concat([pl.DataFrame(schema=REFUSED_SCHEMA), *refused]))
+
+
+# ---------------------------------------------------------------- values
+
+
+def _values(facts: Facts, done: Done, refused: list[pl.DataFrame]) -> pl.DataFrame:
+    """The golden changes (CHANGE_SCHEMA) that put back what the run set."""
+    set_by_run = done.lines.filter(pl.col("kind").is_in(SETTING) & pl.col("field").is_not_null())
+    if set_by_run.is_empty():
+        return pl.DataFrame(schema=CHANGE_SCHEMA)
+    alive = facts.golden.filter(pl.col("alias_of").is_null())["id"]
+    spans = (
+        set_by_run.filter(pl.col(GID).is_in(alive.implode()))
+        .group_by(RECORD_FIELD, maintain_order=True)
+        .agg(pl.col("before").first(), pl.col("after").last())
+    )
+    known = pl.col("field").is_in(list(facts.entity.fields))
+    refused.append(_refusal(spans.filter(~known), "unknown field"))
+    cells, misfits = _as_cells(facts.entity, spans.filter(known))
+    refused.append(_refusal(misfits, "other type"))
+    golden = long_cells(golden_cells(facts), list(facts.entity.fields), "golden")
+    cells = cells.join(golden, on=RECORD_FIELD, how="inner", maintain_order="left")
+    # Where nothing was said before there is nothing to put back.
+    cells = cells.filter(pl.col("observed").is_not_null()).join(_undone(done), on=RECORD_FIELD, how="anti", maintain_order="left")
+    frozen = facts.frozen.select(RECORD_FIELD).unique()
+    refused.append(_refusal(cells.join(frozen, on=RECORD_FIELD, how="semi", maintain_order="left"), "open conflict"))
+    cells = cells.join(frozen, on=RECORD_FIELD, how="anti", maintain_order="left")
+    parts = [_reversed_by_rule(facts, done, rule, rows, refused) for rule, rows in _by_rule(facts.entity, cells)]
+    if not parts:
+        return pl.DataFrame(schema=CHANGE_SCHEMA)
+    return (
+        pl.concat(parts)
+        .filter(pl.col("value").ne_missing(pl.col("golden")))
+        .select(
+            GID,
+            "field",
+            pl.col("golden").alias("before"),
+            pl.col("value").alias("after"),
+            pl.lit(None, dtype=pl.String).alias(SYSTEM),
+            pl.lit(facts.now).cast(pl.Datetime("us", "UTC")).alias(AT),
+            pl.lit(rule_of(done.run)).alias("rule"),
+        )
+        .cast(CHANGE_SCHEMA)
+    )
+
+
+def rule_of(run: int) -> str:
+    """The rule that the history names for what the undo of a run did."""
+    return f"undo of run {run}"
+
+
+def _reversed_by_rule(facts: Facts, done: Done, rule: str, cells: pl.DataFrame, refused: list[pl.DataFrame]) -> pl.DataFrame:
+    """Rows with `value`: the golden value after the undo."""
+    later = _later_values(done).rename({"kind": "_kind"}).select(*RECORD_FIELD, "_kind")
+    judged = cells.join(later, on=RECORD_FIELD, how="left", maintain_order="left")
+    stands = pl.col("golden").eq_missing(pl.col("seen")) & (pl.col("_kind").is_null() | (pl.col("_kind") == "undo"))
+    put_back = judged.filter(stands).with_columns(value="observed").drop("_kind")
+    moved = judged.filter(~stands).drop("_kind")
+    parts = [put_back.select(*RECORD_FIELD, "golden", "value")]
+    if moved.is_empty():
+        return parts[0]
+    if rule == "add":
+        beyond = beyond_counting(moved).select(RECORD_FIELD).unique()
+        refused.append(_refusal(beyond, "beyond counting"))
+        moved = moved.join(beyond, on=RECORD_FIELD, how="anti", maintain_order="left")
+        parts += [] if moved.is_empty() else [add_deltas(facts.entity, moved)[1]]
+    elif rule == "union":
+        parts.append(merge_unions(moved))
+    elif rule == "text":
+        rows, clashing = merge_texts(moved)
+        refused.append(_edited_later(clashing, done))
+        parts.append(rows)
+    else:
+        already = pl.col("golden").eq_missing(pl.col("observed"))
+        refused.append(_edited_later(moved.filter(~already), done))
+    return pl.concat([part.select(*RECORD_FIELD, "golden", "value") for part in parts])
+
+
+def _by_rule(entity: Entity, cells: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
+    """The cells by how their field is merged: one that takes every edit is reversed by its rule, any other whole."""
+    rules = {name: item.conflict if item.conflict in {"add", "union", "text"} else "whole" for name, item in entity.fields.items()}
+    marked = cells.with_columns(pl.col("field").replace_strict(rules, return_dtype=pl.String).alias("_rule"))
+    return [(str(rule), rows.drop("_rule")) for (rule,), rows in marked.partition_by("_rule", as_dict=True, maintain_order=True).items()]
+
+
+def _as_cells(entity: Entity, spans: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The run's edits turned round, as a merge sees edits; and those whose values are not of the field's type any more."""
+    rows: list[tuple[object, ...]] = []
+    misfits: list[tuple[object, ...]] = []
+    for gid, name, before, after in spans.select(GID, "field", "before", "after").rows():
+        try:
+            rows.append((gid, name, _cell(after, entity.fields[name]), _cell(before, entity.fields[name])))
+        except ValueError:
+            misfits.append((gid, name))
+    frame = pl.DataFrame(rows, schema={GID: pl.Int64(), "field": pl.String(), "seen": pl.String(), "observed": pl.String()}, orient="row")
+    frame = frame.with_columns(
+        pl.col("seen").alias("sent"),
+        pl.lit(None, dtype=pl.String).alias(SYSTEM),
+        pl.lit(None, dtype=pl.Datetime("us", "UTC")).alias(AT),
+        pl.lit(0, dtype=pl.Int64).alias("rank"),
+    )
+    return frame, pl.DataFrame(misfits, schema={GID: pl.Int64(), "field": pl.String()}, orient="row")
+
+
+def _cell(text: str | None, item: Field) -> str | None:
+    """The cell of a value as the history keeps it; None where it was not said at all."""
+    return None if text is None else cell_from_python(orjson.loads(text), item)
+
+
+# ---------------------------------------------------------------- records and rows
+
+
+def _revived(facts: Facts, done: Done, refused: list[pl.DataFrame]) -> tuple[pl.Series, pl.DataFrame]:
+    """Records that the run deleted and that are deleted still."""
+    ids = done.lines.filter(pl.col("kind") == DELETED)[GID].unique()
+    dead = facts.golden.filter(pl.col("deleted_at").is_not_null() & pl.col("alias_of").is_null())["id"]
+    ids = ids.filter(ids.is_in(dead.implode())).sort()
+    again = done.later.filter((pl.col("kind") == DELETED) & pl.col(GID).is_in(ids.implode())).unique(GID, keep="last", maintain_order=True)
+    refused.append(_refusal(again.with_columns(field=pl.lit(None, dtype=pl.String), by=SYSTEM), "deleted again"))
+    ids = ids.filter(~ids.is_in(again[GID].implode()))
+    return ids, _told(ids.to_frame(GID), facts, done, REVIVED)
+
+
+def _deleted_again(facts: Facts, done: Done, refused: list[pl.DataFrame]) -> tuple[pl.Series, pl.DataFrame]:
+    """Records that the run, itself an undo, let live again."""
+    ids = done.lines.filter(pl.col("kind") == REVIVED)[GID].unique()
+    alive = facts.golden.filter(pl.col("deleted_at").is_null() & pl.col("alias_of").is_null())["id"]
+    ids = ids.filter(ids.is_in(alive.implode())).sort()
+    edited = _edits_since(done, ids)
+    refused.append(edited)
+    ids = ids.filter(~ids.is_in(edited[GID].implode()))
+    return ids, _told(ids.to_frame(GID), facts, done, DELETED)
+
+
+def _rows(
+    facts: Facts, done: Done, deleted: pl.Series, refused: list[pl.DataFrame]
+) -> tuple[tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame], pl.DataFrame]:
+    """Rows to take out, rows that were to be taken out and stay, and rows to be made again; with the history of them."""
+    alive = facts.golden.filter(pl.col("deleted_at").is_null() & pl.col("alias_of").is_null())["id"]
+    alive = alive.filter(~alive.is_in(deleted.implode()))
+    pairs = [GID, SYSTEM]
+    shadows = facts.shadows.select(pl.col("gid").alias(GID), pl.col("system").alias(SYSTEM), pl.col("key").alias(KEY), "state")
+    shadows = shadows.filter(pl.col(GID).is_in(alive.implode()))
+    taken_out = done.lines.filter(pl.col("kind") == TAKEN_OUT).select(pairs).unique()
+    was_out = shadows.join(taken_out, on=pairs, how="semi", maintain_order="left")
+    spared = was_out.filter(pl.col("state") == WITHDRAWN)
+    returned = was_out.filter(pl.col("state") == MISSING)
+    put_back = done.lines.filter(pl.col("kind") == PUT_BACK).select(pairs).unique()
+    made = pl.concat([done.created.select(pairs), put_back]).unique()
+    there = shadows.filter(pl.col("state") == PRESENT).join(made, on=pairs, how="semi", maintain_order="left")
+    unable = ~pl.col(SYSTEM).is_in(list(done.deletable))
+    refused.append(_refusal(there.filter(unable), "cannot delete"))
+    there = there.filter(~unable)
+    edited = _edits_since(done, there[GID].unique())
+    refused.append(edited)
+    there = there.filter(~pl.col(GID).is_in(edited[GID].implode()))
+    elsewhere = shadows.filter(~pl.col("state").is_in([MISSING, WITHDRAWN])).join(there, on=pairs, how="anti")[GID].unique()
+    last = ~pl.col(GID).is_in(elsewhere.implode())
+    refused.append(_refusal(there.filter(last), "last row"))
+    there = there.filter(~last)
+    told = [
+        _told(there, facts, done, TAKEN_OUT),
+        *(_told(rows, facts, done, PUT_BACK) for rows in (spared, returned)),
+    ]
+    withdrawn, spared, returned = (rows.select(list(GONE_SCHEMA)).cast(GONE_SCHEMA) for rows in (there, spared, returned))
+    return (withdrawn, spared, returned), pl.concat(told)
+
+
+# ---------------------------------------------------------------- what happened since
+
+
+def _later_values(done: Done) -> pl.DataFrame:
+    """The last line per record and field that set a golden value after the run."""
+    rows = done.later.filter(pl.col("kind").is_in(SETTING) & pl.col("field").is_not_null())
+    return rows.unique(RECORD_FIELD, keep="last", maintain_order=True)
+
+
+def _undone(done: Done) -> pl.DataFrame:
+    """The (record, field) pairs of which the run is undone already, by an undo that is not undone itself."""
+    undos: dict[tuple[int, str], list[tuple[int, str]]] = {}
+    rows = done.later.filter((pl.col("kind") == "undo") & pl.col("field").is_not_null() & pl.col("run").is_not_null())
+    for gid, name, run, rule in rows.select(*RECORD_FIELD, "run", "rule").rows():
+        undos.setdefault((gid, name), []).append((run, rule))
+
+    def is_undone(run: int, lines: list[tuple[int, str]]) -> bool:
+        return any(rule == rule_of(run) and not is_undone(by, lines) for by, rule in lines)
+
+    found = [pair for pair, lines in undos.items() if is_undone(done.run, lines)]
+    return pl.DataFrame(found, schema={GID: pl.Int64(), "field": pl.String()}, orient="row")
+
+
+def _edited_later(rows: pl.DataFrame, done: Done) -> pl.DataFrame:
+    """Refusals of (record, field) rows, each with the edit that stands against it."""
+    by = _later_values(done).select(*RECORD_FIELD, pl.col(SYSTEM).alias("by"), AT, "run")
+    return _refusal(rows.select(RECORD_FIELD).join(by, on=RECORD_FIELD, how="left", maintain_order="left"), "edited since")
+
+
+def _edits_since(done: Done, gids: pl.Series) -> pl.DataFrame:
+    """Refusals of whole records that somebody edited after the run: one each, with the last such edit."""
+    edits = done.later.filter(pl.col("kind").is_in([kind for kind in SETTING if kind != "undo"]) & pl.col(GID).is_in(gids.implode()))
+    last = edits.unique(GID, keep="last", maintain_order=True)
+    return _refusal(last.select(GID, pl.col(SYSTEM).alias("by"), AT, "run", "field"), "record edited since")
+
+
+def _refusal(rows: pl.DataFrame, why: str) -> pl.DataFrame:
+    """Rows as refusals; what they do not say is null."""
+    missing = [pl.lit(None, dtype=kind).alias(name) for name, kind in REFUSED_SCHEMA.items() if name not in rows.columns]
+    return rows.with_columns(missing).with_columns(why=pl.lit(why)).select(list(REFUSED_SCHEMA)).cast(REFUSED_SCHEMA)
+
+
+def _told(rows: pl.DataFrame, facts: Facts, done: Done, kind: str) -> pl.DataFrame:
+    """One history line per record or row, without a field."""
+    empty = pl.lit(None, dtype=pl.String)
+    return rows.select(
+        GID,
+        empty.alias("field"),
+        empty.alias("before"),
+        empty.alias("after"),
+        pl.col(SYSTEM) if SYSTEM in rows.columns else empty.alias(SYSTEM),
+        pl.lit(facts.now).cast(pl.Datetime("us", "UTC")).alias(AT),
+        pl.lit(rule_of(done.run)).alias("rule"),
+        pl.lit(kind).alias("kind"),
+    ).cast(HISTORY_SCHEMA)

@@ -1,0 +1,132 @@
+"""Undo a run: find what it did, decide record by record what can be put back, and deliver that as any other change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from trueup.core.cells import AT, GID, KEY, SYSTEM
+from trueup.core.facts import GONE_SCHEMA
+from trueup.core.reconcile import reconcile
+from trueup.core.undo import LINE_SCHEMA, PUT_BACK, REVIVED, TAKEN_OUT, Done, reverse
+from trueup.errors import UsageError
+from trueup.reports.undone import Refused, Undone
+from trueup.store import created, history
+from trueup.store import run as run_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from trueup.core.facts import Decision, Facts
+    from trueup.model import Config
+    from trueup.store import Db, Store
+
+UNDONE_KINDS = ("edit", "resolved", "undo", "delete", REVIVED, TAKEN_OUT, PUT_BACK)
+"""Kinds of history that say that a run changed something; the others tell what it did not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to undo: a run, all of it or only this record (entity, golden id) and this field."""
+
+    run: int
+    record: tuple[str, int] | None = None
+    field: str | None = None
+
+
+class Undo:
+    """One run, ready to be turned round. `undone` tells what came of it."""
+
+    def __init__(self, store: Store, config: Config, wanted: Wanted) -> None:
+        """Read what the run did. Raises UsageError for a run that is not known, or a field that no entity has."""
+        self._store = store
+        self._config = config
+        self.wanted = wanted
+        self.undone = Undone(wanted.run)
+        if wanted.field is not None and not any(wanted.field in entity.fields for entity in config.entities.values()):
+            raise UsageError(f"no entity has a field {wanted.field!r}", hint="`trueup run N` and `trueup record` show the fields")
+        with store.read() as db:
+            run = run_table.get(db, wanted.run)
+            if run is None:
+                raise UsageError(f"there is no run {wanted.run}", hint="`trueup runs` lists them")
+            self._ended_at: datetime = run.finished_at or run.started_at
+            self._lines = self._lines_of(db)
+            self._created = self._created_of(db)
+        for name in sorted({*self._lines, *self._created} - set(config.entities)):
+            self.undone.refused.append(Refused(name, None, None, None, "unknown entity"))
+
+    def _lines_of(self, db: Db) -> dict[str, pl.DataFrame]:
+        """The run's history by entity."""
+        rows = history.of_run(db, self.wanted.run).filter(pl.col("kind").is_in(UNDONE_KINDS))
+        if self.wanted.record is not None:
+            entity, gid = self.wanted.record
+            rows = rows.filter((pl.col("entity") == entity) & (pl.col("gid") == gid))
+        if self.wanted.field is not None:
+            rows = rows.filter(pl.col("field") == self.wanted.field)
+        return {str(name): _as_lines(part) for (name,), part in rows.partition_by("entity", as_dict=True, maintain_order=True).items()}
+
+    def _created_of(self, db: Db) -> dict[str, pl.DataFrame]:
+        """The rows that the run made, by entity (__gid, __system, __key)."""
+        if self.wanted.field is not None:
+            return {}
+        parts: dict[str, list[pl.DataFrame]] = {}
+        for entity, system, rows in created.of_run(db, self.wanted.run):
+            mine = rows.select(pl.col("gid").alias(GID), pl.lit(system).alias(SYSTEM), pl.col("key").alias(KEY))
+            if self.wanted.record is not None:
+                mine = mine.filter(pl.col(GID) == self.wanted.record[1]) if entity == self.wanted.record[0] else mine.clear()
+            if not mine.is_empty():
+                parts.setdefault(entity, []).append(mine)
+        return {entity: pl.concat(rows) for entity, rows in parts.items()}
+
+    @property
+    def records(self) -> dict[str, frozenset[int]]:
+        """The golden ids that the run did something to, by configured entity; in the order in which entities are undone.
+
+        Where rows are taken out, those that refer to others go before these.
+        """
+        from trueup.runtime.order import in_order
+
+        names = [name for name in in_order(self._config.entities, self._config.entities) if name in self._lines or name in self._created]
+        return {name: frozenset(self._gids(name)) for name in (reversed(names) if self._created else names)}
+
+    def _gids(self, name: str) -> Iterator[int]:
+        for frames in (self._lines, self._created):
+            if name in frames:
+                yield from frames[name][GID].unique().to_list()
+
+    def ruling(self, deletable: frozenset[str], facts: Facts) -> Decision:
+        """Decide about some of these records; `deletable` are the systems in which rows can be deleted."""
+        entity = facts.entity.name
+        gids = facts.golden["id"]
+        mine = pl.col(GID).is_in(gids.implode())
+        with self._store.read() as db:
+            later = history.after_run(db, entity, gids, self.wanted.run, self._ended_at)
+        reversal = reverse(
+            facts,
+            Done(
+                run=self.wanted.run,
+                lines=self._lines.get(entity, pl.DataFrame(schema=LINE_SCHEMA)).filter(mine),
+                later=_as_lines(later),
+                created=self._created.get(entity, pl.DataFrame(schema=GONE_SCHEMA)).filter(mine),
+                deletable=deletable,
+            ),
+        )
+        merged = reversal.merged
+        self.undone.values += merged.changes.height
+        self.undone.records += merged.revived.len() + merged.deleted.len()
+        self.undone.rows += merged.withdrawn.height + merged.spared.height + merged.returned.height
+        self.undone.refused += [
+            Refused(entity, gid, system, field, why, by, at, run)
+            for gid, system, field, why, by, at, run in reversal.refused.select(GID, SYSTEM, "field", "why", "by", AT, "run").iter_rows()
+        ]
+        return reconcile(facts, merged)
+
+
+def _as_lines(rows: pl.DataFrame) -> pl.DataFrame:
+    """History as the core wants it."""
+    return rows.select(
+        pl.col("gid").alias(GID), "field", "kind", pl.col("system").alias(SYSTEM), pl.col("at").alias(AT), "run", "rule", "before", "after"
+    ).cast(LINE_SCHEMA)
