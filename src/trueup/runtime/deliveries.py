@@ -23,7 +23,7 @@ from trueup.runtime.lane import Lane, Preparation, Prepared, Written
 from trueup.runtime.lookalikes import Lookalikes
 from trueup.runtime.outcomes import settle_updates
 from trueup.runtime.recording import Recording
-from trueup.store import conflict, failure, golden, parked
+from trueup.store import conflict, failure, golden, outsider, parked
 from trueup.store import shadow as shadow_table
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class _Book:
     sent: int = 0
     limited: bool = False
     left_creates: bool = False
+    outsiders: set[int] = field(default_factory=set)  # records in whose place a row outside of the filter stands
     _turn: Lock = field(default_factory=Lock)  # rows are sent in one thread while those before them are recorded in another
 
     def owe(self, rows: int) -> None:
@@ -204,6 +205,10 @@ class Deliveries:
         """Rows (__system, __key) that were parked just now."""
         for system, key in rows.select(SYSTEM, KEY).rows():
             self._parked_keys.setdefault(system, set()).add(key)
+
+    def outsiders(self, system: str) -> set[int]:
+        """Records that were considered, and in whose place a row outside of the filter stands."""
+        return self._books[system].outsiders
 
     @property
     def changes(self) -> list[PlannedChange]:
@@ -433,6 +438,10 @@ class Deliveries:
         book = self._books[name]
         for key in ready.wake:
             book.wake[key] = None
+        for rows in ready.outsiders:
+            book.outsiders.update(rows["gid"].to_list())
+            with self._store.write() as tx:
+                outsider.put(tx, self._entity.name, name, rows)
         if ready.troubles:
             troubles = pl.concat(ready.troubles)
             book.failed.update(troubles[GID].to_list())

@@ -13,7 +13,7 @@ from trueup.core.shadow import decode_delta
 from trueup.errors import UsageError
 from trueup.reports.record_facts import Candidate, Event, FieldStory, Holding, OpenConflict, Origin, RecordView, Waiting
 from trueup.reports.record_words import story_sentences
-from trueup.store import conflict, failure, golden, history, parked, paused, shadow
+from trueup.store import conflict, failure, golden, history, outsider, parked, paused, shadow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -214,6 +214,7 @@ class _Reasons:
             for row in parked.of(db, entity.name).iter_rows(named=True)
             if gid in orjson.loads(row["candidates"] or "[]")
         }
+        self._outsiders = {name: outsider.key_in_place_of(db, entity.name, name, gid) for name in entity.precedence}
         pauses = set(paused.list_(db))
         everything = ("all", "") in pauses or ("entity", entity.name) in pauses
         self._paused = {name for name, system in config.systems.items() if everything or system.paused or ("system", name) in pauses}
@@ -226,6 +227,8 @@ class _Reasons:
             return f"waits because the row is parked: see `trueup matches` {self._parked[system, key]}"
         if key is None and system in self._candidate_of:
             return f"waits because a row there may be this record: see `trueup matches` {self._candidate_of[system]}"
+        if key is None and self._outsiders.get(system):
+            return f"waits because a row there may be this record, which is outside of the mapping's filter: {self._outsiders[system]}"
         for row in self._failures:
             if row["system"] == system and (row["field"] is None or field is None or row["field"] == field):
                 again = f", to be tried again {_moment(row['next_try_at'])}" if row["next_try_at"] else ""

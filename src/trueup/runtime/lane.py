@@ -60,6 +60,7 @@ class Preparation:
     wake: list[str] = field(default_factory=list)
     settled: list[Prepared] = field(default_factory=list)
     outside: int = 0
+    outsiders: list[pl.DataFrame] = field(default_factory=list)  # gid, key, fingerprint: what stands where a record's row would be
 
     def trouble(self, rows: pl.DataFrame) -> None:
         """Record rows of __gid, field, reason (and __key, retry_s where known)."""
@@ -235,8 +236,9 @@ class Lane:
                             pl.col(column).is_null() | pl.col(other).is_null() | (pl.col(column) == pl.col(other).cast(made.schema[column]))
                         )
             taking_part = found.filter(seat.compiled.takes_part(found))[KEY]
-            outside = hits.filter(~pl.col(KEY).is_in(taking_part.implode()))[GID].unique()
-            ready.outside += outside.len()
+            outside = hits.filter(~pl.col(KEY).is_in(taking_part.implode())).unique(GID, keep="first", maintain_order=True)
+            ready.outside += outside.height
+            ready.outsiders.append(self._standing(outside, found))
             ready.wake += hits.filter(pl.col(KEY).is_in(taking_part.implode()))[KEY].unique().to_list()
             made = made.join(hits.select(GID).unique(), on=GID, how="anti", maintain_order="left")
             # Perhaps the row has become this record: it is looked at first, and this record is considered again afterwards.
@@ -244,6 +246,11 @@ class Lane:
                 doubtful = hits.filter(pl.col(KEY).is_in(keys)).select(GID).unique()
                 ready.trouble(doubtful.with_columns(reason=pl.lit(f"a row that {what} may be this record"), retry_s=pl.lit(0.0)))
         return made
+
+    def _standing(self, hits: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+        """The rows in the place of records, as the state keeps them."""
+        rows = found.select(KEY, native_fingerprint(found, self._seat.compiled.value_columns).alias("fingerprint"))
+        return hits.select(pl.col(GID).alias("gid"), KEY).join(rows, on=KEY, how="left").rename({KEY: "key"})
 
     def _plain_columns(self, rule: tuple[str, ...], made: pl.DataFrame) -> list[str] | None:
         """The native columns that hold a match rule's fields as they are; None where some field has no such column."""

@@ -19,6 +19,7 @@ from trueup.core.facts import FILTERED, FINGERPRINT, GONE_SCHEMA, KHASH, MISSING
 from trueup.core.fingerprint import FEW_ROWS, key_hash, match_hash, native_fingerprint
 from trueup.model import Observed
 from trueup.runtime.cursors import step_back
+from trueup.runtime.outsiders import Outsiders
 from trueup.runtime.presence import Presence, census_of
 from trueup.runtime.references import reference_fields, to_golden
 from trueup.store import shadow as shadow_table
@@ -76,6 +77,7 @@ class Observation:
     known_again: list[pl.DataFrame] = field(default_factory=list)  # known rows that read differently, in the same form
     waiting: set[str] = field(default_factory=set)  # keys of rows with a reference that nobody knows yet
     asked: set[str] = field(default_factory=set)  # keys that were read one by one
+    released: pl.Series = field(default_factory=lambda: pl.Series(GID, [], dtype=pl.Int64))  # records that may get a row now: see Outsiders
 
     def take_new_rows(self) -> list[pl.DataFrame]:
         """The new rows, given away: of a first load they are many."""
@@ -145,6 +147,7 @@ class Observer:
         self._seat = seat
         self._spill = spill
         self._tick = tick or (lambda _rows: None)
+        self._outsiders = Outsiders(store, entity.name, seat.name) if seat.compiled.where is not None else None
         self._rejected: list[tuple[str | None, str, str | None, str]] = []
         self._map_failures: list[pl.DataFrame] = []
 
@@ -182,6 +185,8 @@ class Observer:
             if page.same is not None:
                 self._tick(page.same.len())
                 presence.untouched(page.same)
+                if self._outsiders is not None:
+                    self._outsiders.untouched(page.same)
             if index is None and presence.read_rows > KNOWN_BY_KEY:
                 index = self._index()
             known = index or self._known(_shown_keys(page))
@@ -261,6 +266,8 @@ class Observer:
         if page.gone:
             self._told_gone(page.gone, result)
         hashes = key_hash(shown)
+        if self._outsiders is not None:
+            self._outsiders.read(pl.concat([hashes, key_hash(pl.Series(KEY, named, dtype=pl.String))]) if named else hashes)
         known = index.look(hashes)
         marks = native.with_columns(
             hashes.alias(KHASH),
@@ -375,6 +382,8 @@ class Observer:
         part = compiled.takes_part(native)
         # One that is outside already is noted again where it reads differently: it is back when it does so once more.
         news = (pl.col("_state") != FILTERED) | pl.col("_known").ne_missing(pl.col(FINGERPRINT))
+        if self._outsiders is not None:
+            self._outsiders.outside(kept.filter(~part & pl.col("_at").is_null()))
         outside = kept.filter(~part & pl.col("_at").is_not_null() & news)
         result.filtered += outside[KEY].to_list()
         result.outside.append(outside.select(pl.col(KEY).alias("key"), pl.col(FINGERPRINT).alias("fingerprint")))
@@ -446,6 +455,8 @@ class Observer:
         """Note known keys as gone; keys that nobody knows are nothing."""
         if not keys:
             return
+        if self._outsiders is not None:
+            self._outsiders.read(key_hash(pl.Series(KEY, list(keys), dtype=pl.String)))
         with self._store.read() as db:
             shadows = shadow_table.by_key(db, self._entity, self._seat.name, pl.Series(KEY, list(keys), dtype=pl.String))
         gone = shadows.filter(pl.col("state") != MISSING).select(
@@ -455,6 +466,8 @@ class Observer:
 
     def _finish(self, result: Observation) -> Observation:
         rejects = pl.DataFrame(self._rejected, schema=FAILURE_SCHEMA, orient="row")
+        if self._outsiders is not None:
+            result.released = self._outsiders.released(complete=result.complete)
         result.failures = pl.concat([rejects, *[frame.cast(FAILURE_SCHEMA) for frame in self._map_failures]])
         # A reject is a row, also where several share a key; a row that cannot be mapped is one, however many of its fields are at fault.
         result.counts.rejected = rejects.height + result.failures.filter(pl.col("stage") == "map")[KEY].n_unique()

@@ -41,7 +41,7 @@ from trueup.runtime.observe import Observation, Observer
 from trueup.runtime.recover import recover
 from trueup.runtime.rereadings import Rereadings
 from trueup.runtime.spill import Spill
-from trueup.store import conflict, cursor, failure, golden, parked, sending, unsettled_key
+from trueup.store import conflict, cursor, failure, golden, outsider, parked, sending, unsettled_key
 from trueup.store import shadow as shadow_table
 
 if TYPE_CHECKING:
@@ -212,7 +212,9 @@ class Pass:
             found = identify(db, self.entity, observations)
             if first:  # later rounds look at single rows of the same pass: what is held stays held
                 self.guards = guard_observations(db, self.entity, observations, found, self.now)
-            leftovers = self._leftovers(db, found, first=first)
+            leftovers = pl.concat([self._leftovers(db, found, first=first), *(item.released for item in observations.values())]).unique(
+                maintain_order=True
+            )
         if first and any(state.suspect for state in self.guards.values()):
             self._count_precisely(spill, observations, found)
         self.deliveries.held = frozenset(name for name, state in self.guards.items() if state.held_updates)
@@ -588,6 +590,7 @@ class Pass:
             changes["cursor"] = not_ahead(seen.cursor, self.now, self.seats[name].compiled.zone)
         if name in self.deliveries.considered and not sending.outstanding(tx, entity, name):
             changes["considered_version"] = golden.current_version(tx)
+            outsider.remove(tx, entity, name, seen.released.filter(~seen.released.is_in(self.deliveries.outsiders(name))))
         if changes:
             cursor.set_(tx, entity, name, **changes)
 

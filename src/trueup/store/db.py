@@ -186,7 +186,15 @@ class Db:
         )
 
 
-OPEN_MATTERS = (schema.conflict, schema.failure, schema.hold, schema.parked, schema.sending, schema.unsettled_key)
+OPEN_MATTERS = (
+    schema.conflict,
+    schema.failure,
+    schema.hold,
+    schema.outsider,
+    schema.parked,
+    schema.sending,
+    schema.unsettled_key,
+)
 """Tables of what is unfinished or waits for a person."""
 
 

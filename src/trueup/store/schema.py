@@ -17,7 +17,7 @@ import sqlalchemy as sa
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
-REVISION = "0006"
+REVISION = "0007"
 """The newest migration; a state at this revision opens without loading Alembic."""
 
 VERSION_TABLE = "schema_version"
@@ -298,6 +298,18 @@ unsettled_key = sa.Table(
     sa.Column("why", sa.Text, nullable=False),
     sa.Column("since", Moment, nullable=False),
     sa.PrimaryKeyConstraint("entity", "system", "key"),
+    sqlite_with_rowid=False,
+)
+
+outsider = sa.Table(
+    "outsider",
+    metadata,
+    _entity(),
+    _system(),
+    sa.Column("golden_id", sa.BigInteger, nullable=False),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("fingerprint", sa.BigInteger),
+    sa.PrimaryKeyConstraint("entity", "system", "golden_id"),
     sqlite_with_rowid=False,
 )
 

@@ -189,7 +189,6 @@ def _check_presence(sim: Simulation, state: _State) -> None:  # noqa: C901 - eve
                 row.values.get(REGION) != HERE and key not in state.links[name] and _same(sim, row.values, values)
                 for key, row in table.rows.items()
             )
-            outside = outside or (name, str(values.get("code"))) in sim.people.outside
             waits = outside or gid in state.parked_for.get(name, set()) or (name, gid) in failed_records
             if gid not in linked and not waits:
                 raise BrokenPromiseError(f"I1: record {gid} ({values.get('code')}) has no row in {name}")

@@ -58,7 +58,6 @@ class People:
     removed: set[str] = field(default_factory=set)
     doubled: dict[str, set[str]] = field(default_factory=dict)  # system -> keys of second rows of one code
     unseen: set[tuple[str, str]] = field(default_factory=set)  # rows typed in while readings of their system lagged
-    outside: set[tuple[str, str]] = field(default_factory=set)  # system, code of rows that went while they stood outside of the filter
     numbers: int = 0
     renamed: Callable[[str, str, str], None] = lambda _system, _old, _new: None
     secrets: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -144,14 +143,8 @@ class People:
         code = self.code(system, key)
         self.unsure.add(code)
         self.removed.add(code)
-        self._leave_outside(system, key)
         self._forget_row(system, key)
         self.table(system).remove(key)
-
-    def _leave_outside(self, system: str, key: str) -> None:
-        """Remember a row outside of the filter that goes: see docs/known-holes.md."""
-        if self.scenario.systems[system].filtered and self.table(system).rows[key].values.get(REGION) != HERE:
-            self.outside.add((system, self.code(system, key)))
 
     def rename(self, system: str, key: str) -> None:
         """Give a row another key."""
@@ -182,7 +175,6 @@ class People:
 
     def reuse(self, system: str, key: str) -> None:
         """Give a row's key to another customer: everything in it changes at once."""
-        self._leave_outside(system, key)
         values: dict[str, Any] = {"c_code": f"K{self.token()}"}
         code = self.code(system, key)
         self.unsure |= {code, values["c_code"]}
@@ -231,7 +223,6 @@ class People:
             item.system = new if item.system == old else item.system
         self.typed = {(new if name == old else name, key, item): value for (name, key, item), value in self.typed.items()}
         self.secrets = {(new if name == old else name, key): value for (name, key), value in self.secrets.items()}
-        self.outside = {(new if name == old else name, code) for name, code in self.outside}
         self.unread = {(new if name == old else name, code): change for (name, code), change in self.unread.items()}
         self.glimpsed = {(new if name == old else name, code) for name, code in self.glimpsed}
         self.unseen = {(new if name == old else name, key) for name, key in self.unseen}

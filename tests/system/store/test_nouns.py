@@ -23,6 +23,7 @@ from trueup.store import (
     match_key,
     meta,
     names,
+    outsider,
     parked,
     paused,
     run,
@@ -444,6 +445,21 @@ def test_a_lane_remembers_where_it_stands(store: Store) -> None:
         assert mapping_version.latest(db, "customer", "crm") == mapping_version.MappingVersion(two, '{"a":1}', LATER)
         assert mapping_version.get(db, one) == mapping_version.MappingVersion(one, "{}", NOW)
         assert mapping_version.latest(db, "customer", "shop") is None
+
+
+def test_one_row_outside_of_the_filter_stands_in_the_place_of_a_record(store: Store) -> None:
+    with store.read() as db:
+        assert outsider.of(db, "customer", "crm").is_empty()
+    with store.write() as tx:
+        outsider.put(tx, "customer", "crm", pl.DataFrame({"gid": [3, 1], "key": ["a", "b"], "fingerprint": [7, None]}))
+        outsider.put(tx, "customer", "shop", pl.DataFrame({"gid": [3], "key": ["z"], "fingerprint": [9]}))
+        outsider.put(tx, "customer", "crm", pl.DataFrame({"gid": [3], "key": ["c"], "fingerprint": [8]}))
+        outsider.remove(tx, "customer", "crm", pl.Series([1, 2]))
+    with store.read() as db:
+        assert outsider.of(db, "customer", "crm").rows() == [(3, "c", 8)]
+        assert outsider.of(db, "customer", "shop").rows() == [(3, "z", 9)]
+        assert outsider.key_in_place_of(db, "customer", "crm", 3) == "c"
+        assert outsider.key_in_place_of(db, "customer", "crm", 1) is None
 
 
 def test_mappings_begun_since_the_last_whole_reading_may_be_behind_shadows(store: Store) -> None:
