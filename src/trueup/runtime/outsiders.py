@@ -1,5 +1,7 @@
-"""Rows outside of a mapping's filter that stand where records would have theirs: when one of them is not there any more as it was found,
-its record is considered again. That is all: what stands there then is asked before anything is made.
+"""Rows outside of a mapping's filter that stand where records would have theirs.
+
+When one of them is not there any more as it was found, its record is considered again. That is all: what stands there then is asked
+before anything is made.
 """
 
 from __future__ import annotations
