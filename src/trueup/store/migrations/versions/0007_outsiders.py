@@ -11,7 +11,7 @@ down_revision = "0006"
 
 
 def upgrade() -> None:
-    """Make the table, and let every record be considered anew once: what stands in its place was not noted until now."""
+    """Make the table; where a mapping has a filter every record is considered anew once, for what stands in its place was not noted."""
     op.create_table(
         "outsider",
         sa.Column("entity", sa.Integer(), nullable=False),
@@ -22,4 +22,5 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("entity", "system", "golden_id"),
         sqlite_with_rowid=False,
     )
-    op.execute("UPDATE cursor SET considered_version = 0")
+    filtered = "SELECT 1 FROM mapping_version AS made WHERE made.entity = cursor.entity AND made.system = cursor.system"
+    op.execute(f"""UPDATE cursor SET considered_version = 0 WHERE EXISTS ({filtered} AND made.spec LIKE '%"where":"%')""")
