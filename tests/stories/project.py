@@ -7,17 +7,21 @@ Every run is a process of its own, and every run is searched: no traceback, no u
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psycopg
+
+from trueup.cli.main import main
 
 PRIVATE = "PRIVATE-7f3a"
 """Planted in columns that no mapping names: it may turn up nowhere but where it was."""
@@ -221,7 +225,7 @@ class Project:
         assert 'File "' not in said, said
         for secret in self.secrets:
             assert secret not in said, f"{secret} is said in\n{said}"
-            for path in (self.folder / ".trueup").glob("*"):
+            for path in filter(Path.is_file, (self.folder / ".trueup").rglob("*")):
                 assert secret.encode() not in path.read_bytes(), f"{secret} is in {path.name}"
 
     # -------------------------------------------------------------- the outcome
@@ -247,6 +251,29 @@ class Project:
             done = quiet.system(name)["delivered"]
             assert not any(done.values()), f"{name}: a quiet run delivered {done}"
         self.agree(expected)
+
+
+class NearProject(Project):
+    """A project of which the commands run in this process: for stories of many short runs."""
+
+    def run(self, *words: str, expect: int | set[int] | None = 0, **options: Any) -> Result:
+        """Run a command to its end; `expect` is its exit status."""
+        assert not options
+        out, err, argv, before = io.StringIO(), io.StringIO(), sys.argv, dict(os.environ)
+        sys.argv = ["trueup", "-c", str(self.folder / "trueup.yaml"), *words]
+        os.environ.update(self.environment)
+        try:
+            with redirect_stdout(out), redirect_stderr(err):
+                code = main()
+        finally:
+            sys.argv = argv
+            os.environ.clear()
+            os.environ.update(before)
+        result = Result(code, out.getvalue(), err.getvalue())
+        self._search(result)
+        wanted = {expect} if isinstance(expect, int) else expect
+        assert wanted is None or result.code in wanted, f"exit status {result.code}\n{result.out}\n{result.err}"
+        return result
 
 
 def _row(values: Iterable[Any]) -> Row:

@@ -15,6 +15,7 @@ import typer
 import typer.core
 
 from trueup.cli import (
+    backup,
     check,
     conflicts,
     drift,
@@ -37,7 +38,7 @@ from trueup.cli.shared import COULD_NOT, INTERRUPTED, USAGE, ConfigFile, Session
 
 _ORDER = (
     "drift", "check", "plan", "sync", "pause", "resume", "status", "runs", "run", "record", "explain", "conflicts", "matches", "failures",
-    "holds", "verify", "undo", "sql", "schema",
+    "holds", "verify", "undo", "backup", "restore", "sql", "schema",
 )  # fmt: skip
 
 
@@ -88,7 +89,7 @@ def root(
 
 
 for _verb in (
-    drift, check, plan, sync, pause, status, runs, record, explain, conflicts, matches, failures, holds, verify, undo, sql, schema,
+    drift, check, plan, sync, pause, status, runs, record, explain, conflicts, matches, failures, holds, verify, undo, backup, sql, schema,
 ):  # fmt: skip
     _verb.register(app)
 

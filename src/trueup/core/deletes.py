@@ -10,6 +10,7 @@ import polars as pl
 from trueup.core.cells import AT, GID, KEY, SYSTEM, cell_from_python, json_to_records
 from trueup.core.facts import FILTERED, GONE_SCHEMA, WITHDRAWN
 from trueup.core.merge import CHANGE_SCHEMA, HISTORY_SCHEMA
+from trueup.core.observe import holders
 
 if TYPE_CHECKING:
     from trueup.core.facts import Facts
@@ -59,12 +60,14 @@ def settle_deletes(facts: Facts, merged: Merged) -> DeleteVerdict:
     gone = gone.join(outside, on=[GID, SYSTEM], how="anti")
     believed = set(rule.sources if rule else ()) - facts.moved
     entitled = gone.filter(pl.col(SYSTEM).is_in(list(believed)))
+    if facts.older:
+        entitled = gone.join(holders(facts), on=GID, how="anti").filter(pl.col(SYSTEM).is_in(list(rule.sources if rule else ())))
     others = gone.join(entitled.select(GID, SYSTEM), on=[GID, SYSTEM], how="anti").with_columns(told=pl.lit(value=True))
     others = pl.concat([others, left.with_columns(told=pl.lit(value=False))])
     if rule is not None and rule.action == "ignore":
         others = pl.concat([others, entitled.with_columns(told=pl.lit(value=False))])
         entitled = entitled.clear()
-    losing = _losing(facts, merged, entitled)
+    losing = entitled.clear() if facts.older else _losing(facts, merged, entitled)
     standing = entitled.join(losing.select(GID, SYSTEM), on=[GID, SYSTEM], how="anti")
     changes = pl.DataFrame(schema=CHANGE_SCHEMA)
     missing = others

@@ -52,6 +52,20 @@ GOLDEN_SCHEMA = pl.Schema(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """What is known where the state is older than the systems, and meets them for the first time since (`core/meet.py`).
+
+    away   __system, __key: known rows that are not there, or cannot be read now
+    moved  __gid, field: values that were agreed otherwise after the state was copied; None: nobody knows
+    forms  (system, field) of which the state knows that the system stores values in a form of its own
+    """
+
+    away: pl.DataFrame
+    moved: pl.DataFrame | None
+    forms: frozenset[tuple[str, str]] = frozenset()
+
+
 @dataclass(frozen=True)
 class Facts:
     """What is known about a set of records at one moment.
@@ -72,6 +86,8 @@ class Facts:
     same_record  "SYSTEM KEY" (joined by U+001F) of rows that a person declared to be the same record in spite of everything having changed
     suspects     (system, key) of rows that are parked as perhaps another record: until their match fields are their own again
     files     systems that people edit by saving a whole file over them
+    meeting   the state is older than the systems: nothing is merged, they are only met
+    older     it was met, and this is the first ordinary look since: of a disappearance only that of a whole record is believed
     """
 
     entity: Entity
@@ -89,6 +105,8 @@ class Facts:
     reread: Mapping[str, frozenset[str]] = field(default_factory=dict)
     unread: frozenset[str] = frozenset()
     moved: frozenset[str] = frozenset()
+    meeting: Meeting | None = None
+    older: bool = False
 
 
 @dataclass

@@ -35,6 +35,10 @@ DOUBLE = "the same record stands twice in this system"
 REUSED = "another record? everything under this key changed at once"
 """Not found by matching: a linked row of which every value changed; its candidate is its own record."""
 UNLINKED = "a person took it from its record"
+NEW_SINCE = "new since the backup that was restored, and there are no match rules to tell which record it is"
+TO_BE_DELETED = "its record was deleted when the backup that was restored was taken"
+KEPT_APART = (UNLINKED, NEW_SINCE, TO_BE_DELETED)
+"""No rule may link such a row: it stays parked until a person has placed it."""
 DELETED = "the record that a person named for it was deleted"
 
 

@@ -79,7 +79,7 @@ def rebase(facts: Facts) -> Rebased:
         return Rebased(facts, golden)
     names = [name for name in facts.entity.fields if name in fields]
     deltas = {column: long_deltas(facts.shadows, column) for column in ("seen", "sent")}
-    cells = _read(facts, _standing(facts, golden, deltas, names), names)
+    cells = _read(facts, standing(facts, golden, deltas, names), names)
     moves = _moves(facts, cells)
     told = _told_otherwise(cells, moves)
     after = told.select(*CELL, "seen", "sent", "writable")
@@ -106,7 +106,7 @@ def _plain(rows: pl.DataFrame) -> pl.DataFrame:
 # ---------------------------------------------------------------- what is known
 
 
-def _standing(facts: Facts, golden: pl.DataFrame, deltas: Mapping[str, pl.DataFrame], names: list[str]) -> pl.DataFrame:
+def standing(facts: Facts, golden: pl.DataFrame, deltas: Mapping[str, pl.DataFrame], names: list[str]) -> pl.DataFrame:
     """Every cell that these fields have in any system: __gid, __system, field, state, golden, seen, sent, writable."""
     shadows = facts.shadows.select(pl.col("gid").alias(GID), pl.col("system").alias(SYSTEM), "state")
     cells = shadows.join(pl.DataFrame({"field": names}), how="cross").filter(among(facts, "mapped"))

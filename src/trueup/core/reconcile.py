@@ -22,6 +22,7 @@ from trueup.core.cells import GID, SYSTEM
 from trueup.core.deletes import settle_deletes
 from trueup.core.facts import GONE_SCHEMA, SHADOW_SCHEMA, Decision
 from trueup.core.golden import apply_changes, golden_rows, match_index
+from trueup.core.meet import looked_at_again, meet
 from trueup.core.merge import HISTORY_SCHEMA, Situation, merge
 from trueup.core.observe import changed_cells, holders, reused_keys, without_rows
 from trueup.core.rebase import rebase
@@ -46,6 +47,9 @@ def reconcile(facts: Facts, ruling: Merged | None = None) -> Decision:
     deltas = {column: long_deltas(facts.shadows, column) for column in ("seen", "sent")}
     cells = changed_cells(facts, golden, deltas)
     reused = reused_keys(facts, cells, golden)
+    if facts.meeting is not None:
+        ruling = meet(facts, facts.meeting, golden, deltas, reused)
+        facts, reused = looked_at_again(facts, cells, ruling), reused.clear()
     if not reused.is_empty():
         facts = without_rows(facts, reused)
         cells = cells.join(reused, on=[GID, SYSTEM], how="anti")

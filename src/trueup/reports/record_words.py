@@ -37,6 +37,7 @@ _RULES = {
     "deletes: propagate": "a delete there deletes the record everywhere",
     "refused by a person": "a person refused the edits of {by}",
     "a mapping changed": "a mapping changed, which moves no value in any system",
+    "restored from a backup": "the state had been restored from a backup, and that is what the systems showed",
     "write only": "{by} is only written to, so its edits do not count",
 }
 _KINDS = {
@@ -50,6 +51,7 @@ _KINDS = {
     "delete lost": "delete did not stand",
     "archive": "archived",
     "apart": "left as it is",
+    "met": "found",
 }
 _LOST = {"lost": " and lost", "candidate": ""}
 _STATES = {

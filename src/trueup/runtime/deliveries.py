@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from trueup.model import Entity, EntitySummary
     from trueup.runtime.identify import Identified
     from trueup.runtime.outcomes import Results
-    from trueup.runtime.run_pass import PassOptions
+    from trueup.runtime.pass_options import PassOptions
     from trueup.runtime.systems import Seat
     from trueup.store import Db, Store
 

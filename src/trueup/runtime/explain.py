@@ -9,6 +9,7 @@ import orjson
 import polars as pl
 
 from trueup.core.cells import NULL, cell_to_python, json_to_records
+from trueup.core.meet import MET
 from trueup.core.shadow import decode_delta
 from trueup.errors import UsageError
 from trueup.reports.record_facts import Candidate, Event, FieldStory, Holding, OpenConflict, Origin, RecordView, Waiting
@@ -28,7 +29,7 @@ WHY_LEFT_ALONE = {
     "outside": "the row is outside of the mapping's filter",
     "withdrawn": "the row is to be taken out again",
 }
-SETTING = ("edit", "resolved", "undo")
+SETTING = ("edit", "resolved", "undo", MET)
 """Kinds of history that set the golden value."""
 
 

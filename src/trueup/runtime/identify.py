@@ -11,7 +11,7 @@ import polars as pl
 from trueup.core.cells import GID, KEY, SYSTEM
 from trueup.core.facts import GONE_SCHEMA, MISSING
 from trueup.core.fingerprint import key_hash
-from trueup.core.match import DELETED, INDEX_SCHEMA, LINK_SCHEMA, PARKED_SCHEMA, REUSED, TAKEN, UNLINKED, match, rule_columns
+from trueup.core.match import DELETED, INDEX_SCHEMA, KEPT_APART, LINK_SCHEMA, PARKED_SCHEMA, REUSED, TAKEN, match, rule_columns
 from trueup.store import golden, hold, match_key, parked
 from trueup.store import shadow as shadow_table
 
@@ -242,7 +242,7 @@ def _found(db: Db, entity: Entity, rows: Mapping[str, pl.DataFrame]) -> pl.DataF
 
 def _kept_apart(rows: Mapping[str, pl.DataFrame], waiting: pl.DataFrame) -> tuple[Mapping[str, pl.DataFrame], pl.DataFrame]:
     """Take out the rows that a person took from their record and has not placed yet: no rule may link them, they stay parked."""
-    placed = waiting.filter((pl.col("why") == UNLINKED) & pl.col("decision").is_null())
+    placed = waiting.filter(pl.col("why").is_in(KEPT_APART) & pl.col("decision").is_null())
     if placed.is_empty():
         return rows, pl.DataFrame(schema=PARKED_SCHEMA)
     placed = placed.select(

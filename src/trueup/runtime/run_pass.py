@@ -22,14 +22,14 @@ import polars as pl
 
 from trueup.core.births import births, no_births
 from trueup.core.cells import AT, GID, KEY, SYSTEM
-from trueup.core.facts import FILTERED, GONE_SCHEMA, SHADOW_SCHEMA, UNREADABLE, Decision, Facts, joined
+from trueup.core.facts import FILTERED, GONE_SCHEMA, SHADOW_SCHEMA, UNREADABLE, Decision, Facts, Meeting, joined
 from trueup.core.match import REUSED
 from trueup.core.reconcile import reconcile
 from trueup.core.shadow import standing_for_what_it_shows
 from trueup.errors import TrueupError
 from trueup.model import EntitySummary, SystemSummary
 from trueup.runtime import marks
-from trueup.runtime.changes import MappingChanges, index_begun, index_whole
+from trueup.runtime.changes import index_begun, index_whole
 from trueup.runtime.chunks import NO_LINKS, Chunks, Page, bare, bounds_of
 from trueup.runtime.commit import commit_decision, frozen_candidates
 from trueup.runtime.cursors import OVERLAP_S, not_ahead
@@ -38,6 +38,7 @@ from trueup.runtime.failures import mended_failures
 from trueup.runtime.guards import GuardState, guard_observations, held_lanes
 from trueup.runtime.identify import Identified, identify, rekeyed
 from trueup.runtime.observe import Observation, Observer
+from trueup.runtime.pass_options import PassOptions
 from trueup.runtime.recover import recover
 from trueup.runtime.rereadings import Rereadings
 from trueup.runtime.spill import Spill
@@ -58,27 +59,6 @@ ROUNDS = 4
 """How often rows that moved under our hands are looked at again within one run; what still moves then waits for the next."""
 
 
-@dataclass(frozen=True, slots=True)
-class PassOptions:
-    """How to run a pass. `keys` (system -> keys) makes it look at these rows only; `limit` is deliveries per system.
-
-    `records` are golden ids whose deliveries are considered besides, although none of their rows may have moved.
-    """
-
-    plan: bool = False
-    full: bool = False
-    limit: int | None = None
-    keys: Mapping[str, Sequence[str]] | None = None
-    records: frozenset[int] = frozenset()
-    every_change: bool = False  # a plan lists all changes, not only the first hundred
-    changes: MappingChanges = field(
-        default_factory=MappingChanges
-    )  # what the configuration maps otherwise than when the shadows were written
-    mute: frozenset[str] = frozenset()  # systems to which nothing is delivered (paused)
-    # Decides about `records` in the place of the merge; nothing is read then. Told which systems take deletes.
-    ruling: Callable[[frozenset[str], Facts], Decision] | None = None
-
-
 @dataclass
 class Pass:
     """One pass in work. `clock` gives the moment; `tick(system, rows)` hears of progress."""
@@ -90,7 +70,7 @@ class Pass:
     run: int | None
     owner: str
     clock: Callable[[], datetime]
-    options: PassOptions = PassOptions()
+    options: PassOptions = field(default_factory=PassOptions)
     tick: Callable[[str, int], None] = lambda _system, _rows: None
     summary: EntitySummary = field(default_factory=EntitySummary)
 
@@ -118,7 +98,7 @@ class Pass:
         if not self.options.plan:
             self._recover()
         with Spill() as spill:
-            observations = self._observe(spill, self._first_readers(spill))
+            observations = self.observe(spill, self._first_readers(spill))
             self._round(spill, observations, first=True)
         for _number in range(0 if self.options.plan else ROUNDS - 1):
             wake = self.deliveries.take_wake()
@@ -126,7 +106,7 @@ class Pass:
                 break
             with Spill() as spill:
                 readers = {name: self._looker(spill, name, keys) for name, keys in wake.items() if name in self.seats}
-                again = self._observe(spill, readers)
+                again = self.observe(spill, readers)
                 self._round(spill, again, first=False)
         self._finish(observations)
         return self.summary
@@ -167,7 +147,7 @@ class Pass:
                 due_at = standing.full_at
                 # A complete reading in the future is one under a wrong clock: nobody knows when it was.
                 stale = name in held or due_at is None or not 0 <= (self.now - due_at).total_seconds() < self.entity.full_every_s
-                whole = self.options.full or stale or past is not None
+                whole = self.options.full or self.options.older or stale or past is not None
                 by_mark = seat.connector.caps.marks and not incremental
                 keys = unsettled_key.of(db, self.entity.name, name)["key"].to_list()
                 if incremental and standing.cursor is not None and not whole:
@@ -183,7 +163,7 @@ class Pass:
         observer = Observer(self.store, self.entity, self.seats[name], spill, None, self.now, reread=past)
         return lambda: observer.look(keys)
 
-    def _observe(self, spill: Spill, readers: Mapping[str, Callable[[], Observation]]) -> dict[str, Observation]:
+    def observe(self, spill: Spill, readers: Mapping[str, Callable[[], Observation]]) -> dict[str, Observation]:
         """Read the systems side by side; one that fails is left out, and what it showed so far is forgotten."""
         observations: dict[str, Observation] = {}
         if not readers:
@@ -230,7 +210,7 @@ class Pass:
             self.deliveries.begin_round(db, found, self.complete)
             self.deliveries.mind_unreadable(db, {name: seen.unplaced for name, seen in observations.items()})
         found.gone = self.deliveries.believed(found.gone)
-        chunks = self._regroup(spill, observations, found, leftovers)
+        chunks = self.regroup(spill, observations, found, leftovers)
         bulk = chunks.count > 1 and not self.options.plan and bool(self.entity.match)
         self.index_later = [] if bulk else None
         if bulk:
@@ -272,10 +252,12 @@ class Pass:
         for some in gids.sort().to_frame().iter_slices(RECONCILED_ROWS):
             these = pl.col(GID).is_in(some[GID].implode())
             few = {name: frame.filter(these) for name, frame in rest.items()} if gids.len() > RECONCILED_ROWS else rest
-            parts.append(decide(self._facts(few, gone.filter(these), some[GID], found)))
+            parts.append(decide(self.facts(few, gone.filter(these), some[GID], found)))
         return joined(parts) if parts else no_births(self.entity, self.now)
 
-    def _facts(self, rows: Mapping[str, pl.DataFrame], gone: pl.DataFrame, gids: pl.Series, found: Identified) -> Facts:
+    def facts(
+        self, rows: Mapping[str, pl.DataFrame], gone: pl.DataFrame, gids: pl.Series, found: Identified, *, meeting: Meeting | None = None
+    ) -> Facts:
         """Everything that is known about these records."""
         with self.store.read() as db:
             known = golden.fetch(db, self.entity.name, gids)
@@ -297,7 +279,9 @@ class Pass:
             refused_deletes=frozenset(name for name, state in self.guards.items() if state.refused_deletes),
             reread=self.past.fields,
             unread=frozenset(self.past.fields) - self.reread_whole,
-            moved=self.past.changes.moved,
+            moved=self.past.changes.moved | (frozenset(self.entity.mappings) if self.options.older else frozenset()),
+            meeting=meeting,
+            older=self.options.older,
             files=frozenset(name for name, seat in self.seats.items() if seat.is_file),
             same_record=found.same_record,
             suspects=found.suspects,
@@ -409,7 +393,7 @@ class Pass:
         with self.store.write() as tx:
             found.settle(golden.allocate(tx, self.entity.name, born))
 
-    def _regroup(self, spill: Spill, observations: Mapping[str, Observation], found: Identified, leftovers: pl.Series) -> Chunks:
+    def regroup(self, spill: Spill, observations: Mapping[str, Observation], found: Identified, leftovers: pl.Series) -> Chunks:
         """Put the rows read into chunks of records: the same record's rows from all systems into the same chunk, deletes first."""
         held_updates = {name for name, state in self.guards.items() if state.held_updates}
         held_deletes = [name for name, state in self.guards.items() if state.held_deletes]
@@ -439,7 +423,7 @@ class Pass:
                 for rows in frames:
                     known = rows.filter(pl.col(GID).is_not_null())
                     if not known.is_empty():
-                        facts = self._facts({name: known}, pl.DataFrame(schema=GONE_SCHEMA), known[GID], found)
+                        facts = self.facts({name: known}, pl.DataFrame(schema=GONE_SCHEMA), known[GID], found)
                         edits += reconcile(facts).edited.get(name, 0)
                     spill.add((name, page), rows)
             self.guards[name].judge_updates(self.entity, edits)

@@ -16,14 +16,16 @@ from trueup.config.load import load_config
 from trueup.errors import StateMissingError, TrueupError, UsageError
 from trueup.model import EntitySummary, RunSummary, SystemSummary
 from trueup.runtime.changes import mapping_changes, remember_mappings
+from trueup.runtime.meeting import meet_systems, to_be_met
 from trueup.runtime.order import in_order
+from trueup.runtime.pass_options import PassOptions
 from trueup.runtime.records import find_record, record_named
 from trueup.runtime.renames import carry_out, with_new_names
-from trueup.runtime.run_pass import Pass, PassOptions
+from trueup.runtime.run_pass import Pass
 from trueup.runtime.status import nothing_yet, standing_of
 from trueup.runtime.summaries import summary_json
 from trueup.runtime.systems import Systems
-from trueup.store import Store, conflict, failure, golden, meta, paused, views
+from trueup.store import Store, conflict, failure, golden, identity, meta, paused, restored, views
 from trueup.store import run as run_table
 from trueup.store.engine import shown as shown_state
 
@@ -62,6 +64,7 @@ class Workspace:
         self.clock = clock or (lambda: datetime.now(UTC))
         self._store: Store | None = store
         self._views = ""  # the shapes of which the views are known to be there
+        self._is_copy = False  # the state at hand is a copy for a plan, and may be changed
 
     def __enter__(self) -> Self:
         return self
@@ -143,11 +146,13 @@ class Workspace:
                     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="trueup-plan-"))
                     store = Store.open(str(Path(folder, "state.db")))
                 stack.callback(store.close)
-            self._store = stack.enter_context(with_new_names(store, self.config))
+            named = stack.enter_context(with_new_names(store, self.config))
+            self._store = stack.enter_context(to_be_met(named))
+            self._is_copy = self._store is not named
             try:
                 yield
             finally:
-                self._store = own
+                self._store, self._is_copy = own, False
 
     def sync(
         self,
@@ -213,6 +218,7 @@ class Workspace:
         carry_out(self.store, self.config)
         started = self.clock()
         with self.store.write() as tx:
+            identity.ensure(tx)
             number = run_table.start(tx, command, at=started)
         try:
             result = self._passes(passes, run=number, tick=tick)
@@ -264,21 +270,30 @@ class Workspace:
         with self.store.read() as db:
             muted = frozenset(self._muted(dict.fromkeys(paused.list_(db)), name))
             changed = mapping_changes(db, entity, self.config)
-        options = replace(options, mute=muted, changes=changed)
+            after = restored.get(db)
+        older = after is not None and after.stage(name) != "done"
+        options = replace(options, mute=muted, changes=changed, older=older)
         if run is not None and (changed.behind or changed.rematch):
             changed.apply(self.store, entity, seats, self.clock())
-        work = Pass(
-            self.store,
-            entity,
-            seats,
-            errors,
-            run,
-            f"{os.getpid()}@{socket.gethostname()}",
-            self.clock,
-            options,
-            (lambda system, rows: tick(name, system, rows)) if tick else (lambda _system, _rows: None),
-        )
+
+        def new_pass() -> Pass:
+            hears = (lambda system, rows: tick(name, system, rows)) if tick else (lambda _system, _rows: None)
+            owner = f"{os.getpid()}@{socket.gethostname()}"
+            return Pass(self.store, entity, dict(seats), errors, run, owner, self.clock, options, hears)
+
+        notes: list[str] = []
+        if after is not None and after.stage(name) == "meet" and (run is not None or self._is_copy):
+            first = new_pass()
+            problem = meet_systems(first, after, list(self.config.entities))
+            if problem is not None:
+                return first.summary, problem
+            notes = first.summary.notes
+        work = new_pass()
         summary = work.work()
+        summary.notes[:0] = notes
+        if older and run is not None and options.keys is None and work.reread_whole >= set(entity.mappings) and not summary.held:
+            with self.store.write() as tx:
+                restored.advance(tx, name, "done", list(self.config.entities))
         if run is not None:
             remember_mappings(self.store, entity, self.config, work.reread_whole, self.clock())
             self._refresh_views()

@@ -173,7 +173,7 @@ class Db:
             raw: Any = result.cursor
             rows: Sequence[tuple[Any, ...]] = raw.fetchall()
             result.close()
-            stored = {name: _stored(column.type) for name, column in zip(names, columns, strict=True)}
+            stored = {name: dtype_of(column.type) for name, column in zip(names, columns, strict=True)}
             if self.backend == "sqlite":
                 stored = {name: pl.Int64() if kind == pl.Boolean else kind for name, kind in stored.items()}
             if not rows:
@@ -222,7 +222,8 @@ def no_rows(columns: Iterable[Any]) -> pl.DataFrame:
     return _nothing(tuple((column.key or "", _seen(column.type)) for column in columns)).clone()
 
 
-def _stored(kind: sa.types.TypeEngine[Any]) -> pl.DataType:
+def dtype_of(kind: sa.types.TypeEngine[Any]) -> pl.DataType:
+    """The type of a column as the tables hold it: times are whole numbers."""
     if isinstance(kind, schema.Moment | sa.Integer):
         return pl.Int64()
     if isinstance(kind, sa.Float):
@@ -234,7 +235,7 @@ def _stored(kind: sa.types.TypeEngine[Any]) -> pl.DataType:
 
 def _seen(kind: sa.types.TypeEngine[Any]) -> pl.DataType:
     """The type under which a column leaves this module."""
-    return MOMENT if isinstance(kind, schema.Moment) else _stored(kind)
+    return MOMENT if isinstance(kind, schema.Moment) else dtype_of(kind)
 
 
 def _shown(name: str, kind: sa.types.TypeEngine[Any]) -> pl.Expr:

@@ -169,6 +169,17 @@ def postgres_engine(target: str, *, read_only: bool) -> tuple[sa.Engine, str]:
     return engine, schema
 
 
+def schema_of(target: str) -> str:
+    """The schema of a PostgreSQL state's address."""
+    schema = sa.make_url(target).query.get("schema", POSTGRES_SCHEMA)
+    return schema if isinstance(schema, str) else POSTGRES_SCHEMA
+
+
+def with_schema(target: str, schema: str) -> str:
+    """The same address with another schema."""
+    return sa.make_url(target).update_query_dict({"schema": schema}).render_as_string(hide_password=False)
+
+
 def driver_errors(engine: sa.Engine) -> tuple[type[Exception], ...]:
     """The exceptions that mean trouble in the database: SQLAlchemy's wrapper and the driver's own."""
     driver: Any = engine.dialect.loaded_dbapi

@@ -1,0 +1,97 @@
+"""`trueup backup` and `trueup restore`: a copy of the state, and putting one back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trueup.cli.shared import AsJson, ConfigFile, say, say_json, workspace_of
+
+if TYPE_CHECKING:
+    from trueup.runtime.keeping import Kept
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("backup", short_help="Copy the state into one file, while it is in use.")(backup)
+    app.command("restore", short_help="Put a backup of the state back.")(restore)
+
+
+def backup(
+    ctx: typer.Context,
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE", help="A new file, or a folder; left out: `backups` beside the state, named by the moment.", show_default=False
+        ),
+    ] = None,
+    *,
+    verify: Annotated[
+        bool | None,
+        typer.Option(
+            "--verify/--no-verify",
+            help="Restore it for a test, and compare every row (left out: where the state is small).",
+            show_default=False,
+        ),
+    ] = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy the state into one file, as it is at one moment; runs may be at work meanwhile.
+
+    The file holds what the systems hold: keep it as safe as these.
+    """
+    from trueup.runtime.keeping import back_up
+
+    with workspace_of(ctx, config, connects=False) as workspace:
+        kept = back_up(workspace, file, verify=verify)
+    if as_json:
+        say_json(_backup_json(kept))
+        return
+    checked = "restored for a test and compared row by row" if kept.verified else "not restored for a test: --verify does that"
+    say(f"{kept.path}: {kept.manifest.rows:,} rows of {len(kept.manifest.tables)} tables, {kept.size_bytes:,} bytes; {checked}.")
+
+
+def _backup_json(kept: Kept) -> dict[str, object]:
+    manifest = kept.manifest
+    return {
+        "file": str(kept.path),
+        "bytes": kept.size_bytes,
+        "verified": kept.verified,
+        "taken_at": manifest.taken_at,
+        "program": manifest.program,
+        "revision": manifest.revision,
+        "installation": manifest.installation,
+        "tables": {name: {"rows": table.rows, "sha256": table.sha256} for name, table in manifest.tables.items()},
+    }
+
+
+def restore(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A backup.", show_default=False)],
+    *,
+    from_another: Annotated[
+        bool, typer.Option("--from-another", help="Take the backup of another installation.", show_default=False)
+    ] = False,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a backup of the state back. No system is touched, and the state that is there now is kept aside.
+
+    The systems have moved on since the backup was taken. So the next `sync` first reads all of them, and takes what they agree on as it is;
+    what they differ in, nobody knows who changed last: it waits in `trueup conflicts`. No disappearance is believed from that reading.
+    """
+    from trueup.runtime.keeping import put_back
+
+    with workspace_of(ctx, config, connects=False) as workspace:
+        done = put_back(workspace, file, from_another=from_another)
+    manifest = done.manifest
+    if as_json:
+        say_json({"taken_at": manifest.taken_at, "rows": manifest.rows, "aside": done.aside, "informed": done.informed})
+        return
+    say(f"The state is that of {manifest.taken_at[:16].replace('T', ' ')} UTC again: {manifest.rows:,} rows, compared with the backup.")
+    if done.aside is not None:
+        say(f"What was there before is kept: {done.aside}.")
+    say("The next `trueup sync` reads every system, and takes what they agree on as it is; `trueup plan` shows the rest.")
