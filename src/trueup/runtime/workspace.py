@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from trueup.reports.findings import Findings
     from trueup.reports.standing import Standing
     from trueup.reports.undone import Undone
+    from trueup.reports.verify_facts import Agreement
 
 VIEWS = "shapes of views"  # the name under which the state keeps what its views were made from
 Tick = "Callable[[str, str, int], None]"
@@ -116,6 +117,12 @@ class Workspace:
             return nothing_yet(self.config, shown)
         with store, store.read() as db:
             return standing_of(db, self.config, shown, self.clock())
+
+    def verify(self, entities: Sequence[str] = (), *, tick: Callable[[str, str, int], None] | None = None) -> Agreement:
+        """Compare all systems with the agreed records now; only reads. Raises UsageError, StateError."""
+        from trueup.runtime.verify import verify_systems
+
+        return verify_systems(self.config, self.systems, self.store, self._entities(entities), tick)[0]
 
     # -------------------------------------------------------------- runs
 

@@ -81,6 +81,8 @@ class Simulation:
         self.folder = _scratch()
         self.counters: dict[str, int] = {}
         self.unasked_deletes: list[str] = []
+        self.undone: set[str] = set()  # codes of records of which an undo takes rows out
+        self.undoing = False
         self.moves: Counter[str] = Counter()
         self.kills: Counter[str] = Counter()
         self.changes: Counter[str] = Counter()
@@ -142,7 +144,7 @@ class Simulation:
     def _watch_delete(self, system: str, key: str, values: dict[str, Any]) -> None:
         code = str(values.get("c_code"))
         self.people.deleted_by_engine(system, key)
-        if code not in self.people.removed:
+        if code not in self.people.removed | self.undone and not self.undoing:
             self.unasked_deletes.append(f"{system}:{key} ({code})")
 
     # ------------------------------------------------------------ moves

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from trueup.testing.simulator_changes import configure
 from trueup.testing.simulator_deciding import decide
+from trueup.testing.simulator_undo import undo_some_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,6 +168,10 @@ def _down(sim: Simulation, random: Random) -> None:
     world.down = None if world.down else "nobody answers"
 
 
+def _undo(sim: Simulation, random: Random) -> None:
+    undo_some_run(sim, random)
+
+
 def _plan(sim: Simulation, random: Random) -> None:
     del random
     sim.plan_and_sync()
@@ -201,6 +206,7 @@ MOVES: dict[str, Callable[[Simulation, Random], None]] = {
     "order": _order,
     "configure": _configure,
     "plan": _plan,
+    "undo": _undo,
     "burst": _burst,
 }
 WEIGHTS = {
@@ -226,6 +232,7 @@ WEIGHTS = {
     "configure": 6,
     "reread": 1,
     "plan": 1,
+    "undo": 2,
     "burst": 1,
 }
 HARSH = {"add": 6, "edit": 14, "edit twice": 4, "burst": 6, "kill": 22, "fault": 24, "listing": 10, "settle": 4}

@@ -1,0 +1,287 @@
+"""A run is undone: what it changed is put back, what people did since stands, and the undo can be undone."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trueup.core.undo import TAKEN_OUT
+from trueup.errors import UsageError
+from trueup.reports.undone import Undone, reason
+from trueup.runtime.workspace import open_workspace
+from trueup.store import Store, history
+
+CONFIGURATION = """
+systems:
+  crm: {connector: sqlite, path: crm.db}
+  shop: {connector: sqlite, path: shop.db}
+  list: {connector: csv, path: list.csv}
+entities:
+  customer:
+    match: [[email]]
+    precedence: [crm, shop, list]
+    fields:
+      email: {type: text}
+      name: {type: text, conflict: last_write_wins}
+      points: {type: integer, conflict: {merge: add}}
+      tags: {type: list, conflict: {merge: union}}
+      notes: {type: text, conflict: {merge: text}}
+    mappings:
+      crm: {object: people, key: id, fields: {email: email, name: name, points: points, tags: tags, notes: notes}}
+      shop: {object: people, key: id, fields: {email: email, name: name, points: points, tags: tags, notes: notes}}
+      list: {key: Nr, fields: {email: Mail, name: Name}}
+    deletes: {from: [crm], action: propagate}
+"""
+COLUMNS = "id INTEGER PRIMARY KEY, email TEXT, name TEXT, points INTEGER, tags TEXT, notes TEXT"
+ANN = ("ann@example.org", "Ann", 5, "a;b", "one\ntwo\nthree")
+OHARA = ("ohara@example.org", "O'Hara 🎈 שלום", 7, "c", "none")
+
+
+class Company:
+    """Two databases and a list of the same customers."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "trueup.yaml").write_text(CONFIGURATION, encoding="utf-8")
+        (folder / "list.csv").write_text("Nr,Mail,Name\n", encoding="utf-8")
+        for name in ("crm", "shop"):
+            self.ask(name, f"CREATE TABLE people ({COLUMNS})")
+
+    def ask(self, system: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Run one statement in a database."""
+        db = sqlite3.connect(self.folder / f"{system}.db")
+        with db:
+            rows = db.execute(statement, values).fetchall()
+        db.close()
+        return rows
+
+    def add(self, system: str, *people: tuple[Any, ...]) -> None:
+        for person in people:
+            self.ask(system, "INSERT INTO people (email, name, points, tags, notes) VALUES (?, ?, ?, ?, ?)", *person)
+
+    def people(self, system: str) -> dict[str, tuple[Any, ...]]:
+        """What a database holds, by e-mail address."""
+        return {row[0]: row[1:] for row in self.ask(system, "SELECT email, name, points, tags, notes FROM people")}
+
+    def list_(self) -> list[str]:
+        """The lines of the list, without their numbers."""
+        return sorted(line.split(",", 1)[1] for line in (self.folder / "list.csv").read_text(encoding="utf-8").splitlines()[1:])
+
+    def sync(self) -> int:
+        with open_workspace(self.folder / "trueup.yaml") as workspace:
+            result = workspace.sync()
+        assert result.run is not None
+        return result.run
+
+    def undo(self, run: int, **asked: Any) -> tuple[Undone, int | None]:
+        with open_workspace(self.folder / "trueup.yaml") as workspace:
+            undone, result = workspace.undo(run, **asked)
+        assert result is None or result.status == "done"
+        return undone, result.run if result is not None else None
+
+    def quiet(self) -> None:
+        """The next run has nothing to do, and everything agrees."""
+        with open_workspace(self.folder / "trueup.yaml") as workspace:
+            entity = workspace.sync().entities["customer"]
+            delivered = [part.delivered for part in entity.systems.values()]
+            assert [part.created + part.updated + part.deleted for part in delivered] == [0, 0, 0]
+            assert entity.created + entity.updated + entity.deleted == 0
+            assert workspace.verify().agrees
+
+
+@pytest.fixture
+def company(tmp_path: Path) -> Company:
+    made = Company(tmp_path)
+    made.add("crm", ANN, OHARA)
+    return made
+
+
+def test_values_are_put_back_everywhere_and_the_undo_can_be_undone(company: Company) -> None:
+    company.sync()
+    company.ask("crm", "UPDATE people SET name = 'Anna', points = 15, tags = 'b;z', notes = 'one' || char(10) || 'TWO' WHERE id = 1")
+    after = company.people("crm")
+    run = company.sync()
+    assert company.people("shop")[ANN[0]][:3] == ("Anna", 15, "b;z")
+    undone, number = company.undo(run)
+    assert (undone.values, undone.refused) == (4, [])
+    assert company.people("crm") == company.people("shop") == {person[0]: person[1:] for person in (ANN, OHARA)}
+    assert company.list_() == ["ann@example.org,Ann", "ohara@example.org,O'Hara 🎈 שלום"]
+    company.quiet()
+    assert not company.undo(run)[0].anything
+    assert number is not None
+    company.undo(number)
+    assert company.people("crm") == after
+    assert company.people("shop")[ANN[0]][1] == 15
+    company.quiet()
+
+
+def test_what_was_edited_since_stands_and_is_told_with_the_reason(company: Company) -> None:
+    company.sync()
+    company.ask(
+        "crm", "UPDATE people SET name = 'Anna', points = 15, tags = 'a;b;z', notes = 'ONE' || char(10) || 'two' || char(10) || 'three'"
+    )
+    run = company.sync()
+    more = "points = points + 100, tags = tags || ';new', notes = notes || char(10) || 'four'"
+    company.ask("shop", f"UPDATE people SET name = 'Annette', {more} WHERE id = 1")
+    later = company.sync()
+    undone, _number = company.undo(run)
+    assert [item.field for item in undone.refused] == ["name"]
+    (refused,) = undone.refused
+    assert (refused.field, refused.by, refused.run) == ("name", "shop", later)
+    assert "shop changed it afterwards" in reason(refused)
+    for system in ("crm", "shop"):
+        name, points, tags, notes = company.people(system)[ANN[0]]
+        assert (name, points) == ("Annette", 105)
+        assert sorted(tags.split(";")) == ["a", "b", "new"]
+        assert notes == "one\ntwo\nthree\nfour"
+        assert company.people(system)[OHARA[0]][:2] == OHARA[1:3]
+    company.quiet()
+
+
+def test_a_change_that_nobody_has_read_yet_is_not_trampled(company: Company) -> None:
+    company.sync()
+    company.ask("crm", "UPDATE people SET name = 'Anna' WHERE id = 1")
+    run = company.sync()
+    company.ask("shop", "UPDATE people SET name = 'Typed a moment ago' WHERE id = 1")
+    with open_workspace(company.folder / "trueup.yaml") as workspace:
+        workspace.undo(run)
+        workspace.sync()
+    assert {company.people(system)[ANN[0]][0] for system in ("crm", "shop")} == {"Typed a moment ago"}
+
+
+def test_rows_that_a_run_made_are_taken_out_and_stay_out_until_the_undo_is_undone(company: Company) -> None:
+    run = company.sync()
+    undone, number = company.undo(run)
+    assert undone.rows == 4
+    assert (company.people("shop"), company.list_()) == ({}, [])
+    assert len(company.people("crm")) == 2
+    company.quiet()
+    company.ask("crm", "UPDATE people SET name = 'Anna' WHERE id = 1")
+    company.sync()
+    assert company.people("shop") == {}
+    assert number is not None
+    company.undo(number)
+    assert company.people("shop") == company.people("crm")
+    assert company.list_() == ["ann@example.org,Anna", "ohara@example.org,O'Hara 🎈 שלום"]
+    company.quiet()
+
+
+def test_a_row_that_was_edited_after_it_was_made_stays(company: Company) -> None:
+    run = company.sync()
+    company.ask("shop", "UPDATE people SET name = 'Anna' WHERE id = 1")
+    company.sync()
+    undone, _number = company.undo(run)
+    assert {(item.record, item.why) for item in undone.refused} == {(1, "record edited since")}
+    assert set(company.people("shop")) == {ANN[0]}
+    company.quiet()
+
+
+def test_the_last_row_of_a_record_is_not_taken(company: Company) -> None:
+    run = company.sync()
+    configuration = company.folder / "trueup.yaml"
+    configuration.write_text(
+        configuration.read_text(encoding="utf-8").replace("from: [crm], action: propagate", "from: [crm], action: ignore")
+    )
+    company.ask("crm", "DELETE FROM people WHERE id = 1")
+    (company.folder / "list.csv").write_text("Nr,Mail,Name\n2,ohara@example.org,O'Hara 🎈 שלום\n", encoding="utf-8")
+    company.sync()
+    undone, _number = company.undo(run)
+    assert [(item.record, item.why) for item in undone.refused] == [(1, "last row")]
+    assert set(company.people("shop")) == {ANN[0]}
+
+
+def test_deleted_records_are_made_again_and_deleted_again_when_that_is_undone(company: Company) -> None:
+    company.sync()
+    company.ask("crm", "DELETE FROM people WHERE id = 1")
+    run = company.sync()
+    assert company.list_() == ["ohara@example.org,O'Hara 🎈 שלום"]
+    undone, number = company.undo(run)
+    assert undone.records == 1
+    assert company.people("crm")[ANN[0]] == company.people("shop")[ANN[0]] == ANN[1:]
+    company.quiet()
+    assert number is not None
+    company.undo(number)
+    assert set(company.people("crm")) == set(company.people("shop")) == {OHARA[0]}
+    company.quiet()
+
+
+def test_one_record_or_one_field_alone(company: Company) -> None:
+    company.sync()
+    company.ask("crm", "UPDATE people SET name = 'X', points = points + 1")
+    run = company.sync()
+    assert company.undo(run, record=("customer", "crm:1"), field="name")[0].values == 1
+    assert [company.people("shop")[person[0]][:2] for person in (ANN, OHARA)] == [("Ann", 6), ("X", 8)]
+    assert company.undo(run, record=("customer", "crm:2"))[0].values == 2
+    assert company.undo(run)[0].values == 1
+    assert company.people("shop") == {person[0]: person[1:] for person in (ANN, OHARA)}
+    company.quiet()
+
+
+def test_a_plan_says_what_the_undo_then_does(company: Company) -> None:
+    run = company.sync()
+    company.ask("crm", "UPDATE people SET name = 'Anna' WHERE id = 1")
+    company.ask("crm", "DELETE FROM people WHERE id = 2")
+    run = company.sync()
+    before = [company.people(system) for system in ("crm", "shop")]
+    with open_workspace(company.folder / "trueup.yaml") as workspace:
+        planned, plan = workspace.undo(run, plan=True)
+        assert [company.people(system) for system in ("crm", "shop")] == before
+        done, result = workspace.undo(run)
+    assert plan is not None
+    assert result is not None
+    assert (planned.values, planned.records) == (done.values, done.records) == (1, 1)
+    for name, part in plan.entities["customer"].systems.items():
+        made = result.entities["customer"].systems[name].delivered
+        assert (part.delivered.created, part.delivered.updated) == (made.created, made.updated)
+    assert {change.kind for change in plan.entities["customer"].changes} == {"create", "update"}
+
+
+def test_a_system_that_is_not_configured_any_more_keeps_its_rows(company: Company) -> None:
+    run = company.sync()
+    configuration = company.folder / "trueup.yaml"
+    lines = [line for line in configuration.read_text(encoding="utf-8").splitlines() if not line.strip().startswith("list:")]
+    configuration.write_text("\n".join(lines).replace("shop, list]", "shop]"), encoding="utf-8")
+    undone, _number = company.undo(run)
+    assert {(item.system, item.why) for item in undone.refused} == {("list", "cannot delete")}
+    assert company.people("shop") == {}
+    assert len(company.list_()) == 2
+
+
+def test_an_undo_that_is_killed_between_its_decision_and_its_deliveries_is_finished_by_the_next_run(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        """The end of the process."""
+
+    def killed(*_arguments: object, **_named: object) -> None:
+        raise Killed
+
+    run = company.sync()
+    with monkeypatch.context() as patch:
+        patch.setattr("trueup.connectors.sqlite.SqliteConnector.write", killed)
+        patch.setattr("trueup.connectors.csv.CsvConnector.write", killed)
+        with pytest.raises(Killed):
+            company.undo(run)
+    with Store.open(str(company.folder / ".trueup" / "state.db")) as store, store.read() as db:
+        assert TAKEN_OUT in history.of(db, "customer", 1)["kind"].to_list()
+    company.sync()
+    assert (company.people("shop"), company.list_()) == ({}, [])
+    company.quiet()
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"run": 99}, "there is no run 99"),
+        ({"run": 1, "field": "nmae"}, "no entity has a field 'nmae'"),
+        ({"run": 1, "record": ("customer", "crm:77")}, "no record is linked to '77' in crm"),
+        ({"run": 1, "record": ("custmer", "crm:1")}, "there is no entity 'custmer'"),
+    ],
+)
+def test_what_is_not_there_is_told(company: Company, asked: dict[str, Any], words: str) -> None:
+    company.sync()
+    with pytest.raises(UsageError, match=words):
+        company.undo(**asked)
