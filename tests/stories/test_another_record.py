@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from trueup.connectors.memory import MemoryColumn, MemoryConnector, MemoryWorld
 from trueup.model import ColumnInfo, Config, Entity, Field, FieldMapping, Mapping, ObjectSpec, System
 from trueup.runtime.workspace import Workspace
+from trueup.store import parked
 
-FIELDS = ("code", "name")
+FIELDS: dict[str, Literal["text", "integer"]] = {"code": "text", "name": "text", "points": "integer"}
 
 
 class Office:
@@ -22,7 +23,9 @@ class Office:
         self.worlds = {name: MemoryWorld() for name in ("crm", "shop")}
         for world in self.worlds.values():
             columns = [MemoryColumn(info=ColumnInfo(name="id", type="integer", nullable=False, has_default=True))]
-            world.add_table("people", columns + [MemoryColumn(info=ColumnInfo(name=name, type="text")) for name in FIELDS], ("id",))
+            world.add_table(
+                "people", columns + [MemoryColumn(info=ColumnInfo(name=name, type=kind)) for name, kind in FIELDS.items()], ("id",)
+            )
         mappings = {
             name: Mapping(
                 entity="customer",
@@ -34,7 +37,7 @@ class Office:
         }
         entity = Entity(
             name="customer",
-            fields={name: Field(name=name) for name in FIELDS},
+            fields={name: Field(name=name, type=kind) for name, kind in FIELDS.items()},
             mappings=mappings,
             match=(("code",),),
             precedence=tuple(mappings),
@@ -61,3 +64,24 @@ def test_a_row_that_became_this_record_unseen_is_looked_at_before_one_is_created
         crm.hold_back(1, 1)  # the listing of this run ends before that row
         workspace.sync()
         assert [row["code"] for row in office.rows("crm").values()] == ["B"]
+
+
+def test_a_row_that_cannot_be_read_may_have_become_this_record(tmp_path: Path) -> None:
+    """Nobody knows whose it is: no other row is made for the record until it can be read, and then it waits for a person."""
+    office = Office(tmp_path)
+    crm, shop = (office.worlds[name].tables["people"] for name in ("crm", "shop"))
+    shop.insert({"id": 1, "code": "A", "name": "Ada", "points": 1})
+    with office.workspace as workspace:
+        workspace.sync()
+        (key,) = office.rows("crm")
+        crm.edit(key, {"code": "B", "name": "Bob", "points": "many"})
+        shop.insert({"id": 2, "code": "B", "name": "Bob", "points": 2})
+        shop.insert({"id": 3, "code": "C", "name": "Cleo", "points": 3})
+        for _run in range(2):
+            workspace.sync()
+            assert sorted(row["code"] for row in office.rows("crm").values()) == ["B", "C"]
+        crm.edit(key, {"points": 2})
+        workspace.sync()
+        with workspace.store.read() as db:
+            assert parked.of(db, "customer")["key"].to_list() == [key]
+        assert sorted(row["code"] for row in office.rows("crm").values()) == ["B", "C"]

@@ -143,16 +143,17 @@ class Deliveries:
         return waiting.join(over, on=["system", "key"], how="anti")
 
     def mind_unreadable(self, db: Db, unreadable: Mapping[str, pl.Series]) -> None:
-        """Learn the keys (null: unknown) of rows that cannot be read, per system; one without a link may be a record that seems to lack."""
+        """Learn the keys (null: unknown) of rows that cannot be read, per system: they may be records that seem to lack."""
         for name, seen in unreadable.items():
             known = failure.of(db, self._entity.name, name)
             standing = known["key"] if known.is_empty() else known.filter(pl.col("stage").is_in(["read", "map"]))["key"]
             if seen.is_empty() and standing.is_empty():
                 continue
             keys = pl.concat([seen, standing])  # a row without a key is seen by a complete reading only
-            linked = shadow_table.by_key(db, self._entity.name, name, keys.drop_nulls().unique()).filter(pl.col("state") != MISSING)
-            if keys.n_unique() > linked.height:
-                self._lookalikes.setdefault(name, Lookalikes(self._store, self._entity, self._seats[name]))
+            named = keys.drop_nulls().unique()
+            linked = shadow_table.by_key(db, self._entity.name, name, named).filter(pl.col("state") != MISSING)
+            all_linked = keys.n_unique() == linked.height
+            self._lookalikes.setdefault(name, Lookalikes(self._store, self._entity, self._seats[name], named, all_linked=all_linked))
 
     def believed(self, gone: pl.DataFrame) -> pl.DataFrame:
         """Without rows that may stand there unread under another key: that they are gone is believed once nothing like them is left."""

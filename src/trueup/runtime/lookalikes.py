@@ -1,7 +1,8 @@
 """Rows that cannot be read may still be a record: while they are not mended, none like them is created beside them or taken for gone.
 
 A row may be unreadable because of its key (empty, doubled) or because of a value that has nothing to do with who it is. What tells records
-apart is therefore read again on its own: the columns of one match rule, and nothing else.
+apart is therefore read again on its own: the columns of one match rule, and nothing else. A link says nothing about an unreadable row: it
+may have become another record since it was read.
 """
 
 from __future__ import annotations
@@ -28,19 +29,24 @@ if TYPE_CHECKING:
     from trueup.runtime.systems import Seat
     from trueup.store import Store
 
+KEYED_ROWS = 10_000
+"""Up to so many rows are read by key; beyond that the whole column is read."""
+
 
 class Lookalikes:
-    """What the unlinked rows of one system show in the columns of the match rules; read when first asked."""
+    """What the unlinked and unreadable rows of one system show in the columns of the match rules; read when first asked."""
 
-    def __init__(self, store: Store, entity: Entity, seat: Seat) -> None:
-        """Read nothing yet."""
+    def __init__(self, store: Store, entity: Entity, seat: Seat, unreadable: pl.Series, *, all_linked: bool) -> None:
+        """Read nothing yet. `unreadable` are keys; where `all_linked` they are all there is to be looked at."""
+        self._unreadable = unreadable
+        self._by_key = all_linked and unreadable.len() <= KEYED_ROWS
         self._store = store
         self._entity = entity
         self._seat = seat
         self._hashes: dict[int, pl.Series] | None = None
 
     def among(self, records: pl.DataFrame) -> pl.Series:
-        """Golden ids of the records (`__gid` and cells) that equal an unlinked row in a match rule. Raises the connector's errors."""
+        """Golden ids of the records (`__gid` and cells) that equal such a row in a match rule. Raises the connector's errors."""
         if self._hashes is None:
             self._hashes = dict(self._read())
         found = [pl.Series(GID, [], dtype=pl.Int64)]
@@ -50,7 +56,7 @@ class Lookalikes:
         return pl.concat(found).unique()
 
     def among_known(self, gids: pl.Series) -> pl.Series:
-        """Golden ids of those records as they are kept that equal an unlinked row; all of them where that cannot be read."""
+        """Golden ids of those records as they are kept that equal such a row; all of them where that cannot be read."""
         if gids.is_empty():
             return gids
         with self._store.read() as db:
@@ -62,7 +68,7 @@ class Lookalikes:
             return gids
 
     def _read(self) -> Iterator[tuple[int, pl.Series]]:
-        """Per rule that this system shows, the match hashes of its unlinked rows."""
+        """Per rule that this system shows, the match hashes of these rows."""
         readers = {reader.field.name: reader for reader in self._seat.compiled.readers}
         for number, rule in enumerate(self._entity.match):
             if set(rule) <= readers.keys():
@@ -75,13 +81,18 @@ class Lookalikes:
         seat, own = self._seat, self._seat.mapping.object.key
         spec = replace(seat.mapping.object, key=tuple(columns), modified=None)
         parts = [pl.Series(dtype=pl.Int64)]
+        if self._by_key:
+            spec = replace(seat.mapping.object, modified=None)
+            for page in seat.connector.read(spec, columns, keys=self._unreadable.to_list()):
+                parts.append(match_hash(seat.compiled.cells_of(page.rows.select(columns), rule), rule, number).drop_nulls())
+            return pl.concat(parts).unique()
         for page in seat.connector.read(spec, list(dict.fromkeys([*columns, *own]))):
             rows = pl.concat([self._unlinked(page.rows, own).select(columns), self._doubled(page, columns)], how="vertical_relaxed")
             parts.append(match_hash(seat.compiled.cells_of(rows, rule), rule, number).drop_nulls())
         return pl.concat(parts).unique()
 
     def _unlinked(self, rows: pl.DataFrame, own: Sequence[str]) -> pl.DataFrame:
-        """Without the rows whose own key is linked."""
+        """Without the readable rows whose own key is linked."""
         texts = rows.select(pl.col(name).cast(pl.String) for name in own)
         if len(own) == 1:
             keys = texts.to_series().alias(KEY)
@@ -89,7 +100,8 @@ class Lookalikes:
             keys = pl.Series(KEY, [None if None in parts else join_key(parts) for parts in texts.rows()], dtype=pl.String)
         with self._store.read() as db:
             known = shadow_table.index(db, self._entity.name, self._seat.name).filter(pl.col("state") != MISSING)["khash"]
-        return rows.filter(~key_hash(keys).is_in(known.implode()).fill_null(value=False))
+        hashes = key_hash(keys)
+        return rows.filter(~hashes.is_in(known.implode()).fill_null(value=False) | hashes.is_in(key_hash(self._unreadable).implode()))
 
     def _doubled(self, page: Page, columns: Sequence[str]) -> pl.DataFrame:
         """Values that several rows share: as a key of their own they are rejected, and the reject tells them."""
