@@ -83,9 +83,9 @@ class Lookalikes:
         parts = [pl.Series(dtype=pl.Int64)]
         if self._by_key:
             spec = replace(seat.mapping.object, modified=None)
-            for page in seat.connector.read(spec, columns, keys=self._unreadable.to_list()):
-                parts.append(match_hash(seat.compiled.cells_of(page.rows.select(columns), rule), rule, number).drop_nulls())
-            return pl.concat(parts).unique()
+            pages = seat.connector.read(spec, columns, keys=self._unreadable.to_list())
+            cells = (seat.compiled.cells_of(page.rows.select(columns), rule) for page in pages)
+            return pl.concat([*parts, *(match_hash(rows, rule, number).drop_nulls() for rows in cells)]).unique()
         for page in seat.connector.read(spec, list(dict.fromkeys([*columns, *own]))):
             rows = pl.concat([self._unlinked(page.rows, own).select(columns), self._doubled(page, columns)], how="vertical_relaxed")
             parts.append(match_hash(seat.compiled.cells_of(rows, rule), rule, number).drop_nulls())
