@@ -68,8 +68,8 @@ class Manifest:
 def write(db: Db, path: Path, *, program: str, at: datetime) -> Manifest:
     """Copy everything that this snapshot shows into a new file, whole or not at all. Raises StateError where it cannot be written."""
     part = path.with_name(path.name + ".part")
+    _folder(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)  # it holds what the systems hold
         with os.fdopen(handle, "wb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
@@ -88,6 +88,13 @@ def write(db: Db, path: Path, *, program: str, at: datetime) -> Manifest:
         part.unlink(missing_ok=True)
         raise
     return manifest
+
+
+def _folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StateError(f"the backup cannot be written: {folder}: {error.strerror}", hint="name another place") from error
 
 
 def _write(db: Db, archive: zipfile.ZipFile, program: str, at: datetime) -> Manifest:
@@ -183,6 +190,8 @@ def _damaged(path: Path, table: str) -> StateError:
 def fill(tx: Db, path: Path, manifest: Manifest) -> None:
     """Put the rows of a backup into the tables, which are at its revision, and compare them. Raises StateError."""
     for name in manifest.tables:
+        if not name.isidentifier() or not sa.inspect(tx.connection).has_table(name):
+            raise _damaged(path, name)
         table = sa.Table(name, sa.MetaData(), autoload_with=tx.connection)
         tx.execute(table.delete())
         told, columns = 0, list(table.c.keys())
