@@ -142,7 +142,7 @@ def test_backups_while_a_first_sync_is_at_work(tmp_path: Path) -> None:
     project.sync()
     project.sql("crm", *(f"INSERT INTO customers (email, name, points) VALUES ('m{n}@example.org', 'M {n}', 1)" for n in range(4_000)))
     running = project.start("sync", "--json")
-    taken = []
+    taken: list[dict[str, Any]] = []
     while running.poll() is None:
         taken.append(project.run("backup", str(tmp_path / f"{len(taken)}.trueup"), "--verify", "--json").body)
     project.finished(running, 0)

@@ -1,4 +1,4 @@
-"""`trueup backup` and `trueup restore`: a copy of the state, and putting one back."""
+"""`trueup backup`, `trueup restore` and `trueup rebuild`: a copy of the state, putting one back, and making one anew."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trueup.cli.shared import AsJson, ConfigFile, say, say_json, workspace_of
+from trueup.cli.shared import STATUS_EXITS, AsJson, ConfigFile, leave, say, say_json, style, workspace_of
 
 if TYPE_CHECKING:
     from trueup.runtime.keeping import Kept
+    from trueup.runtime.rebuild import Rebuilt
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("backup", short_help="Copy the state into one file, while it is in use.")(backup)
     app.command("restore", short_help="Put a backup of the state back.")(restore)
+    app.command("rebuild", short_help="Make a lost state anew from the systems.")(rebuild)
 
 
 def backup(
@@ -95,3 +97,76 @@ def restore(
     if done.aside is not None:
         say(f"What was there before is kept: {done.aside}.")
     say("The next `trueup sync` reads every system, and takes what they agree on as it is; `trueup plan` shows the rest.")
+
+
+def rebuild(
+    ctx: typer.Context,
+    *,
+    replacing: Annotated[
+        bool, typer.Option("--replace", help="Also where there is a state, which is kept aside.", show_default=False)
+    ] = False,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a lost state anew: read every system, and link what `match` recognises. Nothing is written to any system.
+
+    Where there is a backup, `trueup restore` knows more. `trueup plan` shows what the next `trueup sync` then writes.
+    """
+    from trueup.cli.progress import progress
+    from trueup.runtime.rebuild import rebuild as run
+
+    with workspace_of(ctx, config) as workspace, progress(workspace) as tick:
+        done = run(workspace, replacing=replacing, tick=tick)
+    if as_json:
+        say_json(_rebuilt_json(done))
+    else:
+        _tell_rebuilt(done)
+    leave(STATUS_EXITS[done.run.status])
+
+
+def _rebuilt_json(done: Rebuilt) -> dict[str, object]:
+    from trueup.runtime.rebuild import UNKNOWN
+
+    return {
+        "run": done.run.run,
+        "status": done.run.status,
+        "aside": done.aside,
+        "entities": {
+            name: {
+                "records": item.records,
+                "conflicts": item.conflicts,
+                "parked": item.parked,
+                "failures": item.failures,
+                "settled": item.settled,
+                "systems": {system: {"linked": linked, "alone": alone} for system, (linked, alone) in item.systems.items()},
+            }
+            for name, item in done.entities.items()
+        },
+        "unknown": list(UNKNOWN),
+    }
+
+
+def _tell_rebuilt(done: Rebuilt) -> None:
+    from trueup.reports.table import counted, table
+    from trueup.runtime.rebuild import UNKNOWN
+
+    for name, item in done.entities.items():
+        say(f"{name}: {counted(item.records, 'record')}")
+        rows = [[system, linked, alone] for system, (linked, alone) in item.systems.items()]
+        say(table(("system", "linked", "nowhere else"), rows, style(), indent="  "))
+        if item.settled:
+            say(f"  {counted(item.settled, 'value')} that differed: settled by the rules, told in `changes` of `trueup sql`")
+        for count, what, where in (
+            (item.conflicts, "conflict", "conflicts"),
+            (item.parked, "row", "matches"),
+            (item.failures, "failure", "failures"),
+        ):
+            if count:
+                say(f"  {counted(count, what)} for a person: `trueup {where}`")
+        say()
+    say("What no system can tell:")
+    for line in UNKNOWN:
+        say(f"  {line}")
+    if done.aside is not None:
+        say(f"What was there before is kept: {done.aside}.")
+    say("Nothing was written to any system. `trueup plan` shows what the next `trueup sync` writes.")

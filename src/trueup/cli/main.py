@@ -38,7 +38,7 @@ from trueup.cli.shared import COULD_NOT, INTERRUPTED, USAGE, ConfigFile, Session
 
 _ORDER = (
     "drift", "check", "plan", "sync", "pause", "resume", "status", "runs", "run", "record", "explain", "conflicts", "matches", "failures",
-    "holds", "verify", "undo", "backup", "restore", "sql", "schema",
+    "holds", "verify", "undo", "backup", "restore", "rebuild", "sql", "schema",
 )  # fmt: skip
 
 

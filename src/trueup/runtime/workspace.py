@@ -220,6 +220,11 @@ class Workspace:
             words = [f"undo {run}", *(["--record", *record] if record else []), *(["--field", field] if field else [])]
             return undo.undone, self._run(" ".join(words), passes, tick) if passes else None
 
+    def meet_all(self, command: str, tick: Callable[[str, str, int], None] | None = None) -> RunSummary:
+        """One run over everything that writes to no system. Raises StateError, StateLockedError."""
+        with self.lock(command):
+            return self._run(command, dict.fromkeys(self._entities(()), PassOptions(full=True, limit=0)), tick)
+
     def _run(self, command: str, passes: Mapping[str, PassOptions], tick: Callable[[str, str, int], None] | None) -> RunSummary:
         """A run with a number, whatever becomes of it; the state is held."""
         carry_out(self.store, self.config)

@@ -63,6 +63,12 @@ def lines(db: Db, entity: str, gids: pl.Series, kind: str) -> pl.DataFrame:
     return _frame(db, sa.select(*_columns()).where(*wanted))
 
 
+def count(db: Db, entity: str, kinds: Sequence[str]) -> int:
+    """How many lines of these kinds there are."""
+    wanted = (table.c.entity == db.entity(entity), table.c.kind.in_(list(kinds)))
+    return int(db.execute(sa.select(sa.func.count()).select_from(table).where(*wanted)).scalar_one())
+
+
 def _columns() -> list[Any]:
     return [table.c.golden_id.label("gid") if column.name == "golden_id" else column for column in table.c]
 

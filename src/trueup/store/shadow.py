@@ -297,3 +297,17 @@ def _select(db: Db, entity: str, system: str) -> sa.Select[Any]:
 
 def _physical(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.rename({"gid": "golden_id"}, strict=False)
+
+
+def linked(db: Db, entity: str) -> tuple[dict[str, int], dict[str, int]]:
+    """Per system how many rows are linked, and how many of them are the only row of their record."""
+    mine = sa.and_(table.c.entity == db.entity(entity), table.c.golden_id.is_not(None), table.c.state != MISSING)
+    rows = sa.select(table.c.system, sa.func.count().label("rows")).where(mine).group_by(table.c.system)
+    single = sa.select(table.c.golden_id, sa.func.min(table.c.system).label("system")).where(mine).group_by(table.c.golden_id)
+    one = single.having(sa.func.count() == 1).subquery()
+    alone = sa.select(one.c.system, sa.func.count().label("rows")).group_by(one.c.system)
+    found = []
+    for statement in (rows, alone):
+        frame = db.frame(statement)
+        found.append(dict(zip(db.decode("system", frame["system"]).to_list(), frame["rows"].to_list(), strict=True)))
+    return found[0], found[1]
