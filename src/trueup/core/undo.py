@@ -122,7 +122,8 @@ def _values(facts: Facts, done: Done, refused: list[pl.DataFrame]) -> pl.DataFra
     golden = long_cells(golden_cells(facts), list(facts.entity.fields), "golden")
     cells = cells.join(golden, on=RECORD_FIELD, how="inner", maintain_order="left")
     # Where nothing was said before there is nothing to put back.
-    cells = cells.filter(pl.col("observed").is_not_null()).join(_undone(done), on=RECORD_FIELD, how="anti", maintain_order="left")
+    already = _undos(done).of(done.run)
+    cells = cells.filter(pl.col("observed").is_not_null()).join(already, on=RECORD_FIELD, how="anti", maintain_order="left")
     frozen = facts.frozen.select(RECORD_FIELD).unique()
     refused.append(_refusal(cells.join(frozen, on=RECORD_FIELD, how="semi", maintain_order="left"), "open conflict"))
     cells = cells.join(frozen, on=RECORD_FIELD, how="anti", maintain_order="left")
@@ -152,12 +153,10 @@ def rule_of(run: int) -> str:
 
 def _reversed_by_rule(facts: Facts, done: Done, rule: str, cells: pl.DataFrame, refused: list[pl.DataFrame]) -> pl.DataFrame:
     """Rows with `value`: the golden value after the undo."""
-    later = _later_values(done).rename({"kind": "_kind"}).select(*RECORD_FIELD, "_kind")
-    judged = cells.join(later, on=RECORD_FIELD, how="left", maintain_order="left")
-    stands = pl.col("golden").eq_missing(pl.col("seen")) & (pl.col("_kind").is_null() | (pl.col("_kind") == "undo"))
-    put_back = judged.filter(stands).with_columns(value="observed").drop("_kind")
-    moved = judged.filter(~stands).drop("_kind")
-    parts = [put_back.select(*RECORD_FIELD, "golden", "value")]
+    untouched = cells.filter(pl.col("golden").eq_missing(pl.col("seen")))
+    untouched = untouched.join(_standing(done).select(RECORD_FIELD), on=RECORD_FIELD, how="anti", maintain_order="left")
+    moved = cells if untouched.is_empty() else cells.join(untouched, on=RECORD_FIELD, how="anti", maintain_order="left")
+    parts = [untouched.select(*RECORD_FIELD, "golden", pl.col("observed").alias("value"))]
     if moved.is_empty():
         return parts[0]
     if rule == "add":
@@ -214,6 +213,8 @@ def _cell(text: str | None, item: Field) -> str | None:
 def _revived(facts: Facts, done: Done, refused: list[pl.DataFrame]) -> tuple[pl.Series, pl.DataFrame]:
     """Records that the run deleted and that are deleted still."""
     ids = done.lines.filter(pl.col("kind") == DELETED)[GID].unique()
+    if ids.is_empty():
+        return ids, pl.DataFrame(schema=HISTORY_SCHEMA)
     dead = facts.golden.filter(pl.col("deleted_at").is_not_null() & pl.col("alias_of").is_null())["id"]
     ids = ids.filter(ids.is_in(dead.implode())).sort()
     again = done.later.filter((pl.col("kind") == DELETED) & pl.col(GID).is_in(ids.implode())).unique(GID, keep="last", maintain_order=True)
@@ -225,6 +226,8 @@ def _revived(facts: Facts, done: Done, refused: list[pl.DataFrame]) -> tuple[pl.
 def _deleted_again(facts: Facts, done: Done, refused: list[pl.DataFrame]) -> tuple[pl.Series, pl.DataFrame]:
     """Records that the run, itself an undo, let live again."""
     ids = done.lines.filter(pl.col("kind") == REVIVED)[GID].unique()
+    if ids.is_empty():
+        return ids, pl.DataFrame(schema=HISTORY_SCHEMA)
     alive = facts.golden.filter(pl.col("deleted_at").is_null() & pl.col("alias_of").is_null())["id"]
     ids = ids.filter(ids.is_in(alive.implode())).sort()
     edited = _edits_since(done, ids)
@@ -237,16 +240,20 @@ def _rows(
     facts: Facts, done: Done, deleted: pl.Series, refused: list[pl.DataFrame]
 ) -> tuple[tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame], pl.DataFrame]:
     """Rows to take out, rows that were to be taken out and stay, and rows to be made again; with the history of them."""
+    about_rows = done.lines.filter(pl.col("kind").is_in([TAKEN_OUT, PUT_BACK]))
+    if done.created.is_empty() and about_rows.is_empty():
+        nothing = pl.DataFrame(schema=GONE_SCHEMA)
+        return (nothing, nothing, nothing), pl.DataFrame(schema=HISTORY_SCHEMA)
     alive = facts.golden.filter(pl.col("deleted_at").is_null() & pl.col("alias_of").is_null())["id"]
     alive = alive.filter(~alive.is_in(deleted.implode()))
     pairs = [GID, SYSTEM]
     shadows = facts.shadows.select(pl.col("gid").alias(GID), pl.col("system").alias(SYSTEM), pl.col("key").alias(KEY), "state")
     shadows = shadows.filter(pl.col(GID).is_in(alive.implode()))
-    taken_out = done.lines.filter(pl.col("kind") == TAKEN_OUT).select(pairs).unique()
+    taken_out = about_rows.filter(pl.col("kind") == TAKEN_OUT).select(pairs).unique()
     was_out = shadows.join(taken_out, on=pairs, how="semi", maintain_order="left")
     spared = was_out.filter(pl.col("state") == WITHDRAWN)
     returned = was_out.filter(pl.col("state") == MISSING)
-    put_back = done.lines.filter(pl.col("kind") == PUT_BACK).select(pairs).unique()
+    put_back = about_rows.filter(pl.col("kind") == PUT_BACK).select(pairs).unique()
     made = pl.concat([done.created.select(pairs), put_back]).unique()
     there = shadows.filter(pl.col("state") == PRESENT).join(made, on=pairs, how="semi", maintain_order="left")
     unable = ~pl.col(SYSTEM).is_in(list(done.deletable))
@@ -270,47 +277,66 @@ def _rows(
 # ---------------------------------------------------------------- what happened since
 
 
-def _later_values(done: Done) -> pl.DataFrame:
-    """The last line per record and field that set a golden value after the run."""
-    rows = done.later.filter(pl.col("kind").is_in(SETTING) & pl.col("field").is_not_null())
-    return rows.unique(RECORD_FIELD, keep="last", maintain_order=True)
+class _Undos:
+    """Which runs are undone, per record and field: by an undo that is not undone itself."""
+
+    def __init__(self, later: pl.DataFrame) -> None:
+        """Read the lines that undos after the run have left."""
+        self._lines: dict[tuple[int, str], list[tuple[int, str]]] = {}
+        rows = later.filter((pl.col("kind") == "undo") & pl.col("run").is_not_null())
+        for gid, name, run, rule in rows.select(*RECORD_FIELD, "run", "rule").rows():
+            self._lines.setdefault((gid, name), []).append((run, rule))
+
+    def of(self, run: int) -> pl.DataFrame:
+        """The (record, field) pairs of which a run is undone."""
+        pairs = [pair for pair in self._lines if self.is_undone(pair, run)]
+        return pl.DataFrame(pairs, schema={GID: pl.Int64(), "field": pl.String()}, orient="row")
+
+    def is_undone(self, pair: tuple[int, str], run: int) -> bool:
+        """Whether a run is undone for this record and field."""
+        return any(rule == rule_of(run) and not self.is_undone(pair, by) for by, rule in self._lines.get(pair, ()))
 
 
-def _undone(done: Done) -> pl.DataFrame:
-    """The (record, field) pairs of which the run is undone already, by an undo that is not undone itself."""
-    undos: dict[tuple[int, str], list[tuple[int, str]]] = {}
-    rows = done.later.filter((pl.col("kind") == "undo") & pl.col("field").is_not_null() & pl.col("run").is_not_null())
-    for gid, name, run, rule in rows.select(*RECORD_FIELD, "run", "rule").rows():
-        undos.setdefault((gid, name), []).append((run, rule))
+def _undos(done: Done) -> _Undos:
+    return _Undos(done.later.filter(pl.col("field").is_not_null()))
 
-    def is_undone(run: int, lines: list[tuple[int, str]]) -> bool:
-        return any(rule == rule_of(run) and not is_undone(by, lines) for by, rule in lines)
 
-    found = [pair for pair, lines in undos.items() if is_undone(done.run, lines)]
-    return pl.DataFrame(found, schema={GID: pl.Int64(), "field": pl.String()}, orient="row")
+def _standing(done: Done) -> pl.DataFrame:
+    """The edits of people after the run that stand: none that was undone is among them. Oldest first."""
+    edits = done.later.filter(pl.col("kind").is_in(["edit", "resolved"]) & pl.col("field").is_not_null())
+    if edits.is_empty():
+        return edits
+    undos = _undos(done)
+    undone = [run is not None and undos.is_undone((gid, name), run) for gid, name, run in edits.select(*RECORD_FIELD, "run").rows()]
+    return edits.filter(~pl.Series(undone, dtype=pl.Boolean))
 
 
 def _edited_later(rows: pl.DataFrame, done: Done) -> pl.DataFrame:
     """Refusals of (record, field) rows, each with the edit that stands against it."""
-    by = _later_values(done).select(*RECORD_FIELD, pl.col(SYSTEM).alias("by"), AT, "run")
-    return _refusal(rows.select(RECORD_FIELD).join(by, on=RECORD_FIELD, how="left", maintain_order="left"), "edited since")
+    by = _standing(done).unique(RECORD_FIELD, keep="last", maintain_order=True)
+    told = by.select(*RECORD_FIELD, pl.col(SYSTEM).alias("by"), AT, "run")
+    return _refusal(rows.select(RECORD_FIELD).join(told, on=RECORD_FIELD, how="left", maintain_order="left"), "edited since")
 
 
 def _edits_since(done: Done, gids: pl.Series) -> pl.DataFrame:
     """Refusals of whole records that somebody edited after the run: one each, with the last such edit."""
-    edits = done.later.filter(pl.col("kind").is_in([kind for kind in SETTING if kind != "undo"]) & pl.col(GID).is_in(gids.implode()))
+    edits = _standing(done).filter(pl.col(GID).is_in(gids.implode()))
     last = edits.unique(GID, keep="last", maintain_order=True)
     return _refusal(last.select(GID, pl.col(SYSTEM).alias("by"), AT, "run", "field"), "record edited since")
 
 
 def _refusal(rows: pl.DataFrame, why: str) -> pl.DataFrame:
     """Rows as refusals; what they do not say is null."""
+    if rows.is_empty():
+        return pl.DataFrame(schema=REFUSED_SCHEMA)
     missing = [pl.lit(None, dtype=kind).alias(name) for name, kind in REFUSED_SCHEMA.items() if name not in rows.columns]
     return rows.with_columns(missing).with_columns(why=pl.lit(why)).select(list(REFUSED_SCHEMA)).cast(REFUSED_SCHEMA)
 
 
 def _told(rows: pl.DataFrame, facts: Facts, done: Done, kind: str) -> pl.DataFrame:
     """One history line per record or row, without a field."""
+    if rows.is_empty():
+        return pl.DataFrame(schema=HISTORY_SCHEMA)
     empty = pl.lit(None, dtype=pl.String)
     return rows.select(
         GID,

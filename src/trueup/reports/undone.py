@@ -83,7 +83,8 @@ def _nothing(undone: Undone) -> str:
 
 def _refusals(undone: Undone, style: Style) -> Iterator[str]:
     for item in undone.refused[:SHOWN_REFUSALS]:
-        place = " ".join([item.entity, *([str(item.record)] if item.record is not None else []), *([item.field] if item.field else [])])
+        whole = item.why == "record edited since"  # the field is then what was edited
+        place = " ".join(str(part) for part in (item.entity, item.record, None if whole else item.field) if part is not None)
         where = f" in {item.system}" if item.system else ""
         yield f"{style.paint('!', 'warn')} {place}{where} stays as it is: {reason(item)}"
     if len(undone.refused) > SHOWN_REFUSALS:
