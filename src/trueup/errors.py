@@ -70,6 +70,10 @@ class UsageError(TrueupError):
     """A command was asked for something that does not exist or cannot be combined (exit status 2)."""
 
 
+class MasterKeyError(TrueupError):
+    """The master key is missing, cannot be read, may be read by others, or is not the one that something was sealed under."""
+
+
 class StateError(TrueupError):
     """The state store cannot be opened, read or written."""
 

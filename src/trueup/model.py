@@ -224,6 +224,28 @@ class System:
     line: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class KeyPlace:
+    """Where the master keys of a configuration are.
+
+    `where` is a file's absolute path, a variable's name, a keyring entry's name; `command` the words of a command, run in `directory`.
+    `given` is the variable's value, None where it is not set; `given_in` the file that it came from, if not from the environment.
+    """
+
+    kind: Literal["file", "env", "keyring", "command"] = "env"
+    where: str = "TRUEUP_MASTER_KEY"
+    command: tuple[str, ...] = ()
+    directory: str = "."
+    given: str | None = field(default=None, repr=False)
+    given_in: str | None = None
+    chosen: bool = True  # False: the configuration does not say, and this is the default
+
+    def __str__(self) -> str:
+        """For people."""
+        words = {"file": "the key file", "env": "the environment variable", "keyring": "the keyring entry", "command": "the command"}
+        return f"{words[self.kind]} {self.where}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """A whole configuration, validated. `directory` is where relative paths start; `state` is an absolute path or a postgresql:// URL.
@@ -237,6 +259,7 @@ class Config:
     systems: MappingType[str, System]
     entities: MappingType[str, Entity]
     notes: tuple[Problem, ...] = ()
+    master_key: KeyPlace = field(default_factory=lambda: KeyPlace(chosen=False))
 
 
 # ---------------------------------------------------------------- what a connector says

@@ -22,12 +22,14 @@ from trueup.cli import (
     explain,
     failures,
     holds,
+    keys,
     matches,
     pause,
     plan,
     record,
     runs,
     schema,
+    secrets,
     sql,
     status,
     sync,
@@ -38,7 +40,7 @@ from trueup.cli.shared import COULD_NOT, INTERRUPTED, USAGE, ConfigFile, Session
 
 _ORDER = (
     "drift", "check", "plan", "sync", "pause", "resume", "status", "runs", "run", "record", "explain", "conflicts", "matches", "failures",
-    "holds", "verify", "undo", "backup", "restore", "rebuild", "sql", "schema",
+    "holds", "verify", "undo", "backup", "restore", "rebuild", "sql", "secrets", "keys", "schema",
 )  # fmt: skip
 
 
@@ -89,7 +91,8 @@ def root(
 
 
 for _verb in (
-    drift, check, plan, sync, pause, status, runs, record, explain, conflicts, matches, failures, holds, verify, undo, backup, sql, schema,
+    drift, check, plan, sync, pause, status, runs, record, explain, conflicts, matches, failures, holds, verify, undo, backup, sql, secrets,
+    keys, schema,
 ):  # fmt: skip
     _verb.register(app)
 

@@ -1,4 +1,4 @@
-"""`${NAME}` in the values of a configuration, taken from the environment or from a `.env` file beside it.
+"""`${NAME}` in the values of a configuration, taken from the environment or from a `.env` file beside it, and `${secret:NAME}`.
 
 Only text values are looked at, never keys. `$$` stands for one `$`; a `$` that begins neither is itself. What was filled in is not
 looked at again. Problems name the variable, never its value.
@@ -11,16 +11,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from trueup.config.suggest import did_you_mean
-from trueup.errors import Problem
+from trueup.errors import ConfigError, Problem, TrueupError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from trueup.yamlfile import YamlDocument, YamlPath
 
 _REFERENCE = re.compile(r"\$\$|\$\{([^}]*)(\})?")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+SECRET = "secret:"  # noqa: S105 - what a reference to one begins with
+SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}", re.ASCII)
+OPENS_STATE = {("state",), ("master_key",)}
+"""Settings that are needed before any secret can be read."""
 _LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)", re.ASCII)
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$"}
 
@@ -32,6 +36,7 @@ class Environment:
     process: Mapping[str, str]
     dotenv: Mapping[str, str]
     searched: str
+    file: str = ""
     problems: tuple[Problem, ...] = ()
 
     def get(self, name: str) -> str | None:
@@ -59,16 +64,16 @@ def open_environment(directory: Path, process: Mapping[str, str]) -> Environment
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
-        return Environment(process, {}, f"searched: the environment, {path} (there is none)")
+        return Environment(process, {}, f"searched: the environment, {path} (there is none)", str(path))
     except UnicodeDecodeError:
         problem = Problem(str(path), 0, "", "the file is not UTF-8 text", "save it with the encoding UTF-8")
-        return Environment(process, {}, f"searched: the environment, {path} (not readable)", (problem,))
+        return Environment(process, {}, f"searched: the environment, {path} (not readable)", str(path), (problem,))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "not readable"
         problem = Problem(str(path), 0, "", f"the file cannot be read: {reason}", "")
-        return Environment(process, {}, f"searched: the environment, {path} (not readable)", (problem,))
+        return Environment(process, {}, f"searched: the environment, {path} (not readable)", str(path), (problem,))
     values, problems = parse_dotenv(text, str(path))
-    return Environment(process, values, f"searched: the environment, {path}", tuple(problems))
+    return Environment(process, values, f"searched: the environment, {path}", str(path), tuple(problems))
 
 
 def parse_dotenv(text: str, file: str) -> tuple[dict[str, str], list[Problem]]:
@@ -125,25 +130,32 @@ def _is_comment(rest: str) -> bool:
     return not rest.strip() or rest.lstrip().startswith("#")
 
 
-def substitute(document: YamlDocument, environment: Environment) -> Substituted:
-    """Fill in every `${NAME}` of the document's text values; each that cannot be filled in is a problem at its place."""
-    result = Substituted(None)
-    result.data = _fill(document.data, (), document, environment, result)
-    return result
+def substitute(document: YamlDocument, environment: Environment, secret: Callable[[str], str | None] | None = None) -> Substituted:
+    """Fill in every `${NAME}` of the document's text values; each that cannot be filled in is a problem at its place.
+
+    `secret` gives the value of a stored secret, and None for one that is not there; it may raise TrueupError. Without it every secret is
+    one that is not there.
+    """
+    filling = _Filling(document, environment, secret, Substituted(None))
+    filling.result.data = filling.fill(document.data, ())
+    return filling.result
 
 
-def _fill(value: Any, path: YamlPath, document: YamlDocument, environment: Environment, result: Substituted) -> Any:
-    if isinstance(value, dict):
-        return {key: _fill(item, (*path, key), document, environment, result) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_fill(item, (*path, number), document, environment, result) for number, item in enumerate(value)]
-    if not isinstance(value, str) or "$" not in value or _is_template(path):
-        return value
-    before = len(result.problems) + len(result.unset)
-    filled = _REFERENCE.sub(lambda match: _replacement(match, path, document, environment, result), value)
-    if len(result.problems) + len(result.unset) > before:
-        result.broken.append(path)
-    return filled
+def secrets_used(document: YamlDocument) -> dict[str, list[YamlPath]]:
+    """The stored secrets that a configuration names, each with its places."""
+    found: dict[str, list[YamlPath]] = {}
+
+    def search(value: Any, path: YamlPath) -> None:
+        if isinstance(value, (dict, list)):
+            for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+                search(item, (*path, key))
+        elif isinstance(value, str) and not _is_template(path):
+            for match in _REFERENCE.finditer(value):
+                if match.group() != "$$" and match.group(1).startswith(SECRET):
+                    found.setdefault(match.group(1).removeprefix(SECRET), []).append(path)
+
+    search(document.data, ())
+    return found
 
 
 def _is_template(path: YamlPath) -> bool:
@@ -151,27 +163,90 @@ def _is_template(path: YamlPath) -> bool:
     return path[:1] == ("systems",) and path[2:] == ("webhook", "verify", "message")
 
 
-def _replacement(match: re.Match[str], path: YamlPath, document: YamlDocument, environment: Environment, result: Substituted) -> str:
-    if match.group() == "$$":
-        return "$"
-    name, closed = match.group(1), match.group(2)
-    wrong = result.problems
-    escape = "for `${` itself write `$${`"
-    if not closed:
-        wrong.append(document.problem(path, "`${` is never closed", f"write ${{NAME}}; {escape}"))
-    elif name.startswith("secret:"):
-        message = f"`${{{name}}}`: stored secrets cannot be used here yet"
-        wrong.append(document.problem(path, message, "put the value into the environment or .env and write ${NAME}"))
-    elif not _NAME.fullmatch(name):
-        message = f"`${{{name}}}` is not the name of an environment variable"
-        wrong.append(document.problem(path, message, f"write ${{NAME}} with letters, digits and _; {escape}"))
-    else:
-        found = environment.get(name)
-        if found is not None:
-            result.used[name] = found
-            return found
-        # Only the .env file's own names are suggested: those of the whole environment are not this project's business.
-        hint = f"set it or add it to .env; {environment.searched}{did_you_mean(name, environment.dotenv, lead='; ')}"
-        of_a_system = path[:1] == ("systems",)
-        (result.unset if of_a_system else wrong).append(document.problem(path, f"the environment variable `{name}` is not set", hint))
-    return match.group()
+class _NotFilledError(Exception):
+    """A reference that nothing stands for. `unset` is one that only those need who connect; without a message it was told before."""
+
+    def __init__(self, message: str = "", hint: str = "", *, unset: bool = False) -> None:
+        """Keep what is said of it."""
+        super().__init__(message)
+        self.message, self.hint, self.unset = message, hint, unset
+
+
+@dataclass(slots=True)
+class _Filling:
+    """One document being filled in."""
+
+    document: YamlDocument
+    environment: Environment
+    secret: Callable[[str], str | None] | None
+    result: Substituted
+    refused: bool = False  # the secrets cannot be had at all, which is said once
+
+    def fill(self, value: Any, path: YamlPath) -> Any:
+        """The value with every reference in it filled in."""
+        if isinstance(value, dict):
+            return {key: self.fill(item, (*path, key)) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.fill(item, (*path, number)) for number, item in enumerate(value)]
+        if not isinstance(value, str) or "$" not in value or _is_template(path):
+            return value
+        before = len(self.result.broken)
+        filled = _REFERENCE.sub(lambda match: self._replacement(match, path), value)
+        return value if len(self.result.broken) > before else filled
+
+    def _replacement(self, match: re.Match[str], path: YamlPath) -> str:
+        """What stands for a reference. Where nothing can, that is a problem, and the text is broken."""
+        try:
+            return self._found(match, path)
+        except _NotFilledError as missing:
+            self.result.broken.append(path)
+            if missing.message:
+                later = missing.unset and path[:1] == ("systems",)
+                problem = self.document.problem(path, missing.message, missing.hint)
+                (self.result.unset if later else self.result.problems).append(problem)
+            return ""
+
+    def _found(self, match: re.Match[str], path: YamlPath) -> str:
+        if match.group() == "$$":
+            return "$"
+        name, closed = match.group(1), match.group(2)
+        escape = "for `${` itself write `$${`"
+        if not closed:
+            raise _NotFilledError("`${` is never closed", f"write ${{NAME}}; {escape}")
+        if name.startswith(SECRET):
+            return self._secret(name.removeprefix(SECRET), path)
+        if not _NAME.fullmatch(name):
+            message = f"`${{{name}}}` is not the name of an environment variable"
+            raise _NotFilledError(message, f"write ${{NAME}} with letters, digits and _; {escape}")
+        found = self.environment.get(name)
+        if found is None:
+            # Only the .env file's own names are suggested: those of the whole environment are not this project's business.
+            meant = did_you_mean(name, self.environment.dotenv, lead="; ")
+            hint = f"set it or add it to .env; {self.environment.searched}{meant}"
+            raise _NotFilledError(f"the environment variable `{name}` is not set", hint, unset=True)
+        self.result.used[name] = found
+        return found
+
+    def _secret(self, name: str, path: YamlPath) -> str:
+        if path[:1] in OPENS_STATE:
+            message = f"`${{secret:{name}}}`: secrets are kept in the state, and what opens the state cannot be one of them"
+            raise _NotFilledError(message, "put the value into the environment or .env and write ${NAME}")
+        if path[:1] == ("entities",):
+            message = f"`${{secret:{name}}}`: a secret cannot be part of what records hold, which is kept and shown as it is"
+            raise _NotFilledError(message, "secrets belong to the settings of systems")
+        if not SECRET_NAME.fullmatch(name):
+            raise _NotFilledError(f"`{name}` cannot name a secret", "write ${secret:NAME} with letters, digits, _, - and .")
+        if self.refused:
+            raise _NotFilledError
+        try:
+            found = self.secret(name) if self.secret is not None else None
+        except ConfigError:  # what is wrong with `state` or `master_key` is told at its own place
+            self.refused = True
+            raise _NotFilledError from None
+        except TrueupError as error:
+            self.refused = True
+            raise _NotFilledError(f"the secret `{name}` cannot be had: {error.message}", error.hint or "") from None
+        if found is None:
+            raise _NotFilledError(f"the secret `{name}` is not set", f"run `trueup secrets set {name}`", unset=True)
+        self.result.used[f"{SECRET}{name}"] = found
+        return found

@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trueup.config.entities import build_entities
-from trueup.config.environment import open_environment, substitute
+from trueup.config.environment import open_environment, secrets_used, substitute
 from trueup.config.report import Report
+from trueup.config.secrets import NEITHER, StoredSecrets, master_key_place, state_target
 from trueup.config.shapes import read_shape
 from trueup.config.systems import build_systems
-from trueup.errors import ConfigError
-from trueup.model import Config
+from trueup.errors import ConfigError, MasterKeyError
+from trueup.model import Config, KeyPlace
 from trueup.yamlfile import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trueup.config.schema import ConfigShape
+    from trueup.config.environment import Environment
+    from trueup.config.schema import ConfigShape, MasterKeyShape
     from trueup.errors import Problem
 
 DEFAULT_FILE = "trueup.yaml"
@@ -27,8 +29,9 @@ DEFAULT_FILE = "trueup.yaml"
 def load_config(path: Path | str = DEFAULT_FILE, environ: Mapping[str, str] | None = None, *, connects: bool = True) -> Config:
     """Read and check a configuration. `environ` stands for the process's environment (None: the real one).
 
-    Reads the file and the `.env` beside it, and opens no system. Raises ConfigError with all problems, in the order of the file.
-    Who never connects to a system (`connects=False`) needs no variable that stands in one's settings.
+    Reads the file, the `.env` beside it, and the secrets that it names from the state; opens no system. Raises ConfigError with all
+    problems, in the order of the file.
+    Who never connects to a system (`connects=False`) needs no variable and no secret that stands in one's settings.
     """
     file = Path(path)
     document = read_yaml(file)
@@ -39,18 +42,20 @@ def load_config(path: Path | str = DEFAULT_FILE, environ: Mapping[str, str] | No
         raise ConfigError(report.problems)
     directory = Path(os.path.abspath(file)).parent  # noqa: PTH100  resolve() would follow a link away from the file's own folder
     environment = open_environment(directory, os.environ if environ is None else environ)
-    filled = substitute(document, environment)
+    named = secrets_used(document) if connects else {}
+    stored = StoredSecrets(document, directory, environment, set(named)) if named and isinstance(document.data, dict) else None
+    filled = substitute(document, environment, stored.find if stored else None)
     report.used = filled.used
     report.problems.extend((*environment.problems, *filled.problems, *(filled.unset if connects else ())))
     report.broken.update(filled.broken)
     shape = read_shape(filled.data, report)
-    config = _build(shape, str(path), directory, report) if shape is not None else None
+    config = _build(shape, str(path), directory, environment, report) if shape is not None else None
     if config is None or report.problems:
         raise ConfigError(_once(report.problems))
     return config
 
 
-def _build(shape: ConfigShape, file: str, directory: Path, report: Report) -> Config:
+def _build(shape: ConfigShape, file: str, directory: Path, environment: Environment, report: Report) -> Config:
     systems = build_systems(shape.systems, report)
     entities = build_entities(shape.entities, systems, report)
     if not entities and not report.is_broken(("entities",)):
@@ -63,6 +68,7 @@ def _build(shape: ConfigShape, file: str, directory: Path, report: Report) -> Co
         file=file,
         directory=str(directory),
         state=_state(shape.state, directory, report),
+        master_key=_master_key(shape.master_key, directory, environment, report),
         systems={name: built.system for name, built in systems.items()},
         entities=entities,
         notes=tuple(sorted(report.notes)),
@@ -71,13 +77,20 @@ def _build(shape: ConfigShape, file: str, directory: Path, report: Report) -> Co
 
 def _state(state: str, directory: Path, report: Report) -> str:
     """A postgresql:// address as it is, a path made absolute."""
-    scheme, separator, _ = state.partition("://")
-    if not separator:
-        return os.path.normpath(directory / state)
-    if scheme in {"postgres", "postgresql"} or scheme.startswith("postgresql+"):
-        return state
-    report.add(("state",), "this is neither a file nor a postgresql:// address", "write a path such as .trueup/state.db, or postgresql://…")
-    return state
+    target = state_target(state, directory)
+    if target is None:
+        report.add(("state",), *NEITHER)
+    return target or state
+
+
+def _master_key(written: MasterKeyShape | None, directory: Path, environment: Environment, report: Report) -> KeyPlace:
+    """Where the master key is; what is wrong with it is reported."""
+    said = None if written is None else written.model_dump(exclude_none=True)
+    try:
+        return master_key_place(said, directory, environment)
+    except MasterKeyError as error:
+        report.add(("master_key",), error.message, error.hint or "", unless=[("master_key",)])
+        return master_key_place(None, directory, environment)
 
 
 def _once(problems: list[Problem]) -> list[Problem]:

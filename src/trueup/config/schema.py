@@ -401,6 +401,17 @@ class EntityShape(Shape):
     triggers: TriggersShape | None = Field(None, description="What may wake an immediate pass.")
 
 
+class MasterKeyShape(Shape):
+    """Where the master key is, under which secrets and an encrypted state are sealed: one of the four."""
+
+    file: Text | None = Field(None, description="A file that only its owner can read.", examples=["/etc/trueup/master.key"])
+    env: Text | None = Field(None, description="An environment variable.", examples=["TRUEUP_MASTER_KEY"])
+    keyring: Text | None = Field(None, description="An entry of the operating system's keyring (trueup[keyring]).", examples=["customers"])
+    command: Text | list[Text] | None = Field(
+        None, description="A command that prints it, such as a key service's client.", examples=["aws kms decrypt …"]
+    )
+
+
 class ConfigShape(Shape):
     """A trueup configuration."""
 
@@ -408,6 +419,9 @@ class ConfigShape(Shape):
         ".trueup/state.db",
         description="Where trueup keeps its state: a file, or a postgresql:// URL to share the work.",
         examples=["postgresql://…"],
+    )
+    master_key: MasterKeyShape | None = Field(
+        None, description="Where the master key is (default: the environment variable TRUEUP_MASTER_KEY)."
     )
     systems: dict[str, SystemShape] = Field(min_length=1, description="The connected systems, by names of your own.")
     entities: dict[str, EntityShape] = Field({}, description="The kinds of records that they share.")

@@ -6,6 +6,7 @@ object is believed in nothing that it does not show. Neither overrules, deletes 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from trueup.store import Db, Store
 
 PLACE_SETTINGS = ("path", "url", "host", "database", "schema", "file")
+LOGIN_SETTING = re.compile(r"[^=]*(user|pass|secret|token|key|cert)[^=]*=", re.IGNORECASE)
+"""A setting after the `?` of an address that says who asks, and not where."""
 PLACE_PARTS = ("place", "key", "name", "sql")
 """The parts of a kept mapping that say where its object is."""
 
@@ -102,7 +105,7 @@ def mapping_changes(db: Db, entity: Entity, config: Config) -> MappingChanges:
     changes = MappingChanges(rematch=_rematch(db, entity))
     moved = set()
     for system in entity.mappings:
-        behind = tuple(orjson.loads(version.spec) for version in mapping_version.behind(db, entity.name, system))
+        behind = tuple(_kept(version.spec) for version in mapping_version.behind(db, entity.name, system))
         now = _spec(entity, system, config)
         if all(before == now for before in behind):
             continue
@@ -173,6 +176,12 @@ def _spec(entity: Entity, system: str, config: Config) -> dict[str, Any]:
     return plain
 
 
+def _kept(text: str) -> dict[str, Any]:
+    """A mapping as it was kept; its address may have been kept by a trueup that knew fewer settings of a login."""
+    spec: dict[str, Any] = orjson.loads(text)
+    return {**spec, "place": {name: without_login(value) for name, value in spec["place"].items()}} if "place" in spec else spec
+
+
 def _text(spec: Mapping[str, Any]) -> str:
     return orjson.dumps(spec, option=orjson.OPT_SORT_KEYS).decode()
 
@@ -180,7 +189,14 @@ def _text(spec: Mapping[str, Any]) -> str:
 def without_login(address: str) -> str:
     """An address as the state keeps it, and as people may see it: a new user or password moves nothing."""
     scheme, mark, rest = address.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}" if mark else address
+    if not mark:
+        return address
+    place, question, query = rest.partition("?")
+    if "@" in query and "/" not in place:  # the `?` stands in the password
+        place, question, query = rest.rpartition("@")[2].partition("?")
+    place = place.rpartition("@")[2]
+    kept = "&".join(part for part in query.split("&") if not LOGIN_SETTING.match(part))
+    return f"{scheme}://{place}{question if kept else ''}{kept}"
 
 
 def index_begun(store: Store, entity: Entity) -> None:

@@ -46,37 +46,38 @@ class Store:
     # ------------------------------------------------------------ life
 
     @classmethod
-    def open(cls, target: str, *, create: bool = True, read_only: bool = False) -> Store:
+    def open(cls, target: str, *, create: bool = True, read_only: bool = False, older: bool = False) -> Store:
         """Open the state at a path or postgresql:// URL, bring its tables up to date, and make it where it is missing.
 
-        With `create=False` or `read_only=True` a missing state is an error; read-only also leaves the tables as they are.
+        With `create=False` or `read_only=True` a missing state is an error; read-only also leaves the tables as they are, and refuses those
+        of an older trueup, unless `older` will do.
         Raises StateError: not a state, damaged, no rights, server unreachable, or made by a newer trueup.
         """
         if engine.backend_of(target) == "sqlite":
-            return cls._open_sqlite(target, create=create and not read_only, read_only=read_only)
-        return cls._open_postgres(target, create=create and not read_only, read_only=read_only)
+            return cls._open_sqlite(target, create=create and not read_only, read_only=read_only, older=older)
+        return cls._open_postgres(target, create=create and not read_only, read_only=read_only, older=older)
 
     @classmethod
-    def _open_sqlite(cls, target: str, *, create: bool, read_only: bool) -> Store:
+    def _open_sqlite(cls, target: str, *, create: bool, read_only: bool, older: bool) -> Store:
         path = Path(target).expanduser()
         reader = engine.sqlite_engine(path, writer=False, read_only=read_only)
         writer = None if read_only else engine.sqlite_engine(path, writer=True, read_only=False)
 
         def prepare() -> None:
             engine.create_sqlite(path, create=create, shown_as=target)
-            migrate.bring_up_to_date(reader, writer, shown=target)
+            migrate.bring_up_to_date(reader, writer, shown=target, older=older)
 
         _prepared(prepare, target, reader, writer)
         return cls(target, "sqlite", writer, reader, locks.FileLock(path))
 
     @classmethod
-    def _open_postgres(cls, target: str, *, create: bool, read_only: bool) -> Store:
+    def _open_postgres(cls, target: str, *, create: bool, read_only: bool, older: bool) -> Store:
         both, schema = engine.postgres_engine(target, read_only=read_only)
         writer, shown = None if read_only else both, engine.shown(target)
 
         def prepare() -> None:
             migrate.create_schema(both, schema, create=create, shown=shown)
-            migrate.bring_up_to_date(both, writer, shown=shown)
+            migrate.bring_up_to_date(both, writer, shown=shown, older=older)
 
         _prepared(prepare, shown, both, None)
         return cls(target, "postgresql", writer, both, locks.AdvisoryLock(both, schema))

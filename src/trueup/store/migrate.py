@@ -19,8 +19,8 @@ PREPARING = 0x74727570
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def bring_up_to_date(reader: sa.Engine, writer: sa.Engine | None, *, shown: str) -> None:
-    """Run the migrations that the state lacks, in one transaction. Without a `writer` an older state is refused.
+def bring_up_to_date(reader: sa.Engine, writer: sa.Engine | None, *, shown: str, older: bool = False) -> None:
+    """Run the migrations that the state lacks, in one transaction. Without a `writer` an older state is refused, unless `older` will do.
 
     Raises StateError where the state was made by a newer trueup, or holds no tables and may not be changed.
     """
@@ -36,6 +36,8 @@ def bring_up_to_date(reader: sa.Engine, writer: sa.Engine | None, *, shown: str)
     if writer is None:
         if found is None:
             raise StateMissingError(f"the state {shown} holds no tables yet", hint="run `trueup sync` first")
+        if older:
+            return
         raise StateError(f"the state {shown} has the tables of an older trueup", hint="run `trueup sync`, which brings it up to date")
     with writer.connect() as connection, connection.begin():
         one_at_a_time(connection)

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
-REVISION = "0007"
+REVISION = "0008"
 """The newest migration; a state at this revision opens without loading Alembic."""
 
 VERSION_TABLE = "schema_version"
@@ -372,4 +372,25 @@ paused = sa.Table(
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("name", sa.Text, nullable=False),
     sa.PrimaryKeyConstraint("kind", "name"),
+)
+
+# A secret is sealed under a data key and bound to its name and version; without `sealed` it was removed, and its versions go on from there.
+secret = sa.Table(
+    "secret",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("data_key", sa.Text),
+    sa.Column("sealed", sa.LargeBinary),
+    sa.Column("at", Moment, nullable=False),
+)
+
+# A data key is sealed under a master key, which is kept elsewhere and named here by its id.
+data_key = sa.Table(
+    "data_key",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("master", sa.Text, nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+    sa.Column("at", Moment, nullable=False),
 )

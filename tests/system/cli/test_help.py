@@ -12,9 +12,21 @@ from trueup import __version__
 
 COMMANDS = [
     "drift", "check", "plan", "sync", "pause", "resume", "status", "runs", "run", "record", "explain", "conflicts", "matches", "failures",
-    "holds", "verify", "sql", "schema",
+    "holds", "verify", "sql", "secrets", "keys", "schema",
 ]  # fmt: skip
-HEAVY = ["polars", "sqlalchemy", "pydantic", "pydantic_core", "rich", "ruamel", "orjson", "sqlite3"]
+HEAVY = [
+    "polars",
+    "sqlalchemy",
+    "pydantic",
+    "pydantic_core",
+    "rich",
+    "ruamel",
+    "orjson",
+    "sqlite3",
+    "cryptography",
+    "sqlcipher3",
+    "keyring",
+]
 PYDANTIC = {"pydantic", "pydantic_core"}
 
 LOADED = """

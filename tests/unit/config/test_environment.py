@@ -85,7 +85,13 @@ def test_all_missing_variables_are_told_at_once(problems):
 
 @pytest.mark.parametrize(
     ("written", "words"),
-    [("${secret:CRM}", "stored secrets"), ("${A", "never closed"), ("${A:-b}", "not the name"), ("${}", "not the name")],
+    [
+        ("${secret:C M}", "cannot name a secret"),
+        ("${secret:}", "cannot name a secret"),
+        ("${A", "never closed"),
+        ("${A:-b}", "not the name"),
+        ("${}", "not the name"),
+    ],
 )
 def test_what_is_no_variable_is_told(problems, written, words):
     [problem] = problems(ONE_SYSTEM % f'"{written}"', A="x")
