@@ -44,14 +44,15 @@ def _declared(requirements: list[str]) -> set[str]:
 
 
 def test_every_import_of_the_package_is_a_declared_dependency():
-    declared = _declared(PROJECT["project"]["dependencies"])
+    extras = PROJECT["project"]["optional-dependencies"]
+    declared = _declared([*PROJECT["project"]["dependencies"], *extras["encrypted"], *extras["keyring"]])
     providers = importlib.metadata.packages_distributions()
     # Hypothesis and pytest are what connector authors run the shipped suite with; they bring them themselves.
     own = {"trueup", "hypothesis", "pytest"}
     undeclared = {
         f"{name} ({path})"
         for name, path in _imported_packages(ROOT / "src").items()
-        if name not in own | set(sys.stdlib_module_names) and not declared & {_normal(dist) for dist in providers.get(name, [])}
+        if name not in own | set(sys.stdlib_module_names) and not declared & {_normal(dist) for dist in providers.get(name, [name])}
     }
     assert not undeclared
 
