@@ -221,7 +221,7 @@ def typed(project: Project, *lines: str) -> tuple[int, str]:
             if not part:
                 break
             shown += part
-            if waiting and shown.rstrip().endswith(b":"):
+            if waiting and shown.endswith(b": "):
                 os.write(terminal, waiting.pop(0).encode() + b"\n")
     except OSError:  # how Linux says that the other end is closed
         pass
