@@ -34,6 +34,7 @@ KINDS = {
         "spoil": 2,
     },
     "references": {"order": 30, "add": 12, "edit": 8, "sync": 14, "settle": 2, "remove": 1, "rename": 3, "kill": 3, "fault": 3},
+    "undoing": {"undo": 10, "add": 12, "edit": 18, "edit twice": 6, "sync": 14, "remove": 3, "kill": 3, "settle": 1},
     "people who decide": {"decide": 10, "add": 10, "edit": 20, "edit twice": 14, "sync": 12, "remove": 6, "burst": 2, "kill": 2},
 }
 """Games of little else than one kind of trouble."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from trueup.core.undo import TAKEN_OUT
 from trueup.errors import UsageError
 from trueup.reports.undone import Undone, reason
+from trueup.runtime.explain import view_record
+from trueup.runtime.past import as_of
 from trueup.runtime.workspace import open_workspace
 from trueup.store import Store, history
 
@@ -81,6 +84,13 @@ class Company:
             undone, result = workspace.undo(run, **asked)
         assert result is None or result.status == "done"
         return undone, result.run if result is not None else None
+
+    def as_of(self, moment: datetime | None) -> dict[str, Any]:
+        """The first customer as agreed at a moment, or (None) now."""
+        with open_workspace(self.folder / "trueup.yaml") as workspace, workspace.store.read() as db:
+            view = view_record(db, workspace.config, workspace.config.entities["customer"], 1)
+            view = view if moment is None else as_of(db, view, moment)
+        return {**view.golden, "deleted": view.deleted_at is not None}
 
     def quiet(self) -> None:
         """The next run has nothing to do, and everything agrees."""
@@ -285,3 +295,24 @@ def test_what_is_not_there_is_told(company: Company, asked: dict[str, Any], word
     company.sync()
     with pytest.raises(UsageError, match=words):
         company.undo(**asked)
+
+
+def test_a_record_is_shown_as_it_was_agreed_at_any_earlier_moment(company: Company) -> None:
+    moments, shown = [], []
+    for statement in (
+        "SELECT 1",
+        "UPDATE people SET name = 'Anna', points = 6 WHERE id = 1",
+        "UPDATE people SET name = NULL WHERE id = 1",
+        "UPDATE people SET name = 'Annette' WHERE id = 1",
+        "DELETE FROM people WHERE id = 1",
+    ):
+        company.ask("crm", statement)
+        run = company.sync()
+        moments.append(datetime.now(UTC))
+        shown.append(company.as_of(None))
+    company.undo(run)
+    assert shown[2] == {"email": ANN[0], "name": None, "points": 6, "tags": ["a", "b"], "notes": ANN[4], "deleted": False}
+    assert [company.as_of(moment) for moment in moments] == shown
+    assert [item["deleted"] for item in (*shown, company.as_of(None))] == [False, False, False, False, True, False]
+    with pytest.raises(UsageError, match="there was no customer 1 then"):
+        company.as_of(datetime(2020, 1, 1, tzinfo=UTC))

@@ -17,16 +17,32 @@ def register(app: typer.Typer) -> None:
     app.command("record", short_help="One record: what is agreed, and who holds what.")(record)
 
 
-def record(ctx: typer.Context, entity: EntityName, key: RecordKey, *, config: ConfigFile = None, as_json: AsJson = False) -> None:
+def record(
+    ctx: typer.Context,
+    entity: EntityName,
+    key: RecordKey,
+    *,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            "--at", metavar="TIME", help="As it was agreed then: an ISO date or time, UTC unless it names a zone.", show_default=False
+        ),
+    ] = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
     """Show one record: its agreed values and who set them, what each system holds and waits for, and its history."""
     from trueup.reports.record_facts import record_dict
     from trueup.reports.record_words import record_text
     from trueup.runtime.explain import view_record
+    from trueup.runtime.past import as_of, moment_named
     from trueup.runtime.records import find_record
 
+    moment = moment_named(at) if at is not None else None
     with workspace_of(ctx, config, connects=False) as workspace, known_state(workspace) as store, store.read() as db:
         gid = find_record(workspace, db, entity, key)
         view = view_record(db, workspace.config, workspace.config.entities[entity], gid)
+        view = view if moment is None else as_of(db, view, moment)
     if as_json:
         say_json(record_dict(view))
     else:

@@ -21,6 +21,7 @@ import polars as pl
 from trueup.core.cells import AT, GID, KEY, SYSTEM, cell_from_python
 from trueup.core.combine import add_deltas, beyond_counting, merge_texts, merge_unions
 from trueup.core.facts import GONE_SCHEMA, MISSING, PRESENT, WITHDRAWN
+from trueup.core.meet import MET
 from trueup.core.merge import CHANGE_SCHEMA, HISTORY_SCHEMA, Merged
 from trueup.core.observe import golden_cells, long_cells
 
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
     from trueup.core.facts import Facts
     from trueup.model import Entity, Field
 
-SETTING = ("edit", "resolved", "undo")
-"""Kinds of history that set a golden value."""
+UNDO = "undo"
+EDITS = ("edit", "resolved", MET)
+SETTING = (*EDITS, UNDO)
+"""Kinds of history that set a golden value: edits and decisions of people, and undos of them."""
 DELETED, REVIVED, TAKEN_OUT, PUT_BACK = "delete", "revived", "taken out", "put back"
 """Kinds of history about whole records and rows: the first by a delete that was believed, the others by an undo."""
 
@@ -95,9 +98,7 @@ def reverse(facts: Facts, done: Done) -> Reversal:
     merged.withdrawn, merged.spared, merged.returned = rows
     # What was said of a record that goes again needs no value any more.
     merged.changes = changes.filter(~pl.col(GID).is_in(merged.deleted.implode()))
-    merged.history = pl.concat(
-        [merged.changes.with_columns(kind=pl.lit("undo")).cast(HISTORY_SCHEMA), told_revived, told_deleted, told_rows]
-    )
+    merged.history = pl.concat([merged.changes.with_columns(kind=pl.lit(UNDO)).cast(HISTORY_SCHEMA), told_revived, told_deleted, told_rows])
     return Reversal(merged, pl.concat([pl.DataFrame(schema=REFUSED_SCHEMA), *refused]))
 
 
@@ -283,7 +284,7 @@ class _Undos:
     def __init__(self, later: pl.DataFrame) -> None:
         """Read the lines that undos after the run have left."""
         self._lines: dict[tuple[int, str], list[tuple[int, str]]] = {}
-        rows = later.filter((pl.col("kind") == "undo") & pl.col("run").is_not_null())
+        rows = later.filter((pl.col("kind") == UNDO) & pl.col("run").is_not_null())
         for gid, name, run, rule in rows.select(*RECORD_FIELD, "run", "rule").rows():
             self._lines.setdefault((gid, name), []).append((run, rule))
 
@@ -303,7 +304,7 @@ def _undos(done: Done) -> _Undos:
 
 def _standing(done: Done) -> pl.DataFrame:
     """The edits of people after the run that stand: none that was undone is among them. Oldest first."""
-    edits = done.later.filter(pl.col("kind").is_in(["edit", "resolved"]) & pl.col("field").is_not_null())
+    edits = done.later.filter(pl.col("kind").is_in(EDITS) & pl.col("field").is_not_null())
     if edits.is_empty():
         return edits
     undos = _undos(done)

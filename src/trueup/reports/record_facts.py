@@ -97,6 +97,7 @@ class RecordView:
     born: Origin | None = None
     version: int = 0
     fields: tuple[str, ...] = ()  # all of the entity's, in its order
+    at: datetime | None = None  # as it was at this moment, without what systems held; None: now
 
 
 @dataclass(slots=True)
@@ -124,6 +125,7 @@ def record_dict(view: RecordView) -> dict[str, Any]:
     return {
         "id": view.id,
         "entity": view.entity,
+        **({"at": iso(view.at)} if view.at is not None else {}),
         "golden": view.golden,
         "origin": {name: _origin(origin) for name, origin in view.origin.items()},
         "systems": {

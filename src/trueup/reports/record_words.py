@@ -46,12 +46,15 @@ _KINDS = {
     "candidate": "said otherwise",
     "overruled": "overruled",
     "resolved": "settled by a person",
-    "undo": "undone",
+    "undo": "put back",
     "delete": "deleted",
     "delete lost": "delete did not stand",
     "archive": "archived",
     "apart": "left as it is",
     "met": "found",
+    "revived": "made to live again",
+    "taken out": "row taken out",
+    "put back": "row made again",
 }
 _LOST = {"lost": " and lost", "candidate": ""}
 _STATES = {
@@ -208,7 +211,8 @@ def _title(view: RecordView) -> str:
     keys = ", ".join(f"{name}:{item.key}" for name, item in view.systems.items() if item.key is not None)
     born = f"; first seen in {view.born.system}{_when(view.born.at)}" if view.born else ""
     gone = f"; deleted{_when(view.deleted_at)}" if view.deleted_at else ""
-    return f"{view.entity} {view.id} ({keys or 'no rows'}){born}{gone}"
+    rows = f" ({keys or 'no rows'})" if view.at is None else f" as it was agreed{_when(view.at)}"
+    return f"{view.entity} {view.id}{rows}{born}{gone}"
 
 
 def _state(item: Holding) -> str:

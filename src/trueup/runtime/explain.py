@@ -9,8 +9,8 @@ import orjson
 import polars as pl
 
 from trueup.core.cells import NULL, cell_to_python, json_to_records
-from trueup.core.meet import MET
 from trueup.core.shadow import decode_delta
+from trueup.core.undo import SETTING
 from trueup.errors import UsageError
 from trueup.reports.record_facts import Candidate, Event, FieldStory, Holding, OpenConflict, Origin, RecordView, Waiting
 from trueup.reports.record_words import story_sentences
@@ -29,8 +29,6 @@ WHY_LEFT_ALONE = {
     "outside": "the row is outside of the mapping's filter",
     "withdrawn": "the row is to be taken out again",
 }
-SETTING = ("edit", "resolved", "undo", MET)
-"""Kinds of history that set the golden value."""
 
 
 def view_record(db: Db, config: Config, entity: Entity, gid: int) -> RecordView:

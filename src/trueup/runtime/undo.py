@@ -10,7 +10,7 @@ import polars as pl
 from trueup.core.cells import AT, GID, KEY, SYSTEM
 from trueup.core.facts import GONE_SCHEMA
 from trueup.core.reconcile import reconcile
-from trueup.core.undo import LINE_SCHEMA, PUT_BACK, REVIVED, TAKEN_OUT, Done, reverse
+from trueup.core.undo import DELETED, LINE_SCHEMA, PUT_BACK, REVIVED, SETTING, TAKEN_OUT, Done, reverse
 from trueup.errors import UsageError
 from trueup.reports.undone import Refused, Undone
 from trueup.store import created, history
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trueup.model import Config
     from trueup.store import Db, Store
 
-UNDONE_KINDS = ("edit", "resolved", "undo", "delete", REVIVED, TAKEN_OUT, PUT_BACK)
+UNDONE_KINDS = (*SETTING, DELETED, REVIVED, TAKEN_OUT, PUT_BACK)
 """Kinds of history that say that a run changed something; the others tell what it did not."""
 
 
