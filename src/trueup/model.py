@@ -251,6 +251,7 @@ class Config:
     """A whole configuration, validated. `directory` is where relative paths start; `state` is an absolute path or a postgresql:// URL.
 
     `notes` are no errors, but worth a person's look: an entity with one mapping, a field that no system shows.
+    `digests` is a digest per path of the file, secrets left out: it tells configurations apart (`config/digests.py`).
     """
 
     file: str
@@ -260,6 +261,7 @@ class Config:
     entities: MappingType[str, Entity]
     notes: tuple[Problem, ...] = ()
     master_key: KeyPlace = field(default_factory=lambda: KeyPlace(chosen=False))
+    digests: MappingType[str, str] = field(default_factory=dict, compare=False)
 
 
 # ---------------------------------------------------------------- what a connector says

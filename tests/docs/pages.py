@@ -4,7 +4,8 @@
     ```console run                lines that begin with `$ ` run in a shell; what follows is what they print
 
 A command that ends with another exit status than 0 has a last line `(exit status N)`. A command after which nothing else is shown may print
-anything. Times, durations and the width of gaps may differ. `<!-- a new folder -->` starts again in an empty one.
+anything. Times, durations, hashes, users with their processes, and the width of gaps may differ. `<!-- a new folder -->` starts again in an
+empty one.
 
 `python -m tests.docs.pages PAGE…` runs pages and writes what they print now into them.
 """
@@ -37,6 +38,9 @@ with sqlite3.connect(sys.argv[1], isolation_level=None) as database:
 _VOLATILE = (
     (re.compile(r"\d{4}-\d\d-\d\d( at |T| )\d\d:\d\d(:\d\d)?(\.\d+)?Z?"), "<time>"),
     (re.compile(r"\b\d+(\.\d+)? m?s\b"), "<duration>"),
+    (re.compile(r"\b[0-9a-f]{64}\b"), "<hash>"),
+    (re.compile(r"\b[0-9a-f]{12}…"), "<hash>…"),
+    (re.compile(r"\S+@\S+ \(\d+\)"), "<user>"),
     (re.compile(r"[ ─]{2,}"), "  "),
 )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trueup.cli.shared import STATUS_EXITS, AsJson, ConfigFile, leave, say, say_json, style, workspace_of
+from trueup.cli.shared import STATUS_EXITS, AsJson, ConfigFile, leave, looked, say, say_json, style, workspace_of
 
 if TYPE_CHECKING:
     from trueup.runtime.keeping import Kept
@@ -48,6 +48,7 @@ def backup(
     from trueup.runtime.keeping import back_up
 
     with workspace_of(ctx, config, connects=False) as workspace:
+        looked(workspace)
         kept = back_up(workspace, file, verify=verify)
     if as_json:
         say_json(_backup_json(kept))

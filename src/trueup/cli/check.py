@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from trueup.cli.shared import COULD_NOT, AsJson, ConfigFile, complain, config_path, leave, say, say_json, style
+from trueup.cli.shared import COULD_NOT, AsJson, ConfigFile, begin_command, complain, config_path, leave, looked, say, say_json, style
 
 
 def register(app: typer.Typer) -> None:
@@ -32,6 +32,8 @@ def check(ctx: typer.Context, *, config: ConfigFile = None, as_json: AsJson = Fa
         leave(COULD_NOT)
         return
     with workspace:
+        begin_command(ctx, workspace.config)
+        looked(workspace)
         findings = workspace.check()
     if as_json:
         say_json(findings.as_json())

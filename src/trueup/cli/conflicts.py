@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from trueup.cli.shared import STATUS_EXITS, AsJson, ConfigFile, config_path, leave, say, say_json, state_to_read, style, workspace_of
+from trueup.cli.shared import (
+    STATUS_EXITS,
+    AsJson,
+    ConfigFile,
+    config_path,
+    leave,
+    looked,
+    say,
+    say_json,
+    state_to_read,
+    style,
+    workspace_of,
+)
 
 conflicts = typer.Typer(rich_markup_mode=None)
 
@@ -29,6 +41,7 @@ def list_(ctx: typer.Context, *, config: ConfigFile = None, as_json: AsJson = Fa
     found: list[OpenConflict] = []
     with workspace_of(ctx, config, connects=False) as workspace, state_to_read(workspace) as store:
         if store is not None:
+            looked(workspace)
             with store.read() as db:
                 found = open_conflicts(db, workspace.config)
     if as_json:

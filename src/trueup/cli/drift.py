@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from trueup.cli.shared import COULD_NOT, AsJson, ConfigFile, Entities, complain, leave, say, say_json, style, workspace_of
+from trueup.cli.shared import (
+    COULD_NOT,
+    AsJson,
+    ConfigFile,
+    Entities,
+    complain,
+    end_of_trail,
+    leave,
+    looked,
+    say,
+    say_json,
+    style,
+    workspace_of,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -35,19 +48,22 @@ def drift(
     from trueup.cli.progress import progress
     from trueup.reports.drift_facts import drift_dict
     from trueup.reports.drift_text import drift_text
+    from trueup.reports.trail import head_dict, head_text, with_head
     from trueup.runtime.drift import measure_drift
     from trueup.runtime.order import chosen
 
     with workspace_of(ctx, config) as workspace:
         names = chosen(workspace.config.entities, entities or ())
+        looked(workspace)
         with progress(workspace) as tick:
             report = measure_drift(workspace.config, workspace.systems, names, workspace.clock(), tick)
+        head = end_of_trail(workspace)
     if html is not None:
-        _write_page(html, report)
+        _write_page(html, report, head_text(head))
     if as_json:
-        say_json(drift_dict(report))
+        say_json(drift_dict(report) | {"audit": head_dict(head)})
     elif report.comparable:
-        say(drift_text(report, style()))
+        say(with_head(drift_text(report, style()), head))
     if not report.comparable:
         for entity in report.entities.values():
             why = "; ".join(entity.left_out.values()) or f"{len(entity.systems)} mapped"
@@ -57,13 +73,13 @@ def drift(
         say(f"The report is in {html}.")
 
 
-def _write_page(path: Path, report: object) -> None:
+def _write_page(path: Path, report: object, head: str) -> None:
     from trueup.errors import UsageError
     from trueup.reports.drift_facts import DriftReport
     from trueup.reports.drift_page import drift_page
 
     assert isinstance(report, DriftReport)
     try:
-        path.write_text(drift_page(report), encoding="utf-8")
+        path.write_text(drift_page(report, head), encoding="utf-8")
     except OSError as error:
         raise UsageError(f"the report cannot be written to {path}: {error.strerror}", hint="name a file in a folder that exists") from error

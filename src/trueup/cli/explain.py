@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from trueup.cli.record import EntityName, RecordKey
-from trueup.cli.shared import AsJson, ConfigFile, known_state, say, say_json, style, workspace_of
+from trueup.cli.shared import AsJson, ConfigFile, known_state, looked, say, say_json, style, workspace_of
 
 
 def register(app: typer.Typer) -> None:
@@ -32,6 +32,7 @@ def explain(
 
     with workspace_of(ctx, config, connects=False) as workspace, known_state(workspace) as store, store.read() as db:
         gid = find_record(workspace, db, entity, key)
+        looked(workspace, record=gid)
         known = workspace.config.entities[entity]
         view = view_record(db, workspace.config, known, gid)
         stories = explain_record(view, known, field)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trueup.cli.shared import AsJson, ConfigFile, config_path, say, say_json, state_to_change, state_to_read, style, workspace_of
+from trueup.cli.shared import AsJson, ConfigFile, config_path, looked, say, say_json, state_to_change, state_to_read, style, workspace_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -44,6 +44,7 @@ def list_(
         rows: list[dict[str, Any]] = []
         with state_to_read(workspace) as store:
             if store is not None:
+                looked(workspace)
                 with store.read() as db:
                     rows = _rows(failure.of(db, entity, system))
     if as_json:
@@ -62,12 +63,14 @@ def retry(
 ) -> None:
     """Let the next `sync` try failures again, whatever their time."""
     from trueup.reports.table import counted
+    from trueup.runtime.trail import decided
     from trueup.store import failure
 
     with workspace_of(ctx, config, connects=False) as workspace, state_to_change(workspace) as store, store.write() as tx:
         known = failure.of(tx)["id"].to_list()
         wanted = _all_known(ids, known) if ids else known
         done = failure.retry_now(tx, wanted, workspace.clock()) if wanted else 0
+        decided(tx, "failures", {"retry": wanted if ids else "all", "count": done}, workspace.clock())
     if as_json:
         say_json({"retry": wanted})
     else:
@@ -87,11 +90,13 @@ def drop(
     An update that is still due is tried again by the next run; a row that could not be made is made once its record changes.
     """
     from trueup.reports.table import counted
+    from trueup.runtime.trail import decided
     from trueup.store import failure
 
     with workspace_of(ctx, config, connects=False) as workspace, state_to_change(workspace) as store, store.write() as tx:
         wanted = _all_known(ids, failure.of(tx)["id"].to_list())
         failure.drop(tx, wanted)
+        decided(tx, "failures", {"drop": wanted}, workspace.clock())
     if as_json:
         say_json({"dropped": wanted})
     else:

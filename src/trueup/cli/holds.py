@@ -58,6 +58,7 @@ def _decide(ctx: typer.Context, config: Any, number: int, decision: Literal["app
     import orjson
 
     from trueup.errors import UsageError
+    from trueup.runtime.trail import decided
     from trueup.store import hold
 
     with workspace_of(ctx, config, connects=False) as workspace, state_to_change(workspace) as store, store.write() as tx:
@@ -66,6 +67,8 @@ def _decide(ctx: typer.Context, config: Any, number: int, decision: Literal["app
             raise UsageError(f"there is no open hold {number}", hint="`trueup holds` lists them")
         ceiling = int(orjson.loads(found["counts"])["count"]) if decision == "approved" else None
         hold.decide(tx, number, decision, at=workspace.clock(), ceiling=ceiling)
+        what = {"id": number, "entity": found["entity"], "system": found["system"], "kind": found["kind"], "decision": decision}
+        decided(tx, "hold", what | ({} if ceiling is None else {"ceiling": ceiling}), workspace.clock())
     if as_json:
         say_json({"id": number, "decision": decision, "ceiling": ceiling})
         return

@@ -15,6 +15,7 @@ import typer
 import typer.core
 
 from trueup.cli import (
+    audit,
     backup,
     check,
     conflicts,
@@ -40,7 +41,7 @@ from trueup.cli.shared import COULD_NOT, INTERRUPTED, USAGE, ConfigFile, Session
 
 _ORDER = (
     "drift", "check", "plan", "sync", "pause", "resume", "status", "runs", "run", "record", "explain", "conflicts", "matches", "failures",
-    "holds", "verify", "undo", "backup", "restore", "rebuild", "sql", "secrets", "keys", "schema",
+    "holds", "verify", "undo", "audit", "backup", "restore", "rebuild", "sql", "secrets", "keys", "schema",
 )  # fmt: skip
 
 
@@ -91,8 +92,8 @@ def root(
 
 
 for _verb in (
-    drift, check, plan, sync, pause, status, runs, record, explain, conflicts, matches, failures, holds, verify, undo, backup, sql, secrets,
-    keys, schema,
+    drift, check, plan, sync, pause, status, runs, record, explain, conflicts, matches, failures, holds, verify, undo, audit, backup, sql,
+    secrets, keys, schema,
 ):  # fmt: skip
     _verb.register(app)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from trueup.cli.shared import AsJson, ConfigFile, config_path, say, say_json, state_to_read, style, workspace_of
+from trueup.cli.shared import AsJson, ConfigFile, config_path, looked, say, say_json, state_to_read, style, workspace_of
 
 matches = typer.Typer(rich_markup_mode=None)
 
@@ -28,6 +28,7 @@ def list_(ctx: typer.Context, *, config: ConfigFile = None, as_json: AsJson = Fa
     found: list[Parked] = []
     with workspace_of(ctx, config, connects=False) as workspace, state_to_read(workspace) as store:
         if store is not None:
+            looked(workspace)
             with store.read() as db:
                 found = parked_rows(db, workspace.config, described=0 if as_json else SHOWN)
     if as_json:

@@ -49,6 +49,7 @@ def resume(
 
 def _change(ctx: typer.Context, config: Path | None, names: list[str] | None, *, everything: bool, pausing: bool, as_json: bool) -> None:
     from trueup.errors import UsageError
+    from trueup.runtime.trail import decided
     from trueup.store import paused
 
     if everything == bool(names):
@@ -63,6 +64,8 @@ def _change(ctx: typer.Context, config: Path | None, names: list[str] | None, *,
                 else:
                     paused.unset(tx, cast("Kind", kind), name)
             left = paused.list_(tx)
+            what = [name or kind for kind, name in targets]
+            decided(tx, "pause" if pausing else "resume", {"what": what}, workspace.clock())
         by_hand = [name for name, system in workspace.config.systems.items() if system.paused]
     if as_json:
         say_json({"paused": [{"kind": kind, "name": name} for kind, name in left]})

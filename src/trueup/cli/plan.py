@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from trueup.cli.shared import COULD_NOT, AsJson, ConfigFile, Entities, complain, leave, say, say_json, state_to_read, style, workspace_of
+from trueup.cli.shared import (
+    COULD_NOT,
+    AsJson,
+    ConfigFile,
+    Entities,
+    complain,
+    leave,
+    looked,
+    say,
+    say_json,
+    state_to_read,
+    style,
+    workspace_of,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -39,6 +52,8 @@ def plan(
                     changed = configuration_changes(db, workspace.config, result.entities)
             else:
                 changed = []
+            if store is not None:
+                looked(workspace)
         body = summary_dict(result, shown_changes=None if every_change else SHOWN_CHANGES)
         body["configuration"] = [item.as_json() for item in changed]
     if as_json:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from trueup.cli.shared import AsJson, ConfigFile, known_state, say, say_json, style, workspace_of
+from trueup.cli.shared import AsJson, ConfigFile, known_state, looked, say, say_json, style, workspace_of
 
 EntityName = Annotated[str, typer.Argument(metavar="ENTITY", help="The entity: customer, order …", show_default=False)]
 RecordKey = Annotated[str, typer.Argument(metavar="KEY", help="SYSTEM:KEY of one of its rows, or the record's number.", show_default=False)]
@@ -41,6 +41,7 @@ def record(
     moment = moment_named(at) if at is not None else None
     with workspace_of(ctx, config, connects=False) as workspace, known_state(workspace) as store, store.read() as db:
         gid = find_record(workspace, db, entity, key)
+        looked(workspace, record=gid)
         view = view_record(db, workspace.config, workspace.config.entities[entity], gid)
         view = view if moment is None else as_of(db, view, moment)
     if as_json:

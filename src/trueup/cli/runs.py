@@ -53,22 +53,24 @@ def run(
     """Show one run in detail, as `sync` reported it."""
     from trueup.errors import UsageError
     from trueup.reports.runs import run_text
+    from trueup.reports.trail import head_dict, with_head
+    from trueup.store import audit
     from trueup.store import run as run_table
 
     with workspace_of(ctx, config, connects=False) as workspace, state_to_read(workspace) as store:
-        found = None
+        found = head = None
         if store is not None:
             with store.read() as db:
                 found = run_table.get(db, number) if abs(number) <= LARGEST else None
+                head = audit.head(db)
     if found is None:
         raise UsageError(f"there is no run {number}", hint="`trueup runs` lists them")
-    body = _row(found) | {"entities": {}} | _summary(found) | {"status": found.status}
+    body = _row(found) | {"entities": {}} | _summary(found) | {"status": found.status, "audit": head_dict(head)}
     if as_json:
         say_json(body)
         return
-    say(run_text(body, style()))
-    if found.error:
-        say(f"\nError: {found.error}")
+    text = run_text(body, style())
+    say(with_head(f"{text}\n\nError: {found.error}" if found.error else text, head))
 
 
 def _row(one: Run) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from trueup.core.chain import Head
+    from trueup.model import Config
     from trueup.reports.table import Style
     from trueup.runtime.workspace import Workspace
     from trueup.store import Store
@@ -57,6 +59,7 @@ def workspace_of(ctx: typer.Context, config: Path | None, *, connects: bool = Tr
     from trueup.runtime.workspace import Workspace
 
     workspace = Workspace(load_config(config_path(ctx, config), connects=connects))
+    begin_command(ctx, workspace.config)
     all_loaded()
     with workspace:
         yield workspace
@@ -67,6 +70,35 @@ def all_loaded() -> None:
     if not gc.isenabled():
         gc.freeze()
         gc.enable()
+
+
+def begin_command(ctx: typer.Context, config: Config) -> None:
+    """Let the audit trail know the command: its line goes with the first change that it makes, or with `looked`."""
+    from datetime import UTC, datetime
+
+    from trueup.cli.arguments import harmless
+    from trueup.store import audit
+
+    name = " ".join(ctx.command_path.split()[1:])
+    audit.begin(audit.Command(name, harmless(ctx.params, config), datetime.now(UTC), config.file, config.digests))
+
+
+def looked(workspace: Workspace, *, record: int | None = None) -> None:
+    """Let the audit trail say that this command shows records (`record`: which one), before it does.
+
+    Where there is no state, there is no trail. A state that this user may read and not write is shown all the same, with a word about it.
+    """
+    from trueup.errors import StateError, StateMissingError
+    from trueup.store import Store, audit
+
+    audit.shows(record)
+    try:
+        with Store.open(workspace.state_target, create=False, upgrade=False) as store, store.write():
+            pass  # the line of the command goes with any transaction
+    except StateMissingError:
+        return
+    except StateError as error:
+        complain(f"not noted in the audit trail: {error}")
 
 
 @contextmanager
@@ -100,6 +132,21 @@ def state_to_change(workspace: Workspace) -> Iterator[Store]:
 
     with Store.open(workspace.state_target, create=False) as store:
         yield store
+
+
+def end_of_trail(workspace: Workspace) -> Head | None:
+    """The head of the audit trail; None where there is no state, or none that can be read."""
+    from trueup.errors import StateError
+    from trueup.store import audit
+
+    try:
+        with state_to_read(workspace) as store:
+            if store is None:
+                return None
+            with store.read() as db:
+                return audit.head(db)
+    except StateError:
+        return None
 
 
 def leave(status: int) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from trueup.cli.shared import AsJson, ConfigFile, complain, say, say_json, style, workspace_of
+from trueup.cli.shared import AsJson, ConfigFile, complain, looked, say, say_json, style, workspace_of
 
 SHOWN_ROWS = 1000
 MOST_ROWS = 1_000_000_000
@@ -35,6 +35,7 @@ def sql(
 
     limit = min(limit, MOST_ROWS)
     with workspace_of(ctx, config, connects=False) as workspace, Store.open(workspace.state_target, read_only=True) as store:
+        looked(workspace)
         columns, rows = store.query(statement, limit + 1)
     more, rows = len(rows) > limit, rows[:limit]
     if as_json:

@@ -43,6 +43,7 @@ def sync(
     from trueup.cli.progress import progress
     from trueup.errors import UsageError
     from trueup.reports.runs import run_text
+    from trueup.reports.trail import head_dict
     from trueup.runtime.summaries import summary_dict
 
     if record and entities:
@@ -50,7 +51,7 @@ def sync(
     with workspace_of(ctx, config) as workspace:
         with progress(workspace) as tick:
             result = workspace.sync(entities or (), full=full, limit=limit, record=record, wait_s=wait, tick=tick)
-        body = summary_dict(result)
+        body = summary_dict(result) | {"audit": head_dict(workspace.end_of_trail())}
     if record and not any(_seen(part) for entity in body["entities"].values() for part in entity["systems"].values()):
         raise UsageError(f"there is no row {record[1]} of {record[0]}", hint="give SYSTEM:KEY as the system has it, or a record's number")
     if as_json:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from trueup.cli.shared import COULD_NOT, STATUS_EXITS, AsJson, ConfigFile, complain, leave, say, say_json, style, workspace_of
+from trueup.cli.shared import COULD_NOT, STATUS_EXITS, AsJson, ConfigFile, complain, leave, looked, say, say_json, style, workspace_of
 
 NEEDS_A_PERSON = 3
 
@@ -45,6 +45,7 @@ def undo(
     from trueup.runtime.summaries import SHOWN_CHANGES, summary_dict
 
     with workspace_of(ctx, config) as workspace, progress(workspace) as tick:
+        looked(workspace)
         undone, result = workspace.undo(run, record=record, field=field, plan=planned, every_change=every_change, tick=tick)
     body = summary_dict(result, shown_changes=None if every_change else SHOWN_CHANGES) if result is not None else {}
     if as_json:

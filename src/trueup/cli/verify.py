@@ -13,8 +13,10 @@ from trueup.cli.shared import (
     ConfigFile,
     Entities,
     complain,
+    end_of_trail,
     known_state,
     leave,
+    looked,
     say,
     say_json,
     style,
@@ -40,6 +42,7 @@ def verify(
 ) -> None:
     """Compare all systems with the agreed records now: by checksum, then row by row where they differ. Changes nothing without --repair."""
     from trueup.cli.progress import progress
+    from trueup.reports.trail import head_dict, with_head
     from trueup.reports.verify_facts import verify_dict, verify_text
     from trueup.runtime.order import chosen
     from trueup.runtime.repair import verify_and_repair
@@ -47,14 +50,16 @@ def verify(
 
     with workspace_of(ctx, config) as workspace:
         names = chosen(workspace.config.entities, entities or ())
+        looked(workspace)
         with known_state(workspace) as store, progress(workspace) as tick:
             found, again = verify_systems(workspace.config, workspace.systems, store, names, tick)
         if repair:
             found = verify_and_repair(workspace, names, found, again)
+        head = end_of_trail(workspace)
     if as_json:
-        say_json(verify_dict(found))
+        say_json(verify_dict(found) | {"audit": head_dict(head)})
     elif any(entity.systems for entity in found.entities.values()):
-        say(verify_text(found, style()))
+        say(with_head(verify_text(found, style()), head))
     if not any(entity.systems for entity in found.entities.values()):
         for name, entity in found.entities.items():
             complain(f"{name}: no system can be read: {'; '.join(entity.left_out.values())}")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trueup.config.digests import digests
 from trueup.config.entities import build_entities
 from trueup.config.environment import open_environment, secrets_used, substitute
 from trueup.config.report import Report
@@ -52,7 +54,7 @@ def load_config(path: Path | str = DEFAULT_FILE, environ: Mapping[str, str] | No
     config = _build(shape, str(path), directory, environment, report) if shape is not None else None
     if config is None or report.problems:
         raise ConfigError(_once(report.problems))
-    return config
+    return replace(config, digests=digests(document.data))
 
 
 def _build(shape: ConfigShape, file: str, directory: Path, environment: Environment, report: Report) -> Config:

@@ -45,7 +45,7 @@ class _Safe(str):
     __slots__ = ()
 
 
-def drift_page(report: DriftReport) -> str:
+def drift_page(report: DriftReport, head: str = "") -> str:
     """The page, whole."""
     body = [
         "<h1>How far the systems disagree</h1>",
@@ -53,6 +53,8 @@ def drift_page(report: DriftReport) -> str:
     ]
     for number, entity in enumerate(report.entities.values()):
         body += _entity(entity, first=number == 0)
+    if head:
+        body.append(f'<p class="quiet">{escape(head)}</p>')
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>How far the systems disagree</title>\n'

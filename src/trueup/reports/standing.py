@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from trueup.reports.runs import WHICH_VANISHED
 from trueup.reports.table import PLAIN, Style, counted, duration, moment, table
+from trueup.reports.trail import head_dict, with_head
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
+    from trueup.core.chain import Head
     from trueup.model import RunStatus
 
 
@@ -56,6 +58,7 @@ class Standing:
     last_status: RunStatus | None = None
     last_started_at: datetime | None = None
     entities: dict[str, EntityStanding] = field(default_factory=dict)
+    trail: Head | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The public form; see docs/reference. Delays are in seconds."""
@@ -67,6 +70,7 @@ class Standing:
             "last_run": last,
             "paused": self.paused,
             "entities": {name: _entity_json(entity) for name, entity in self.entities.items()},
+            "audit": head_dict(self.trail),
         }
 
     def as_text(self, style: Style = PLAIN) -> str:
@@ -83,7 +87,7 @@ class Standing:
         needs = [line for name, entity in self.entities.items() for line in _needs(name, entity)]
         if needs:
             lines += ["", *(f"{style.paint('!', 'warn')} {line}" for line in needs)]
-        return "\n".join(lines).lstrip("\n")
+        return with_head("\n".join(lines).lstrip("\n"), self.trail)
 
 
 def _systems_table(entity: EntityStanding, style: Style) -> str:

@@ -12,6 +12,7 @@ from trueup.core.cells import GID, KEY, NULL, SYSTEM, cell_to_python
 from trueup.core.fingerprint import key_hash
 from trueup.core.merge import FREEZE_SCHEMA
 from trueup.core.shadow import decode_delta, encode_delta
+from trueup.runtime import trail
 from trueup.store import conflict, created, failure, golden, history, match_key, sending, shadow
 
 if TYPE_CHECKING:
@@ -181,7 +182,8 @@ def commit_results(tx: Db, entity: Entity, seat: Seat, results: Results, *, run:
     if not results.failed.is_empty():
         put_troubles(tx, entity, seat, results.failed, now=now)
     if results.intent is not None:
-        sending.remove(tx, results.intent)
+        for intended in sending.remove(tx, results.intent):
+            trail.has_left(tx, entity.name, seat.name, intended, results, at=now)
 
 
 def _ask_about(tx: Db, entity: Entity, doubts: Sequence[Doubt], now: datetime) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from trueup import __version__
 from trueup.errors import StateError, StateMissingError
-from trueup.store import Store, backup, engine, identity, restoring
+from trueup.store import Store, audit, backup, engine, identity, restoring
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,15 +88,17 @@ def put_back(workspace: Workspace, path: Path, *, from_another: bool = False) ->
     if not from_another:
         _same_names(path, manifest, workspace.config)
     with restoring.held(target, "restore", at):
-        moved = None
+        moved = replaced = None
         with restoring.readable(target) as store:
             if store is not None:
                 if not from_another:
                     _same_installation(store, path, manifest)
                 moved = restoring.moved_since(store, path, manifest)
+                with suppress(StateError), store.read() as db:
+                    replaced = str(audit.head(db))
         fresh = beside(target)
         restoring.remove(fresh)
-        restoring.build(path, manifest, fresh, restoring.as_restored(manifest, moved, at))
+        restoring.build(path, manifest, fresh, restoring.as_restored(manifest, moved, at, replaced=replaced))
         try:
             aside = restoring.put_in_place(fresh, target, at)
         except BaseException:

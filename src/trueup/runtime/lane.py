@@ -13,6 +13,7 @@ from trueup.core.deliver import FIELDS, Due
 from trueup.core.facts import MISSING
 from trueup.core.fingerprint import native_fingerprint
 from trueup.core.normal import may_be_stored_as
+from trueup.runtime import trail
 from trueup.runtime.outcomes import Results, settle_creates, settle_deletes, settle_updates
 from trueup.runtime.recover import with_sent
 from trueup.runtime.references import reference_fields, to_golden, to_native
@@ -445,6 +446,7 @@ class Lane:
             intent = sending.add(
                 tx, self._entity.name, seat.name, kind=prepared.kind, run=self._run, at=now, owner=self._owner, frame=payload
             )
+            trail.about_to_leave(tx, self._entity.name, seat.name, prepared, intent, self._run, at=now)
         batch = WriteBatch(
             kind=prepared.kind,
             rows=prepared.rows.drop(GID),

@@ -12,6 +12,7 @@ from trueup.core.cells import cell_to_python
 from trueup.core.match import REUSED, UNLINKED
 from trueup.errors import UsageError
 from trueup.reports.queues import Parked, Placed
+from trueup.runtime import trail
 from trueup.runtime.explain import golden_cells
 from trueup.runtime.records import find_record
 from trueup.store import golden, history, parked, shadow, unsettled_key
@@ -72,6 +73,7 @@ def place_row(workspace: Workspace, store: Store, id_: int, to: str | None, now:
         if row.why == REUSED and gid not in row.candidates:
             _release(tx, row.entity, row.system, row.key)
         parked.decide(tx, id_, orjson.dumps({"new": True} if gid is None else {"to": gid}).decode(), now)
+        trail.decided(tx, "match", {"id": row.id, "entity": row.entity, "system": row.system, "linked": gid or "a record of its own"}, now)
         if gid is not None:
             _tell(tx, row.entity, gid, row.system, "linked", f"a person said that {row.system}:{row.key} is this record", now)
     return Placed(row.id, row.entity, row.system, row.key, gid)
@@ -101,6 +103,7 @@ def unlink_row(store: Store, config: Config, name: str, entity: str | None, now:
         _park(tx, where, system, key, gid, now)
         _tell(tx, where, gid, system, "unlinked", f"a person took {system}:{key} from this record", now)
         number = parked.of(tx, where, system).filter(pl.col("key") == key)["id"][0]
+        trail.decided(tx, "match", {"id": int(number), "entity": where, "system": system, "unlinked": gid}, now)
     return Placed(int(number), where, system, key, gid)
 
 

@@ -12,6 +12,7 @@ from trueup.core.facts import GOLDEN_SCHEMA, GONE_SCHEMA, SHADOW_SCHEMA, Facts
 from trueup.core.resolve import Ruling, resolve, settled_cell
 from trueup.errors import UsageError
 from trueup.reports.queues import Settled
+from trueup.runtime import trail
 from trueup.runtime.commit import commit_decision, frozen_candidates
 from trueup.runtime.explain import golden_cells, held_cells, open_conflict
 from trueup.store import conflict, golden, shadow
@@ -107,6 +108,8 @@ def _settle(tx: Db, row: dict[str, Any], entity: Entity, ruling: Ruling, now: da
     decision = resolve(facts, ruling)
     conflict.close(tx, pl.Series([row["id"]], dtype=pl.Int64), now, ruling.rule)
     commit_decision(tx, entity, decision, run=None, now=now)
+    taken = "a value" if ruling.system is None else ruling.system
+    trail.decided(tx, "conflict", {"id": row["id"], "entity": entity.name, "record": row["gid"], "field": ruling.field, "took": taken}, now)
     field = entity.fields[ruling.field]
     return Settled(
         row["id"],

@@ -8,7 +8,7 @@ import orjson
 import polars as pl
 
 from trueup.reports.standing import EntityStanding, Standing, SystemStanding
-from trueup.store import conflict, cursor, failure, golden, hold, parked, paused
+from trueup.store import audit, conflict, cursor, failure, golden, hold, parked, paused
 from trueup.store import run as run_table
 from trueup.store import shadow as shadow_table
 
@@ -37,7 +37,7 @@ def nothing_yet(config: Config, shown: str) -> Standing:
 def standing_of(db: Db, config: Config, shown: str, now: datetime) -> Standing:
     """Read how things stand. `shown` names the state without a password."""
     pauses = paused.list_(db)
-    standing = Standing(shown, synced=True, paused=[_pause_words(kind, name) for kind, name in pauses])
+    standing = Standing(shown, synced=True, trail=audit.head(db), paused=[_pause_words(kind, name) for kind, name in pauses])
     standing.paused += [f"system {name} (in the configuration)" for name, system in config.systems.items() if system.paused]
     runs = run_table.list_(db, RUNS_LOOKED_AT)
     if runs:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 from trueup.config.load import load_config
 from trueup.errors import StateMissingError, TrueupError, UsageError
 from trueup.model import EntitySummary, RunSummary, SystemSummary
+from trueup.runtime import trail
 from trueup.runtime.changes import mapping_changes, remember_mappings
 from trueup.runtime.meeting import meet_systems, to_be_met
 from trueup.runtime.order import in_order
@@ -25,7 +26,7 @@ from trueup.runtime.run_pass import Pass
 from trueup.runtime.status import nothing_yet, standing_of
 from trueup.runtime.summaries import summary_json
 from trueup.runtime.systems import Systems
-from trueup.store import Store, conflict, failure, golden, identity, meta, paused, restored, views
+from trueup.store import Store, audit, conflict, failure, golden, identity, meta, paused, restored, views
 from trueup.store import run as run_table
 from trueup.store.engine import shown as shown_state
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from trueup.connectors.base import Connector
+    from trueup.core.chain import Head
     from trueup.model import Config, RunStatus
     from trueup.reports.findings import Findings
     from trueup.reports.standing import Standing
@@ -123,6 +125,11 @@ class Workspace:
         from trueup.runtime.verify import verify_systems
 
         return verify_systems(self.config, self.systems, self.store, self._entities(entities), tick)[0]
+
+    def end_of_trail(self) -> Head:
+        """The head of the audit trail as it is now. Raises StateError."""
+        with self.store.read() as db:
+            return audit.head(db)
 
     # -------------------------------------------------------------- runs
 
@@ -232,6 +239,7 @@ class Workspace:
         with self.store.write() as tx:
             identity.ensure(tx)
             number = run_table.start(tx, command, at=started)
+            trail.run_begins(tx, number, command, list(passes), at=started)
         try:
             result = self._passes(passes, run=number, tick=tick)
         except BaseException as error:
@@ -245,6 +253,7 @@ class Workspace:
         text = summary_json(result) if result is not None else None
         with self.store.write() as tx:
             run_table.finish(tx, number, status, at=at, seconds=(at - started).total_seconds(), summary=text, error=error)
+            trail.run_ends(tx, number, status, result, at=at)
 
     def _passes(self, passes: Mapping[str, PassOptions], *, run: int | None, tick: Callable[[str, str, int], None] | None) -> RunSummary:
         """One pass per entity, in the order given."""

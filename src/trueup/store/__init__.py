@@ -6,6 +6,7 @@ systems go by name, times are Datetime("us", "UTC"), rows are Polars frames, JSO
 
 from trueup.store import (
     activity,
+    audit,
     conflict,
     created,
     cursor,
@@ -34,6 +35,7 @@ __all__ = [
     "Db",
     "Store",
     "activity",
+    "audit",
     "conflict",
     "created",
     "cursor",

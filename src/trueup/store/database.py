@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from trueup.errors import StateError
-from trueup.store import ask, engine, locks, migrate
+from trueup.store import ask, audit, engine, locks, migrate
 from trueup.store.db import Db, Names, matters
 
 if TYPE_CHECKING:
@@ -46,38 +46,38 @@ class Store:
     # ------------------------------------------------------------ life
 
     @classmethod
-    def open(cls, target: str, *, create: bool = True, read_only: bool = False, older: bool = False) -> Store:
+    def open(cls, target: str, *, create: bool = True, read_only: bool = False, older: bool = False, upgrade: bool = True) -> Store:
         """Open the state at a path or postgresql:// URL, bring its tables up to date, and make it where it is missing.
 
         With `create=False` or `read_only=True` a missing state is an error; read-only also leaves the tables as they are, and refuses those
-        of an older trueup, unless `older` will do.
+        of an older trueup, unless `older` will do. `upgrade=False` leaves them as they are, too.
         Raises StateError: not a state, damaged, no rights, server unreachable, or made by a newer trueup.
         """
         if engine.backend_of(target) == "sqlite":
-            return cls._open_sqlite(target, create=create and not read_only, read_only=read_only, older=older)
-        return cls._open_postgres(target, create=create and not read_only, read_only=read_only, older=older)
+            return cls._open_sqlite(target, create=create and not read_only, read_only=read_only, older=older, upgrade=upgrade)
+        return cls._open_postgres(target, create=create and not read_only, read_only=read_only, older=older, upgrade=upgrade)
 
     @classmethod
-    def _open_sqlite(cls, target: str, *, create: bool, read_only: bool, older: bool) -> Store:
+    def _open_sqlite(cls, target: str, *, create: bool, read_only: bool, older: bool, upgrade: bool) -> Store:
         path = Path(target).expanduser()
         reader = engine.sqlite_engine(path, writer=False, read_only=read_only)
         writer = None if read_only else engine.sqlite_engine(path, writer=True, read_only=False)
 
         def prepare() -> None:
             engine.create_sqlite(path, create=create, shown_as=target)
-            migrate.bring_up_to_date(reader, writer, shown=target, older=older)
+            migrate.bring_up_to_date(reader, writer if upgrade else None, shown=target, older=older)
 
         _prepared(prepare, target, reader, writer)
         return cls(target, "sqlite", writer, reader, locks.FileLock(path))
 
     @classmethod
-    def _open_postgres(cls, target: str, *, create: bool, read_only: bool, older: bool) -> Store:
+    def _open_postgres(cls, target: str, *, create: bool, read_only: bool, older: bool, upgrade: bool) -> Store:
         both, schema = engine.postgres_engine(target, read_only=read_only)
         writer, shown = None if read_only else both, engine.shown(target)
 
         def prepare() -> None:
             migrate.create_schema(both, schema, create=create, shown=shown)
-            migrate.bring_up_to_date(both, writer, shown=shown, older=older)
+            migrate.bring_up_to_date(both, writer if upgrade else None, shown=shown, older=older)
 
         _prepared(prepare, shown, both, None)
         return cls(target, "postgresql", writer, both, locks.AdvisoryLock(both, schema))
@@ -132,7 +132,9 @@ class Store:
                 tx = self._current = Db(connection, self._names, self.backend, writable=True, runs=self._runs)
                 self._process_lock.check(connection)
                 yield tx
+                audit.write(tx, self.target)
                 self._count_rows(tx)
+            audit.committed(self.target)
         except BaseException:
             self._names.forget()
             raise

@@ -19,7 +19,9 @@ from trueup.store import schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
 
+    from trueup.store.audit import Kind
     from trueup.store.engine import Backend
 
 MOMENT = pl.Datetime("us", "UTC")
@@ -93,6 +95,7 @@ class Db:
         self.writable = writable
         self.runs = set() if runs is None else runs
         self.grown: dict[str, int] = {}  # rows added in this transaction, by table
+        self.told: list[tuple[Kind, Mapping[str, Any], datetime]] = []  # what `audit.tell` writes at its end
         self._names = names
 
     # ------------------------------------------------------------ names

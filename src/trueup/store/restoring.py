@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from trueup.core.facts import MISSING, PRESENT, WITHDRAWN
 from trueup.core.match import TO_BE_DELETED
 from trueup.errors import StateError, StateMissingError
-from trueup.store import backup, engine, identity, locks, meta, migrate, restored, schema, viewlist
+from trueup.store import audit, backup, engine, identity, locks, meta, migrate, restored, schema, viewlist
 from trueup.store.database import Store
 from trueup.store.db import Db, Names
 
@@ -90,10 +90,13 @@ def _schema(pool: sa.Engine, _name: str, statement: str) -> None:
         connection.exec_driver_sql(statement)
 
 
-def as_restored(manifest: Manifest, moved: dict[str, list[tuple[int, str]]] | None, at: datetime) -> Callable[[Db], None]:
+def as_restored(
+    manifest: Manifest, moved: dict[str, list[tuple[int, str]]] | None, at: datetime, *, replaced: str | None = None
+) -> Callable[[Db], None]:
     """What is changed in a state that comes back: what it was just about to do is void, and everything is read anew.
 
-    Approvals of the past hold for the past only. A row that was still to be deleted is left to a person.
+    Approvals of the past hold for the past only. A row that was still to be deleted is left to a person. The audit trail is that of the
+    backup, and goes on with a line about it, which names the head of the one that was `replaced`.
     """
 
     def change(tx: Db) -> None:
@@ -115,6 +118,8 @@ def as_restored(manifest: Manifest, moved: dict[str, list[tuple[int, str]]] | No
         identity.begin_line(tx)
         restored.put(tx, restored.Restored(manifest.taken_at, at.isoformat(), moved))
         meta.set_(tx, "shapes of views", None)
+        audit.tell(tx, "decision", {"about": "restore", "taken_at": manifest.taken_at, "replaced": replaced}, at=at)
+        audit.write(tx, "a state that is being restored")
 
     return change
 

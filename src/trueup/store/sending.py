@@ -30,6 +30,15 @@ class Sending:
     frame: pl.DataFrame
 
 
+@dataclass(frozen=True, slots=True)
+class Intended:
+    """An intent of which the outcome is known."""
+
+    id: int
+    kind: str
+    run: int | None
+
+
 def add(
     tx: Db, entity: str, system: str, kind: str, frame: pl.DataFrame, *, run: int | None, at: datetime, owner: str | None = None
 ) -> int:
@@ -48,6 +57,7 @@ def outstanding(db: Db, entity: str, system: str) -> list[Sending]:
     return [Sending(row.id, row.kind, row.run, row.at, row.owner, pl.read_ipc(io.BytesIO(row.payload))) for row in rows]
 
 
-def remove(tx: Db, *ids: int) -> None:
-    """Forget intents whose outcome is recorded; unknown ids are left out."""
-    tx.execute(table.delete().where(table.c.id.in_(ids)))
+def remove(tx: Db, *ids: int) -> list[Intended]:
+    """Forget intents whose outcome is recorded, and say what they were; unknown ids are left out."""
+    rows = tx.execute(table.delete().where(table.c.id.in_(ids)).returning(table.c.id, table.c.kind, table.c.run))
+    return [Intended(row.id, row.kind, row.run) for row in rows]

@@ -10,8 +10,9 @@ from typing import Any
 import polars as pl
 import sqlalchemy as sa
 
+from tests.system.store.older import make_state_of
 from trueup.store import Store, golden
-from trueup.store.schema import VERSION_TABLE, counter
+from trueup.store.schema import counter
 
 NOW = datetime(2026, 3, 29, 1, 30, 0, 123456, tzinfo=UTC)
 SCHEMA: dict[str, Any] = {"id": pl.Int64, "version": pl.Int64, "deleted_at": pl.Datetime("us", "UTC"), "alias_of": pl.Int64}
@@ -38,14 +39,9 @@ def test_the_living_are_counted_whatever_becomes_of_them(store: Store) -> None:
 
 
 def test_an_older_state_is_counted_when_its_tables_are_brought_up_to_date(target: str) -> None:
-    with Store.open(target) as store, store.write() as tx:
-        ended = pl.DataFrame({"id": [4], "version": [1], "deleted_at": [NOW]})
-        golden.upsert(tx, "customer", pl.concat([pl.DataFrame({"id": [1, 2], "version": [1, 1]}), ended], how="diagonal"))
-        golden.upsert(tx, "product", pl.DataFrame({"id": [3], "version": [1]}))
-        tx.execute(counter.delete())
-        for made_later in ("INDEX run_running", "TABLE created", "TABLE outsider"):
-            tx.connection.exec_driver_sql(f"DROP {made_later}")
-        tx.connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '0004'")
+    golden_row = "INSERT INTO golden (id, entity, version, deleted_at) VALUES"
+    names = "INSERT INTO entity_name (id, name) VALUES (1, 'customer'), (2, 'product')"
+    make_state_of(target, "0004", [names, f"{golden_row} (1, 1, 1, NULL), (2, 1, 1, NULL), (4, 1, 1, 7)", f"{golden_row} (3, 2, 1, NULL)"])
     with Store.open(target) as store, store.read() as db:
         kept = db.execute(sa.select(counter.c.name, counter.c.value).order_by(counter.c.name)).all()
         assert [tuple(row) for row in kept] == [(f"alive:{db.entity('customer')}", 2), (f"alive:{db.entity('product')}", 1)]

@@ -199,7 +199,9 @@ def test_a_newer_state_is_refused_and_left_alone(target: str) -> None:
 def described(connection: sa.Connection) -> object:
     """Everything that a database says about its tables and indexes, but for trueup's own version table."""
     if connection.dialect.name == "sqlite":
-        rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY name")
+        rows = connection.exec_driver_sql(
+            "SELECT name, sql FROM sqlite_master WHERE type <> 'trigger' AND name NOT LIKE 'sqlite_%' ORDER BY name"
+        )
         return {name: sorted(" ".join(sql.replace('"', "").split()).split(", ")) for name, sql in rows if name != schema.VERSION_TABLE}
     columns = connection.exec_driver_sql(
         "SELECT table_name, column_name, ordinal_position, data_type, is_nullable, column_default, is_identity"
