@@ -14,6 +14,7 @@ from trueup.errors import UsageError
 from trueup.reports.undone import Undone, reason
 from trueup.runtime.explain import view_record
 from trueup.runtime.past import as_of
+from trueup.runtime.resolve import open_conflicts, take_system
 from trueup.runtime.workspace import open_workspace
 from trueup.store import Store, history
 
@@ -316,3 +317,37 @@ def test_a_record_is_shown_as_it_was_agreed_at_any_earlier_moment(company: Compa
     assert [item["deleted"] for item in (*shown, company.as_of(None))] == [False, False, False, False, True, False]
     with pytest.raises(UsageError, match="there was no customer 1 then"):
         company.as_of(datetime(2020, 1, 1, tzinfo=UTC))
+
+
+def test_what_lost_when_the_systems_first_met_is_its_own_systems_again_and_a_person_is_asked(company: Company) -> None:
+    company.ask("shop", "INSERT INTO people VALUES (7, ?, 'Annie', 1, 'b;c', '')", ANN[0])
+    before = company.people("shop")[ANN[0]]
+    run = company.sync()
+    assert company.people("shop")[ANN[0]][0] == "Ann"
+    undone, number = company.undo(run, record=("customer", "crm:1"), field="name")
+    assert undone.values == 1
+    assert company.people("shop")[ANN[0]][0] == before[0] == "Annie"
+    assert company.people("crm")[ANN[0]][0] == "Ann"
+    company.sync()
+    assert company.people("shop")[ANN[0]][0] == "Annie"
+    with open_workspace(company.folder / "trueup.yaml") as workspace:
+        with workspace.store.read() as db:
+            (asked,) = open_conflicts(db, workspace.config)
+        assert {(side.system, side.value) for side in asked.candidates} == {("shop", "Annie"), (None, "Ann")}
+        with workspace.lock("conflicts resolve"):
+            take_system(workspace.store, workspace.config, asked.id, "shop", workspace.clock())
+        workspace.sync()
+    assert {company.people(system)[ANN[0]][0] for system in ("crm", "shop")} == {"Annie"}
+    assert number is not None
+    assert not company.undo(number)[0].anything
+    company.quiet()
+
+
+def test_the_undo_of_such_an_undo_settles_the_question_as_it_was_settled(company: Company) -> None:
+    company.ask("shop", "INSERT INTO people VALUES (7, ?, 'Annie', 1, 'b;c', '')", ANN[0])
+    run = company.sync()
+    _undone, number = company.undo(run, field="name")
+    assert number is not None
+    assert company.undo(number)[0].values == 1
+    assert {company.people(system)[ANN[0]][0] for system in ("crm", "shop")} == {"Ann"}
+    company.quiet()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from trueup.core.cells import GID, KEY
+from trueup.core.cells import GID, KEY, SYSTEM
 from trueup.core.facts import PRESENT, WITHDRAWN
-from trueup.core.shadow import decode_delta
+from trueup.core.shadow import decode_delta, encode_delta
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,6 +67,31 @@ def due(entity: Entity, system: str, decision: Decision, *, frozen: pl.DataFrame
         creates = lacking.select(GID, *writable)
         creates = creates.filter(pl.any_horizontal(pl.col(name).is_not_null() for name in writable))
     return Due(deletes, creates, _updates(writable, entity.mapped(system), mine, alive, frozen))
+
+
+def due_restores(entity: Entity, system: str, decision: Decision) -> tuple[Due, Decision]:
+    """What is due in `system` so that it holds its own values again, and the decision as if these were agreed."""
+    wanted: dict[int, dict[str, str]] = {}
+    for gid, name, cell in decision.restores.filter(pl.col(SYSTEM) == system).select(GID, "field", "cell").rows():
+        wanted.setdefault(gid, {})[name] = cell
+    agreed = {row[GID]: row for row in decision.records.filter(pl.col(GID).is_in(list(wanted))).iter_rows(named=True)}
+    mine = decision.after.filter((pl.col("system") == system) & pl.col("gid").is_in(list(wanted)))
+    held = [
+        (encode_delta({name: agreed[gid][name] for name in wanted[gid]} | decode_delta(seen)), encode_delta(dict(wanted[gid])))
+        for gid, seen in mine.select("gid", "seen").rows()
+    ]
+    after = mine.with_columns(
+        pl.Series("seen", [seen for seen, _sent in held], dtype=pl.String),
+        pl.Series("sent", [sent for _seen, sent in held], dtype=pl.String),
+    )
+    records = decision.records.clear()
+    if agreed:
+        rows = [{**row, **wanted[gid]} for gid, row in agreed.items()]
+        records = pl.DataFrame(rows, schema=decision.records.schema)
+    nothing = pl.DataFrame(schema={GID: pl.Int64(), "field": pl.String()})
+    writable = list(entity.written(system))
+    updates = _updates(writable, entity.mapped(system), after, records, nothing)
+    return Due(_NO_DELETES, records.clear().select(GID, *writable), updates), replace(decision, records=records, after=after)
 
 
 def _updates(writable: list[str], mapped: Sequence[str], mine: pl.DataFrame, alive: pl.DataFrame, frozen: pl.DataFrame) -> pl.DataFrame:

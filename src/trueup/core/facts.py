@@ -38,6 +38,7 @@ SHADOW_SCHEMA = pl.Schema(
         "state": pl.Int64(),
     }
 )
+RESTORE_SCHEMA = pl.Schema({GID: pl.Int64(), SYSTEM: pl.String(), "field": pl.String(), "cell": pl.String()})
 GOLDEN_SCHEMA = pl.Schema(
     {
         "id": pl.Int64(),
@@ -119,6 +120,7 @@ class Decision:
     after       every shadow as it stands afterwards (SHADOW_SCHEMA)
     deleted     golden ids that are deleted after this
     index       (rule, hash, __gid) to store instead of what was stored for `indexed`
+    restores    (RESTORE_SCHEMA) values that single systems are to hold although they are not golden: theirs from before an undone run
     """
 
     records: pl.DataFrame
@@ -144,6 +146,7 @@ class Decision:
     frozen_pairs: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={GID: pl.Int64(), "field": pl.String()}))
     reused: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=GONE_SCHEMA))
     missing_keys: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=GONE_SCHEMA))
+    restores: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=RESTORE_SCHEMA))
 
     @property
     def anything(self) -> bool:

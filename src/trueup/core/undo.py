@@ -8,6 +8,7 @@ carries out as it carries out a merge: golden values move, and what every system
     values    first `before` and last `after` of the run per record and field    -> golden changes
     deletes   records that the run deleted                                        -> live again, and are made again where they are gone
     creates   rows that the run made for records that live on elsewhere           -> taken out, and left out from then on
+    lost      values of single systems that were replaced at first contact        -> theirs again, and asked about
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ import polars as pl
 
 from trueup.core.cells import AT, GID, KEY, SYSTEM, cell_from_python
 from trueup.core.combine import add_deltas, beyond_counting, merge_texts, merge_unions
-from trueup.core.facts import GONE_SCHEMA, MISSING, PRESENT, WITHDRAWN
+from trueup.core.facts import GONE_SCHEMA, MISSING, PRESENT, RESTORE_SCHEMA, WITHDRAWN
 from trueup.core.meet import MET
-from trueup.core.merge import CHANGE_SCHEMA, HISTORY_SCHEMA, Merged
+from trueup.core.merge import CHANGE_SCHEMA, FREEZE_SCHEMA, HISTORY_SCHEMA, Merged
 from trueup.core.observe import golden_cells, long_cells
+from trueup.core.shadow import long_deltas
 
 if TYPE_CHECKING:
     from trueup.core.facts import Facts
@@ -35,6 +37,8 @@ SETTING = (*EDITS, UNDO)
 """Kinds of history that set a golden value: edits and decisions of people, and undos of them."""
 DELETED, REVIVED, TAKEN_OUT, PUT_BACK = "delete", "revived", "taken out", "put back"
 """Kinds of history about whole records and rows: the first by a delete that was believed, the others by an undo."""
+LOST, RESTORED = "lost", "restored"
+"""Kinds of history about the values of single systems: one that lost, and one that a system holds again by an undo."""
 
 LINE_SCHEMA = pl.Schema(
     {
@@ -85,6 +89,7 @@ class Reversal:
 
     merged: Merged = field(default_factory=Merged)
     refused: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REFUSED_SCHEMA))
+    restores: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=RESTORE_SCHEMA))
 
 
 def reverse(facts: Facts, done: Done) -> Reversal:
@@ -98,8 +103,12 @@ def reverse(facts: Facts, done: Done) -> Reversal:
     merged.withdrawn, merged.spared, merged.returned = rows
     # What was said of a record that goes again needs no value any more.
     merged.changes = changes.filter(~pl.col(GID).is_in(merged.deleted.implode()))
-    merged.history = pl.concat([merged.changes.with_columns(kind=pl.lit(UNDO)).cast(HISTORY_SCHEMA), told_revived, told_deleted, told_rows])
-    return Reversal(merged, pl.concat([pl.DataFrame(schema=REFUSED_SCHEMA), *refused]))
+    restores, told_own = _own_values(facts, done, merged, refused)
+    merged.frozen = _asked_again(facts, told_own)
+    merged.thawed = _settled_again(facts, done)
+    told_values = merged.changes.with_columns(kind=pl.lit(UNDO)).cast(HISTORY_SCHEMA)
+    merged.history = pl.concat([told_values, told_revived, told_deleted, told_rows, told_own])
+    return Reversal(merged, pl.concat([pl.DataFrame(schema=REFUSED_SCHEMA), *refused]), restores)
 
 
 # ---------------------------------------------------------------- values
@@ -188,15 +197,18 @@ def _as_cells(entity: Entity, spans: pl.DataFrame) -> tuple[pl.DataFrame, pl.Dat
     """The run's edits turned round, as a merge sees edits; and those whose values are not of the field's type any more."""
     rows: list[tuple[object, ...]] = []
     misfits: list[tuple[object, ...]] = []
-    for gid, name, before, after in spans.select(GID, "field", "before", "after").rows():
+    if SYSTEM not in spans.columns:
+        spans = spans.with_columns(pl.lit(None, dtype=pl.String).alias(SYSTEM))
+    for gid, name, system, before, after in spans.select(GID, "field", SYSTEM, "before", "after").rows():
         try:
-            rows.append((gid, name, _cell(after, entity.fields[name]), _cell(before, entity.fields[name])))
+            rows.append((gid, name, system, _cell(after, entity.fields[name]), _cell(before, entity.fields[name])))
         except ValueError:
             misfits.append((gid, name))
-    frame = pl.DataFrame(rows, schema={GID: pl.Int64(), "field": pl.String(), "seen": pl.String(), "observed": pl.String()}, orient="row")
+    frame = pl.DataFrame(
+        rows, schema=dict.fromkeys((GID, "field", SYSTEM, "seen", "observed"), pl.String()) | {GID: pl.Int64()}, orient="row"
+    )
     frame = frame.with_columns(
         pl.col("seen").alias("sent"),
-        pl.lit(None, dtype=pl.String).alias(SYSTEM),
         pl.lit(None, dtype=pl.Datetime("us", "UTC")).alias(AT),
         pl.lit(0, dtype=pl.Int64).alias("rank"),
     )
@@ -206,6 +218,80 @@ def _as_cells(entity: Entity, spans: pl.DataFrame) -> tuple[pl.DataFrame, pl.Dat
 def _cell(text: str | None, item: Field) -> str | None:
     """The cell of a value as the history keeps it; None where it was not said at all."""
     return None if text is None else cell_from_python(orjson.loads(text), item)
+
+
+# ---------------------------------------------------------------- values that lost
+
+
+def _own_values(facts: Facts, done: Done, merged: Merged, refused: list[pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Values of single systems that the run replaced because they lost, where the golden value is none of an edit that is put back.
+
+    Each system is to hold its own again (RESTORE_SCHEMA), while the question stands open for a person; with the history of that.
+    """
+    nothing = pl.DataFrame(schema=RESTORE_SCHEMA), pl.DataFrame(schema=HISTORY_SCHEMA)
+    lost = done.lines.filter((pl.col("kind") == LOST) & pl.col("field").is_in(list(facts.entity.fields)))
+    lost = lost.unique([*RECORD_FIELD, SYSTEM], keep="last", maintain_order=True)
+    gone = pl.concat([merged.deleted, facts.golden.filter(pl.col("deleted_at").is_not_null() | pl.col("alias_of").is_not_null())["id"]])
+    lost = lost.filter(~pl.col(GID).is_in(gone.implode())).join(merged.changes, on=RECORD_FIELD, how="anti", maintain_order="left")
+    lost = lost.join(_undos(done).of(done.run), on=RECORD_FIELD, how="anti", maintain_order="left")
+    if lost.is_empty():
+        return nothing
+    golden = long_cells(golden_cells(facts), list(facts.entity.fields), "golden")
+    cells, misfits = _as_cells(facts.entity, lost.with_columns(before=pl.col("after")))
+    refused.append(_refusal(misfits, "other type"))
+    rows = cells.select(*RECORD_FIELD, SYSTEM, pl.col("observed").alias("cell"))
+    rows = rows.join(golden, on=RECORD_FIELD, how="inner", maintain_order="left").filter(pl.col("cell").ne_missing(pl.col("golden")))
+    standing = _standing(done)
+    refused.append(_edited_later(rows.join(standing, on=RECORD_FIELD, how="semi", maintain_order="left"), done))
+    rows = rows.join(standing, on=RECORD_FIELD, how="anti", maintain_order="left")
+    refused.append(_refusal(rows.join(facts.frozen, on=RECORD_FIELD, how="semi", maintain_order="left"), "open conflict"))
+    rows = rows.join(facts.frozen, on=RECORD_FIELD, how="anti", maintain_order="left")
+    # Only a row that shows the golden value was given it.
+    there = facts.shadows.filter(pl.col("state") == PRESENT).select(pl.col("gid").alias(GID), pl.col("system").alias(SYSTEM))
+    other = pl.concat([long_deltas(facts.shadows, column).select(GID, SYSTEM, "field") for column in ("seen", "sent")])
+    written = [f"{system}\x1f{name}" for system in facts.entity.mappings for name in facts.entity.written(system)]
+    rows = (
+        rows.join(there, on=[GID, SYSTEM], how="semi", maintain_order="left")
+        .join(other, on=[GID, SYSTEM, "field"], how="anti", maintain_order="left")
+        .filter(pl.concat_str(SYSTEM, "field", separator="\x1f").is_in(written))
+    )
+    told = rows.select(
+        GID,
+        "field",
+        pl.col("golden").alias("before"),
+        pl.col("cell").alias("after"),
+        SYSTEM,
+        pl.lit(facts.now).cast(pl.Datetime("us", "UTC")).alias(AT),
+        pl.lit(rule_of(done.run)).alias("rule"),
+        pl.lit(RESTORED).alias("kind"),
+    ).cast(HISTORY_SCHEMA)
+    return rows.select(list(RESTORE_SCHEMA)).cast(RESTORE_SCHEMA), told
+
+
+def _asked_again(facts: Facts, told: pl.DataFrame) -> pl.DataFrame:
+    """The open questions (FREEZE_SCHEMA) about values that systems hold for themselves again."""
+    sides = [
+        told.select(*RECORD_FIELD, SYSTEM, pl.col("after").alias("value")),
+        told.select(*RECORD_FIELD, pl.lit(None, dtype=pl.String).alias(SYSTEM), pl.col("before").alias("value")).unique(RECORD_FIELD),
+    ]
+    moment = pl.lit(facts.now).cast(pl.Datetime("us", "UTC"))
+    return (
+        pl.concat(sides)
+        .with_columns(
+            moment.alias(AT),
+            pl.lit(value=True).alias("knew"),
+            pl.lit(None, dtype=pl.String).alias("base"),
+            pl.lit("conflict").alias("kind"),
+        )
+        .select(list(FREEZE_SCHEMA))
+        .cast(FREEZE_SCHEMA)
+    )
+
+
+def _settled_again(facts: Facts, done: Done) -> pl.DataFrame:
+    """The questions (__gid, field) that the run, itself an undo, asked and that are still open: the golden value is delivered again."""
+    asked = done.lines.filter(pl.col("kind") == RESTORED).select(RECORD_FIELD).unique()
+    return asked.join(facts.frozen, on=RECORD_FIELD, how="semi")
 
 
 # ---------------------------------------------------------------- records and rows

@@ -55,6 +55,7 @@ _KINDS = {
     "revived": "made to live again",
     "taken out": "row taken out",
     "put back": "row made again",
+    "restored": "holds its own again",
 }
 _LOST = {"lost": " and lost", "candidate": ""}
 _STATES = {

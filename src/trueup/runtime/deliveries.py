@@ -13,7 +13,7 @@ import orjson
 import polars as pl
 
 from trueup.core.cells import GID, KEY, OP, SYSTEM, cell_to_python
-from trueup.core.deliver import FIELDS, Due, due
+from trueup.core.deliver import FIELDS, Due, due, due_restores
 from trueup.core.facts import MISSING
 from trueup.core.shadow import decode_delta
 from trueup.errors import StateError, TrueupError
@@ -287,6 +287,30 @@ class Deliveries:
             self._deliver_plain(name, seat, decision, *ready)
 
     def _deliver(self, name: str, seat: Seat, decision: Decision) -> None:
+        self._deliver_due(name, seat, decision)
+        if not decision.restores.is_empty() and self._books[name].error is None and name not in self._options.mute:
+            self._restore(name, seat, decision)
+
+    def _restore(self, name: str, seat: Seat, decision: Decision) -> None:
+        """Give a system back values of its own; what is agreed stays as it is."""
+        book = self._books[name]
+        todo, as_if = due_restores(self._entity, name, decision)
+        if not todo.rows:
+            return
+        lane = Lane(self._store, self._entity, seat, run=self._run, owner=self._owner)
+        agreed = {row[GID]: row for row in decision.records.join(todo.updates.select(GID), on=GID, how="semi").iter_rows(named=True)}
+        try:
+            ready = lane.prepare(todo, must_find=False)
+            if self._options.plan:
+                self._plan(name, ready, as_if)
+                return
+            book.owe(todo.rows)
+            self._send(name, lane, ready, as_if, todo, agreed)
+        except TrueupError as error:
+            error.system = error.system or name
+            book.error = str(error)
+
+    def _deliver_due(self, name: str, seat: Seat, decision: Decision) -> None:
         book = self._books[name]
         caps = seat.connector.caps
         in_full = name in self._complete
@@ -417,17 +441,30 @@ class Deliveries:
         book.sent += limited.rows
         return limited
 
-    def _send(self, name: str, lane: Lane, ready: Preparation, decision: Decision, todo: Due) -> Due:
-        """Send what was prepared and record it. Returns the rows to be sent again without the fields that were rejected by name."""
+    def _send(
+        self,
+        name: str,
+        lane: Lane,
+        ready: Preparation,
+        decision: Decision,
+        todo: Due,
+        agreed: dict[int, dict[str, str | None]] | None = None,
+    ) -> Due:
+        """Send what was prepared and record it. Returns the rows to be sent again without the fields that were rejected by name.
+
+        `agreed` are the golden cells by record where it is not these that are sent.
+        """
         seat = self._seats[name]
         self._take_troubles(name, ready)
         for settled in ready.settled:
             outcomes = _as_stored(seat, settled)
             results = settle_updates(self._entity, seat, settled, outcomes, decision.records, self._clock())
+            results.golden = agreed
             self._record(name, results, written=False)
         again: list[pl.DataFrame] = []
         for batch in ready.batches:
             results = lane.send(batch, decision.records, self._clock())
+            results.golden = agreed
             self._record(name, results, written=True, kind=batch.kind)
             if batch.kind == "update" and not results.failed.is_empty():
                 again.append(_rest(self._entity, seat, todo.updates, results.failed))

@@ -10,7 +10,7 @@ import polars as pl
 from trueup.core.cells import AT, GID, KEY, SYSTEM
 from trueup.core.facts import GONE_SCHEMA
 from trueup.core.reconcile import reconcile
-from trueup.core.undo import DELETED, LINE_SCHEMA, PUT_BACK, REVIVED, SETTING, TAKEN_OUT, Done, reverse
+from trueup.core.undo import DELETED, LINE_SCHEMA, LOST, PUT_BACK, RESTORED, REVIVED, SETTING, TAKEN_OUT, Done, reverse
 from trueup.errors import UsageError
 from trueup.reports.undone import Refused, Undone
 from trueup.store import created, history
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from trueup.model import Config
     from trueup.store import Db, Store
 
-UNDONE_KINDS = (*SETTING, DELETED, REVIVED, TAKEN_OUT, PUT_BACK)
-"""Kinds of history that say that a run changed something; the others tell what it did not."""
+UNDONE_KINDS = (*SETTING, DELETED, REVIVED, TAKEN_OUT, PUT_BACK, LOST, RESTORED)
+"""Kinds of history that say that a run changed something in some system; the others tell what it did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +115,16 @@ class Undo:
             ),
         )
         merged = reversal.merged
-        self.undone.values += merged.changes.height
+        self.undone.values += merged.changes.height + reversal.restores.height + merged.thawed.height
         self.undone.records += merged.revived.len() + merged.deleted.len()
         self.undone.rows += merged.withdrawn.height + merged.spared.height + merged.returned.height
         self.undone.refused += [
             Refused(entity, gid, system, field, why, by, at, run)
             for gid, system, field, why, by, at, run in reversal.refused.select(GID, SYSTEM, "field", "why", "by", AT, "run").iter_rows()
         ]
-        return reconcile(facts, merged)
+        decision = reconcile(facts, merged)
+        decision.restores = reversal.restores
+        return decision
 
 
 def _as_lines(rows: pl.DataFrame) -> pl.DataFrame:
