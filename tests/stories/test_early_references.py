@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from trueup.connectors.memory import MemoryColumn, MemoryConnector, MemoryTable, MemoryWorld
-from trueup.model import ColumnInfo, Config, Entity, Field, FieldMapping, Mapping, ObjectSpec, System
+from trueup.model import ColumnInfo, Config, Deletes, Entity, Field, FieldMapping, Mapping, ObjectSpec, System
 from trueup.runtime.workspace import Workspace
 
 
@@ -18,7 +19,7 @@ class Office:
 
     def __init__(self, folder: Path, *, required: bool) -> None:
         self.worlds = {name: MemoryWorld() for name in ("crm", "shop")}
-        customer = self._entity("customer", Field(name="name"))
+        customer = self._entity("customer", Field(name="name"), Field(name="nick"))
         reference = Field(name="customer", type="reference", entity="customer", required=required, conflict="last_write_wins")
         order = self._entity("order", Field(name="number"), reference)
         systems = {name: System(name=name, connector="memory") for name in self.worlds}
@@ -27,6 +28,12 @@ class Office:
         )
         connectors = {name: MemoryConnector(name, world) for name, world in self.worlds.items()}
         self.workspace = Workspace(config, connectors=connectors, clock=lambda: datetime.now(UTC))
+
+    def lets_delete(self) -> None:
+        """From now on a customer who is deleted in one system is deleted in the other."""
+        workspace = self.workspace
+        customer = replace(workspace.config.entities["customer"], deletes=Deletes(("crm", "shop"), "propagate"))
+        workspace.config = replace(workspace.config, entities={**workspace.config.entities, "customer": customer})
 
     def _entity(self, name: str, *fields: Field) -> Entity:
         mappings = {}

@@ -13,7 +13,7 @@ from trueup.core.fingerprint import key_hash
 from trueup.core.merge import FREEZE_SCHEMA
 from trueup.core.shadow import decode_delta, encode_delta
 from trueup.runtime import trail
-from trueup.store import conflict, created, failure, golden, history, match_key, sending, shadow
+from trueup.store import conflict, created, failure, former_key, golden, history, match_key, sending, shadow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -51,17 +51,27 @@ def value_json(cell: str | None, entity: Entity, name: str | None) -> str | None
 
 
 def commit_decision(
-    tx: Db, entity: Entity, decision: Decision, *, run: int | None, now: datetime, later: list[pl.DataFrame] | None = None
+    tx: Db,
+    entity: Entity,
+    decision: Decision,
+    *,
+    run: int | None,
+    now: datetime,
+    later: list[pl.DataFrame] | None = None,
+    referred: bool = False,
 ) -> int:
     """Write what was decided. Returns the version under which it was written.
 
     `later` takes the match values of new records, to be indexed by hash in one sorted go by the caller; None: they are indexed here.
+    `referred`: rows of other entities may name the keys of this one's.
     """
     version = golden.next_version(tx)
     rows = decision.golden.with_columns(version=pl.lit(version, dtype=pl.Int64))
     for part, new in _new_and_known(rows, "id", decision.born):
         golden.upsert(tx, entity.name, part, new=new)
     for (system,), gone in decision.removed.partition_by(SYSTEM, as_dict=True).items():
+        if referred:
+            former_key.note(tx, entity.name, str(system), gone[KEY])
         shadow.delete(tx, entity.name, str(system), gone[KEY])
     for (system,), mine in decision.shadows.partition_by("system", as_dict=True).items():
         for part, new in _new_and_known(mine, "gid", decision.born):
@@ -160,18 +170,30 @@ def frozen_candidates(open_now: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.col("__at").str.to_datetime(time_unit="us", time_zone="UTC", strict=False)).cast(FREEZE_SCHEMA)
 
 
-def commit_results(tx: Db, entity: Entity, seat: Seat, results: Results, *, run: int | None, now: datetime, all_new: bool = False) -> None:
+def commit_results(
+    tx: Db,
+    entity: Entity,
+    seat: Seat,
+    results: Results,
+    *,
+    run: int | None,
+    now: datetime,
+    all_new: bool = False,
+    referred: bool = False,
+) -> None:
     """Write the outcomes of one batch of a run, and drop its intent.
 
     `all_new` promises that nothing is known of the created rows' keys. Raises StateError, undoing the transaction, where it is not so.
+    `referred`: rows of other entities may name the keys of this one's.
     """
     if not results.created.is_empty():
         known = not all_new and _make_room(tx, entity, seat, results.created)
         shadow.upsert(tx, entity.name, seat.name, results.created.drop("system"), new=not known)
+        former_key.made_again(tx, entity.name, seat.name, results.created["gid"])
         if run is not None:
             created.add(tx, entity.name, seat.name, run, results.created)
     if results.removed:
-        shadow.retire(tx, entity.name, seat.name, pl.Series(results.removed, dtype=pl.String))
+        _retire(tx, entity, seat, pl.Series(results.removed, dtype=pl.String), referred=referred)
     if results.written:
         _commit_written(tx, entity, seat, results, now)
     if results.doubtful:
@@ -184,6 +206,12 @@ def commit_results(tx: Db, entity: Entity, seat: Seat, results: Results, *, run:
     if results.intent is not None:
         for intended in sending.remove(tx, results.intent):
             trail.has_left(tx, entity.name, seat.name, intended, results, at=now)
+
+
+def _retire(tx: Db, entity: Entity, seat: Seat, keys: pl.Series, *, referred: bool) -> None:
+    if referred:
+        former_key.note(tx, entity.name, seat.name, keys)
+    shadow.retire(tx, entity.name, seat.name, keys)
 
 
 def _ask_about(tx: Db, entity: Entity, doubts: Sequence[Doubt], now: datetime) -> None:

@@ -488,15 +488,16 @@ class Deliveries:
 
     def _record(self, name: str, results: Results, *, written: bool, kind: str = "update") -> None:
         book = self._books[name]
+        about: dict[str, Any] = {"run": self._run, "now": self._clock(), "referred": bool(self._options.referrers)}
         try:
             with self._store.write() as tx:
-                commit_results(tx, self._entity, self._seats[name], results, run=self._run, now=self._clock(), all_new=name in self._untold)
+                commit_results(tx, self._entity, self._seats[name], results, **about, all_new=name in self._untold)
         except StateError:
             if name not in self._untold:
                 raise
             self._untold.discard(name)  # a system that gave a new row the key of one that it had lost in the meantime
             with self._store.write() as tx:
-                commit_results(tx, self._entity, self._seats[name], results, run=self._run, now=self._clock())
+                commit_results(tx, self._entity, self._seats[name], results, **about)
         book.owe(-results.done)
         if written:
             tally = {"create": "created", "update": "updated", "delete": "deleted"}[kind]

@@ -364,7 +364,7 @@ class Lane:
         if not reference_fields(self._entity, self._seat.name):
             return shown
         with self._store.read() as db:
-            return to_golden(db, self._entity, self._seat.name, shown)[0]
+            return to_golden(db, self._entity, self._seat.name, shown).rows
 
     def _read_targets(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
         """The target's rows as they are now (native), and the keys that are not there."""

@@ -21,7 +21,7 @@ from trueup.model import Observed
 from trueup.runtime.cursors import step_back
 from trueup.runtime.outsiders import Outsiders
 from trueup.runtime.presence import Presence, census_of
-from trueup.runtime.references import reference_fields, to_golden
+from trueup.runtime.references import reference_fields, to_be_written, to_golden
 from trueup.store import shadow as shadow_table
 
 if TYPE_CHECKING:
@@ -326,7 +326,8 @@ class Observer:
             )
         if reference_fields(self._rules, self._seat.name) and not rows.is_empty():
             with self._store.read() as db:
-                rows, waiting = to_golden(db, self._rules, self._seat.name, rows)
+                rows, waiting, outdated = to_golden(db, self._rules, self._seat.name, rows)
+            rows = to_be_written(rows, outdated.filter(pl.col("field").is_in(self._rules.written(self._seat.name))))
             result.waiting.update(waiting)
             if waiting:
                 rows = self._as_far_as_known(rows, waiting)
@@ -362,7 +363,7 @@ class Observer:
         if not reference_fields(mapping.entity, self._seat.name) or cells.is_empty():
             return cells
         with self._store.read() as db:
-            return to_golden(db, mapping.entity, self._seat.name, cells.with_columns(keys.alias(KEY)))[0].drop(KEY)
+            return to_golden(db, mapping.entity, self._seat.name, cells.with_columns(keys.alias(KEY))).rows.drop(KEY)
 
     def _matches_otherwise(self, rows: pl.DataFrame, past: pl.DataFrame) -> pl.Series:
         """Boolean per row: a match field reads otherwise than it did."""

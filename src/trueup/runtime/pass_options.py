@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from trueup.core.facts import Decision, Facts
+    from trueup.model import Entity
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class PassOptions:
         default_factory=MappingChanges
     )  # what the configuration maps otherwise than when the shadows were written
     mute: frozenset[str] = frozenset()  # systems to which nothing is delivered (paused)
+    referrers: tuple[Entity, ...] = ()  # entities that refer to this one
     # Decides about `records` in the place of the merge; nothing is read then. Told which systems take deletes.
     ruling: Callable[[frozenset[str], Facts], Decision] | None = None
     older: bool = False  # the state was put back from a backup, and this is the first ordinary look since

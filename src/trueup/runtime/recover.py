@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 SENT = "sent:"
 
 
-def recover(store: Store, entity: Entity, seat: Seat, now: datetime) -> int:
-    """Settle every outstanding intent of one system; returns how many writes turned out to have landed.
+def recover(store: Store, entity: Entity, seat: Seat, now: datetime, *, referred: bool = False) -> int:
+    """Settle every outstanding intent of one system; returns how many writes turned out to have landed. `referred`: see `commit_results`.
 
     Raises the connector's error when the system cannot be read: its intents then stay, and it must be left out of this pass.
     """
@@ -50,7 +50,7 @@ def recover(store: Store, entity: Entity, seat: Seat, now: datetime) -> int:
         results.intent = intent.id
         landed += results.done
         with store.write() as tx:
-            commit_results(tx, entity, seat, results, run=intent.run, now=now)
+            commit_results(tx, entity, seat, results, run=intent.run, now=now, referred=referred)
     return landed
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-from trueup.core.cells import GID, KEY, NULL
+from trueup.core.cells import DIRTY, GID, KEY, NULL
+from trueup.core.facts import FILTERED, PRESENT, UNREADABLE
+from trueup.core.shadow import decode_delta, encode_delta
+from trueup.store import former_key
 from trueup.store import golden as golden_table
 from trueup.store import shadow as shadow_table
 
@@ -26,22 +29,47 @@ def reference_fields(entity: Entity, system: str) -> list[tuple[str, str]]:
     ]
 
 
-def to_golden(db: Db, entity: Entity, system: str, rows: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
-    """Replace native key cells by golden ids; returns the rows, and the keys of rows with a reference that nobody knows yet."""
+class Translated(NamedTuple):
+    """Rows with golden ids for native keys; the keys of `waiting` rows have a reference that nobody knows yet.
+
+    outdated  __key, field: references by a key that the row no longer has
+    """
+
+    rows: pl.DataFrame
+    waiting: list[str]
+    outdated: pl.DataFrame
+
+
+def to_golden(db: Db, entity: Entity, system: str, rows: pl.DataFrame) -> Translated:
+    """Replace native key cells by golden ids."""
     waiting: set[str] = set()
+    outdated = [pl.DataFrame(schema={KEY: pl.String(), "field": pl.String()})]
     for name, target in reference_fields(entity, system):
         if name not in rows.columns:
             continue
         said = rows[name].drop_nulls()
         keys = said.filter(said != NULL).unique()
         links = shadow_table.by_key(db, target, system, keys).select(pl.col("key").alias(name), pl.col("gid").alias("_gid"))
+        former = _former(db, target, system, keys.filter(~keys.is_in(links[name].implode()))).rename({"key": name, "gid": "_gid"})
+        if not former.is_empty():
+            outdated.append(rows.join(former, on=name, how="semi").select(KEY, pl.lit(name).alias("field")))
+            links = pl.concat([links, former])
         alive = golden_table.resolve_alias(db, target, links["_gid"]).select(pl.col("id").alias("_gid"), pl.col("gid").alias("_alive"))
         links = links.join(alive, on="_gid", how="left").select(name, pl.col("_alive").cast(pl.String).alias("_gid"))
         rows = rows.join(links, on=name, how="left", maintain_order="left")
         unknown = pl.col(name).is_not_null() & (pl.col(name) != NULL) & pl.col("_gid").is_null()
         waiting.update(rows.filter(unknown)[KEY].to_list())
         rows = rows.with_columns(pl.when(pl.col(name) == NULL).then(pl.lit(NULL)).otherwise("_gid").alias(name)).drop("_gid")
-    return rows, sorted(waiting)
+    return Translated(rows, sorted(waiting), pl.concat(outdated))
+
+
+def _former(db: Db, target: str, system: str, keys: pl.Series) -> pl.DataFrame:
+    """Whose rows stood under these keys (key, gid), of those records that have a row there under another key now."""
+    former = former_key.by_key(db, target, system, keys)
+    if former.is_empty():
+        return former
+    here = shadow_table.by_golden(db, target, former["gid"].unique(), [system])
+    return former.join(here.filter(pl.col("state").is_in([PRESENT, FILTERED, UNREADABLE])), on="gid", how="semi")
 
 
 def to_native(db: Db, entity: Entity, system: str, rows: pl.DataFrame, columns: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -59,3 +87,16 @@ def to_native(db: Db, entity: Entity, system: str, rows: pl.DataFrame, columns: 
         unresolved.append(rows.filter(unknown).select(GID, pl.lit(name).alias("field")))
         rows = rows.with_columns(pl.when(pl.col(name) == NULL).then(pl.lit(NULL)).otherwise("_key").alias(name)).drop("_key")
     return rows, pl.concat(unresolved)
+
+
+def to_be_written(rows: pl.DataFrame, fields: pl.DataFrame) -> pl.DataFrame:
+    """The rows, of which these fields (__key, field) say what is agreed and are to be written nevertheless (see `cells.DIRTY`)."""
+    if fields.is_empty():
+        return rows
+    names = dict(fields.group_by(KEY).agg("field").rows())
+    known = rows[DIRTY].to_list() if DIRTY in rows.columns else [None] * rows.height
+    told = [
+        encode_delta(decode_delta(dirty) | dict.fromkeys(names[key])) if key in names else dirty
+        for key, dirty in zip(rows[KEY].to_list(), known, strict=True)
+    ]
+    return rows.with_columns(pl.Series(DIRTY, told, dtype=pl.String))

@@ -35,6 +35,7 @@ from trueup.runtime.commit import commit_decision, frozen_candidates
 from trueup.runtime.cursors import OVERLAP_S, not_ahead
 from trueup.runtime.deliveries import Deliveries
 from trueup.runtime.failures import mended_failures
+from trueup.runtime.former_keys import wake_referrers
 from trueup.runtime.guards import GuardState, guard_observations, held_lanes
 from trueup.runtime.identify import Identified, identify, rekeyed
 from trueup.runtime.observe import Observation, Observer
@@ -42,7 +43,7 @@ from trueup.runtime.pass_options import PassOptions
 from trueup.runtime.recover import recover
 from trueup.runtime.rereadings import Rereadings
 from trueup.runtime.spill import Spill
-from trueup.store import conflict, cursor, failure, golden, outsider, parked, sending, unsettled_key
+from trueup.store import conflict, cursor, failure, former_key, golden, outsider, parked, sending, unsettled_key
 from trueup.store import shadow as shadow_table
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class Pass:
             unfinished = [name for name in self.seats if sending.outstanding(db, self.entity.name, name)]
         for name in unfinished:
             try:
-                recover(self.store, *self.past.before(self.seats[name]), self.now)
+                recover(self.store, *self.past.before(self.seats[name]), self.now, referred=bool(self.options.referrers))
             except TrueupError as error:
                 self._leave_out(name, error)
 
@@ -331,7 +332,8 @@ class Pass:
             counts.unchanged -= rows
         if not self.options.plan and decision.anything:
             with self.store.write() as tx:
-                commit_decision(tx, self.entity, decision, run=self.run, now=self.now, later=self.index_later)
+                referred = bool(self.options.referrers)
+                commit_decision(tx, self.entity, decision, run=self.run, now=self.now, later=self.index_later, referred=referred)
         self._park_reused(decision)
         self.deliveries.submit(decision)
 
@@ -454,9 +456,13 @@ class Pass:
         moment = pl.lit(self.now).cast(pl.Datetime("us", "UTC"))
         with self.store.write() as tx:
             for (system,), rows in found.relinked.partition_by(SYSTEM, as_dict=True).items():
-                shadow_table.rekey(
-                    tx, name_of, str(system), rows.filter(pl.col("old_key") != pl.col("new_key")).select("old_key", "new_key", "khash")
-                )
+                moved = rows.filter(pl.col("old_key") != pl.col("new_key"))
+                follow = bool(self.options.referrers) and system not in self.past.changes.moved
+                if follow:
+                    former_key.note(tx, name_of, str(system), moved["old_key"])
+                shadow_table.rekey(tx, name_of, str(system), moved.select("old_key", "new_key", "khash"))
+                if follow:
+                    former_key.made_again(tx, name_of, str(system), moved[GID])
             for system, keys in found.resolved.items():
                 parked.remove(tx, name_of, system, pl.Series(keys, dtype=pl.String))
             if not found.parked.is_empty():
@@ -547,6 +553,7 @@ class Pass:
         if mended:
             with self.store.write() as tx:
                 failure.drop(tx, mended)
+        wake_referrers(self.store, entity, self.options.referrers, self.now)
 
     def _advance(self, tx: Db, name: str, seen: Observation) -> None:
         entity = self.entity.name

@@ -169,7 +169,7 @@ class _Checker:
         cells = mapped.rows
         if any(self.entity.fields[name].type == "reference" for name in self.entity.shown(seat.name)):
             with self._store.read() as db:
-                cells, _waiting = to_golden(db, self.entity, seat.name, cells)
+                cells = to_golden(db, self.entity, seat.name, cells).rows
         return cells, mapped.rejected[KEY].unique().to_list()
 
     def _linked(self, side: _Side, keys: pl.Series) -> pl.DataFrame:

@@ -17,6 +17,7 @@ from trueup.errors import StateMissingError, TrueupError, UsageError
 from trueup.model import EntitySummary, RunSummary, SystemSummary
 from trueup.runtime import trail
 from trueup.runtime.changes import mapping_changes, remember_mappings
+from trueup.runtime.former_keys import referrers_of
 from trueup.runtime.meeting import meet_systems, to_be_met
 from trueup.runtime.order import in_order
 from trueup.runtime.pass_options import PassOptions
@@ -293,7 +294,7 @@ class Workspace:
             changed = mapping_changes(db, entity, self.config)
             after = restored.get(db)
         older = after is not None and after.stage(name) != "done"
-        options = replace(options, mute=muted, changes=changed, older=older)
+        options = replace(options, mute=muted, changes=changed, older=older, referrers=referrers_of(name, self.config.entities))
         if run is not None and (changed.behind or changed.rematch):
             changed.apply(self.store, entity, seats, self.clock())
 

@@ -192,6 +192,7 @@ class Db:
 OPEN_MATTERS = (
     schema.conflict,
     schema.failure,
+    schema.former_key,
     schema.hold,
     schema.outsider,
     schema.parked,

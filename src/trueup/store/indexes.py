@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from trueup.store.schema import conflict, golden, hold, metadata, run, shadow
+from trueup.store.schema import conflict, former_key, golden, hold, metadata, run, shadow
 
 __all__ = ["metadata"]
 
@@ -27,4 +27,5 @@ _partial("shadow_sent", shadow.c.sent.is_not(None), shadow.c.entity, shadow.c.sy
 _partial("shadow_not_present", shadow.c.state != sa.literal_column("0"), shadow.c.entity, shadow.c.system, shadow.c.state)
 _partial("conflict_open", conflict.c.closed_at.is_(None), conflict.c.entity, conflict.c.golden_id, conflict.c.field, unique=True)
 _partial("hold_undecided", hold.c.decision.is_(None), hold.c.entity, hold.c.system, hold.c.kind, unique=True)
+_partial("former_key_due", former_key.c.due, former_key.c.entity)
 _partial("run_running", run.c.status == sa.literal_column("'running'"), run.c.id)

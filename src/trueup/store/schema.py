@@ -17,7 +17,7 @@ import sqlalchemy as sa
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
-REVISION = "0009"
+REVISION = "0010"
 """The newest migration; a state at this revision opens without loading Alembic."""
 
 VERSION_TABLE = "schema_version"
@@ -312,6 +312,19 @@ outsider = sa.Table(
     sa.PrimaryKeyConstraint("entity", "system", "golden_id"),
     sqlite_with_rowid=False,
 )
+
+former_key = sa.Table(
+    "former_key",
+    metadata,
+    _entity(),
+    _system(),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("golden_id", sa.BigInteger, nullable=False),
+    sa.Column("due", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.PrimaryKeyConstraint("entity", "system", "key"),
+    sqlite_with_rowid=False,
+)
+sa.Index("former_key_golden", former_key.c.entity, former_key.c.system, former_key.c.golden_id)
 
 cursor = sa.Table(
     "cursor",

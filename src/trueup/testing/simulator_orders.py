@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import orjson
+import polars as pl
 
 from trueup.connectors.memory import MemoryColumn
 from trueup.core.facts import PRESENT
 from trueup.model import ColumnInfo, Entity, Field, FieldMapping, Mapping, ObjectSpec
-from trueup.store import failure, golden, parked
+from trueup.store import failure, former_key, golden, parked
 from trueup.store import shadow as shadow_table
 from trueup.testing.simulator_checks import BrokenPromiseError
 from trueup.testing.simulator_scenario import ENTITY, ORDER, ORDERS
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from trueup.connectors.memory import MemoryTable, MemoryWorld
+    from trueup.store import Db
     from trueup.testing.simulator import Simulation
     from trueup.testing.simulator_scenario import Scenario
 
@@ -167,7 +169,7 @@ def _check_rows(known: _Orders, name: str, rows: dict[str, dict[str, Any]]) -> N
 def _check_order(known: _Orders, name: str, key: str, shown: dict[str, Any], agreed: dict[str, Any]) -> None:
     for item in REFERENCES:
         wanted, said = known.native(name, agreed.get(item)), shown.get(f"o_{item}")
-        # A key that nobody knows says nothing: who comes there later is looked at again, and nothing is written over it.
+        # A key that nobody ever knew says nothing: who comes there later is looked at again, and nothing is written over it.
         unknown = (wanted is None and agreed.get(item) is not None) or (said is not None and known.excused(name, said))
         if not unknown and said != wanted:
             text = f"{said!r}; agreed is customer {agreed.get(item)}, there {wanted!r}"
@@ -180,6 +182,7 @@ class _Orders:
     """What the state knows of orders, read once."""
 
     def __init__(self, sim: Simulation) -> None:
+        self._tables = {name: sim.clerks.table(name) for name in sim.clerks.places()}
         with sim.workspace.store.read() as db:
             self.golden: dict[int, dict[str, Any]] = {
                 row["id"]: orjson.loads(row["data"]) for frame in golden.stream(db, ORDER) for row in frame.iter_rows(named=True)
@@ -187,6 +190,7 @@ class _Orders:
             self.links = {name: _keys(shadow_table.keys(db, ORDER, name)) for name in sim.clerks.places()}
             self.customers = {name: _keys(shadow_table.keys(db, ENTITY, name)) for name in sim.clerks.places()}
             self.parked = set(parked.of(db, ENTITY).select("system", "key").rows())
+            self.former = {name: self._former(db, name) for name in sim.clerks.places()}
             self.failures = failure.of(db, ORDER).select("system", "key", "gid", "field", "reason").rows()
         self.keys = {name: {gid: key for key, gid in links.items()} for name, links in self.links.items()}
         self.people = {name: {gid: key for key, gid in links.items()} for name, links in self.customers.items()}
@@ -205,7 +209,14 @@ class _Orders:
 
     def excused(self, system: str, key: object) -> bool:
         """Whether nobody can tell at present which customer this key is."""
-        return key is None or str(key) not in self.customers[system] or (system, str(key)) in self.parked
+        if key is None or (system, str(key)) in self.parked:
+            return True
+        return str(key) not in self.customers[system] and self.former[system].get(str(key)) not in self.people[system]
+
+    def _former(self, db: Db, system: str) -> dict[str, int]:
+        """Whose rows stood under keys that orders name."""
+        said = [str(row.values.get(f"o_{item}")) for row in self._tables[system].rows.values() for item in REFERENCES]
+        return dict(former_key.by_key(db, ENTITY, system, pl.Series(said, dtype=pl.String)).rows())
 
 
 def _keys(frames: Any) -> dict[str, int]:

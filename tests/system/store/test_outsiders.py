@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from tests.system.store.older import make_state_of
+from trueup.store import Store, cursor
 
-from trueup.store import Store, cursor, mapping_version
-from trueup.store.schema import VERSION_TABLE
-
-NOW = datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
+SPEC = '{"mapping":{"where":%s,"fields":{}}}'
 
 
 def test_records_are_considered_anew_where_there_is_a_filter(target: str) -> None:
-    with Store.open(target) as store, store.write() as tx:
-        for system, where in (("crm", '"active = 1"'), ("shop", "null")):
-            mapping_version.put(tx, "customer", system, f'{{"mapping":{{"where":{where},"fields":{{}}}}}}', at=NOW)
-            cursor.set_(tx, "customer", system, considered_version=9)
-        tx.connection.exec_driver_sql("DROP TABLE outsider")
-        tx.connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '0006'")
+    specs = [SPEC % '"active = 1"', SPEC % "null"]
+    make_state_of(
+        target,
+        "0006",
+        [
+            "INSERT INTO entity_name (id, name) VALUES (1, 'customer')",
+            "INSERT INTO system_name (id, name) VALUES (1, 'crm'), (2, 'shop')",
+            *(
+                f"INSERT INTO mapping_version (id, entity, system, spec, at) VALUES ({system}, 1, {system}, '{spec}', 0)"
+                for system, spec in enumerate(specs, 1)
+            ),
+            *(f"INSERT INTO cursor (entity, system, considered_version) VALUES (1, {system}, 9)" for system in (1, 2)),
+        ],
+    )
     with Store.open(target) as store, store.read() as db:
         assert cursor.get(db, "customer", "crm").considered_version == 0
         assert cursor.get(db, "customer", "shop").considered_version == 9

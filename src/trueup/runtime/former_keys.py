@@ -1,0 +1,67 @@
+"""Rows that name another record's row by a key that it no longer has are looked at again once that record has a row under another key.
+
+What they name is then told from the keys that the record's rows had (`references.to_golden`), and written anew.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from trueup.core.cells import json_to_records
+from trueup.core.facts import MISSING
+from trueup.runtime.references import reference_fields
+from trueup.store import former_key, golden, unsettled_key
+from trueup.store import shadow as shadow_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from trueup.model import Entity
+    from trueup.store import Db, Store
+
+
+def referrers_of(entity: str, entities: Mapping[str, Entity]) -> tuple[Entity, ...]:
+    """The entities of which a mapped field refers to this one."""
+    return tuple(
+        other
+        for other in entities.values()
+        if any(target == entity for system in other.mappings for _name, target in reference_fields(other, system))
+    )
+
+
+def wake_referrers(store: Store, entity: str, referrers: Sequence[Entity], now: datetime) -> None:
+    """Let the next reading look at every row that refers to a record of which a row was made again."""
+    with store.read() as db:
+        due = former_key.due(db, entity)
+        if due.is_empty():
+            return
+        rows = [_naming(db, other, entity, due) for other in referrers]
+    moment = pl.lit(now).cast(pl.Datetime("us", "UTC")).alias("since")
+    why = pl.lit("refers to a row that was made again").alias("why")
+    with store.write() as tx:
+        for other, keys in zip(referrers, rows, strict=True):
+            for (system,), mine in keys.partition_by("system", as_dict=True).items():
+                prints = mine.select("key", pl.lit(None, dtype=pl.Int64).alias("fingerprint"))
+                shadow_table.set_fingerprint(tx, other.name, str(system), prints)
+                unsettled_key.put(tx, other.name, str(system), mine.select("key", why, moment))
+        former_key.told(tx, entity, due)
+
+
+def _naming(db: Db, other: Entity, target: str, due: pl.DataFrame) -> pl.DataFrame:
+    """The rows (system, key) of another entity of which the record refers to one of those that are `due` in the same system."""
+    found = [pl.DataFrame(schema={"system": pl.String(), "key": pl.String()})]
+    fields = {system: [name for name, to in reference_fields(other, system) if to == target] for system in other.mappings}
+    names = sorted({name for mine in fields.values() for name in mine})
+    wanted = due["gid"].unique().cast(pl.String)
+    for frame in golden.stream(db, other.name):
+        cells = json_to_records(frame["data"], {name: other.fields[name] for name in names})
+        said = pl.concat([frame.select("id"), cells], how="horizontal")
+        said = said.filter(pl.any_horizontal(pl.col(name).is_in(wanted.implode()) for name in names))
+        if said.is_empty():
+            continue
+        shadows = shadow_table.by_golden(db, other.name, said["id"], list(fields)).filter(pl.col("state") != MISSING)
+        found.append(shadows.select("system", "key"))
+    return pl.concat(found).filter(pl.col("system").is_in(due["system"].unique().implode()))
