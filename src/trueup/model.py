@@ -246,6 +246,19 @@ class KeyPlace:
         return f"{words[self.kind]} {self.where}"
 
 
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long the state keeps what is only for looking back; None: for good. `lines` is how many lines of history at most."""
+
+    history_s: float | None = None
+    lines: int | None = None
+    runs_s: float | None = None
+
+    def __bool__(self) -> bool:
+        """Whether anything is to be taken out at all."""
+        return self != Retention()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """A whole configuration, validated. `directory` is where relative paths start; `state` is an absolute path or a postgresql:// URL.
@@ -262,6 +275,7 @@ class Config:
     notes: tuple[Problem, ...] = ()
     master_key: KeyPlace = field(default_factory=lambda: KeyPlace(chosen=False))
     digests: MappingType[str, str] = field(default_factory=dict, compare=False)
+    retention: Retention = field(default_factory=Retention)
 
 
 # ---------------------------------------------------------------- what a connector says

@@ -18,6 +18,7 @@ from trueup.cli import (
     audit,
     backup,
     check,
+    compact,
     conflicts,
     drift,
     explain,
@@ -41,7 +42,7 @@ from trueup.cli.shared import COULD_NOT, INTERRUPTED, USAGE, ConfigFile, Session
 
 _ORDER = (
     "drift", "check", "plan", "sync", "pause", "resume", "status", "runs", "run", "record", "explain", "conflicts", "matches", "failures",
-    "holds", "verify", "undo", "audit", "backup", "restore", "rebuild", "sql", "secrets", "keys", "schema",
+    "holds", "verify", "undo", "audit", "backup", "restore", "rebuild", "compact", "sql", "secrets", "keys", "schema",
 )  # fmt: skip
 
 
@@ -92,8 +93,8 @@ def root(
 
 
 for _verb in (
-    drift, check, plan, sync, pause, status, runs, record, explain, conflicts, matches, failures, holds, verify, undo, audit, backup, sql,
-    secrets, keys, schema,
+    drift, check, plan, sync, pause, status, runs, record, explain, conflicts, matches, failures, holds, verify, undo, audit, backup,
+    compact, sql, secrets, keys, schema,
 ):  # fmt: skip
     _verb.register(app)
 

@@ -15,7 +15,7 @@ from trueup.config.secrets import NEITHER, StoredSecrets, master_key_place, stat
 from trueup.config.shapes import read_shape
 from trueup.config.systems import build_systems
 from trueup.errors import ConfigError, MasterKeyError
-from trueup.model import Config, KeyPlace
+from trueup.model import Config, KeyPlace, Retention
 from trueup.yamlfile import read_yaml
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def _build(shape: ConfigShape, file: str, directory: Path, environment: Environm
         systems={name: built.system for name, built in systems.items()},
         entities=entities,
         notes=tuple(sorted(report.notes)),
+        retention=Retention(shape.retention.history, shape.retention.lines, shape.retention.runs) if shape.retention else Retention(),
     )
 
 

@@ -412,6 +412,18 @@ class MasterKeyShape(Shape):
     )
 
 
+class RetentionShape(Shape):
+    """How long the state keeps what it needs for looking back only; what is left out is kept for good."""
+
+    history: Duration | None = Field(
+        None,
+        description="Lines of history older than this go, but for those that tell why a value is what it is; such runs cannot be undone.",
+        examples=["400d"],
+    )
+    lines: int | None = Field(None, ge=1000, description="At most so many lines of history; the oldest go first.", examples=[5_000_000])
+    runs: Duration | None = Field(None, description="Runs older than this go; the newest 200 stay.", examples=["400d"])
+
+
 class ConfigShape(Shape):
     """A trueup configuration."""
 
@@ -425,3 +437,4 @@ class ConfigShape(Shape):
     )
     systems: dict[str, SystemShape] = Field(min_length=1, description="The connected systems, by names of your own.")
     entities: dict[str, EntityShape] = Field({}, description="The kinds of records that they share.")
+    retention: RetentionShape | None = Field(None, description="How long history and runs are kept; left out: for good.")

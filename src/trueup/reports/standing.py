@@ -59,6 +59,9 @@ class Standing:
     last_started_at: datetime | None = None
     entities: dict[str, EntityStanding] = field(default_factory=dict)
     trail: Head | None = None
+    size_bytes: int = 0
+    history_lines: int = 0
+    lines_a_day: float = 0.0  # of the last thirty days
 
     def as_json(self) -> dict[str, Any]:
         """The public form; see docs/reference. Delays are in seconds."""
@@ -69,6 +72,7 @@ class Standing:
             "state": self.state,
             "last_run": last,
             "paused": self.paused,
+            "size": {"bytes": self.size_bytes, "history_lines": self.history_lines, "lines_a_day": round(self.lines_a_day, 1)},
             "entities": {name: _entity_json(entity) for name, entity in self.entities.items()},
             "audit": head_dict(self.trail),
         }
@@ -80,6 +84,9 @@ class Standing:
         lines = []
         if self.last_run is not None:
             lines.append(f"Last run {self.last_run}: {self.last_status}, {moment(self.last_started_at)}")
+        growth = f"{counted(self.history_lines, 'line')} of history, about {self.lines_a_day:,.0f} more a day"
+        size = f"{self.size_bytes / 1e6:,.1f} MB" if self.size_bytes >= 1e6 else "less than 1 MB"
+        lines.append(f"State: {size}; {growth}")
         if self.paused:
             lines.append(style.paint(f"Paused: {', '.join(self.paused)} (`trueup resume`)", "warn"))
         for name, entity in self.entities.items():

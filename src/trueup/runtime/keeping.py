@@ -88,17 +88,17 @@ def put_back(workspace: Workspace, path: Path, *, from_another: bool = False) ->
     if not from_another:
         _same_names(path, manifest, workspace.config)
     with restoring.held(target, "restore", at):
-        moved = replaced = None
-        with restoring.readable(target) as store:
-            if store is not None:
-                if not from_another:
-                    _same_installation(store, path, manifest)
-                moved = restoring.moved_since(store, path, manifest)
-                with suppress(StateError), store.read() as db:
-                    replaced = str(audit.head(db))
         fresh = beside(target)
         restoring.remove(fresh)
-        restoring.build(path, manifest, fresh, restoring.as_restored(manifest, moved, at, replaced=replaced))
+        with restoring.readable(target) as now:
+            moved = replaced = None
+            if now is not None:
+                if not from_another:
+                    _same_installation(now, path, manifest)
+                moved = restoring.moved_since(now, path, manifest)
+                with suppress(StateError), now.read() as db:
+                    replaced = str(audit.head(db))
+            restoring.build(path, manifest, fresh, restoring.as_restored(manifest, moved, at, now, replaced=replaced))
         try:
             aside = restoring.put_in_place(fresh, target, at)
         except BaseException:

@@ -13,6 +13,7 @@ from trueup.core.undo import DELETED, REVIVED, SETTING
 from trueup.errors import UsageError
 from trueup.reports.record_facts import Origin
 from trueup.store import history
+from trueup.store.retention import refuse_past
 
 if TYPE_CHECKING:
     from trueup.reports.record_facts import RecordView
@@ -31,8 +32,9 @@ def moment_named(text: str) -> datetime:
 def as_of(db: Db, view: RecordView, moment: datetime) -> RecordView:
     """The record as it was agreed at a moment. What systems held then is not kept, and is left out.
 
-    Raises UsageError where the record was not there yet.
+    Raises UsageError where the record was not there yet, StateError where the history of then was taken out.
     """
+    refuse_past(db, moment)
     if view.born is not None and view.born.at is not None and moment < view.born.at:
         seen = view.born.at.isoformat().replace("+00:00", "Z")
         raise UsageError(f"there was no {view.entity} {view.id} then", hint=f"it was first seen in {view.born.system} at {seen}")

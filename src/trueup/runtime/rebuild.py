@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from trueup.errors import StateError
 from trueup.runtime import keeping
 from trueup.runtime.workspace import Workspace
-from trueup.store import conflict, failure, golden, history, parked, restoring
+from trueup.store import Store, conflict, failure, golden, history, parked, restoring
 from trueup.store import shadow as shadow_table
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ def rebuild(
     with restoring.held(target, "rebuild", at):
         restoring.remove(fresh)
         try:
+            with restoring.readable(target) as now, Store.open(fresh) as store, store.write() as tx:
+                restoring.carry(tx, now, trail=True)
             with Workspace(replace(workspace.config, state=fresh), connectors=connectors, clock=workspace.clock) as anew:
                 run = anew.meet_all("rebuild", tick)
                 _whole(run)

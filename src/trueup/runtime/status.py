@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import orjson
 import polars as pl
 
 from trueup.reports.standing import EntityStanding, Standing, SystemStanding
-from trueup.store import audit, conflict, cursor, failure, golden, hold, parked, paused
+from trueup.store import audit, conflict, cursor, failure, golden, hold, parked, paused, retention
 from trueup.store import run as run_table
 from trueup.store import shadow as shadow_table
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from trueup.store import Db
 
 RUNS_LOOKED_AT = 200
+LATELY = timedelta(days=30)
 
 Passes = dict[tuple[str, str], "datetime"]
 
@@ -42,6 +44,8 @@ def standing_of(db: Db, config: Config, shown: str, now: datetime) -> Standing:
     runs = run_table.list_(db, RUNS_LOOKED_AT)
     if runs:
         standing.last_run, standing.last_status, standing.last_started_at = runs[0].id, runs[0].status, runs[0].started_at
+    size = retention.size(db, now, now - LATELY)
+    standing.size_bytes, standing.history_lines, standing.lines_a_day = size.size_bytes, size.lines, size.lines_lately / size.days
     passes = _passes(runs)
     for name, entity in config.entities.items():
         everything = ("all", "") in pauses or ("entity", name) in pauses

@@ -15,6 +15,7 @@ from trueup.errors import UsageError
 from trueup.reports.undone import Refused, Undone
 from trueup.store import created, history
 from trueup.store import run as run_table
+from trueup.store.retention import refuse_compacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +53,7 @@ class Undo:
             run = run_table.get(db, wanted.run)
             if run is None:
                 raise UsageError(f"there is no run {wanted.run}", hint="`trueup runs` lists them")
+            refuse_compacted(db, wanted.run)
             self._ended_at: datetime = run.finished_at or run.started_at
             self._lines = self._lines_of(db)
             self._created = self._created_of(db)

@@ -17,6 +17,7 @@ from trueup.errors import StateMissingError, TrueupError, UsageError
 from trueup.model import EntitySummary, RunSummary, SystemSummary
 from trueup.runtime import trail
 from trueup.runtime.changes import mapping_changes, remember_mappings
+from trueup.runtime.compaction import compact_daily
 from trueup.runtime.former_keys import referrers_of
 from trueup.runtime.meeting import meet_systems, to_be_met
 from trueup.runtime.order import in_order
@@ -247,6 +248,7 @@ class Workspace:
             self._finish(number, "failed", started, None, str(error) if isinstance(error, TrueupError) else type(error).__name__)
             raise
         self._finish(number, result.status, started, result, result.error)
+        compact_daily(self.store, self.config.retention, self.clock())
         return result
 
     def _finish(self, number: int, status: RunStatus, started: datetime, result: RunSummary | None, error: str | None) -> None:

@@ -171,6 +171,16 @@ class Store:
         except self._errors as error:
             raise engine.state_error(error, self.shown) from error
 
+    def vacuum(self) -> None:
+        """Write a state in a file anew, without its free space. Raises StateError where the disk has no room for that."""
+        if self._writer is None:
+            raise StateError(f"the state {self.shown} was opened for reading only", hint="this command does not change the state")
+        with self._told(), self._turn:
+            if self._connection is None or self._connection.invalidated:
+                self._connection = self._writer.connect()
+            driver: Any = self._connection.connection.driver_connection
+            driver.execute("VACUUM")
+
     def copy_to(self, path: Path) -> None:
         """Make a copy of a state in a file, as it is now, under `path`. Raises StateError for a state elsewhere."""
         if self.backend != "sqlite":

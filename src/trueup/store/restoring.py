@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from trueup.core.facts import MISSING, PRESENT, WITHDRAWN
 from trueup.core.match import TO_BE_DELETED
 from trueup.errors import StateError, StateMissingError
-from trueup.store import audit, backup, engine, identity, locks, meta, migrate, restored, schema, viewlist
+from trueup.store import audit, backup, bulk, engine, identity, locks, meta, migrate, restored, schema, viewlist
 from trueup.store.database import Store
 from trueup.store.db import Db, Names
 
@@ -90,16 +90,42 @@ def _schema(pool: sa.Engine, _name: str, statement: str) -> None:
         connection.exec_driver_sql(statement)
 
 
+SECRETS = (schema.secret, schema.data_key)
+
+
+def carry(tx: Db, now: Store | None, *, trail: bool = False) -> None:
+    """Take secrets, which are of this place, over from the state that is replaced, and its audit trail.
+
+    None: it cannot be read, and what is there stays.
+    """
+    if now is None:
+        return
+    with now.read() as db:
+        for table in (*SECRETS, *([schema.audit] if trail else [])):
+            tx.execute(table.delete())
+            for frame in backup.read_table(db, table):
+                bulk.insert(tx, table, frame)
+        if trail:
+            meta.set_(tx, audit.CONFIGURATION, meta.get(db, audit.CONFIGURATION))
+
+
 def as_restored(
-    manifest: Manifest, moved: dict[str, list[tuple[int, str]]] | None, at: datetime, *, replaced: str | None = None
+    manifest: Manifest,
+    moved: dict[str, list[tuple[int, str]]] | None,
+    at: datetime,
+    now: Store | None,
+    *,
+    replaced: str | None = None,
 ) -> Callable[[Db], None]:
     """What is changed in a state that comes back: what it was just about to do is void, and everything is read anew.
 
     Approvals of the past hold for the past only. A row that was still to be deleted is left to a person. The audit trail is that of the
-    backup, and goes on with a line about it, which names the head of the one that was `replaced`.
+    backup, and goes on with a line about it, which names the head of the one that was `replaced`; secrets are those of the state that is
+    there `now`, where it can be read.
     """
 
     def change(tx: Db) -> None:
+        carry(tx, now)
         for table in (schema.hold, schema.activity, schema.sending):
             tx.execute(table.delete())
         tx.execute(schema.cursor.update().values(cursor=None, mark=None, full_at=None))

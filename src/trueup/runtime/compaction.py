@@ -1,0 +1,50 @@
+"""Keeping the state small: what `retention:` says is taken out, after a run once a day, or when asked to."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from trueup.core.undo import DELETED, REVIVED, SETTING
+from trueup.store import meta, retention
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from trueup.model import Retention
+    from trueup.store import Store
+    from trueup.store.retention import Removed
+
+DAY = timedelta(days=1)
+LAST = "looked for old history at"
+KEPT_KINDS = (*SETTING, DELETED, REVIVED)
+"""Of each value the newest line of these kinds stays."""
+
+
+def compact(store: Store, rules: Retention, now: datetime) -> Removed:
+    """Take out what is older or more than the rules say. Raises StateError."""
+    removed = retention.compact(
+        store,
+        KEPT_KINDS,
+        at=now,
+        before=_before(now, rules.history_s),
+        lines=rules.lines,
+        runs_before=_before(now, rules.runs_s),
+    )
+    with store.write() as tx:
+        meta.set_(tx, LAST, now.isoformat())
+    return removed
+
+
+def compact_daily(store: Store, rules: Retention, now: datetime) -> None:
+    """The same, where it was not done for a day."""
+    if not rules:
+        return
+    with store.read() as db:
+        last = meta.get(db, LAST)
+    if last is None or last < (now - DAY).isoformat() or last > now.isoformat():
+        compact(store, rules, now)
+
+
+def _before(now: datetime, age_s: float | None) -> datetime | None:
+    return None if age_s is None else now - timedelta(seconds=age_s)
