@@ -49,11 +49,23 @@ def holds_text(rows: Sequence[Mapping[str, Any]], style: Style = PLAIN) -> str:
             row["counts"].get("rows", ""),
             row["limit"]["count"],
             row["since"],
-            "every row vanished" if row["counts"].get("emptied") else "",
+            "every row vanished" if row["counts"].get("emptied") else _pattern(row["counts"].get("pattern")),
         ]
         for row in rows
     ]
-    text = table(("id", "entity", "system", "kind", "counted", "of rows", "allowed", "since", ""), lines, style)
+    text = table(("id", "entity", "system", "kind", "counted", "of rows", "allowed", "since", ""), lines, style, open_end=True)
     return (
         text and f"{text}\n\n`trueup holds approve ID` lets them pass, `trueup holds refuse ID` restores the rows; both at the next sync."
     )
+
+
+def _pattern(pattern: Mapping[str, Any] | None) -> str:
+    """What the held edits have in common."""
+    if pattern is None:
+        return ""
+    share = f"{pattern['count']:,} of {pattern['of']:,}"
+    if pattern["kind"] == "blanked":
+        return f"{share} edits of {pattern['field']} leave it empty"
+    if pattern["kind"] == "scaled":
+        return f"{share} edits of {pattern['field']} are the old value times {pattern['factor']:.4g}"
+    return f"{share} edits go back to earlier values, as after a restored backup"

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import orjson
 import polars as pl
 
-from trueup.core.cells import SYSTEM
+from trueup.core.cells import GID, SYSTEM
 from trueup.core.guard import Verdict, judge
-from trueup.store import activity, cursor, hold
+from trueup.core.patterns import LOOKED_AT_SHARE, Edits
+from trueup.core.undo import SETTING
+from trueup.runtime.commit import value_json
+from trueup.store import activity, cursor, history, hold
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
+    from trueup.core.facts import Decision
+    from trueup.core.patterns import Pattern
     from trueup.model import Entity
     from trueup.runtime.identify import Identified
     from trueup.runtime.observe import Observation
-    from trueup.store import Db
+    from trueup.store import Db, Store
 
 WINDOW = timedelta(hours=1)
+SAID = ("edit", "lost", "overruled", "candidate")
+"""Kinds of history that tell what a system said."""
 
 
 @dataclass
@@ -57,14 +64,37 @@ class GuardState:
         """How many parts are held."""
         return int(self.held_updates) + int(self.held_deletes)
 
-    def judge_updates(self, entity: Entity, edits: int) -> None:
-        """Judge the counted edits."""
+    def judge_updates(self, entity: Entity, edits: int, pattern: Pattern | None = None) -> None:
+        """Judge the counted edits, and what they have in common."""
         self.suspect = False
         self.edits = edits
         if not self.refused:
             self.updates = judge(
-                entity.guard, "updates", edits, rows=self.rows, recent=self.recent_updates, emptied=False, ceiling=self.ceiling_updates
+                entity.guard,
+                "updates",
+                edits,
+                rows=self.rows,
+                recent=self.recent_updates,
+                emptied=False,
+                ceiling=self.ceiling_updates,
+                pattern=pattern,
             )
+
+    def judge_precisely(self, store: Store, entity: Entity, system: str, decisions: Iterable[Decision]) -> None:
+        """Count what would be decided about this system's rows, look for a pattern in it, and judge."""
+        edits, seen = 0, Edits(entity)
+        for decision in decisions:
+            edits += decision.edited.get(system, 0)
+            with store.read() as db:
+                seen.add(_said(db, entity, system, decision.history))
+        self.judge_updates(entity, edits, seen.pattern(self.rows, entity.guard.at_least) if entity.guard is not None else None)
+
+    def is_worth_a_look(self, entity: Entity, changed: int) -> bool:
+        """Whether so many rows read differently that it is looked at what their edits have in common."""
+        if entity.guard is None or entity.guard.updates is None or self.refused:
+            return False
+        allowed = self.ceiling_updates is not None and changed <= self.ceiling_updates
+        return not allowed and changed >= max(entity.guard.at_least, LOOKED_AT_SHARE * self.rows)
 
     def has_news(self, db: Db) -> bool:
         """Whether `commit` would change anything."""
@@ -75,7 +105,10 @@ class GuardState:
         """Record what is held, drop decisions that were used, and count for the rolling hour."""
         for kind, verdict in (("deletes", self.deletes), ("updates", self.updates)):
             if verdict is not None:
-                counts = orjson.dumps({"count": verdict.count, "rows": verdict.held_rows, "emptied": verdict.emptied}).decode()
+                told: dict[str, object] = {"count": verdict.count, "rows": verdict.held_rows, "emptied": verdict.emptied}
+                if verdict.pattern is not None:
+                    told["pattern"] = asdict(verdict.pattern)
+                counts = orjson.dumps(told).decode()
                 hold.put(tx, entity.name, system, kind, counts=counts, limit=orjson.dumps({"count": verdict.limit}).decode(), since=now)
             elif self.whole:
                 hold.clear(tx, entity.name, system, kind)
@@ -121,5 +154,21 @@ def guard_observations(
         state.judge_updates(entity, seen.changed)
         if state.updates is not None:
             state.suspect, state.updates = True, None
+        state.suspect = state.suspect or state.is_worth_a_look(entity, seen.changed)
         states[name] = state
     return states
+
+
+def _said(db: Db, entity: Entity, system: str, told: pl.DataFrame) -> Iterator[tuple[str, str | None, str | None, bool]]:
+    """What a system said otherwise, from the history that a merge would write: see `core.patterns.Edits.add`."""
+    mine = told.filter((pl.col(SYSTEM) == system) & pl.col("field").is_not_null() & pl.col("kind").is_in(list(SAID)))
+    if mine.is_empty():
+        return
+    earlier = {
+        (gid, name, text)
+        for kind in SETTING
+        for gid, name, text in history.lines(db, entity.name, mine[GID].unique(), kind).select("gid", "field", "before").rows()
+    }
+    for gid, name, before, after in mine.select(GID, "field", "before", "after").rows():
+        text = value_json(after, entity, name)
+        yield name, before, after, text is not None and (gid, name, text) in earlier

@@ -47,7 +47,7 @@ from trueup.store import conflict, cursor, failure, former_key, golden, outsider
 from trueup.store import shadow as shadow_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from trueup.model import Entity
@@ -417,18 +417,18 @@ class Pass:
 
     def _count_precisely(self, spill: Spill, observations: Mapping[str, Observation], found: Identified) -> None:
         """Count real edits of systems of which many rows read differently, and judge again."""
-        suspects = {name for name, state in self.guards.items() if state.suspect}
-        for name in suspects:
-            edits = 0
-            for page in range(observations[name].pages):
-                frames = list(spill.take((name, page)))
-                for rows in frames:
-                    known = rows.filter(pl.col(GID).is_not_null())
-                    if not known.is_empty():
-                        facts = self.facts({name: known}, pl.DataFrame(schema=GONE_SCHEMA), known[GID], found)
-                        edits += reconcile(facts).edited.get(name, 0)
-                    spill.add((name, page), rows)
-            self.guards[name].judge_updates(self.entity, edits)
+        for name, state in self.guards.items():
+            if state.suspect:
+                state.judge_precisely(self.store, self.entity, name, self._decided(spill, name, observations[name].pages, found))
+
+    def _decided(self, spill: Spill, name: str, pages: int, found: Identified) -> Iterator[Decision]:
+        """What would be decided about the rows of one system, page by page; the rows stay where they are."""
+        for page in range(pages):
+            for rows in list(spill.take((name, page))):
+                known = rows.filter(pl.col(GID).is_not_null())
+                if not known.is_empty():
+                    yield reconcile(self.facts({name: known}, pl.DataFrame(schema=GONE_SCHEMA), known[GID], found))
+                spill.add((name, page), rows)
 
     # -------------------------------------------------------------- counts and commits around the chunks
 
