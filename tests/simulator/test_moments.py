@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from trueup.model import Deletes
-from trueup.store import cursor, golden, parked
+from trueup.store import conflict, cursor, golden, parked
 from trueup.testing.simulator import Simulation
 from trueup.testing.simulator_scenario import ELSEWHERE, ENTITY, FULL, HERE, REGION, Scenario, SystemPlan
 from trueup.testing.simulator_world import one_thread
@@ -296,3 +296,53 @@ def test_a_row_that_is_back_inside_of_the_filter_as_it_was_takes_part_again() ->
         shop.edit("1", {REGION: HERE})
         sim.plan_and_sync()
         assert shown(sim, "shop", "name") == ["Bea"]
+
+
+def one_on_its_way(sim: Simulation, *, fault: str) -> str:
+    """A customer in both systems; new values of two fields are on their way to the shop when it breaks off. Returns the shop's key."""
+    key = type_in(sim, "crm", code="K1", price="1", points=5)
+    type_in(sim, "crm", code="K2", price="1", points=5)
+    sim.sync()
+    change(sim, "crm", key, price="9", points=6)
+    setattr(sim.systems["shop"].faults, fault, 1)
+    return next(key for key in sim.people.keys("shop") if sim.people.code("shop", key) == "K1")
+
+
+TOLD = ("code", "price", "points")
+
+
+def asked_about(sim: Simulation) -> list[str]:
+    """The fields that wait for a person."""
+    with sim.workspace.store.read() as db:
+        return conflict.open_of(db, ENTITY)["field"].to_list()
+
+
+@pytest.mark.parametrize("fault", ["writes_fail", "replies_lost"])
+def test_a_row_that_tells_both_of_a_write_and_of_none_is_asked_about(fault: str) -> None:
+    """The very value on its way was typed in where nothing was written, or one was put back where all was: the row reads alike."""
+    with office(plan("crm", fields=TOLD), plan("shop", fields=TOLD)) as sim:
+        key = one_on_its_way(sim, fault=fault)
+        sim.sync()
+        change(sim, "shop", key, **({"points": 6} if fault == "writes_fail" else {"price": "1"}))
+        sim.sync()
+        assert asked_about(sim) == ["price"]
+        assert sorted(shown(sim, "crm", "points")) == [5, 6]
+        sim.settle()
+        assert shown(sim, "crm", "price") == shown(sim, "shop", "price")
+
+
+@pytest.mark.parametrize("fault", ["writes_fail", "replies_lost"])
+def test_other_rows_of_a_batch_that_is_written_whole_tell_what_became_of_it(fault: str) -> None:
+    with office(plan("crm", fields=TOLD), plan("shop", fields=TOLD, caps=replace(FULL, atomic=True))) as sim:
+        key = one_on_its_way(sim, fault=fault)
+        change(sim, "crm", next(other for other in sim.people.keys("crm") if sim.people.code("crm", other) == "K2"), price="7")
+        sim.sync()
+        change(sim, "shop", key, **({"points": 6} if fault == "writes_fail" else {"price": "1"}))
+        sim.sync()
+        assert asked_about(sim) == []
+        sim.settle()
+        assert (
+            sorted(shown(sim, "crm", "price"))
+            == sorted(shown(sim, "shop", "price"))
+            == (["7", "9"] if fault == "writes_fail" else ["1", "7"])
+        )

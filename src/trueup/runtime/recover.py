@@ -115,7 +115,8 @@ def _updates(store: Store, entity: Entity, seat: Seat, intent: Sending, now: dat
         if not sent:
             continue
         # The fingerprint speaks for the whole row: it may be kept only where nobody else changed anything in it.
-        whole = all(name in found.ours or row[name] == last[name] for name in entity.shown(seat.name) if name in row)
+        as_known = {**last, **seen}
+        whole = all(name in found.ours or row[name] == as_known[name] for name in entity.shown(seat.name) if name in row)
         results.written.append(
             Written(intended[GID], row[KEY], sent, seen, {}, mark if whole else None, row.get(VERSION) if whole else None)
         )
@@ -129,7 +130,8 @@ class _SortedOut:
 
     ours      show what was sent
     over      were written, and changed by somebody afterwards: other fields prove that the write landed
-    doubtful  counters of which nobody can tell whether the change that they show was made before the write, after it, or instead
+    doubtful  counters of which nobody can tell whether the change that they show was made before the write, after it, or instead; and
+              whatever does not show what was sent in a row that tells both: that it was written, and that it was not
     landed    the row proves that it was written
     missed    a field proves that it was not written
     """
@@ -152,18 +154,25 @@ def _sorted_out(entity: Entity, intended: dict[str, Any], row: dict[str, Any], l
     readable = [name for name in intended[FIELDS] if name in row]
     ours = [name for name in readable if _is_ours(entity, name, intended, row, last[name])]
     landed = any(intended[name] != last[name] for name in ours)
-    missed = any(row[name] == last[name] for name in readable if name not in ours)
-    others = [name for name in intended[FIELDS] if name not in ours]
+    left = [name for name in readable if name not in ours and row[name] == last[name]]
+    # What the system makes of both values alike is no sign of either.
+    silent = [name for name in left if may_be_stored_as(intended[name], row[name], entity.fields[name].type)]
+    missed = len(left) > len(silent)
     if landed:
-        return _SortedOut(ours, others, [], landed=True, missed=missed)
+        ours += silent
+    others = [name for name in intended[FIELDS] if name not in ours]
+    if landed and missed:
+        return _SortedOut(ours, [], [name for name in others if name in row], landed=True, missed=True)
+    if landed:
+        return _SortedOut(ours, others, [], landed=True, missed=False)
     doubtful = [name for name in others if name in row and not missed and entity.fields[name].conflict == "add"]
     return _SortedOut(ours, [], doubtful, landed=False, missed=missed)
 
 
 def _fate_of_all(rows: list[_SortedOut]) -> bool | None:
     """Whether a batch that is written whole or not at all was written, as its rows tell; None where they do not, or contradict."""
-    landed, missed = any(row.landed for row in rows), any(row.missed for row in rows)
-    return None if landed == missed else landed
+    fates = {row.landed for row in rows if row.landed != row.missed}
+    return fates.pop() if len(fates) == 1 else None
 
 
 def _is_ours(entity: Entity, name: str, intended: dict[str, Any], row: dict[str, Any], last: str | None) -> bool:
