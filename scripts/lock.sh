@@ -11,5 +11,10 @@ compile() {
         --custom-compile-command "make lock" --output-file "$output" "$@"
 }
 
+# Versions of the lock file that everything else follows.
+locked() { sed -n 's/^\([a-z0-9.-]*==[^ ]*\).*/\1/p' requirements.lock; }
+
 compile requirements.lock --extra dev "$@"
-compile requirements-bench.lock --extra dev --extra bench --constraint <(sed -n 's/^\([a-z0-9.-]*==[^ ]*\).*/\1/p' requirements.lock) "$@"
+compile requirements-bench.lock --extra dev --extra bench --constraint <(locked) "$@"
+# What the container image holds: no tools.
+compile requirements-run.lock --extra encrypted --constraint <(locked) "$@"

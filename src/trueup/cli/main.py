@@ -20,6 +20,7 @@ from trueup.cli import (
     check,
     compact,
     conflicts,
+    doctor,
     drift,
     explain,
     failures,
@@ -42,7 +43,7 @@ from trueup.cli.shared import COULD_NOT, INTERRUPTED, USAGE, ConfigFile, Session
 
 _ORDER = (
     "drift", "check", "plan", "sync", "pause", "resume", "status", "runs", "run", "record", "explain", "conflicts", "matches", "failures",
-    "holds", "verify", "undo", "audit", "backup", "restore", "rebuild", "compact", "sql", "secrets", "keys", "schema",
+    "holds", "verify", "undo", "audit", "backup", "restore", "rebuild", "compact", "doctor", "sql", "secrets", "keys", "schema",
 )  # fmt: skip
 
 
@@ -94,7 +95,7 @@ def root(
 
 for _verb in (
     drift, check, plan, sync, pause, status, runs, record, explain, conflicts, matches, failures, holds, verify, undo, audit, backup,
-    compact, sql, secrets, keys, schema,
+    compact, doctor, sql, secrets, keys, schema,
 ):  # fmt: skip
     _verb.register(app)
 

@@ -160,17 +160,17 @@ def head(db: Db) -> Head:
     return Head() if row is None else Head(int(row.number), str(row.hash))
 
 
-def lines(db: Db, *, newest_first: bool = False) -> Iterator[Line]:
-    """All lines, oldest or newest first, some at a time."""
+def lines(db: Db, *, newest_first: bool = False, few: int | None = None) -> Iterator[Line]:
+    """All lines (or the first `few`), oldest or newest first, some at a time."""
     order = table.c.number.desc() if newest_first else table.c.number
     last: int | None = None
     while True:
-        statement = sa.select(table.c.number, table.c.line, table.c.hash).order_by(order).limit(_AT_ONCE)
+        statement = sa.select(table.c.number, table.c.line, table.c.hash).order_by(order).limit(few or _AT_ONCE)
         if last is not None:
             statement = statement.where(table.c.number < last if newest_first else table.c.number > last)
         rows = db.execute(statement).all()
         yield from (Line(int(row.number), str(row.line), str(row.hash)) for row in rows)
-        if len(rows) < _AT_ONCE:
+        if few is not None or len(rows) < _AT_ONCE:
             return
         last = int(rows[-1].number)
 

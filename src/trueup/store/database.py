@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from trueup.errors import StateError
 from trueup.store import ask, audit, engine, locks, migrate
+from trueup.store.before_upgrade import copy_sqlite
 from trueup.store.db import Db, Names, matters
 
 if TYPE_CHECKING:
@@ -185,9 +185,8 @@ class Store:
         """Make a copy of a state in a file, as it is now, under `path`. Raises StateError for a state elsewhere."""
         if self.backend != "sqlite":
             raise StateError(f"the state {self.shown} is no file", hint="copy it with its own tools")
-        with self._told(), self._reader.connect() as connection, closing(sqlite3.connect(path)) as copy:
-            source: Any = connection.connection.driver_connection
-            source.backup(copy)
+        with self._told():
+            copy_sqlite(self._reader, path)
 
     # ------------------------------------------------------------ other
 

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from trueup.errors import StateError, StateMissingError
 from trueup.store import schema, viewlist
+from trueup.store.before_upgrade import keep_copy
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -22,7 +23,8 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 def bring_up_to_date(reader: sa.Engine, writer: sa.Engine | None, *, shown: str, older: bool = False) -> None:
     """Run the migrations that the state lacks, in one transaction. Without a `writer` an older state is refused, unless `older` will do.
 
-    Raises StateError where the state was made by a newer trueup, or holds no tables and may not be changed.
+    A state in a file is copied first, as it is. Raises StateError where it was made by a newer trueup, holds no tables and may not be
+    changed, or cannot be copied.
     """
     with reader.connect() as connection:
         found = current_revision(connection)
@@ -43,6 +45,8 @@ def bring_up_to_date(reader: sa.Engine, writer: sa.Engine | None, *, shown: str,
         one_at_a_time(connection)
         # Another process may have done it while this one waited for its turn.
         if current_revision(connection) != schema.REVISION:
+            if found is not None:
+                keep_copy(reader, found, schema.REVISION)
             viewlist.drop_all(connection)
             upgrade(connection)
     for pool in {reader, writer}:

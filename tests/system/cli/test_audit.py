@@ -44,7 +44,7 @@ SHOW = (
     ("record", "customer", "crm:1"), ("explain", "customer", "crm:1"), ("sql", "SELECT 1"), ("plan",), ("drift",), ("check",), ("verify",),
     ("conflicts",), ("matches",), ("failures",),
 )  # fmt: skip
-QUIET = (("status",), ("runs",), ("run", "1"), ("holds",), ("audit",), ("audit", "verify"), ("schema",))
+QUIET = (("status",), ("runs",), ("run", "1"), ("holds",), ("doctor",), ("audit",), ("audit", "verify"), ("schema",))
 
 
 def test_commands_that_show_records_are_told_and_those_that_do_not_are_not(tmp_path):
@@ -60,7 +60,7 @@ def test_commands_that_show_records_are_told_and_those_that_do_not_are_not(tmp_p
 
 CHANGE = {
     "sync", "pause", "resume", "conflicts resolve", "matches link", "matches unlink", "failures retry", "failures drop", "holds approve",
-    "holds refuse", "undo", "restore", "rebuild", "secrets set", "secrets remove", "secrets rotate", "keys new",
+    "holds refuse", "undo", "restore", "rebuild", "compact", "secrets set", "secrets remove", "secrets rotate", "keys new",
     "keys rotate", "keys forget",
 }  # fmt: skip
 """Commands that change the state: whatever writes to it is told (`Store.write`), so nothing has to be done for these."""

@@ -12,7 +12,7 @@ from trueup import __version__
 
 COMMANDS = [
     "drift", "check", "plan", "sync", "pause", "resume", "status", "runs", "run", "record", "explain", "conflicts", "matches", "failures",
-    "holds", "verify", "undo", "audit", "backup", "restore", "rebuild", "sql", "secrets", "keys", "schema",
+    "holds", "verify", "undo", "audit", "backup", "restore", "rebuild", "compact", "doctor", "sql", "secrets", "keys", "schema",
 ]  # fmt: skip
 HEAVY = [
     "polars",
