@@ -11,7 +11,7 @@ from trueup.model import Deletes
 from trueup.store import conflict, cursor, golden, parked
 from trueup.testing.simulator import Simulation
 from trueup.testing.simulator_scenario import ELSEWHERE, ENTITY, FULL, HERE, REGION, Scenario, SystemPlan
-from trueup.testing.simulator_world import one_thread
+from trueup.testing.simulator_world import Kill, one_thread
 
 if TYPE_CHECKING:
     from trueup.model import Caps, ConflictRule
@@ -249,6 +249,29 @@ def test_what_a_person_puts_back_after_a_run_over_one_record_is_an_edit() -> Non
         sim.restart()
         sim.sync()
         assert shown(sim, "crm", "name") == ["Ann"]
+
+
+@pytest.mark.parametrize("edited", ["crm", "shop"])
+@pytest.mark.parametrize("kill_at", range(1, 12))
+def test_what_a_person_puts_back_after_a_run_over_one_record_was_killed_is_an_edit(kill_at: int, edited: str) -> None:
+    with office(plan("crm"), plan("shop", caps=BY_CONTENTS), rules={"name": "last_write_wins"}) as sim:
+        key = ann_everywhere(sim)
+        change(sim, edited, sim.people.keys(edited)[0], name="Bea")
+        sim.killer.at = sim.killer.passed + kill_at
+        try:
+            with one_thread():
+                sim.workspace.sync(record=(ENTITY, f"shop:{key}"))
+        except Kill:
+            sim.restart()
+        sim.killer.at = None
+        if shown(sim, "shop", "name") == shown(sim, "crm", "name") == ["Bea"]:
+            change(sim, "shop", key, name="Ann")
+            sim.sync()
+            sim.sync()
+            assert shown(sim, "crm", "name") == ["Ann"]
+        else:
+            sim.sync()
+            assert shown(sim, "crm", "name") == shown(sim, "shop", "name") == ["Bea"]
 
 
 @pytest.mark.parametrize("kill_at", range(1, 16))

@@ -171,3 +171,22 @@ def test_what_is_put_back_after_we_wrote_it_is_an_edit(office: Office) -> None:
         assert office.names("crm")["c300@example.org"] == office.names("shop")["c300@example.org"] == name
         office.end()
         office.begin()
+
+
+@pytest.mark.parametrize("office", [("delete", "wal"), ("wal", "delete")], indirect=True, ids="-".join)
+@pytest.mark.parametrize("system", ["crm", "shop"])
+def test_a_run_over_one_record_leaves_the_next_one_cheap_and_misses_nothing(office: Office, system: str) -> None:
+    office.sync()
+    office.sync()
+    with closing(office.open(system)) as db:
+        db.execute("UPDATE customer SET name = 'Bea' WHERE email = 'c300@example.org'")
+        ((key,),) = db.execute("SELECT id FROM customer WHERE email = 'c300@example.org'").fetchall()
+    assert office.workspace.sync(record=("customer", f"{system}:{key}")).status == "done"
+    with closing(office.open("shop")) as db:
+        assert db.execute("UPDATE customer SET name = 'Ann' WHERE name = 'Bea'").rowcount == 1
+    office.end()
+    office.begin()
+    assert office.sync() < COUNT // 4
+    assert office.names("crm")["c300@example.org"] == office.names("shop")["c300@example.org"] == "Ann"
+    assert office.sync() < COUNT // 4
+    assert office.sync() == 0

@@ -18,6 +18,7 @@ from trueup.core.facts import MISSING
 from trueup.core.shadow import decode_delta
 from trueup.errors import StateError, TrueupError
 from trueup.model import Delivered, PlannedChange
+from trueup.runtime import marks
 from trueup.runtime.commit import commit_results, put_troubles
 from trueup.runtime.lane import Lane, Preparation, Prepared, Written
 from trueup.runtime.lookalikes import Lookalikes
@@ -326,6 +327,8 @@ class Deliveries:
             book.owe(todo.rows)
             return
         todo = self._limited(book, todo)
+        if self._options.keys is not None and not self._options.plan:
+            marks.read_again(self._store, self._entity.name, seat, [*todo.deletes[KEY], *todo.updates[KEY]], self._clock())
         parked_keys = frozenset(self._parked_keys.get(name, ()))
         # A row outside of the filter, one that is parked, or one whose edits are held may be this record, too: only asking for it tells.
         hidden = seat.mapping.where is not None or bool(parked_keys) or name in self.held

@@ -95,7 +95,7 @@ class Pass:
 
     def work(self) -> EntitySummary:
         """Run the pass; returns its summary. Raises StateError when the state cannot be written."""
-        self.marks = marks.take(self.store, self.entity.name, self.seats, plan=self.options.plan)
+        self.marks = marks.take(self.store, self.entity.name, self.seats, keep=self.options.plan or self.options.keys is not None)
         if not self.options.plan:
             self._recover()
         with Spill() as spill:
@@ -162,6 +162,8 @@ class Pass:
     def _looker(self, spill: Spill, name: str, keys: Sequence[str]) -> Callable[[], Observation]:
         past = None if name in self.reread_whole else self.past.of(name)
         observer = Observer(self.store, self.entity, self.seats[name], spill, None, self.now, reread=past)
+        if self.options.keys is not None and not self.options.plan:
+            marks.read_again(self.store, self.entity.name, self.seats[name], keys, self.now)
         return lambda: observer.look(keys)
 
     def observe(self, spill: Spill, readers: Mapping[str, Callable[[], Observation]]) -> dict[str, Observation]:
