@@ -58,7 +58,7 @@ def test_numbers_that_have_no_factor_are_not_counted() -> None:
 
 
 def test_values_that_go_back_count_over_all_fields() -> None:
-    back: list[Edit] = [("note", "new", "old", True)] * 15 + [("price", "2", "1", True)] * 9
+    back: list[Edit] = [*[("note", "new", "old", True)] * 15, *[("price", "2", "1", True)] * 9]
     forth: list[Edit] = [("note", "a", "b", False)] * 6
     assert seen(*back, *forth) == Pattern("went back", None, 24, 30)
     assert seen(*back, *forth, *forth) is None
