@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trueup.cli.secrets import vault_of
 from trueup.cli.shared import NEEDS_PERSON, AsJson, ConfigFile, complain, config_path, leave, say, say_json, style
+
+if TYPE_CHECKING:
+    from trueup.config.secrets import StatePlace
+    from trueup.store.encryption import FileKey
 
 keys = typer.Typer(rich_markup_mode=None)
 
@@ -32,17 +38,40 @@ def list_(ctx: typer.Context, *, config: ConfigFile = None, as_json: AsJson = Fa
         return
     place = read_state_place(config_path(ctx, None))
     held = MasterKeys(place.master_key).all()
-    with vault_of(place, change=False) as vault:
-        needed = vault.masters_needed() if vault is not None else set()
+    needed = _needed(place)
+    encrypted = bool(_file_keys(place))
     rows = [{"id": key.id, "current": number == 0, "needed": key.id in needed, "held": True} for number, key in enumerate(held)]
     rows += [{"id": lost, "current": False, "needed": True, "held": False} for lost in sorted(needed - {key.id for key in held})]
     if as_json:
-        say_json({"place": str(place.master_key), "keys": rows})
+        say_json({"place": str(place.master_key), "keys": rows, "state_encrypted": encrypted})
     else:
         say(f"Master keys are in {place.master_key}.")
         shown = [[row["id"], "seals" if row["current"] else "opens" if row["held"] else "MISSING", _use(row)] for row in rows]
         say(table(["key", "", "this state"], shown, style()) or "There is none: `trueup keys new` makes one.")
+        if encrypted:
+            say("The state's file is encrypted.")
     leave(0 if all(row["held"] for row in rows) else NEEDS_PERSON)
+
+
+def _file_keys(place: StatePlace) -> list[FileKey]:
+    """The keys of the state's own file, where it is one."""
+    from trueup.store import encryption, engine
+
+    return encryption.file_keys(Path(place.target)) if engine.backend_of(place.target) == "sqlite" else []
+
+
+def _needed(place: StatePlace) -> set[str]:
+    """The ids of the master keys without which something of this state does not open, as far as that can be seen."""
+    from trueup.errors import MasterKeyError
+
+    needed = {key.master for key in _file_keys(place)}
+    try:
+        with vault_of(place, change=False) as vault:
+            return needed | (vault.masters_needed() if vault is not None else set())
+    except MasterKeyError:
+        if not needed:
+            raise
+        return needed  # what is inside cannot be seen
 
 
 def _use(row: dict[str, object]) -> str:
@@ -93,15 +122,17 @@ def rotate(ctx: typer.Context, *, config: ConfigFile = None, as_json: AsJson = F
     from trueup.config.secrets import read_state_place
     from trueup.sealing import MasterKeys
     from trueup.sealing.sources import is_writable
+    from trueup.store import encryption
 
     place = read_state_place(config_path(ctx, config))
     masters = MasterKeys(place.master_key)
     before = masters.current()
     with vault_of(place, change=False) as found:
-        needed = found.masters_needed() if found is not None else set()
         if found is not None:
             found.check_keys()
-    half_way = bool(needed) and before.id not in needed
+    encryption.check_keys(Path(place.target), masters)
+    needed = _needed(place)
+    half_way = bool(needed - {before.id})
     if is_writable(place.master_key) and not half_way:
         masters.add()
     sealed = 0
@@ -109,6 +140,7 @@ def rotate(ctx: typer.Context, *, config: ConfigFile = None, as_json: AsJson = F
         with vault_of(place, change=True) as vault:
             assert vault is not None
             sealed = vault.rewrap()
+    sealed += encryption.rewrap(Path(place.target), masters)
     masters.look_again()
     current = masters.current()
     former = [key.id for key in masters.all()[1:]]
@@ -138,10 +170,41 @@ def forget(
     from trueup.sealing import MasterKeys
 
     place = read_state_place(config_path(ctx, config))
-    with vault_of(place, change=False) as vault:
-        needed = vault.masters_needed() if vault is not None else set()
-    MasterKeys(place.master_key).forget(key, needed)
+    MasterKeys(place.master_key).forget(key, _needed(place))
     if as_json:
         say_json({"forgotten": key})
     else:
         say(f"Forgot the master key {key}.")
+
+
+@keys.command("encrypt", short_help="Encrypt the state's file.")
+def encrypt(ctx: typer.Context, *, config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Encrypt the state's file with SQLCipher, under a key of its own, which is sealed under the master key in `STATE.key` beside it.
+
+    A state that is not there yet is made encrypted; one that is encrypted already is put under a new key. No other command may be at work.
+    """
+    from trueup.config.secrets import read_state_place
+    from trueup.sealing import MasterKeys
+    from trueup.store import convert, encryption
+
+    place = read_state_place(config_path(ctx, config))
+    convert.encrypt(place.target, MasterKeys(place.master_key), datetime.now(UTC))
+    key_file = encryption.key_file(Path(place.target))
+    if as_json:
+        say_json({"encrypted": True, "state": place.target, "key_file": str(key_file)})
+    else:
+        say(f"The state {place.target} is encrypted. Keep {key_file} with it, and the master key away from both.")
+
+
+@keys.command("decrypt", short_help="Put the state's file into the clear.")
+def decrypt(ctx: typer.Context, *, config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Put an encrypted state's file into the clear. No other command may be at work."""
+    from trueup.config.secrets import read_state_place
+    from trueup.store import convert
+
+    place = read_state_place(config_path(ctx, config))
+    done = convert.decrypt(place.target, datetime.now(UTC))
+    if as_json:
+        say_json({"encrypted": False, "state": place.target})
+    else:
+        say(f"The state {place.target} is {'in the clear now' if done else 'in the clear, as it was'}.")

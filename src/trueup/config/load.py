@@ -16,6 +16,7 @@ from trueup.config.shapes import read_shape
 from trueup.config.systems import build_systems
 from trueup.errors import ConfigError, MasterKeyError
 from trueup.model import Config, KeyPlace, Retention
+from trueup.sealing.master import remember
 from trueup.yamlfile import read_yaml
 
 if TYPE_CHECKING:
@@ -90,7 +91,9 @@ def _master_key(written: MasterKeyShape | None, directory: Path, environment: En
     """Where the master key is; what is wrong with it is reported."""
     said = None if written is None else written.model_dump(exclude_none=True)
     try:
-        return master_key_place(said, directory, environment)
+        place = master_key_place(said, directory, environment)
+        remember(place)
+        return place
     except MasterKeyError as error:
         report.add(("master_key",), error.message, error.hint or "", unless=[("master_key",)])
         return master_key_place(None, directory, environment)

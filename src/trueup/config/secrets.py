@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from trueup.config.environment import OPENS_STATE, open_environment, substitute
 from trueup.errors import ConfigError, MasterKeyError, Problem, StateMissingError
 from trueup.model import KeyPlace
+from trueup.sealing.master import remember
 from trueup.yamlfile import YamlDocument, read_yaml
 
 if TYPE_CHECKING:
@@ -89,7 +90,9 @@ def place_of(document: YamlDocument, directory: Path, environment: Environment) 
     target = state_target(filled.data.get("state"), directory)
     if target is None:
         raise ConfigError([document.problem(("state",), *NEITHER)])
-    return StatePlace(target, master_key_place(filled.data.get("master_key"), directory, environment), document)
+    place = master_key_place(filled.data.get("master_key"), directory, environment)
+    remember(place)
+    return StatePlace(target, place, document)
 
 
 NEITHER = ("this is neither a file nor a postgresql:// address", "write a path such as .trueup/state.db, or postgresql://…")

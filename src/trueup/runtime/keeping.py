@@ -90,6 +90,7 @@ def put_back(workspace: Workspace, path: Path, *, from_another: bool = False) ->
     with restoring.held(target, "restore", at):
         fresh = beside(target)
         restoring.remove(fresh)
+        restoring.encrypted_like(target, fresh)
         with restoring.readable(target) as now:
             moved = replaced = None
             if now is not None:

@@ -69,6 +69,7 @@ def rebuild(
     fresh = keeping.beside(target)
     with restoring.held(target, "rebuild", at):
         restoring.remove(fresh)
+        restoring.encrypted_like(target, fresh)
         try:
             with restoring.readable(target) as now, Store.open(fresh) as store, store.write() as tx:
                 restoring.carry(tx, now, trail=True)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from trueup.model import KeyPlace
 
+
 _HEAD = """\
 # Master keys of trueup. The first one seals; the others only open what was sealed before, in old copies of the state too.
 # Without them nothing that they sealed can ever be opened: keep a copy in a safe, away from the state and its backups.
@@ -118,6 +119,25 @@ class MasterKeys:
                 raise MasterKeyError(f"the master key {key_id} is in use", hint="`trueup keys rotate` puts a new one in its place")
             put(_text(left))
         self.look_again()
+
+
+_known: dict[KeyPlace, MasterKeys] = {}
+
+
+def remember(place: KeyPlace) -> MasterKeys:
+    """The master keys of a configuration that this process has read: what opens a state is found among all that were remembered."""
+    return _known.setdefault(place, MasterKeys(place))
+
+
+def opened_by_any(sealed: bytes, under: str, bound_to: str, what: str) -> Key:
+    """A key that was sealed under a master key of a configuration that this process has read. Raises MasterKeyError of the last one."""
+    refused: MasterKeyError | None = None
+    for masters in reversed(_known.values()):
+        try:
+            return masters.open(sealed, under, bound_to, what)
+        except MasterKeyError as error:
+            refused = refused or error
+    raise refused or MasterKeyError(f"{what} cannot be opened: no configuration was read", hint="read one first: trueup.open(…)")
 
 
 def _text(keys: list[Key]) -> str:

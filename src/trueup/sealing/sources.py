@@ -47,8 +47,8 @@ def read_place(place: KeyPlace) -> str | None:
 def changing_place(place: KeyPlace) -> Iterator[tuple[str, Callable[[str], None]]]:
     """The text as it is (empty where there is none) and a function that puts another in its place, while nobody else does so."""
     if place.kind == "file":
-        with _alone(Path(place.where)) as path:
-            yield _read_file(path, "the key file") or "", lambda text: _replace_file(path, text)
+        with alone(Path(place.where)) as path:
+            yield _read_file(path, "the key file") or "", lambda text: replace_file(path, text)
     elif place.kind == "keyring":
         yield _keyring_get(place.where) or "", lambda text: _keyring_set(place.where, text)
     else:
@@ -112,7 +112,7 @@ def _decoded(content: bytes, what: str) -> str:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[Path]:
+def alone(path: Path) -> Iterator[Path]:
     """The file behind links, while no other process changes it; it is made, empty, where it is missing."""
     real = Path(os.path.realpath(path))
     try:
@@ -141,8 +141,10 @@ def _locked(path: Path) -> int:
         os.close(handle)
 
 
-def _replace_file(path: Path, text: str) -> None:
-    """Put the text there, whole or not at all, for the same owner, and durably before this returns."""
+def replace_file(path: Path, text: str) -> None:
+    """Put the text there, whole or not at all, for the same owner, and durably before this returns. The file is held by `alone`."""
+    for left in path.parent.glob(f".{path.name}.*.tmp"):  # by a process that was killed
+        left.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)

@@ -37,6 +37,7 @@ def query(reader: sa.Engine, backend: Backend, sql: str, limit: int) -> Answer:
 def _sqlite(reader: sa.Engine, sql: str, limit: int) -> Answer:
     pooled = reader.raw_connection()
     driver: Any = pooled.driver_connection
+    drivers: Any = reader.dialect.loaded_dbapi
     # Taken out of the pool and closed afterwards: the authorizer stays with the connection.
     pooled.detach()
     until = time.monotonic() + TIMEOUT_S
@@ -47,7 +48,7 @@ def _sqlite(reader: sa.Engine, sql: str, limit: int) -> Answer:
         if cursor.description is None:
             raise StateError("this is not a reading statement", hint=_HINT)
         return [column[0] for column in cursor.description], cursor.fetchmany(limit)
-    except (sqlite3.Error, sqlite3.Warning) as error:
+    except (drivers.Error, drivers.Warning) as error:
         raise _refused(error) from error
     finally:
         driver.close()

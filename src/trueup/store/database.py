@@ -11,6 +11,7 @@ from trueup.errors import StateError
 from trueup.store import ask, audit, engine, locks, migrate
 from trueup.store.before_upgrade import copy_sqlite
 from trueup.store.db import Db, Names, matters
+from trueup.store.encryption import access_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,6 +43,7 @@ class Store:
         self._current: Db | None = None
         self._process_lock = lock
         self._connection: sa.Connection | None = None
+        self._use: locks.InUse | None = None
 
     # ------------------------------------------------------------ life
 
@@ -60,15 +62,25 @@ class Store:
     @classmethod
     def _open_sqlite(cls, target: str, *, create: bool, read_only: bool, older: bool, upgrade: bool) -> Store:
         path = Path(target).expanduser()
-        reader = engine.sqlite_engine(path, writer=False, read_only=read_only)
-        writer = None if read_only else engine.sqlite_engine(path, writer=True, read_only=False)
+        use = locks.InUse(path)
+        use.share()
+        try:
+            access = access_to(path)
+            reader = engine.sqlite_engine(path, writer=False, read_only=read_only, access=access)
+            writer = None if read_only else engine.sqlite_engine(path, writer=True, read_only=False, access=access)
 
-        def prepare() -> None:
-            engine.create_sqlite(path, create=create, shown_as=target)
-            migrate.bring_up_to_date(reader, writer if upgrade else None, shown=target, older=older)
+            def prepare() -> None:
+                engine.create_sqlite(path, create=create, shown_as=target, access=access)
+                use.share()  # its folder may have been made only now
+                migrate.bring_up_to_date(reader, writer if upgrade else None, shown=target, older=older)
 
-        _prepared(prepare, target, reader, writer)
-        return cls(target, "sqlite", writer, reader, locks.FileLock(path))
+            _prepared(prepare, target, reader, writer)
+        except BaseException:
+            use.end()
+            raise
+        store = cls(target, "sqlite", writer, reader, locks.FileLock(path))
+        store._use = use
+        return store
 
     @classmethod
     def _open_postgres(cls, target: str, *, create: bool, read_only: bool, older: bool, upgrade: bool) -> Store:
@@ -92,6 +104,8 @@ class Store:
         if self._writer is not None:
             self._writer.dispose()
         self._reader.dispose()
+        if self._use is not None:
+            self._use.end()
 
     def __enter__(self) -> Self:
         """The store itself; it is closed at the end of the block."""
@@ -182,7 +196,10 @@ class Store:
             driver.execute("VACUUM")
 
     def copy_to(self, path: Path) -> None:
-        """Make a copy of a state in a file, as it is now, under `path`. Raises StateError for a state elsewhere."""
+        """Make a copy of a state in a file, as it is now, under `path`; of an encrypted one, with its key file beside it.
+
+        Raises StateError for a state elsewhere.
+        """
         if self.backend != "sqlite":
             raise StateError(f"the state {self.shown} is no file", hint="copy it with its own tools")
         with self._told():

@@ -11,16 +11,18 @@ import sqlalchemy as sa
 from sqlalchemy.pool import QueuePool
 
 from trueup.errors import StateError, StateMissingError
+from trueup.store.encryption import PAGE_BYTES, access_to
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from trueup.store.encryption import Access
 
 Backend = Literal["sqlite", "postgresql"]
 
 APPLICATION_ID = 0x74727570
 """Marks a SQLite file as a trueup state (`PRAGMA application_id`, "trup"), so that no other program's database is ever migrated."""
 
-PAGE_BYTES = 8192
 CACHE_KIB = 64 * 1024
 BUSY_MS = 10_000
 ASK_AGAIN_S = 0.02
@@ -44,22 +46,24 @@ def shown(target: str) -> str:
         return "the PostgreSQL address"
 
 
-def sqlite_engine(path: Path, *, writer: bool, read_only: bool) -> sa.Engine:
+def sqlite_engine(path: Path, *, writer: bool, read_only: bool, access: Access | None = None) -> sa.Engine:
     """An engine on a state file. The writer begins IMMEDIATE and has one connection; readers each hold one and cannot write."""
+    opened = access or access_to(path)
     mode = "ro" if read_only else "rw"
     uri = f"file:{quote(str(path))}?mode={mode}"
 
-    def connect() -> sqlite3.Connection:
-        connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000)
+    def connect() -> Any:
+        connection = opened.connect(uri, uri=True, check_same_thread=False, timeout=BUSY_MS / 1000)
         try:
             _prepare_sqlite(connection, writer=writer)
-        except sqlite3.Error:
+        except opened.driver.Error:
             connection.close()
             raise
         return connection
 
     engine = sa.create_engine(
         "sqlite://",
+        module=opened.driver,
         creator=connect,
         poolclass=QueuePool,
         pool_size=1 if writer else 4,
@@ -75,7 +79,7 @@ def sqlite_engine(path: Path, *, writer: bool, read_only: bool) -> sa.Engine:
     return engine
 
 
-def _prepare_sqlite(connection: sqlite3.Connection, *, writer: bool) -> None:
+def _prepare_sqlite(connection: Any, *, writer: bool) -> None:
     """Settings that live with a connection. FULL: a commit that was reported survives a power cut."""
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB if writer else CACHE_KIB // 4}")
@@ -85,7 +89,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, *, writer: bool) -> None:
         connection.execute("PRAGMA query_only = ON")
 
 
-def create_sqlite(path: Path, *, create: bool, shown_as: str) -> bool:
+def create_sqlite(path: Path, *, create: bool, shown_as: str, access: Access | None = None) -> bool:
     """Make the file where it is missing or empty; True when it was. Raises StateError for a file that is not a state.
 
     The page size and WAL mode are lasting properties of the file and can be set only here.
@@ -100,7 +104,8 @@ def create_sqlite(path: Path, *, create: bool, shown_as: str) -> bool:
         path.touch(mode=0o600, exist_ok=True)
     elif path.is_dir():
         raise StateError(f"the state {shown_as} is a folder", hint="name a file in `state:`")
-    connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_MS / 1000)
+    opened = access or access_to(path)
+    connection = opened.connect(str(path), timeout=BUSY_MS / 1000)
     try:
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         found = connection.execute("PRAGMA application_id").fetchone()[0]
@@ -112,15 +117,16 @@ def create_sqlite(path: Path, *, create: bool, shown_as: str) -> bool:
             )
         if not create:
             raise StateMissingError(f"{shown_as} is empty: there is no state yet", hint="run `trueup sync` first")
-        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-        _into_wal(connection)
+        if opened.key is None:
+            connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        _into_wal(connection, opened.driver)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         return True
     finally:
         connection.close()
 
 
-def _into_wal(connection: sqlite3.Connection) -> None:
+def _into_wal(connection: Any, driver: Any) -> None:
     """Switch the file to WAL mode once no other connection writes to it.
 
     SQLite's own waiting does not reach here: it holds a read lock already when it asks for the write lock, and is refused at once.
@@ -129,7 +135,7 @@ def _into_wal(connection: sqlite3.Connection) -> None:
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
+        except driver.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
                 raise
             time.sleep(ASK_AGAIN_S)
@@ -191,7 +197,11 @@ _MEANINGS: tuple[tuple[str, str, str], ...] = (
     ("no space left on device", "the disk that holds the state {target} is full; the step was undone", "free some space and run again"),
     ("could not extend file", "the disk that holds the state {target} is full; the step was undone", "free some space and run again"),
     ("disk i/o error", "the disk that holds the state {target} cannot be written; the step was undone", "check its free space and health"),
-    ("file is not a database", "{target} is not a trueup state, or it is damaged", "put back a backup, or name another file in `state:`"),
+    (
+        "file is not a database",
+        "{target} is not a trueup state, or it is damaged, or it is encrypted and its key file {target}.key is missing",
+        "put back a backup, or the key file, or name another file in `state:`",
+    ),
     ("malformed", "the state {target} is damaged", "put back a backup, or begin anew with another file in `state:`"),
     ("unable to open database file", "the state {target} cannot be opened", "check that the folder exists and that you may write to it"),
     ("readonly database", "the state {target} cannot be written", "check the rights of the file and its folder"),

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from trueup.core.facts import MISSING, PRESENT, WITHDRAWN
 from trueup.core.match import TO_BE_DELETED
 from trueup.errors import StateError, StateMissingError
-from trueup.store import audit, backup, bulk, engine, identity, locks, meta, migrate, restored, schema, viewlist
+from trueup.store import audit, backup, bulk, encryption, engine, identity, locks, meta, migrate, restored, schema, viewlist
 from trueup.store.database import Store
 from trueup.store.db import Db, Names
 
@@ -75,7 +75,7 @@ def build(path: Path, manifest: Manifest, target: str, change: Callable[[Db], No
 def remove(target: str) -> None:
     """Remove a state that was made for a moment only."""
     if engine.backend_of(target) == "sqlite":
-        for ending in ("", "-wal", "-shm", "-journal", ".lock"):
+        for ending in ("", "-wal", "-shm", "-journal", ".lock", ".key"):
             Path(target + ending).unlink(missing_ok=True)
         return
     pool, name = engine.postgres_engine(target, read_only=False)
@@ -260,6 +260,7 @@ def _files_in_place(new: Path, target: Path, stamp: str) -> str | None:
     Path(f"{new}.lock").unlink(missing_ok=True)
     if not target.exists():
         new.replace(target)
+        encryption.forget_keys(new)
         _synced(target.parent)
         return None
     aside = target.with_name(f"{target.name}.replaced-{stamp}")
@@ -270,13 +271,21 @@ def _files_in_place(new: Path, target: Path, stamp: str) -> str | None:
         if log.exists():
             log.replace(aside.with_name(aside.name + ending))
     aside.unlink(missing_ok=True)
+    encryption.like(target, aside)
     try:
         os.link(target, aside)
     except OSError:  # a file system without second names: for a moment there is no state, and `restore` can be said again
         target.replace(aside)
     new.replace(target)
+    encryption.forget_keys(new)  # those of the target are the same
     _synced(target.parent)
     return str(aside)
+
+
+def encrypted_like(target: str, new: str) -> None:
+    """Let the state that is to be made at `new` be encrypted if the one at `target` is, or was."""
+    if engine.backend_of(target) == "sqlite":
+        encryption.like(Path(target), Path(new))
 
 
 def _settled(path: Path) -> None:

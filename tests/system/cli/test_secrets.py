@@ -127,6 +127,7 @@ def marked_url(postgres_url: str) -> Iterator[str]:
         connection.execute("DROP ROLE marked")
 
 
+@pytest.mark.slow
 def test_a_secret_is_in_no_file_no_output_no_message_and_no_process_list(tmp_path, marked_url):
     (tmp_path / "work").mkdir()
     project = project_in(tmp_path / "work")
