@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trueup.cli.secrets import vault_of
+from trueup.cli.secrets import begin, vault_of
 from trueup.cli.shared import NEEDS_PERSON, AsJson, ConfigFile, complain, config_path, leave, say, say_json, style
 
 if TYPE_CHECKING:
@@ -51,6 +51,15 @@ def list_(ctx: typer.Context, *, config: ConfigFile = None, as_json: AsJson = Fa
         if encrypted:
             say("The state's file is encrypted.")
     leave(0 if all(row["held"] for row in rows) else NEEDS_PERSON)
+
+
+def _noted(ctx: typer.Context, place: StatePlace) -> None:
+    """Let the audit trail say what was done with the state's file."""
+    from trueup.store import Store
+
+    begin(ctx)
+    with Store.open(place.target) as store, store.write():
+        pass  # the line of the command goes with any transaction
 
 
 def _file_keys(place: StatePlace) -> list[FileKey]:
@@ -137,6 +146,7 @@ def rotate(ctx: typer.Context, *, config: ConfigFile = None, as_json: AsJson = F
         masters.add()
     sealed = 0
     if found is not None:
+        begin(ctx, key=masters.current().id)
         with vault_of(place, change=True) as vault:
             assert vault is not None
             sealed = vault.rewrap()
@@ -189,6 +199,7 @@ def encrypt(ctx: typer.Context, *, config: ConfigFile = None, as_json: AsJson = 
 
     place = read_state_place(config_path(ctx, config))
     convert.encrypt(place.target, MasterKeys(place.master_key), datetime.now(UTC))
+    _noted(ctx, place)
     key_file = encryption.key_file(Path(place.target))
     if as_json:
         say_json({"encrypted": True, "state": place.target, "key_file": str(key_file)})
@@ -204,6 +215,8 @@ def decrypt(ctx: typer.Context, *, config: ConfigFile = None, as_json: AsJson = 
 
     place = read_state_place(config_path(ctx, config))
     done = convert.decrypt(place.target, datetime.now(UTC))
+    if done:
+        _noted(ctx, place)
     if as_json:
         say_json({"encrypted": False, "state": place.target})
     else:

@@ -28,6 +28,14 @@ def register(app: typer.Typer) -> None:
     app.add_typer(secrets, name="secrets", short_help="Passwords and tokens, kept sealed in the state.")
 
 
+def begin(ctx: typer.Context, **told: str) -> None:
+    """Let the audit trail know the command; its line goes with the change that it makes in the state."""
+    from trueup.store import audit
+
+    name = " ".join(ctx.command_path.split()[1:])
+    audit.begin(audit.Command(name, told, datetime.now(UTC), str(config_path(ctx, None))))
+
+
 @contextmanager
 def vault_of(place: StatePlace, *, change: bool) -> Iterator[Vault | None]:
     """The secrets of a state; where there is no state, None for looking, and a new one for a change."""
@@ -122,6 +130,7 @@ def set_(
     place = read_state_place(config_path(ctx, config))
     MasterKeys(place.master_key).current()  # before anything is asked for, or made
     value = _asked(name) if sys.stdin.isatty() else _from_stdin()
+    begin(ctx, secret=name)
     with vault_of(place, change=True) as vault:
         assert vault is not None
         version = vault.set_(name, value, datetime.now(UTC), fresh_key=anew)
@@ -152,6 +161,7 @@ def remove(
         known = found is not None and name in {one.name for one in found.known()}
     if not known:
         raise UsageError(f"there is no secret {name}", hint="`trueup secrets` lists them")
+    begin(ctx, secret=name)
     with vault_of(place, change=True) as vault:
         assert vault is not None
         vault.remove(name, datetime.now(UTC))
@@ -175,6 +185,7 @@ def rotate(ctx: typer.Context, *, config: ConfigFile = None, as_json: AsJson = F
     with vault_of(place, change=False) as found:
         if found is None:
             raise StateMissingError("there is no state yet, and so there are no secrets", hint="`trueup secrets set NAME` keeps one")
+    begin(ctx)
     with vault_of(place, change=True) as vault:
         assert vault is not None
         number = vault.rotate(datetime.now(UTC))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trueup.errors import MasterKeyError
+from trueup.model import KeyPlace
 from trueup.sealing.keys import Key, NotOpenedError, new_key, parse_keys, unseal
 from trueup.sealing.sources import changing_place, is_writable, read_place
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-
-    from trueup.model import KeyPlace
 
 
 _HEAD = """\
@@ -130,14 +131,23 @@ def remember(place: KeyPlace) -> MasterKeys:
 
 
 def opened_by_any(sealed: bytes, under: str, bound_to: str, what: str) -> Key:
-    """A key that was sealed under a master key of a configuration that this process has read. Raises MasterKeyError of the last one."""
+    """A key that was sealed under a master key of a configuration that this process has read, or, before any, of the default place.
+
+    Raises MasterKeyError, that of the configuration that was read last.
+    """
     refused: MasterKeyError | None = None
-    for masters in reversed(_known.values()):
+    for masters in reversed(_known.values()) if _known else [MasterKeys(_default_place())]:
         try:
             return masters.open(sealed, under, bound_to, what)
         except MasterKeyError as error:
             refused = refused or error
-    raise refused or MasterKeyError(f"{what} cannot be opened: no configuration was read", hint="read one first: trueup.open(…)")
+    assert refused is not None
+    raise refused
+
+
+def _default_place() -> KeyPlace:
+    default = KeyPlace(chosen=False)
+    return replace(default, given=os.environ.get(default.where))
 
 
 def _text(keys: list[Key]) -> str:

@@ -251,6 +251,17 @@ def test_without_a_master_key_nothing_is_made(tmp_path):
     assert "secrets rotate" not in project.trueup("secrets", "rotate").expect(1).out
 
 
+def test_the_audit_trail_tells_of_secrets_and_keys_by_name(tmp_path):
+    project = project_in(tmp_path)
+    project.trueup("keys", "new").expect(0)
+    keep(project, "CRM_URL", f"postgresql://u:{MARKER}@h/d").expect(0)
+    project.trueup("keys", "rotate").expect(0)
+    project.trueup("keys", "encrypt").expect(0)
+    lines = project.trueup("audit", "--json").expect(0).out
+    assert all(word in lines for word in ("secrets set", "CRM_URL", "keys rotate", "keys encrypt"))
+    assert MARKER not in lines
+
+
 def test_what_the_configuration_uses_is_not_removed(tmp_path):
     project = project_in(tmp_path)
     project.trueup("keys", "new").expect(0)

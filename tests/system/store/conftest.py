@@ -1,4 +1,4 @@
-"""Both back ends for every test of the state: a fresh SQLite file, and a fresh database on a private PostgreSQL server."""
+"""Every test of the state runs on each kind of it: a fresh SQLite file in the clear and encrypted, and a fresh PostgreSQL database."""
 
 from __future__ import annotations
 
@@ -6,18 +6,27 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from trueup.store import Store
+from trueup.model import KeyPlace
+from trueup.sealing import MasterKeys, master, new_key
+from trueup.store import Store, encryption
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def target(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture(params=["sqlite", "postgresql", "encrypted"])
+def target(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The address of a state that does not exist yet."""
-    if request.param == "sqlite":
-        return str(tmp_path / "folder" / "state.db")
+    if request.param != "postgresql":
+        path = tmp_path / "folder" / "state.db"
+        if request.param == "encrypted":
+            place = KeyPlace(given=new_key().text)
+            monkeypatch.setattr(master, "_known", {})
+            monkeypatch.setenv(place.where, str(place.given))
+            path.parent.mkdir()
+            encryption.fresh_key(path, MasterKeys(place))
+        return str(path)
     url: str = request.getfixturevalue("postgres_url")
     return url
 
