@@ -20,7 +20,8 @@ from trueup.errors import MasterKeyError, StateError, StateLockedError
 from trueup.model import KeyPlace
 from trueup.sealing import MasterKeys, new_key
 from trueup.sealing import master as masters_known
-from trueup.store import Store, convert, encryption, golden, meta
+from trueup.store import Store, convert, encryption, engine, golden, meta
+from trueup.store.before_upgrade import keep_copy
 from trueup.store.vault import Vault
 
 ROOT = Path(__file__).parents[3]
@@ -333,3 +334,14 @@ def test_a_key_file_says_nothing_of_the_key(path, masters):
     assert json.loads(text)["keys"][0]["master"] == masters.current().id
     assert key.raw.hex() not in text
     assert key.text[11:30] not in text
+
+
+def test_the_copy_before_an_upgrade_is_encrypted_as_well(path, masters):
+    convert.encrypt(str(path), masters, NOW)
+    reader = engine.sqlite_engine(path, writer=False, read_only=False)
+    kept = keep_copy(reader, "0001", "0002")
+    reader.dispose()
+    assert kept is not None
+    assert in_the_clear(path.parent) == []
+    assert content(kept) == content(path)
+    assert [file.name for file in path.parent.iterdir() if ".part" in file.name] == []
