@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: help setup demo test test-slow check format generate bench soak lock clean
+.PHONY: help setup demo test test-slow check format generate bench growth soak lock clean
 
 RUN := .venv/bin/python
 # Every processor for the tests: a worker has servers of its own.
@@ -48,6 +48,9 @@ generate: setup ## write the generated pages again
 bench: ## the benchmarks, each beside its floor and its peers
 	@scripts/setup.sh bench
 	@$(RUN) benchmarks/run.py $(ARGS)
+
+growth: setup ## the size of the state over 100 simulated days of edits
+	@$(RUN) benchmarks/growth.py $(ARGS)
 
 soak: setup ## the simulator for OPS operations (default 1,000,000)
 	@$(RUN) -m trueup.testing.simulator --operations $(OPS) $(ARGS)
