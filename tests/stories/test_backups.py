@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import time
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -65,11 +67,17 @@ def told(path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
     return other
 
 
+def content(project: Project) -> list[str]:
+    """Everything that the state holds."""
+    with closing(sqlite3.connect(project.folder / ".trueup/state.db")) as db:
+        return list(db.iterdump())
+
+
 def refused(project: Project, path: Path, *words: str) -> None:
     """A restore says why not, and the state is what it was."""
-    before = (project.folder / ".trueup/state.db").read_bytes()
+    before = content(project)
     project.run("restore", str(path), expect=1).says(*words)
-    assert (project.folder / ".trueup/state.db").read_bytes() == before
+    assert content(project) == before
     assert not list(project.folder.glob(".trueup/*.restoring*"))
     assert not list(project.folder.glob(".trueup/*.replaced*"))
 
@@ -121,6 +129,41 @@ def test_a_backup_of_an_older_version_is_brought_up_to_date(project: Project) ->
         said["tables"] = {name: copy for name, copy in said["tables"].items() if name in OF_0005}
 
     project.run("restore", str(told(kept, older)))
+    project.mended([ANN, BEN, CLEO])
+
+
+def test_an_encrypted_backup_opens_with_its_master_key_only(project: Project) -> None:
+    plain, kept = project.folder / "plain.trueup", project.folder / "sealed.trueup"
+    project.run("backup", str(plain))
+    project.run("backup", str(kept), "--encrypt", expect=1).says("master key")
+    assert not kept.exists()
+    path = project.folder / "trueup.yaml"
+    text = path.read_text()
+    path.write_text("master_key: {file: master.key}\n" + text)
+    project.run("keys", "new")
+    body = project.run("backup", str(kept), "--encrypt", "--verify", "--json").body
+    assert body["encrypted"]
+    assert body["verified"]
+    names = project.run("explain", "customer", "crm:1").out
+    for content, shows in ((plain, True), (kept, False)):
+        with zipfile.ZipFile(content) as archive:
+            pieces = [archive.read(name) for name in archive.namelist() if name.endswith(".arrow")]
+        assert any(piece.startswith(b"ARROW1") for piece in pieces) is shows
+    assert "Ann" in names
+    master = (project.folder / "master.key").read_bytes()
+    (project.folder / "master.key").unlink()
+    refused(project, kept, "master key")
+    project.run("keys", "new")
+    refused(project, kept, "sealed under the master key")
+    (project.folder / "master.key").write_bytes(master)
+    with zipfile.ZipFile(kept) as archive:
+        place = archive.getinfo("golden/00000.arrow").header_offset + 120
+    whole = kept.read_bytes()
+    bad = project.folder / "bad.trueup"
+    bad.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    refused(project, bad, "damaged")
+    refused(project, told(kept, lambda said: said["tables"].pop("golden")), "damaged")
+    project.run("restore", str(kept))
     project.mended([ANN, BEN, CLEO])
 
 

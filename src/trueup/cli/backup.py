@@ -38,18 +38,21 @@ def backup(
             show_default=False,
         ),
     ] = None,
+    encrypt: Annotated[
+        bool, typer.Option("--encrypt", help="Seal it under the master key (`master_key:`), which opens it again.", show_default=False)
+    ] = False,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Copy the state into one file, as it is at one moment; runs may be at work meanwhile.
 
-    The file holds what the systems hold: keep it as safe as these.
+    The file holds what the systems hold: keep it as safe as these, or let it be encrypted, and keep the master key elsewhere.
     """
     from trueup.runtime.keeping import back_up
 
     with workspace_of(ctx, config, connects=False) as workspace:
         looked(workspace)
-        kept = back_up(workspace, file, verify=verify)
+        kept = back_up(workspace, file, verify=verify, encrypt=encrypt)
     if as_json:
         say_json(_backup_json(kept))
         return
@@ -63,6 +66,7 @@ def _backup_json(kept: Kept) -> dict[str, object]:
         "file": str(kept.path),
         "bytes": kept.size_bytes,
         "verified": kept.verified,
+        "encrypted": manifest.sealed is not None,
         "taken_at": manifest.taken_at,
         "program": manifest.program,
         "revision": manifest.revision,

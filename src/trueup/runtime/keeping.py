@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from trueup import __version__
 from trueup.errors import StateError, StateMissingError
+from trueup.sealing import MasterKeys
 from trueup.store import Store, audit, backup, engine, identity, restoring
 
 if TYPE_CHECKING:
@@ -43,13 +44,15 @@ class PutBack:
     informed: bool
 
 
-def back_up(workspace: Workspace, place: Path | None = None, *, verify: bool | None = None) -> Kept:
+def back_up(workspace: Workspace, place: Path | None = None, *, verify: bool | None = None, encrypt: bool = False) -> Kept:
     """Copy the state into a file (None, or a folder: named by the moment), while others may work on it.
 
-    `verify` restores it for a test; None does so where that is cheap. Raises StateError.
+    `verify` restores it for a test; None does so where that is cheap. `encrypt` seals it under the master key. Raises StateError,
+    MasterKeyError.
     """
     at = workspace.clock()
     target = workspace.state_target
+    masters = MasterKeys(workspace.config.master_key)
     with Store.open(target, read_only=True) as store, store.read() as db:
         known = identity.of(db)[0] is not None
     if not known:
@@ -59,20 +62,20 @@ def back_up(workspace: Workspace, place: Path | None = None, *, verify: bool | N
     if path.exists():
         raise StateError(f"{path} is there already", hint="name another file, or a folder: backups in it are named by the moment")
     with Store.open(target, read_only=True) as store, store.read() as db:
-        manifest = backup.write(db, path, program=__version__, at=at)
+        manifest = backup.write(db, path, program=__version__, at=at, masters=masters if encrypt else None)
     verified = manifest.rows <= CHEAP_ROWS if verify is None else verify
     if verified:
         try:
-            check(path)
+            check(path, masters)
         except StateError:
             path.unlink(missing_ok=True)
             raise
     return Kept(path, manifest, path.stat().st_size, verified)
 
 
-def check(path: Path) -> Manifest:
+def check(path: Path, masters: MasterKeys) -> Manifest:
     """Restore a backup into a state that exists for a moment only, and compare every row. Raises StateError."""
-    manifest = backup.read_manifest(path)
+    manifest = backup.read_manifest(path, masters)
     restoring.check_known(manifest, path)
     with tempfile.TemporaryDirectory(prefix="trueup-verify-") as folder:
         restoring.build(path, manifest, str(Path(folder, "state.db")), lambda _tx: None)
@@ -83,7 +86,7 @@ def put_back(workspace: Workspace, path: Path, *, from_another: bool = False) ->
     """Make a backup the state again; the one that is there is kept aside. Raises StateError, StateLockedError; nothing was changed then."""
     at = workspace.clock()
     target = workspace.state_target
-    manifest = backup.read_manifest(path)
+    manifest = backup.read_manifest(path, MasterKeys(workspace.config.master_key))
     restoring.check_known(manifest, path)
     if not from_another:
         _same_names(path, manifest, workspace.config)

@@ -7,12 +7,13 @@ taken (`sending`) is not in it: nobody will wait for its outcome any more.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import os
 import zipfile
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -20,6 +21,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from trueup.errors import StateError
+from trueup.sealing import NotOpenedError, new_key, seal, unseal
 from trueup.store import bulk, identity, schema
 from trueup.store.db import dtype_of, no_gc
 
@@ -28,10 +30,13 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from trueup.sealing import Key, MasterKeys
     from trueup.store.db import Db
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+SEALED_MANIFEST = "manifest.sealed"
+"""Of a sealed backup: the manifest once more, so that no piece can be taken out of it or exchanged."""
 PIECE_ROWS = 200_000
 LEFT_OUT = frozenset({"sending", "lock_holder"})
 """Tables that mean something only to the process that wrote them."""
@@ -48,7 +53,11 @@ class TableCopy:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a backup says about itself. `version` is the newest golden version in it, `line` see `identity`."""
+    """What a backup says about itself. `version` is the newest golden version in it, `line` see `identity`.
+
+    `sealed`: the master key's id (`master`), and the data key that its pieces are sealed under, itself sealed (`key`, base64); None where
+    they are not. `key` is that data key, opened.
+    """
 
     format: int
     program: str
@@ -58,6 +67,8 @@ class Manifest:
     taken_at: str
     version: int
     tables: Mapping[str, TableCopy] = field(default_factory=dict)
+    sealed: Mapping[str, str] | None = None
+    key: Key | None = field(default=None, repr=False, compare=False)
 
     @property
     def rows(self) -> int:
@@ -65,15 +76,19 @@ class Manifest:
         return sum(table.rows for table in self.tables.values())
 
 
-def write(db: Db, path: Path, *, program: str, at: datetime) -> Manifest:
-    """Copy everything that this snapshot shows into a new file, whole or not at all. Raises StateError where it cannot be written."""
+def write(db: Db, path: Path, *, program: str, at: datetime, masters: MasterKeys | None = None) -> Manifest:
+    """Copy everything that this snapshot shows into a new file, whole or not at all, sealed under the first of the `masters`.
+
+    Raises StateError where it cannot be written, MasterKeyError.
+    """
+    key, sealed = _data_key(masters, at)
     part = path.with_name(path.name + ".part")
     _folder(path.parent)
     try:
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)  # it holds what the systems hold
         with os.fdopen(handle, "wb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-                manifest = _write(db, archive, program, at)
+                manifest = _write(db, archive, program, at, (key, sealed))
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
@@ -97,7 +112,21 @@ def _folder(folder: Path) -> None:
         raise StateError(f"the backup cannot be written: {folder}: {error.strerror}", hint="name another place") from error
 
 
-def _write(db: Db, archive: zipfile.ZipFile, program: str, at: datetime) -> Manifest:
+def _data_key(masters: MasterKeys | None, at: datetime) -> tuple[Key | None, Mapping[str, str] | None]:
+    """A new key for one backup, and how it is kept in it."""
+    if masters is None:
+        return None, None
+    key, master = new_key(), masters.current()
+    sealed = seal(master, key.raw, _bound("key", at.isoformat()))
+    return key, {"master": master.id, "key": base64.b64encode(sealed).decode()}
+
+
+def _bound(what: str, taken_at: str) -> str:
+    return f"backup {what} of {taken_at}"
+
+
+def _write(db: Db, archive: zipfile.ZipFile, program: str, at: datetime, sealing: tuple[Key | None, Mapping[str, str] | None]) -> Manifest:
+    key, sealed = sealing
     tables: dict[str, TableCopy] = {}
     for table in schema.metadata.sorted_tables:
         if table.name in LEFT_OUT:
@@ -106,15 +135,21 @@ def _write(db: Db, archive: zipfile.ZipFile, program: str, at: datetime) -> Mani
         for frame in read_table(db, table):
             buffer = io.BytesIO()
             frame.write_ipc(buffer, compression="zstd")
-            content = buffer.getvalue()
+            content, name = buffer.getvalue(), _name(table.name, pieces)
+            content = content if key is None else seal(key, content, _bound(name, at.isoformat()))
             digest.update(content)
-            archive.writestr(_name(table.name, pieces), content)
+            archive.writestr(name, content)
             rows, pieces = rows + frame.height, pieces + 1
         tables[str(table.name)] = TableCopy(rows, pieces, digest.hexdigest())
     installation, line = identity.of(db)
     version = db.execute(sa.select(sa.func.coalesce(sa.func.max(schema.golden.c.version), 0))).scalar_one()
-    manifest = Manifest(FORMAT, program, schema.REVISION, installation, line, at.isoformat(), int(version), tables)
-    archive.writestr(MANIFEST, orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2))
+    manifest = Manifest(FORMAT, program, schema.REVISION, installation, line, at.isoformat(), int(version), tables, sealed, key)
+    body = asdict(manifest)
+    del body["key"]
+    text = orjson.dumps(body, option=orjson.OPT_INDENT_2)
+    archive.writestr(MANIFEST, text)
+    if key is not None:
+        archive.writestr(SEALED_MANIFEST, seal(key, text, _bound(MANIFEST, manifest.taken_at)))
     return manifest
 
 
@@ -143,17 +178,31 @@ def read_table(db: Db, table: sa.Table, rows: int = PIECE_ROWS) -> Iterator[pl.D
 # ---------------------------------------------------------------- reading
 
 
-def read_manifest(path: Path) -> Manifest:
-    """What a backup says about itself. Raises StateError for a file that is none, was cut short, or is of a later version."""
+def read_manifest(path: Path, masters: MasterKeys) -> Manifest:
+    """What a backup says about itself; a sealed one is opened.
+
+    Raises StateError for a file that is none, was cut short, or is of a later version, MasterKeyError where it cannot be opened.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
-            body = orjson.loads(archive.read(MANIFEST))
+            text = archive.read(MANIFEST)
+            body = orjson.loads(text)
+            again = archive.read(SEALED_MANIFEST) if body.get("sealed") else b""
         if body["format"] != FORMAT:
             raise StateError(
                 f"the backup {path} was made by a newer trueup ({body.get('program')})", hint="install that version; nothing was changed"
             )
         tables = {name: TableCopy(**copy) for name, copy in body.pop("tables").items()}
-        return Manifest(**body, tables=tables)
+        manifest = Manifest(**body, tables=tables)
+        if manifest.sealed is None:
+            return manifest
+        kept = base64.b64decode(manifest.sealed["key"])
+        key = masters.open(kept, manifest.sealed["master"], _bound("key", manifest.taken_at), f"the backup {path}")
+        if unseal(key, again, _bound(MANIFEST, manifest.taken_at)) != text:
+            raise _damaged(path, "of contents")
+        return replace(manifest, key=key)
+    except NotOpenedError as error:
+        raise _damaged(path, "of contents") from error
     except OSError as error:
         raise StateError(f"the backup {path} cannot be read: {error.strerror}", hint="check its name and rights") from error
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
@@ -171,10 +220,12 @@ def pieces(path: Path, manifest: Manifest, table: str) -> Iterator[pl.DataFrame]
             for number in range(told.pieces):
                 content = archive.read(_name(table, number))
                 digest.update(content)
+                if manifest.key is not None:
+                    content = unseal(manifest.key, content, _bound(_name(table, number), manifest.taken_at))
                 frame = pl.read_ipc(io.BytesIO(content))
                 rows += frame.height
                 yield frame
-    except (zipfile.BadZipFile, KeyError, OSError, pl.exceptions.PolarsError, ValueError) as error:
+    except (zipfile.BadZipFile, KeyError, OSError, pl.exceptions.PolarsError, ValueError, NotOpenedError) as error:
         raise _damaged(path, table) from error
     if digest.hexdigest() != told.sha256 or rows != told.rows:
         raise _damaged(path, table)
