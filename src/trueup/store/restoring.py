@@ -236,7 +236,12 @@ def put_in_place(new: str, target: str, at: datetime) -> str | None:
     """Let the state made at `new` be the one at `target`; says where the one that was there is now, None where there was none."""
     stamp = at.strftime("%Y%m%dT%H%M%SZ")
     if engine.backend_of(target) == "sqlite":
-        return _files_in_place(Path(new), Path(target), stamp)
+        use = locks.InUse(Path(target))
+        use.alone()  # the log of the file that is replaced must not be taken for that of the new one
+        try:
+            return _files_in_place(Path(new), Path(target), stamp)
+        finally:
+            use.end()
     pool, name = engine.postgres_engine(target, read_only=False)
     other, fresh = engine.postgres_engine(new, read_only=False)
     other.dispose()
