@@ -81,7 +81,7 @@ def test_a_row_that_cannot_be_read_may_have_become_this_record(tmp_path: Path) -
             workspace.sync()
             assert sorted(row["code"] for row in office.rows("crm").values()) == ["B", "C"]
         crm.edit(key, {"points": 2})
-        workspace.sync()
+        assert workspace.sync().entities["customer"].parked == 1
         with workspace.store.read() as db:
             assert parked.of(db, "customer")["key"].to_list() == [key]
         assert sorted(row["code"] for row in office.rows("crm").values()) == ["B", "C"]

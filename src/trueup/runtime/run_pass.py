@@ -342,8 +342,9 @@ class Pass:
     def _park_reused(self, decision: Decision) -> None:
         if decision.reused.is_empty():
             return
-        self.summary.parked += decision.reused.height
+        before = len(self.reused)
         self.reused.update(decision.reused.select(SYSTEM, KEY).rows())
+        self.summary.parked += len(self.reused) - before  # one that is looked at again in this run was counted
         self.deliveries.block_rows(decision.reused)
         if self.options.plan:
             return
