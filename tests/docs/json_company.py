@@ -10,8 +10,8 @@ from tests.system.cli.tool import CONFIG, Project, company
 
 COMMANDS = (
     "drift", "check", "plan", "sync", "status", "runs", "run 2", "record customer crm:1", "explain customer crm:1 name", "conflicts",
-    "matches", "failures", "holds", "verify", "undo 1 --plan", "pause sheet", "resume sheet", "audit --kind configuration", "audit verify", "doctor",
-    "sql 'SELECT id, name FROM customer'",
+    "matches", "failures", "holds", "verify", "undo 1 --plan", "pause sheet", "resume sheet", "audit --kind configuration", "audit verify",
+    "doctor", "sql 'SELECT id, name FROM customer'",
 )  # fmt: skip
 """The commands with a form of their own, in the order in which `trueup --help` lists them."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trueup.cli.secrets import begin, vault_of
-from trueup.cli.shared import NEEDS_PERSON, AsJson, ConfigFile, complain, config_path, leave, say, say_json, style
+from trueup.cli.shared import NEEDS_PERSON, AsJson, ConfigFile, complain, config_path, leave, noted, say, say_json, style
 
 if TYPE_CHECKING:
     from trueup.config.secrets import StatePlace
@@ -181,6 +181,8 @@ def forget(
 
     place = read_state_place(config_path(ctx, config))
     MasterKeys(place.master_key).forget(key, _needed(place))
+    begin(ctx, key=key)
+    noted(place.target)
     if as_json:
         say_json({"forgotten": key})
     else:

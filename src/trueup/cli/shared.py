@@ -88,12 +88,19 @@ def looked(workspace: Workspace, *, record: int | None = None) -> None:
 
     Where there is no state, there is no trail. A state that this user may read and not write is shown all the same, with a word about it.
     """
-    from trueup.errors import StateError, StateMissingError
-    from trueup.store import Store, audit
+    from trueup.store import audit
 
     audit.shows(record)
+    noted(workspace.state_target)
+
+
+def noted(target: str) -> None:
+    """Write the line of this command into the state, if there is one, although the command does not change it."""
+    from trueup.errors import StateError, StateMissingError
+    from trueup.store import Store
+
     try:
-        with Store.open(workspace.state_target, create=False, upgrade=False) as store, store.write():
+        with Store.open(target, create=False, upgrade=False) as store, store.write():
             pass  # the line of the command goes with any transaction
     except StateMissingError:
         return

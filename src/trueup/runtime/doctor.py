@@ -46,9 +46,11 @@ def diagnose(path: Path, clock: Callable[[], datetime] = lambda: datetime.now(UT
     found = Diagnosis()
     _program(found)
     _files(found, path)
+    usable = True
     try:
         config = load_config(path)
     except ConfigError as error:
+        usable = False
         for problem in error.problems:
             place = f"line {problem.line} of the configuration" if problem.line else "the configuration"
             found.add("broken", "configuration", f"{place} cannot be used", "mend it; `trueup check` says more", str(problem))
@@ -59,7 +61,8 @@ def diagnose(path: Path, clock: Callable[[], datetime] = lambda: datetime.now(UT
     with Workspace(config, clock=clock) as workspace:
         look_at_state(found, workspace)
         _space(found, workspace)
-        _systems(found, workspace)
+        if usable:
+            _systems(found, workspace)
     return found
 
 

@@ -285,3 +285,20 @@ def test_a_restore_is_told_with_the_head_that_it_replaced(tmp_path):
     (told,) = [line["what"] for line in lines_of(project, "--kind", "decision")]
     assert (told["about"], told["replaced"]) == ("restore", replaced)
     project.trueup("audit", "verify", "--head", replaced).expect(3)
+
+
+def test_secrets_and_keys_are_told_and_no_value(tmp_path):
+    project = company(tmp_path, f"master_key: {{file: keys/master.key}}\n{CONFIG}")
+    project.trueup("keys", "new").expect(0)  # there is no state yet
+    value = subprocess.run(
+        command("secrets", "set", "CRM_PASSWORD"), cwd=tmp_path, env=environment(), input=MARK, capture_output=True, text=True, check=True
+    )
+    assert "Kept CRM_PASSWORD" in value.stdout
+    project.trueup("keys", "rotate").expect(0)
+    (former,) = project.trueup("keys", "rotate", "--json").expect(0).json["former"][1:]
+    project.trueup("keys", "forget", former).expect(0)
+    project.trueup("secrets", "remove", "CRM_PASSWORD").expect(0)
+    assert commands_told(project) == ["secrets set", "keys rotate", "keys rotate", "keys forget", "secrets remove"]
+    told = lines_of(project, "--kind", "command")
+    assert told[-1]["what"]["arguments"] == {"secret": "CRM_PASSWORD"}
+    assert MARK not in str(told)

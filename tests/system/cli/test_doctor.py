@@ -262,3 +262,16 @@ def test_a_run_at_work_is_told_and_does_not_stop_the_doctor(tmp_path):
     with closing(sqlite3.connect(tmp_path / STATE)) as other:
         other.execute("BEGIN IMMEDIATE")
         assert "state" not in findings(project, 0)
+
+
+def test_a_state_in_postgres(tmp_path, postgres_url):
+    project = company(tmp_path, f"state: {postgres_url}\n{CONFIG}")
+    assert [one["check"] for ones in findings(project, 3).values() for one in ones][:1] == ["secrets"]  # its password stands in the file
+    project.trueup("sync").expect(0)
+    body = project.trueup("doctor", "--json").expect(3).json
+    assert body["facts"]["state"]["kind"] == "postgresql"
+    assert body["facts"]["state"]["bytes"] > 0
+    assert {one["check"] for one in body["findings"]} == {"secrets", "permissions", "backups"}
+    project.trueup("record", "customer", "crm:1").expect(0)
+    project.trueup("audit", "verify").expect(0)
+    assert [line["what"]["command"] for line in project.trueup("audit", "--kind", "command", "--json").expect(0).json] == ["record", "sync"]
