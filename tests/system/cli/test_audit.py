@@ -61,7 +61,7 @@ def test_commands_that_show_records_are_told_and_those_that_do_not_are_not(tmp_p
 CHANGE = {
     "sync", "pause", "resume", "conflicts resolve", "matches link", "matches unlink", "failures retry", "failures drop", "holds approve",
     "holds refuse", "undo", "restore", "rebuild", "compact", "secrets set", "secrets remove", "secrets rotate", "keys new",
-    "keys rotate", "keys forget",
+    "keys rotate", "keys forget", "keys encrypt", "keys decrypt",
 }  # fmt: skip
 """Commands that change the state: whatever writes to it is told (`Store.write`), so nothing has to be done for these."""
 
