@@ -219,6 +219,19 @@ def test_deleted_records_are_made_again_and_deleted_again_when_that_is_undone(co
     company.quiet()
 
 
+def test_a_record_that_was_deleted_since_is_not_brought_back_by_a_value(company: Company) -> None:
+    company.sync()
+    company.ask("crm", "UPDATE people SET name = 'X'")
+    run = company.sync()
+    company.ask("crm", "DELETE FROM people WHERE id = 1")
+    later = company.sync()
+    undone, _number = company.undo(run)
+    assert [(item.record, item.why, item.by, item.run) for item in undone.refused] == [(1, "deleted since", "crm", later)]
+    assert [set(company.people(system)) for system in ("crm", "shop")] == [{OHARA[0]}, {OHARA[0]}]
+    assert company.people("shop")[OHARA[0]][0] == OHARA[1]
+    company.quiet()
+
+
 def test_one_record_or_one_field_alone(company: Company) -> None:
     company.sync()
     company.ask("crm", "UPDATE people SET name = 'X', points = points + 1")

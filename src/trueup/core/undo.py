@@ -96,8 +96,8 @@ def reverse(facts: Facts, done: Done) -> Reversal:
     """Turn round what a run did to the records of `facts`, of which nothing is observed now."""
     refused: list[pl.DataFrame] = []
     merged = Merged()
-    changes = _values(facts, done, refused)
     merged.revived, told_revived = _revived(facts, done, refused)
+    changes = _of_the_living(_values(facts, done, refused), facts, done, merged.revived, refused)
     merged.deleted, told_deleted = _deleted_again(facts, done, refused)
     rows, told_rows = _rows(facts, done, merged.deleted, refused)
     merged.withdrawn, merged.spared, merged.returned = rows
@@ -154,6 +154,19 @@ def _values(facts: Facts, done: Done, refused: list[pl.DataFrame]) -> pl.DataFra
         )
         .cast(CHANGE_SCHEMA)
     )
+
+
+def _of_the_living(changes: pl.DataFrame, facts: Facts, done: Done, revived: pl.Series, refused: list[pl.DataFrame]) -> pl.DataFrame:
+    """The changes without those of records that were deleted since: a value that is put back must not bring them back."""
+    dead = facts.golden.filter(pl.col("deleted_at").is_not_null() & ~pl.col("id").is_in(revived.implode()))["id"]
+    of_dead = pl.col(GID).is_in(dead.implode())
+    gone = changes.filter(of_dead).select(GID).unique()
+    if gone.is_empty():
+        return changes
+    by = done.later.filter(pl.col("kind") == DELETED).unique(GID, keep="last", maintain_order=True)
+    told = gone.join(by.select(GID, pl.col(SYSTEM).alias("by"), AT, "run"), on=GID, how="left")
+    refused.append(_refusal(told, "deleted since"))
+    return changes.filter(~of_dead)
 
 
 def rule_of(run: int) -> str:

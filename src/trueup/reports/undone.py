@@ -105,6 +105,7 @@ def reason(item: Refused) -> str:
         "unknown entity": "the configuration has no such entity any more",
         "other type": "the field is of another type now, and the old value does not fit it",
         "beyond counting": "the numbers are too large to be added up exactly",
+        "deleted since": f"{who} deleted the record afterwards{when}{within}, and that stands",
         "deleted again": f"{who} deleted it again afterwards{when}{within}",
         "cannot delete": "its rows cannot be deleted from here: it is only read, takes no deletes, or is not configured any more",
         "last row": "the row is the last one of this record; delete it there if it is to go",

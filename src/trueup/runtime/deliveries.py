@@ -22,7 +22,7 @@ from trueup.runtime import marks
 from trueup.runtime.commit import commit_results, put_troubles
 from trueup.runtime.lane import Lane, Preparation, Prepared, Written
 from trueup.runtime.lookalikes import Lookalikes
-from trueup.runtime.outcomes import settle_updates
+from trueup.runtime.outcomes import as_stored, settle_updates
 from trueup.runtime.recording import Recording
 from trueup.store import conflict, failure, golden, outsider, parked
 from trueup.store import shadow as shadow_table
@@ -460,7 +460,7 @@ class Deliveries:
         seat = self._seats[name]
         self._take_troubles(name, ready)
         for settled in ready.settled:
-            outcomes = _as_stored(seat, settled)
+            outcomes = as_stored(seat, settled)
             results = settle_updates(self._entity, seat, settled, outcomes, decision.records, self._clock())
             results.golden = agreed
             self._record(name, results, written=False)
@@ -554,29 +554,6 @@ def _seen_cells(decision: Decision, system: str, gids: pl.Series) -> dict[tuple[
 
 def _ids(text: str) -> list[int]:
     return [int(number) for number in orjson.loads(text)]
-
-
-def _as_stored(seat: Seat, settled: Prepared) -> pl.DataFrame:
-    """Outcomes for rows that already held what was to be written: done, and stored as they were just read."""
-    expected = settled.expected if settled.expected is not None else settled.rows.select(OP)
-    told = set(seat.returning) <= set(expected.columns)
-    return (
-        settled.rows.select(OP, GID, KEY)
-        .with_columns(
-            pl.lit("done").alias("__status"),
-            pl.lit(None, dtype=pl.String).alias("__version"),
-            pl.lit(None, dtype=pl.String).alias("__reason"),
-            pl.lit(None, dtype=pl.String).alias("__field"),
-            pl.lit(None, dtype=pl.Float64).alias("__retry_s"),
-            pl.lit(told).alias("__stored"),
-        )
-        .join(
-            expected.drop([name for name in expected.columns if name.startswith("__") and name != OP]),
-            on=OP,
-            how="left",
-            maintain_order="left",
-        )
-    )
 
 
 def _rest(entity: Entity, seat: Seat, updates: pl.DataFrame, failed: pl.DataFrame) -> pl.DataFrame:

@@ -187,6 +187,29 @@ def settle_deletes(entity: Entity, seat: Seat, prepared: Prepared, outcomes: pl.
     return results
 
 
+def as_stored(seat: Seat, settled: Prepared) -> pl.DataFrame:
+    """Outcomes for rows that already held what was to be written: done, and stored as they were just read."""
+    expected = settled.expected if settled.expected is not None else settled.rows.select(OP)
+    told = set(seat.returning) <= set(expected.columns)
+    return (
+        settled.rows.select(OP, GID, KEY)
+        .with_columns(
+            pl.lit("done").alias("__status"),
+            pl.lit(None, dtype=pl.String).alias("__version"),
+            pl.lit(None, dtype=pl.String).alias("__reason"),
+            pl.lit(None, dtype=pl.String).alias("__field"),
+            pl.lit(None, dtype=pl.Float64).alias("__retry_s"),
+            pl.lit(told).alias("__stored"),
+        )
+        .join(
+            expected.drop([name for name in expected.columns if name.startswith("__") and name != OP]),
+            on=OP,
+            how="left",
+            maintain_order="left",
+        )
+    )
+
+
 def _troubles(outcomes: pl.DataFrame, *, gone_is_done: bool) -> Results:
     """Rejected and to be retried, stale and gone."""
     results = Results()

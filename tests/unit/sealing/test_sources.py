@@ -157,6 +157,7 @@ def test_a_command_prints_the_key():
         (f"print({KEY.text[:40]!r})", "cut short"),
         ("import sys; sys.stdout.buffer.write(bytes(range(128, 160)))", "not text"),
     ],
+    ids=["fails", "says nothing", "cut short", "no text"],  # a key in a name would be another one in each process
 )
 def test_a_command_that_gives_no_key_is_told_without_what_it_said(code, words):
     refused(command(code), words)
