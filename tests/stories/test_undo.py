@@ -274,6 +274,26 @@ def test_a_system_that_is_not_configured_any_more_keeps_its_rows(company: Compan
     assert len(company.list_()) == 2
 
 
+def test_a_system_that_is_paused_keeps_what_it_has_until_it_is_undone_again(company: Company) -> None:
+    company.ask("shop", "INSERT INTO people VALUES (7, ?, 'Annie', 1, 'b;c', '')", ANN[0])
+    run = company.sync()
+    configuration = company.folder / "trueup.yaml"
+    text = configuration.read_text(encoding="utf-8")
+    configuration.write_text(text.replace("path: shop.db", "path: shop.db, paused: true"), encoding="utf-8")
+    undone, _number = company.undo(run, record=("customer", "crm:1"))
+    assert {(item.system, item.why) for item in undone.refused} == {("shop", "cannot write")}
+    undone, _number = company.undo(run, record=("customer", "crm:2"))
+    assert {(item.system, item.why) for item in undone.refused} == {("shop", "cannot delete")}
+    assert all(item.system in reason(item) for item in undone.refused if item.system)
+    assert company.list_() == []
+    assert company.people("shop")[ANN[0]][0] == "Ann"
+    configuration.write_text(text, encoding="utf-8")
+    undone, _number = company.undo(run)
+    assert undone.refused == []
+    assert set(company.people("shop")) == {ANN[0]}
+    assert company.people("shop")[ANN[0]][0] == "Annie"
+
+
 def test_an_undo_that_is_killed_between_its_decision_and_its_deliveries_is_finished_by_the_next_run(
     company: Company, monkeypatch: pytest.MonkeyPatch
 ) -> None:

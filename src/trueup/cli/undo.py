@@ -47,6 +47,9 @@ def undo(
     with workspace_of(ctx, config) as workspace, progress(workspace) as tick:
         looked(workspace)
         undone, result = workspace.undo(run, record=record, field=field, plan=planned, every_change=every_change, tick=tick)
+    if result is not None and result.status == "failed":
+        complain(result.error or "no entity could be looked at")
+        leave(COULD_NOT)
     body = summary_dict(result, shown_changes=None if every_change else SHOWN_CHANGES) if result is not None else {}
     if as_json:
         say_json({"undo": undone_dict(undone), **body})
@@ -60,7 +63,6 @@ def undo(
     if result is not None and result.error:
         complain(result.error)
     if planned:
-        leave(COULD_NOT if result is not None and result.status == "failed" else 0)
         return
     status = STATUS_EXITS[result.status] if result is not None else 0
     leave(status or (NEEDS_A_PERSON if undone.refused else 0))

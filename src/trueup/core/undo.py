@@ -73,7 +73,8 @@ class Done:
 
     lines, later  history (LINE_SCHEMA, values as JSON), oldest first: of the run, and of afterwards
     created       __gid, __system, __key: rows that the run made
-    deletable     systems in which rows can be deleted
+    deletable     systems in which rows can be deleted now
+    writable      systems in which rows can be changed now
     """
 
     run: int
@@ -81,6 +82,7 @@ class Done:
     later: pl.DataFrame
     created: pl.DataFrame
     deletable: frozenset[str]
+    writable: frozenset[str]
 
 
 @dataclass
@@ -262,6 +264,9 @@ def _own_values(facts: Facts, done: Done, merged: Merged, refused: list[pl.DataF
     # Only a row that shows the golden value was given it.
     there = facts.shadows.filter(pl.col("state") == PRESENT).select(pl.col("gid").alias(GID), pl.col("system").alias(SYSTEM))
     other = pl.concat([long_deltas(facts.shadows, column).select(GID, SYSTEM, "field") for column in ("seen", "sent")])
+    unable = ~pl.col(SYSTEM).is_in(list(done.writable))
+    refused.append(_refusal(rows.filter(unable), "cannot write"))
+    rows = rows.filter(~unable)
     written = [f"{system}\x1f{name}" for system in facts.entity.mappings for name in facts.entity.written(system)]
     rows = (
         rows.join(there, on=[GID, SYSTEM], how="semi", maintain_order="left")

@@ -107,7 +107,8 @@ def reason(item: Refused) -> str:
         "beyond counting": "the numbers are too large to be added up exactly",
         "deleted since": f"{who} deleted the record afterwards{when}{within}, and that stands",
         "deleted again": f"{who} deleted it again afterwards{when}{within}",
-        "cannot delete": "its rows cannot be deleted from here: it is only read, takes no deletes, or is not configured any more",
+        "cannot delete": f"rows of {item.system} cannot be deleted now: it is only read, takes no deletes, is paused, or cannot be reached",
+        "cannot write": f"{item.system} had a value of its own, and cannot be given it now: it is only read, paused, or not reached",
         "last row": "the row is the last one of this record; delete it there if it is to go",
     }
     return words[item.why]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from trueup.core.facts import Decision, Facts
     from trueup.model import Entity
+    from trueup.runtime.systems import Seat
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,6 @@ class PassOptions:
     )  # what the configuration maps otherwise than when the shadows were written
     mute: frozenset[str] = frozenset()  # systems to which nothing is delivered (paused)
     referrers: tuple[Entity, ...] = ()  # entities that refer to this one
-    # Decides about `records` in the place of the merge; nothing is read then. Told which systems take deletes.
-    ruling: Callable[[frozenset[str], Facts], Decision] | None = None
+    # Decides about `records` in the place of the merge; nothing is read then. Told the systems that can be written to.
+    ruling: Callable[[Mapping[str, Seat], Facts], Decision] | None = None
     older: bool = False  # the state was put back from a backup, and this is the first ordinary look since

@@ -249,8 +249,7 @@ class Pass:
                 rest[name] = frame.filter(~alone)
         decide: Callable[[Facts], Decision] = reconcile
         if first and self.options.ruling is not None:
-            taking = frozenset(name for name, seat in self.seats.items() if seat.mapping.writes and seat.connector.caps.deletes)
-            decide = partial(self.options.ruling, taking)
+            decide = partial(self.options.ruling, {name: seat for name, seat in self.seats.items() if name not in self.options.mute})
         gids = pl.concat([*[frame[GID] for frame in rest.values()], gone[GID], others]).unique(maintain_order=True)
         for some in gids.sort().to_frame().iter_slices(RECONCILED_ROWS):
             these = pl.col(GID).is_in(some[GID].implode())

@@ -18,11 +18,12 @@ from trueup.store import run as run_table
 from trueup.store.retention import refuse_compacted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
     from trueup.core.facts import Decision, Facts
     from trueup.model import Config
+    from trueup.runtime.systems import Seat
     from trueup.store import Db, Store
 
 UNDONE_KINDS = (*SETTING, DELETED, REVIVED, TAKEN_OUT, PUT_BACK, LOST, RESTORED)
@@ -99,8 +100,9 @@ class Undo:
             if name in frames:
                 yield from frames[name][GID].unique().to_list()
 
-    def ruling(self, deletable: frozenset[str], facts: Facts) -> Decision:
-        """Decide about some of these records; `deletable` are the systems in which rows can be deleted."""
+    def ruling(self, seats: Mapping[str, Seat], facts: Facts) -> Decision:
+        """Decide about some of these records; `seats` are the systems that can be written to now."""
+        written = {name: seat.connector.caps for name, seat in seats.items() if seat.mapping.writes}
         entity = facts.entity.name
         gids = facts.golden["id"]
         mine = pl.col(GID).is_in(gids.implode())
@@ -113,7 +115,8 @@ class Undo:
                 lines=self._lines.get(entity, pl.DataFrame(schema=LINE_SCHEMA)).filter(mine),
                 later=_as_lines(later),
                 created=self._created.get(entity, pl.DataFrame(schema=GONE_SCHEMA)).filter(mine),
-                deletable=deletable,
+                deletable=frozenset(name for name, caps in written.items() if caps.deletes),
+                writable=frozenset(name for name, caps in written.items() if caps.updates),
             ),
         )
         merged = reversal.merged
