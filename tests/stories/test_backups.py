@@ -199,6 +199,7 @@ def test_where_there_is_no_state(project: Project) -> None:
     project.run("backup", str(full / "b.trueup"), expect=1).says("cannot be written")
 
 
+@pytest.mark.slow
 def test_backups_while_a_first_sync_is_at_work(tmp_path: Path) -> None:
     project = Project(tmp_path)
     project.add_sqlite("crm", people(3))
@@ -219,6 +220,7 @@ def test_backups_while_a_first_sync_is_at_work(tmp_path: Path) -> None:
     assert len(project.rows("list")) == 4_003
 
 
+@pytest.mark.slow
 def test_a_restore_that_is_killed_leaves_one_state_or_the_other(tmp_path: Path) -> None:
     project = Project(tmp_path)
     project.add_sqlite("crm", people(2_000))

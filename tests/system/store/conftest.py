@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "encrypted"])
+@pytest.fixture(params=["sqlite", "postgresql", pytest.param("encrypted", marks=pytest.mark.slow)])
 def target(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The address of a state that does not exist yet."""
     if request.param != "postgresql":

@@ -206,6 +206,7 @@ def test_two_processes_make_one_chain(target: str) -> None:
     assert len(order) == 120
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_a_line_for_every_change_and_none_besides(target: str) -> None:
     chance = random.Random(7)
     with Store.open(target) as store:

@@ -313,6 +313,7 @@ KILLED = """
 
 
 @pytest.mark.parametrize("what", [["encrypt"], ["again", "encrypted"], ["decrypt", "encrypted"]], ids=" ".join)
+@pytest.mark.slow
 def test_a_conversion_killed_at_any_step_leaves_a_state_that_opens_and_is_simply_done_again(tmp_path, what):
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path), *what],

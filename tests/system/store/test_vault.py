@@ -227,6 +227,7 @@ ROTATIONS = """
 """
 
 
+@pytest.mark.slow
 def test_a_rotation_killed_at_any_step_loses_nothing_and_is_simply_done_again(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(ROTATIONS), str(tmp_path)],
@@ -255,6 +256,7 @@ READER = """
 """
 
 
+@pytest.mark.slow
 def test_processes_that_read_while_keys_are_rotated_and_forgotten_always_see_the_values(target, masters, tmp_path):
     with Store.open(target) as store:
         vault = Vault(store, masters)
