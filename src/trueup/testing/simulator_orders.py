@@ -14,8 +14,9 @@ import polars as pl
 
 from trueup.connectors.memory import MemoryColumn
 from trueup.core.facts import PRESENT
+from trueup.core.undo import TAKEN_OUT
 from trueup.model import ColumnInfo, Entity, Field, FieldMapping, Mapping, ObjectSpec
-from trueup.store import failure, former_key, golden, parked
+from trueup.store import failure, former_key, golden, history, parked
 from trueup.store import shadow as shadow_table
 from trueup.testing.simulator_checks import BrokenPromiseError
 from trueup.testing.simulator_scenario import ENTITY, ORDER, ORDERS
@@ -150,6 +151,8 @@ def check_orders(sim: Simulation) -> None:
             key = known.keys[name].get(gid)
             if key is not None:
                 _check_order(known, name, key, rows[key], values)
+            elif (name, gid) in known.taken_out:
+                continue
             elif known.native(name, values.get("customer")) is not None and not known.waits(name, rows, values["number"]):
                 raise BrokenPromiseError(f"I1: the order {values['number']} is not in {name}, where its customer is: {known.failures}")
 
@@ -191,6 +194,8 @@ class _Orders:
             self.customers = {name: _keys(shadow_table.keys(db, ENTITY, name)) for name in sim.clerks.places()}
             self.parked = set(parked.of(db, ENTITY).select("system", "key").rows())
             self.former = {name: self._former(db, name) for name in sim.clerks.places()}
+            taken_out = history.lines(db, ORDER, pl.Series(list(self.golden), dtype=pl.Int64), TAKEN_OUT)
+            self.taken_out = set(taken_out.select("system", "gid").rows())  # by an undo
             self.failures = failure.of(db, ORDER).select("system", "key", "gid", "field", "reason").rows()
         self.keys = {name: {gid: key for key, gid in links.items()} for name, links in self.links.items()}
         self.people = {name: {gid: key for key, gid in links.items()} for name, links in self.customers.items()}

@@ -26,7 +26,9 @@ LAST = ("restore", "rebuild")
 @pytest.mark.slow
 @pytest.mark.parametrize("first", [True, False], ids=["from the start", "converted"])
 def test_every_command_works_on_an_encrypted_state(tmp_path, first):
-    project = company(tmp_path, "master_key: {file: keys/master.key}\n" + CONFIG, people=[(1, MARKER, "ada@example.com", "1")])
+    project = company(
+        tmp_path, "master_key: {file: keys/master.key}\nretention: {history: 400d}\n" + CONFIG, people=[(1, MARKER, "ada@example.com", "1")]
+    )
     project.trueup("keys", "new").expect(0)
     if not first:
         project.trueup("sync").expect(0)
