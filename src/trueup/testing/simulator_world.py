@@ -219,7 +219,8 @@ class SimulatedSystem(MemoryConnector):
         rows = batch.rows.slice(told_later.height)
         rows = rows.head(rows.height // 2) if half else rows
         table = self.world.tables[obj.name or ""]
-        held = {key: row.values for key, row in table.rows.items()} if batch.kind == "delete" else {}
+        watched = batch.kind == "delete" and obj.name == TABLE
+        held = {key: row.values for key, row in table.rows.items()} if watched else {}
         outcomes = super().write(obj, _with_rows(batch, rows))
         for key, values in held.items():
             if key not in table.rows:
