@@ -3,13 +3,15 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: help setup demo test test-slow check format generate bench growth soak lock clean
+.PHONY: help setup demo test test-slow check format generate bench growth alarms soak soak-serve lock clean
 
 RUN := .venv/bin/python
 # Every processor for the tests: a worker has servers of its own.
 WORKERS ?= auto
 # More arguments for pytest: make test ARGS="-k excel"
 ARGS ?=
+# How long `make soak-serve` plays.
+SECONDS ?= 1800
 # How many operations `make soak` plays.
 OPS ?= 1000000
 
@@ -52,8 +54,14 @@ bench: ## the benchmarks, each beside its floor and its peers
 growth: setup ## the size of the state over 100 simulated days of edits
 	@$(RUN) benchmarks/growth.py $(ARGS)
 
+alarms: setup ## how often guards hold ordinary work, and how often damage
+	@$(RUN) benchmarks/alarms.py $(ARGS)
+
 soak: setup ## the simulator for OPS operations (default 1,000,000)
 	@$(RUN) -m trueup.testing.simulator --operations $(OPS) $(ARGS)
+
+soak-serve: setup ## serve in bad weather for SECONDS (default 1,800): servers die, networks fail, no edit is lost
+	@$(RUN) -m tests.weather.soak --seconds $(SECONDS) $(ARGS)
 
 lock: setup ## resolve the dependencies again and write the lock files
 	@scripts/lock.sh

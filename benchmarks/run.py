@@ -3,6 +3,10 @@
 make bench                          1,000,000 rows
 make bench ARGS="--rows 100000"     a quick look
 make bench ARGS="--large"           four million rows as well, for memory
+make bench ARGS="--explain"         looking at one record among a million, with ten million lines of history
+make bench ARGS="--hooks"           webhooks alone
+make bench ARGS="--workers"         several workers alone
+make bench ARGS="--serve"           how long a change takes to cross by itself
 """
 
 from __future__ import annotations
@@ -22,10 +26,13 @@ import psycopg
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import floors
+from benchmarks import floors, looking, undo
+from benchmarks.crossing import crossing
+from benchmarks.hooks import webhooks
 from benchmarks.measure import Measured, call, command, trueup
 from benchmarks.one_record import one_record_ms
 from benchmarks.tables import configuration, fill_postgres, fill_sqlite, touch_sqlite
+from benchmarks.workers import workers
 from tests.servers import start_postgres
 
 if TYPE_CHECKING:
@@ -73,19 +80,44 @@ def main() -> None:
     """Run everything."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--explain", action="store_true", help="only how long it takes to look at one record in a large state")
+    parser.add_argument("--records", type=int, default=1_000_000, help="of that state")
+    parser.add_argument("--postgres", action="store_true", help="that state in PostgreSQL as well")
     parser.add_argument("--large", action="store_true", help="four times the rows as well")
+    parser.add_argument("--hooks", action="store_true", help="webhooks alone")
+    parser.add_argument("--serve", action="store_true", help="changes that cross by themselves alone")
+    parser.add_argument("--workers", action="store_true", help="several workers on one state alone")
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
     options = parser.parse_args()
+    if options.explain:
+        looking.main(options.records, postgres=options.postgres)
+        return
     bench = Bench()
     print(HEAD, flush=True)
+    if options.hooks:
+        with tempfile.TemporaryDirectory(prefix="trueup-bench-") as folder:
+            webhooks(bench, Path(folder))
+        return
     server = start_postgres(durable=True)
     try:
+        if options.serve:
+            with tempfile.TemporaryDirectory(prefix="trueup-bench-") as folder:
+                crossing(server, Path(folder))
+            return
+        if options.workers:
+            with tempfile.TemporaryDirectory(prefix="trueup-bench-") as folder:
+                workers(server, Path(folder))
+            return
         with tempfile.TemporaryDirectory(prefix="trueup-bench-") as folder:
             whole_tables(bench, server, Path(folder), options.rows, peers=not options.no_peers)
             from_sqlite(bench, server, Path(folder), options.rows, peers=not options.no_peers)
             first_contact(bench, server, Path(folder))
+            undone(bench, server, Path(folder))
             small(bench, server, Path(folder))
+            webhooks(bench, Path(folder))
+            crossing(server, Path(folder))
+            workers(server, Path(folder))
             if options.large:
                 large(bench, server, Path(folder), options.rows * 4)
     finally:
@@ -118,12 +150,27 @@ def whole_tables(bench: Bench, server: PostgresServer, folder: Path, rows: int, 
         _touch(source, rows, "a")
         changed = trueup(project, "sync")
         bench.add(f"{CHANGED_ROWS:,} changed, no cursor", changed, floor="reads", against=read.seconds, limit="≤ 1.5")
+        _rebased(bench, project)
         dated = _project(folder, "dated", _postgres(source), _postgres(target), modified=True)
         trueup(dated, "sync")
         _touch(source, rows, "b")
         bench.add(f"{CHANGED_ROWS:,} changed, cursor", trueup(dated, "sync"), limit="< 1.5 s")
         if peers:
             _peers(bench, folder, source, target, copied.seconds)
+
+
+def _rebased(bench: Bench, project: Path) -> None:
+    """A cleaning rule changes, beside a run that reads every row and finds nothing. `benchmarks/rebase.py` tells more of it."""
+    path = project / "trueup.yaml"
+    whole = trueup(project, "sync", "--full")
+    bench.add("nothing changed, every row read (`--full`)", whole)
+    for what, field, rule in (("no value", "email", "trim"), ("every value", "name", "upper")):
+        path.write_text(
+            path.read_text(encoding="utf-8").replace(f"{field}: {{type: text,", f"{field}: {{type: text, clean: [{rule}],"),
+            encoding="utf-8",
+        )
+        run = trueup(project, "sync")
+        bench.add(f"a cleaning rule changed that changes {what}", run, floor="every row read", against=whole.seconds, limit="≤ 2")
 
 
 def _peers(bench: Bench, folder: Path, source: str, target: str, copied_s: float) -> None:
@@ -177,6 +224,16 @@ def first_contact(bench: Bench, server: PostgresServer, folder: Path) -> None:
         total = measured.answer["entities"]["contact"]["golden"]["total"]
         bench.add(f"first contact, 2 × {CONTACTS:,}, {total:,} records", measured, limit="≥ 8,000 records/s")
         print(f"first contact: {2 * CONTACTS / measured.seconds:,.0f} rows/s, {total / measured.seconds:,.0f} records/s", flush=True)
+
+
+def undone(bench: Bench, server: PostgresServer, folder: Path) -> None:
+    """A run that changes every row, and its undo; the first run, which makes every row, and its undo."""
+    project = folder / "undone"
+    project.mkdir()
+    found = undo.one(server, project, CONTACTS)
+    for run, its_undo in undo.PAIRS:
+        bench.add(f"{run}, {CONTACTS:,} rows", found[run])
+        bench.add(its_undo, found[its_undo], floor="the run", against=found[run].seconds, limit="≤ 1")
 
 
 def small(bench: Bench, server: PostgresServer, folder: Path) -> None:

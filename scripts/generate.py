@@ -10,6 +10,7 @@ import difflib
 import importlib.util
 import json
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from scripts import reference_pages  # noqa: E402 -- found through the line above when run as a program
+from trueup.store.engine import create_sqlite, sqlite_engine  # noqa: E402
+from trueup.store.fresh import written  # noqa: E402
+from trueup.store.migrate import upgrade  # noqa: E402
 
 NOTE = "<!-- Written by `make generate` from {source}; do not edit. -->\n\n"
 DIFFERENCE_LINES = 20
@@ -34,17 +38,32 @@ class Page:
 
     def content(self) -> str:
         """The whole file."""
-        return self.text() if self.path.endswith(".json") else NOTE.format(source=self.source) + self.text()
+        return self.text() if self.path.endswith((".json", ".sql")) else NOTE.format(source=self.source) + self.text()
 
 
 def _schema() -> str:
     return json.dumps(reference_pages.schema(), indent=2, ensure_ascii=False) + "\n"
 
 
+def _fresh_state() -> str:
+    """The tables of a new state, as the migrations make them."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "state.db"
+        create_sqlite(path, create=True, shown_as="a new state")
+        pool = sqlite_engine(path, writer=True, read_only=False)
+        with pool.connect() as connection, connection.begin():
+            upgrade(connection)
+            text = written(connection)
+        pool.dispose()
+    return text
+
+
 PAGES = (
+    Page("src/trueup/store/fresh.sql", "trueup.store.migrate", _fresh_state),
     Page("docs/reference/commands.md", "trueup.cli.main", reference_pages.commands),
     Page("docs/reference/configuration.md", "trueup.config.schema", reference_pages.configuration),
     Page("docs/reference/trueup.schema.json", "trueup.config.schema", _schema),
+    Page("docs/reference/monitoring.md", "trueup.reports.metrics", reference_pages.monitoring),
     Page(
         "docs/reference/connectors.md",
         "trueup.connectors.registry",

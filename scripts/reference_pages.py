@@ -10,7 +10,7 @@ from dataclasses import fields
 from typing import Any
 
 # Not registry.names(), which also tells what happens to be installed beside trueup; nor memory, which declares whatever its world does.
-SHIPPED = ("sqlite", "postgres", "mysql", "csv", "excel", "jsonl")
+SHIPPED = ("sqlite", "postgres", "mysql", "csv", "excel", "jsonl", "webhook")
 
 COMMANDS_HEAD = """# Commands
 
@@ -19,6 +19,10 @@ Every command of `trueup`, as `trueup COMMAND --help` says it.
 CONFIGURATION_HEAD = """# Configuration
 
 Everything that `trueup.yaml` may say. `trueup schema` prints the same as a JSON Schema, which editors use to complete and to check.
+"""
+MONITORING_HEAD = """# Metrics and alerts
+
+What `trueup serve` tells at `/metrics`, and of which troubles it tells the owners; [monitoring](../monitoring.md) shows both in use.
 """
 CONNECTORS_HEAD = """# Connectors
 
@@ -137,6 +141,24 @@ def _type_of(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
         return f"by name: {_type_of(field['additionalProperties'], definitions)}"
     kind = field.get("type", "any")
     return " or ".join(kind) if isinstance(kind, list) else str(kind)
+
+
+# --- monitoring ---------------------------------------------------------------------------------------------------------------------------
+
+
+def monitoring() -> str:
+    """The page of the metrics and of the rules."""
+    from trueup.config.schema import AlertRulesShape
+    from trueup.reports.alert_rules import RULES
+    from trueup.reports.alert_words import threshold
+    from trueup.reports.metrics import METRICS
+
+    defaults = AlertRulesShape().model_dump()
+    rules = [(f"`{rule.name}`", threshold(rule.name, defaults[rule.name]), rule.words.format("so much")) for rule in RULES]
+    metrics = [(f"`{metric.name}`", metric.kind, ", ".join(f"`{name}`" for name in metric.labels), metric.help) for metric in METRICS]
+    metrics_table = _table(("metric", "kind", "labels", "tells"), metrics)
+    rules_table = _table(("rule", "default", "fires when"), rules)
+    return f"{MONITORING_HEAD}\n## Metrics\n\n{metrics_table}\n## Rules of the alerts\n\n{rules_table}"
 
 
 # --- connectors -------------------------------------------------------------------------------------------------------------------------

@@ -13,6 +13,24 @@ Remedy = Literal["retry", "stop", "ask"]
 """`retry`: the same call may succeed later; `stop`: it will not, until something is changed; `ask`: a person decides."""
 
 
+_SHORTEST_SECRET = 4
+_secrets: dict[str, str] = {}
+
+
+def keep_secret(name: str, value: str) -> None:
+    """From now on no error of this process carries this value; its name stands there. A value of three characters is no secret."""
+    if len(value) >= _SHORTEST_SECRET:
+        _secrets[value] = name
+
+
+def veiled(text: str) -> str:
+    """A text without the values of secrets, as they are or as Python would quote them; the longest are looked for first."""
+    for value in sorted(_secrets, key=len, reverse=True):
+        for form in (value, repr(value)[1:-1]):
+            text = text.replace(form, f"${{secret:{_secrets[value]}}}")
+    return text
+
+
 class TrueupError(Exception):
     """Base of all errors that users may see. `str(error)` is one line: place, what happened, and the hint."""
 
@@ -28,9 +46,10 @@ class TrueupError(Exception):
         key: str | None = None,
     ) -> None:
         """Keep what happened (`message`), what to do now (`hint`) and the place; None means not known or not meant."""
+        message = veiled(message)
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = veiled(hint) if hint else hint
         self.system = system
         self.entity = entity
         self.key = key
@@ -51,9 +70,12 @@ class Problem:
     message: str
     hint: str = ""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", veiled(self.message))
+
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
-        text = f"{place}: {self.path}: {self.message}" if self.path else f"{place}: {self.message}"
+        text = ": ".join(part for part in (place, self.path, self.message) if part)
         return f"{text} ({self.hint})" if self.hint else text
 
 
@@ -97,6 +119,12 @@ class StateLockedError(StateError):
         self.host = host
 
 
+class LeaseLostError(StateError):
+    """This process was out of touch with a state that others share, and they have taken over what it did; it must begin anew."""
+
+    remedy: Remedy = "retry"
+
+
 class SystemError_(TrueupError):
     """Base of what a connector raises for a whole call; a single record's trouble is an outcome or a reject, not an error."""
 
@@ -121,6 +149,12 @@ class ObjectUnreadableError(SystemError_):
 
 class ChangedUnderneathError(SystemError_):
     """A file changed between the read and the write; nothing was written. Reading again and trying again is right."""
+
+    remedy: Remedy = "retry"
+
+
+class PositionLostError(SystemError_):
+    """The system has forgotten changes that it was to tell: everything there is to be looked at, and watched from now on."""
 
     remedy: Remedy = "retry"
 

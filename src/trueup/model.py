@@ -157,6 +157,9 @@ class Guard:
     deletes: float | None = 0.05
     updates: float | None = 0.30
     at_least: int = 20
+    one_mistake: float | None = 0.05  # of the rows, from which on edits that look like one mistake are held
+    surge: float | None = 0.20  # of the rows, from which on edits of one field are held that are far more than the system ever makes
+    deletes_a_day: float | None = 0.10  # deletes of the last 24 hours together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +190,7 @@ class Entity:
     owner: str | None = None
     max_delay_s: float | None = None
     when: tuple[When, ...] = ()
+    verify: When | None = When(kind="at", at="03:00", days=tuple(range(7)))  # when `serve` compares all systems; None: never
     triggers: MappingType[str, Any] = field(default_factory=dict)
 
     def mapped(self, system: str) -> tuple[str, ...]:
@@ -246,6 +250,10 @@ class KeyPlace:
         return f"{words[self.kind]} {self.where}"
 
 
+WEBHOOKS_S = 30 * 86_400.0
+"""How long it is known that a message came, where nothing else is said: longer than any sender repeats one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Retention:
     """How long the state keeps what is only for looking back; None: for good. `lines` is how many lines of history at most."""
@@ -253,10 +261,47 @@ class Retention:
     history_s: float | None = None
     lines: int | None = None
     runs_s: float | None = None
+    webhooks_s: float | None = None  # of messages that were dealt with; None: `WEBHOOKS_S`
 
     def __bool__(self) -> bool:
-        """Whether anything is to be taken out at all."""
-        return self != Retention()
+        """Whether anything is to be taken out of the state at all."""
+        return (self.history_s, self.lines, self.runs_s) != (None, None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    """Who is told of troubles: addresses by owner, and `default`. `thresholds` are by rule; None: off."""
+
+    to: MappingType[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    repeat_s: float = 86_400.0
+    gather_s: float = 30.0
+    thresholds: MappingType[str, float | None] = field(default_factory=dict, repr=False)
+
+    def channel(self, owner: str | None) -> str | None:
+        """Under which name of `to` an owner is told; None: nobody is."""
+        return next((name for name in (owner, "default") if name is not None and name in self.to), None)
+
+
+ChangeKind = Literal["created", "updated", "deleted", "merged"]
+"""What can become of a golden record: `merged` means that it stands for another one from now on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """Who is told when golden records change. `entities`: whose, and which of their fields' values go with a notice."""
+
+    name: str
+    url: str = field(repr=False)  # it may hold a token
+    secrets: tuple[str, ...] = field(repr=False)  # of Standard Webhooks; while one is being changed, the new one and the old one
+    entities: MappingType[str, tuple[str, ...]]
+    changes: frozenset[ChangeKind] = frozenset({"created", "updated", "deleted", "merged"})
+    keys: tuple[str, ...] = ()  # systems whose keys go with a notice
+    headers: MappingType[str, str] = field(default_factory=dict, repr=False)
+    timeout_s: float = 15.0
+    give_up_s: float = 259_200.0
+    connections: int = 4
+    insecure: bool = False  # http to other machines
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,6 +321,9 @@ class Config:
     master_key: KeyPlace = field(default_factory=lambda: KeyPlace(chosen=False))
     digests: MappingType[str, str] = field(default_factory=dict, compare=False)
     retention: Retention = field(default_factory=Retention)
+    alerts: Alerts = field(default_factory=Alerts)
+    notices: MappingType[str, Subscription] = field(default_factory=dict)
+    metrics_token: str | None = field(default=None, repr=False)  # who reads `/metrics` must show it; None: only this machine may
 
 
 # ---------------------------------------------------------------- what a connector says
@@ -294,6 +342,7 @@ class Caps:
     find           find(values) works
     assigns_keys   a new row can be given its key by the system
     atomic         what one write call changes is there whole or not at all, whatever interrupts it (refused rows aside)
+    fences         end_writes() works: a write that somebody has begun can be kept from landing
     watch          watch() yields keys that may have changed
     fingerprint    fingerprint() is pushed down
     """
@@ -311,6 +360,7 @@ class Caps:
     deletes: bool = True
     assigns_keys: bool = False
     atomic: bool = False
+    fences: bool = False
     watch: bool = False
     fingerprint: bool = False
 
@@ -402,6 +452,7 @@ class EntitySummary:
     updated: int = 0
     reread: int = 0  # told otherwise, because a mapping changed
     apart: int = 0  # values of systems that are not the agreed ones any more for that reason
+    left: int = 0  # values and rows that stay apart because a person said so
     deleted: int = 0
     conflicts_opened: int = 0
     conflicts_open: int = 0
@@ -413,6 +464,7 @@ class EntitySummary:
     systems: dict[str, SystemSummary] = field(default_factory=dict)
     changes: list[PlannedChange] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    decided: list[MappingType[str, Any]] = field(default_factory=list)  # holds that a person had decided, as carried out
 
 
 RunStatus = Literal["running", "done", "partial", "held", "failed"]

@@ -49,7 +49,7 @@ def test_a_rule_cannot_pass_a_connector_that_says_nothing(world: MemoryTrialWorl
 def test_the_table_shows_abilities_traits_and_rules(world: MemoryTrialWorld):
     rows = {(row.kind, row.name): row.cells for row in caps_table({"memory": world})}
     assert rows["ability", "precondition"] == {"memory": "native"}
-    assert rows["ability", "watch"] == {"memory": "-"}
+    assert rows["ability", "fingerprint"] == {"memory": "-"}
     assert "decimal" in rows["trait", "types"]["memory"]
     assert rows["rule", "A delete of a row that is not there says gone"] == {"memory": "yes"}
     assert sum(kind == "rule" for kind, _ in rows) == len(RULES)

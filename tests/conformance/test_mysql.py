@@ -23,6 +23,9 @@ class MysqlWorld(SqlWorld):
     traits = Traits(
         types=frozenset({"text", "integer", "decimal", "float", "boolean", "date", "datetime", "timestamp", "json", "binary"}),
         rounds=True,
+        transactions=True,
+        watch_keys=True,
+        watch_durable=True,
         refuses=frozenset({"length", "null", "unique"}),
         first_date=date(1000, 1, 1),
         first_moment=date(1970, 1, 2),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import psycopg
@@ -10,7 +11,7 @@ import pytest
 
 from tests.servers import PostgresServer
 from trueup.connectors.postgres import PostgresConnector
-from trueup.testing.conformance import ConnectorSuite, Traits, World
+from trueup.testing.conformance import ConnectorSuite, Traits, WatchSuite, World
 from trueup.testing.conformance_sql import SqlWorld
 from trueup.testing.conformance_world import DEFAULT_TYPES
 
@@ -19,7 +20,15 @@ class PostgresWorld(SqlWorld):
     """A database of its own, shared by the rules: each makes objects under names of its own."""
 
     connector = PostgresConnector
-    traits = Traits(types=DEFAULT_TYPES | {"list"}, rounds=True, refuses=frozenset({"length", "null", "unique"}))
+    traits = Traits(
+        types=DEFAULT_TYPES | {"list"},
+        rounds=True,
+        transactions=True,
+        watch_keys=True,
+        watch_durable=True,
+        watch_remembered=True,
+        refuses=frozenset({"length", "null", "unique"}),
+    )
     type_names: ClassVar = {
         "text": "text",
         "integer": "bigint",
@@ -45,6 +54,24 @@ class PostgresWorld(SqlWorld):
     def connection(self) -> psycopg.Connection[Any]:
         return self._connection
 
+    def made(self) -> list[str]:
+        asked = [
+            "SELECT slot_name::text FROM pg_replication_slots WHERE database = current_database()",
+            "SELECT pubname::text FROM pg_publication",
+            "SELECT tgname::text FROM pg_trigger WHERE NOT tgisinternal",
+            "SELECT proname::text FROM pg_proc WHERE proname LIKE 'trueup%%'",
+        ]
+        return sorted(row[0] for question in asked for row in self.execute(question).fetchall())
+
+
+class NotifyWorld(PostgresWorld):
+    """The same, watched by triggers."""
+
+    traits = replace(PostgresWorld.traits, watch_durable=False)
+
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings(), "watch": "notify"}
+
 
 @pytest.fixture(scope="module")
 def shared(postgres_server: PostgresServer) -> Iterator[World]:
@@ -58,3 +85,17 @@ class TestPostgres(ConnectorSuite):
     @pytest.fixture
     def world(self, shared: World) -> World:
         return shared
+
+
+@pytest.fixture(scope="module")
+def notifying(postgres_server: PostgresServer) -> Iterator[World]:
+    with postgres_server.database() as url:
+        world = NotifyWorld(url)
+        yield world
+        world.close()
+
+
+class TestPostgresByTriggers(WatchSuite):
+    @pytest.fixture
+    def world(self, notifying: World) -> World:
+        return notifying

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
 from trueup.connectors.sqlite import SqliteConnector
-from trueup.testing.conformance import ConnectorSuite, Traits, World
+from trueup.testing.conformance import ConnectorSuite, Traits, WatchSuite, World
 from trueup.testing.conformance_sql import SqlWorld, as_text
 
 
@@ -19,7 +20,10 @@ class SqliteWorld(SqlWorld):
 
     connector = SqliteConnector
     traits = Traits(
-        types=frozenset({"text", "integer", "decimal", "float", "boolean"}), misfits=True, refuses=frozenset({"null", "unique"})
+        types=frozenset({"text", "integer", "decimal", "float", "boolean"}),
+        misfits=True,
+        transactions=True,
+        refuses=frozenset({"null", "unique"}),
     )
     type_names: ClassVar = {"text": "TEXT", "integer": "INTEGER", "decimal": "DECIMAL TEXT", "float": "REAL", "boolean": "BOOLEAN"}
 
@@ -36,10 +40,39 @@ class SqliteWorld(SqlWorld):
     def bound(self, value: Any) -> Any:
         return as_text(value)
 
+    def made(self) -> list[str]:
+        return sorted(row[0] for row in self.execute("SELECT name FROM sqlite_schema WHERE name LIKE 'trueup%'"))
+
+
+class TriggerWorld(SqliteWorld):
+    """The same, watched by triggers."""
+
+    traits = replace(SqliteWorld.traits, watch_keys=True, watch_durable=True, watch_remembered=True)
+
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings(), "watch": "triggers"}
+
 
 class TestSqlite(ConnectorSuite):
     @pytest.fixture
     def world(self, tmp_path: Path) -> Iterator[World]:
         world = SqliteWorld(tmp_path)
+        yield world
+        world.close()
+
+
+class TestSqliteByTriggers(WatchSuite):
+    @pytest.fixture
+    def world(self, tmp_path: Path) -> Iterator[World]:
+        world = TriggerWorld(tmp_path)
+        yield world
+        world.close()
+
+
+class TestSqliteByTriggersWithLog(WatchSuite):
+    @pytest.fixture
+    def world(self, tmp_path: Path) -> Iterator[World]:
+        world = TriggerWorld(tmp_path)
+        world.execute("PRAGMA journal_mode=wal")
         yield world
         world.close()

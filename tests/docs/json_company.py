@@ -9,11 +9,16 @@ from typing import Any
 from tests.system.cli.tool import CONFIG, Project, company
 
 COMMANDS = (
-    "drift", "check", "plan", "sync", "status", "runs", "run 2", "record customer crm:1", "explain customer crm:1 name", "conflicts",
+    "decide --answers answers.yaml", "init crm=crm.db sheet=customers.csv --into proposed", "drift", "check", "plan", "sync", "status",
+    "runs", "run 2", "record customer crm:1", "explain customer crm:1 name", "conflicts",
     "matches", "failures", "holds", "verify", "undo 1 --plan", "pause sheet", "resume sheet", "audit --kind configuration", "audit verify",
-    "doctor", "sql 'SELECT id, name FROM customer'",
+    "doctor", "sql 'SELECT id, name FROM customer'", "secrets set SHOP_PASSWORD", "secrets", "secrets rotate",
+    "secrets remove SHOP_PASSWORD", "keys", "keys new --print", "keys rotate", "backup kept.trueup --encrypt", "restore kept.trueup",
+    "compact", "rebuild --replace",
 )  # fmt: skip
-"""The commands with a form of their own, in the order in which `trueup --help` lists them."""
+"""The commands with a form of their own, as `trueup --help` lists them; those that exchange the state go last."""
+SAID = {"secrets set SHOP_PASSWORD": "correct horse"}
+"""What stands on the stdin of a command."""
 
 PEOPLE = [
     (1, "Ada", "ada@example.com", "10.5"),
@@ -30,10 +35,20 @@ No,Name,E-mail,Credit
 004,Dot,dot@example.com,1
 """
 
+ANSWERS = """\
+records:
+  leads: &usual
+    {frequency: real-time, delay: seconds, error_cost: high, people: 12, systems: 2, ownership: clear, quality: clean, maintenance: true}
+  offices: {<<: *usual, frequency: hourly, delay: hours, error_cost: low}
+"""
+
 
 def busy_company(folder: Path) -> Project:
     """Two runs behind it: a conflict, a row that cannot be read, a parked twin, a held mass of edits, and edits since."""
-    project = company(folder, CONFIG.replace("    precedence: [crm, sheet]\n", ""), SHEET, PEOPLE)
+    begin = "retention: {history: 400d}\nmaster_key: {file: master.key}\n"
+    project = company(folder, begin + CONFIG.replace("    precedence: [crm, sheet]\n", ""), SHEET, PEOPLE)
+    project.write("answers.yaml", ANSWERS)
+    project.trueup("keys", "new").expect(0)
     project.trueup("sync").expect(3)
     project.sql("UPDATE contacts SET name = 'Ada One' WHERE id = 1")
     project.write("customers.csv", project.read("customers.csv").replace("001,Ada,", "001,Ada Two,"))

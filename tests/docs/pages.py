@@ -28,12 +28,22 @@ STATUS = "(exit status "
 LIMIT_S = 60
 
 SQLITE = """#!{python}
-import sqlite3, sys
+import signal, sqlite3, sys
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # whoever reads may have seen enough
 with sqlite3.connect(sys.argv[1], isolation_level=None) as database:
     for row in database.execute(sys.argv[2]):
         print("|".join("" if value is None else str(value) for value in row))
 """
 """Stands for the program `sqlite3`, which is not installed everywhere: a file, a statement, values between bars."""
+
+PSQL = """#!{python}
+import sys, psycopg
+with psycopg.connect(sys.argv[1], autocommit=True) as connection:
+    found = connection.execute(sys.argv[3])
+    for row in found.fetchall() if found.description else ():
+        print("|".join("" if value is None else str(value) for value in row))
+"""
+"""Stands for the program `psql -Atc`."""
 
 _VOLATILE = (
     (re.compile(r"\d{4}-\d\d-\d\d( at |T| )\d\d:\d\d(:\d\d)?(\.\d+)?Z?"), "<time>"),
@@ -41,6 +51,7 @@ _VOLATILE = (
     (re.compile(r"\b[0-9a-f]{64}\b"), "<hash>"),
     (re.compile(r"\b[0-9a-f]{12}…"), "<hash>…"),
     (re.compile(r"\S+@\S+ \(\d+\)"), "<user>"),
+    (re.compile(r"a person \(\S+@[^\s)]+\)"), "a person (<user>)"),
     (re.compile(r"[ ─]{2,}"), "  "),
 )
 
@@ -123,6 +134,7 @@ class Player:
         _program(programs / "trueup", f'#!/bin/bash\nexec {sys.executable} -m trueup "$@"\n')
         _program(programs / "python3", f'#!/bin/bash\nexec {sys.executable} "$@"\n')
         _program(programs / "sqlite3", SQLITE.format(python=sys.executable))
+        _program(programs / "psql", PSQL.format(python=sys.executable))
         self.environment = {
             **os.environ,
             "PATH": f"{programs}:{os.environ['PATH']}",

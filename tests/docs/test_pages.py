@@ -26,8 +26,23 @@ def _guides_text() -> str:
     return "\n".join(page.read_text(encoding="utf-8") for page in (ROOT / "README.md", *GUIDES))
 
 
-@pytest.mark.parametrize("page", RUNNABLE, ids=_name)
+LONG = {"operations.md", "deletes-and-guards.md", "notices.md", "conflicts-and-rules.md", "monitoring.md", "audit.md", "security.md"}
+
+
+def _case(page: Path) -> Any:
+    """A page as a case of a test: those with many commands are among the slow ones."""
+    return pytest.param(page, id=_name(page), marks=[pytest.mark.slow] if page.name in LONG else [])
+
+
+@pytest.mark.parametrize("page", [_case(page) for page in RUNNABLE if page.name != "scaling.md"])
 def test_a_page_runs_and_prints_what_it_says(page, tmp_path):
+    assert "\n".join(differences(page, tmp_path)) == ""
+
+
+@pytest.mark.slow
+def test_the_page_about_several_machines_runs(tmp_path, postgres_url, monkeypatch):
+    monkeypatch.setenv("COMPANY_DATABASE", postgres_url)
+    page = ROOT / "docs" / "scaling.md"
     assert "\n".join(differences(page, tmp_path)) == ""
 
 

@@ -16,6 +16,7 @@ from trueup.core.rebase import Rebased, _plain
 from trueup.core.rereading import Rereading
 from trueup.runtime import run_pass
 from trueup.runtime.lane import MOVED, Lane
+from trueup.runtime.workspace import Workspace
 from trueup.store import sending
 from trueup.testing.simulator import draw_moves, play_game
 from trueup.testing.simulator_moves import HARSH
@@ -100,8 +101,20 @@ def plain_rows(facts: Facts) -> dict[str, pl.DataFrame]:
     return {system: _plain(rows) for system, rows in facts.observed.items()}
 
 
+def meets_nobody(patch: Patch) -> None:
+    """A state that came back from a backup goes on as if no time had passed."""
+    patch.setattr("trueup.store.restored.get", lambda _db: None)
+
+
+def rebuilds_aloud(patch: Patch) -> None:
+    """A rebuild delivers what it finds lacking."""
+    patch.setattr(Workspace, "meet_all", lambda self, _command, _tick=None: self.sync(full=True))
+
+
 EDITS = {"add": 10, "edit": 30, "sync": 10}
 REREADINGS = {"add": 10, "edit": 10, "reread": 10}
+RESTORES = {"add": 10, "edit": 20, "sync": 10, "backup": 6, "restore": 6, "settle": 4}
+REBUILDS = {"add": 10, "edit": 10, "sync": 4, "rebuild": 6}
 LISTINGS = {"add": 8, "listing": 30, "sync": 4}
 MUTANTS: tuple[tuple[Callable[[Patch], None], dict[str, int], int], ...] = (
     (no_precondition, HARSH, 60),
@@ -114,6 +127,8 @@ MUTANTS: tuple[tuple[Callable[[Patch], None], dict[str, int], int], ...] = (
     (decides_alone, HARSH, 60),
     (reads_one_way, REREADINGS, 20),
     (takes_rereadings_for_edits, REREADINGS, 20),
+    (meets_nobody, RESTORES, 30),
+    (rebuilds_aloud, REBUILDS, 15),
 )
 
 

@@ -35,6 +35,21 @@ KINDS = {
     },
     "references": {"order": 30, "add": 12, "edit": 8, "sync": 14, "settle": 2, "remove": 1, "rename": 3, "kill": 3, "fault": 3},
     "undoing": {"undo": 10, "add": 12, "edit": 18, "edit twice": 6, "sync": 14, "remove": 3, "kill": 3, "settle": 1},
+    "states that come and go": {
+        "backup": 6,
+        "restore": 5,
+        "rebuild": 2,
+        "add": 10,
+        "edit": 20,
+        "edit twice": 6,
+        "sync": 12,
+        "remove": 3,
+        "kill": 4,
+        "fault": 3,
+        "configure": 4,
+        "undo": 2,
+        "order": 6,
+    },
     "people who decide": {"decide": 10, "add": 10, "edit": 20, "edit twice": 14, "sync": 12, "remove": 6, "burst": 2, "kill": 2},
 }
 """Games of little else than one kind of trouble."""
@@ -85,6 +100,12 @@ def test_game(seed: int) -> None:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_game_of_a_kind(kind: str, seed: int) -> None:
     assert play_game(seed, draw_moves(seed, 20, KINDS[kind])) is None
+
+
+def test_unlinked_new_rows_beside_changed_ones_in_pages_of_their_own() -> None:
+    """A page of new rows that nobody may link yet, and one of known rows, are of one chunk."""
+    moves = [("configure", 337629376), ("add", 311061681), ("reread", 1018516809), ("double", 92373084), ("burst", 198625994)]
+    assert play_game(1000, [*moves, ("sync", 1036060742)]) is None
 
 
 @pytest.mark.parametrize("change", CHANGES)

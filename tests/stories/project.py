@@ -21,6 +21,7 @@ from typing import Any
 
 import psycopg
 
+from tests import forks
 from trueup.cli.main import main
 
 PRIVATE = "PRIVATE-7f3a"
@@ -199,15 +200,21 @@ class Project:
     def finished(self, process: subprocess.Popen[str], expect: int | set[int] | None) -> Result:
         """Wait for a run, and search what it said and left behind."""
         out, err = process.communicate(timeout=120)
-        result = Result(process.returncode, out, err)
+        return self._checked(Result(process.returncode, out, err), expect)
+
+    def _checked(self, result: Result, expect: int | set[int] | None) -> Result:
+        """A result of which what it said and left behind was searched, and that has the exit status wanted."""
         self._search(result)
         wanted = {expect} if isinstance(expect, int) else expect
-        assert wanted is None or result.code in wanted, f"exit status {result.code}\n{out}\n{err}"
+        assert wanted is None or result.code in wanted, f"exit status {result.code}\n{result.out}\n{result.err}"
         return result
 
     def run(self, *words: str, expect: int | set[int] | None = 0, **options: Any) -> Result:
         """Run a command to its end; `expect` is its exit status."""
-        return self.finished(self.start(*words, **options), expect)
+        if options or not forks.may_fork(self.surroundings()):
+            return self.finished(self.start(*words, **options), expect)
+        done = forks.run(list(words), cwd=self.folder, env=self.surroundings(), told=None, timeout_s=120)
+        return self._checked(Result(done.returncode, done.stdout, done.stderr), expect)
 
     def sync(self, *words: str, expect: int | set[int] | None = 0, **options: Any) -> Result:
         """`trueup sync --json`."""

@@ -74,6 +74,21 @@ def test_a_key_twice_a_key_missing_and_cells_that_are_no_values(project: Project
     assert project.failures() == []
 
 
+def test_a_row_that_cannot_be_read_is_found_before_one_is_made_beside_it(project: Project) -> None:
+    """A run over one record reads nothing else: it asks the system for rows like it."""
+    project.add_sqlite("shop")
+    project.configure()
+    project.sync()
+    project.sql("crm", f"INSERT INTO customers VALUES (8, 'dora@example.org', 'Dora', 'many', NULL, '{PRIVATE}')")
+    project.sql("shop", f"INSERT INTO customers VALUES (9, 'dora@example.org', 'Dora', 4, NULL, '{PRIVATE}')")
+    project.sync("--record", "customer", "shop:9", expect=3)
+    assert [item["reason"] for item in project.failures()] == ["a row of crm that cannot be read may be this record: mend that row first"]
+    assert project.sql("crm", "SELECT count(*) FROM customers") == [(4,)]
+    project.sql("crm", "UPDATE customers SET points = 4 WHERE id = 8")
+    project.sync("--record", "customer", "shop:9")
+    project.mended([*PEOPLE, DORA])
+
+
 def test_a_row_without_a_key_in_a_table_that_is_read_by_cursor(project: Project, postgres_url: str) -> None:
     """Only complete readings see it; it may be a record all the same, and none is made beside it in between."""
     project.add_postgres(

@@ -233,3 +233,21 @@ def test_cleaned_values_that_go_back_are_written_and_no_others(project: Project)
     project.sync()
     assert [row[0] for row in project.rows("crm")] == ["ann@example.org", "ben@example.org", "cleo@example.org"]
     silent(project.sync("--full"))
+
+
+def test_what_a_system_missed_while_it_was_only_read_and_away_is_due_when_it_may_be_written_again(project: Project) -> None:
+    """Nobody could read it meanwhile, so nothing about it was learned: that it was not written is known all the same."""
+    feed = project.folder / "feed.jsonl"
+    mapping = project.mappings["feed"]
+    project.mappings["feed"] = f"direction: read, {mapping}"
+    project.configure()
+    feed.rename(project.folder / "away")
+    project.sql("crm", "UPDATE customers SET name = 'Anna' WHERE id = 1")
+    project.sync(expect=3)
+    (project.folder / "away").rename(feed)
+    project.mappings["feed"] = mapping
+    project.configure()
+    assert project.run("plan", "--json").system("feed")["delivered"]["updated"] == 1
+    project.sync()
+    assert project.rows("feed") == project.rows("crm")
+    silent(project.sync("--full"))

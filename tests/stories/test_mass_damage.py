@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from trueup.config.load import load_config
 from trueup.model import RunSummary
-from trueup.runtime.workspace import open_workspace
+from trueup.reports.waiting import holds_text
+from trueup.runtime.workspace import Workspace, open_workspace
 from trueup.store import hold
 
 CONFIGURATION = """
@@ -26,9 +29,10 @@ entities:
       code: {type: text}
       price: {type: decimal, scale: 2, conflict: last_write_wins}
       note: {type: text, conflict: last_write_wins}
+      ean: {type: text, conflict: last_write_wins}
     mappings:
-      crm: {object: products, key: id, fields: {code: code, price: price, note: note}}
-      shop: {object: products, key: id, fields: {code: code, price: price, note: note}}
+      crm: {object: products, key: id, fields: {code: code, price: price, note: note, ean: ean}}
+      shop: {object: products, key: id, fields: {code: code, price: price, note: note, ean: ean}}
 """
 PRODUCTS = 200
 
@@ -38,12 +42,13 @@ class Trade:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.moment = datetime.now(UTC)
         (folder / "trueup.yaml").write_text(CONFIGURATION, encoding="utf-8")
         for name in ("crm", "shop"):
-            self.ask(name, "CREATE TABLE products (id INTEGER PRIMARY KEY, code TEXT, price TEXT, note TEXT)")
+            self.ask(name, "CREATE TABLE products (id INTEGER PRIMARY KEY, code TEXT, price TEXT, note TEXT, ean TEXT)")
         with sqlite3.connect(folder / "crm.db") as db:
-            rows = [(f"P{number}", f"{number}.50", f"note {number}") for number in range(1, PRODUCTS + 1)]
-            db.executemany("INSERT INTO products (code, price, note) VALUES (?, ?, ?)", rows)
+            rows = [(f"P{number}", f"{number}.50", f"note {number}", f"00{4006381333931 + number}") for number in range(1, PRODUCTS + 1)]
+            db.executemany("INSERT INTO products (code, price, note, ean) VALUES (?, ?, ?, ?)", rows)
         db.close()
         self.sync()
 
@@ -55,7 +60,7 @@ class Trade:
         return rows
 
     def sync(self) -> RunSummary:
-        with open_workspace(self.folder / "trueup.yaml") as workspace:
+        with Workspace(load_config(self.folder / "trueup.yaml"), clock=lambda: self.moment) as workspace:
             return workspace.sync()
 
     def held(self) -> list[dict[str, Any]]:
@@ -77,6 +82,10 @@ def trade(tmp_path: Path) -> Trade:
 DAMAGES = {
     "a column that is emptied": ("UPDATE products SET note = NULL WHERE id <= 40", "blanked", "note"),
     "a currency that slipped": ("UPDATE products SET price = price * 100 WHERE id <= 40", "scaled", "price"),
+    "numbers that a spreadsheet saved": ("UPDATE products SET ean = ltrim(ean, '0') WHERE id <= 25", "re-typed", "ean"),
+    "numbers that became powers of ten": ("UPDATE products SET ean = printf('%.5E', ean) WHERE id <= 40", "re-typed", "ean"),
+    "decimals that were cut off": ("UPDATE products SET price = CAST(price AS INTEGER) WHERE id <= 40", "re-typed", "price"),
+    "one value over all": ("UPDATE products SET note = 'TEST' WHERE id <= 40", "one value", "note"),
     "a unit that is too large": ("UPDATE products SET price = round(price / 12, 2) WHERE id BETWEEN 100 AND 140", "scaled", "price"),
 }
 
@@ -91,9 +100,59 @@ def test_one_mistake_in_many_rows_is_held_although_the_limits_would_let_it_pass(
     assert trade.ask("crm", "SELECT * FROM products") == before
     (counts,) = trade.held()
     assert (counts["pattern"]["kind"], counts["pattern"]["field"]) == (kind, field)
+    assert evidence(trade).count(field) >= 1
     trade.decide("approved")
     assert trade.sync().status == "done"
-    assert trade.ask("crm", "SELECT code, note FROM products") == [(row[1], row[3]) for row in broken]
+    assert trade.ask("crm", "SELECT code, note, ean FROM products") == [(row[1], row[3], row[4]) for row in broken]
+
+
+def evidence(trade: Trade) -> str:
+    """What `trueup holds` says."""
+    return holds_text(
+        [{"id": 1, "entity": "", "system": "", "kind": "", "limit": {"count": 0}, "since": "", "counts": one} for one in trade.held()]
+    )
+
+
+def test_the_evidence_shows_what_became_of_a_value(trade: Trade) -> None:
+    trade.ask("shop", "UPDATE products SET ean = ltrim(ean, '0') WHERE id <= 25")
+    trade.sync()
+    (counts,) = trade.held()
+    assert counts["pattern"]["form"] == "leading zeros or a plus sign are gone"
+    assert counts["pattern"]["examples"][0] == ["004006381333932", "4006381333932"]
+    assert "25 of 25 edits of ean: leading zeros or a plus sign are gone (004006381333932 → 4006381333932)" in evidence(trade)
+
+
+def test_a_drip_of_deletes_is_noticed_over_the_day(trade: Trade) -> None:
+    path = trade.folder / "trueup.yaml"
+    path.write_text(path.read_text(encoding="utf-8") + "    deletes: {from: [shop], action: propagate}\n", encoding="utf-8")
+    trade.sync()
+    for number in range(1, 10):
+        trade.moment += timedelta(minutes=75)
+        trade.ask("shop", f"DELETE FROM products WHERE id <= {number * 4}")
+        status = trade.sync().status
+        gone = PRODUCTS - trade.ask("crm", "SELECT count(*) FROM products")[0][0]
+        if status == "held":
+            break
+    assert (status, gone) == ("held", 20)
+    (counts,) = trade.held()
+    assert counts["pattern"] == {"kind": "drip", "field": None, "count": 24, "of": 200, "usual": 0, "passes": 6}
+    assert "24 rows deleted in 24 hours, by 6 runs" in evidence(trade)
+    trade.decide("approved")
+    assert trade.sync().status == "done"
+    assert trade.ask("crm", "SELECT count(*) FROM products") == [(PRODUCTS - 24,)]
+    # Who has looked at a day's deletes is not asked again for the next one.
+    trade.ask("shop", "DELETE FROM products WHERE id <= 28")
+    assert trade.sync().status == "done"
+
+
+def test_deletes_as_on_other_days_are_no_drip(trade: Trade) -> None:
+    path = trade.folder / "trueup.yaml"
+    path.write_text(path.read_text(encoding="utf-8") + "    deletes: {from: [shop], action: propagate}\n", encoding="utf-8")
+    trade.sync()
+    for number in range(1, 13):
+        trade.moment += timedelta(minutes=75) if number % 4 else timedelta(days=2)
+        trade.ask("shop", f"DELETE FROM products WHERE id <= {number * 4}")
+        assert trade.sync().status == "done"
 
 
 def test_what_is_refused_is_put_back(trade: Trade) -> None:
@@ -133,3 +192,19 @@ def test_the_work_of_people_passes(trade: Trade, work: str) -> None:
     trade.ask("shop", ORDINARY[work])
     assert trade.sync().status == "done"
     assert trade.held() == []
+
+
+def test_rows_that_are_edited_again_and_again_count_once_an_hour(trade: Trade) -> None:
+    """A handful of products that sell all the time is no mass; as many edits of as many products are one."""
+    for number in range(30):
+        trade.moment += timedelta(minutes=1)
+        trade.ask("shop", f"UPDATE products SET note = 'sold {number}' || id WHERE id <= 5")
+        assert trade.sync().status == "done"
+    held = False
+    for number in range(1, 30):
+        trade.moment += timedelta(minutes=1)
+        trade.ask("shop", f"UPDATE products SET note = 'and ' || id || ' {number}' WHERE id BETWEEN {number * 5 + 1} AND {number * 5 + 5}")
+        held = trade.sync().status == "held"
+        if held:
+            break
+    assert held

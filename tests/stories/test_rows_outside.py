@@ -157,6 +157,29 @@ def test_one_that_comes_inside_is_the_record_itself(office: Office) -> None:
     assert office.quiet()
 
 
+@pytest.mark.parametrize("reading", READINGS)
+def test_a_linked_row_that_becomes_another_record_outside_stands_in_its_place(tmp_path: Path, reading: str) -> None:
+    office = Office(tmp_path, READINGS[reading])
+    crm, shop = office.table("crm"), office.table("shop")
+    crm.insert({"id": 1, "email": "ann@example.org", "name": "Ann", "active": "yes"})
+    office.sync()
+    crm.edit("1", {"active": "no"})
+    office.sync()
+    becomes_another(crm)
+    office.sync()
+    shop.insert({"id": 9, "email": "eve@example.org", "name": "Eve"})
+    office.sync()
+    assert list(crm.rows) == ["1"]
+    assert office.quiet()
+    office.sync(full=True)
+    assert list(crm.rows) == ["1"]
+    crm.remove("1")
+    office.sync(full=True)
+    office.sync(full=True)
+    assert office.crm() == [("eve@example.org", "Eve")]
+    office.workspace.close()
+
+
 def test_of_two_that_stand_there_both_must_go(office: Office) -> None:
     office.table("crm").insert({"id": 2, "email": "ann@example.org", "name": "Ann too", "active": "no"})
     office.sync(full=True)

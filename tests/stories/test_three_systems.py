@@ -187,6 +187,7 @@ def _rows(folder: Path, postgres_url: str, mariadb_url: str) -> dict[str, dict[s
     return {"shop": shop_rows, "billing": billing_rows, "sheet": sheet_rows}
 
 
+@pytest.mark.slow
 def test_three_systems_converge_while_three_processes_edit_them(company: Path, postgres_url: str, mariadb_url: str) -> None:
     first = _trueup(company, "sync", expect={0})
     assert first["entities"]["customer"]["golden"]["total"] == 40

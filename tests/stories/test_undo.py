@@ -180,6 +180,24 @@ def test_rows_that_a_run_made_are_taken_out_and_stay_out_until_the_undo_is_undon
     company.quiet()
 
 
+def test_rows_that_are_to_be_made_again_in_a_system_that_is_paused_are_made_when_it_goes_on(company: Company) -> None:
+    run = company.sync()
+    _undone, number = company.undo(run)
+    company.sync()
+    assert number is not None
+    configuration = company.folder / "trueup.yaml"
+    text = configuration.read_text(encoding="utf-8")
+    configuration.write_text(text.replace("path: shop.db", "path: shop.db, paused: true"), encoding="utf-8")
+    company.undo(number)
+    assert company.people("shop") == {}
+    assert len(company.list_()) == 2
+    company.sync()
+    configuration.write_text(text, encoding="utf-8")
+    company.sync()
+    assert company.people("shop") == company.people("crm")
+    company.quiet()
+
+
 def test_a_row_that_was_edited_after_it_was_made_stays(company: Company) -> None:
     run = company.sync()
     company.ask("shop", "UPDATE people SET name = 'Anna' WHERE id = 1")

@@ -104,3 +104,12 @@ def test_the_lock_of_the_image_is_that_of_the_project_without_its_tools():
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
     assert {re.split(r"[^a-z0-9.-]", name)[0].replace(".", "-") for name in wanted} <= ours.keys()
     assert "pytest" not in ours
+
+
+def test_the_rules_for_prometheus_speak_of_metrics_that_there_are():
+    from trueup.reports.metrics import METRICS
+
+    told = (ROOT / "deploy" / "prometheus" / "trueup-rules.yml").read_text(encoding="utf-8")
+    named = set(re.findall(r"\btrueup_[a-z_]+", told))
+    assert len(named) > 5
+    assert named - {metric.name for metric in METRICS} == set()

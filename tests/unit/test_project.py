@@ -80,11 +80,7 @@ def test_every_ignored_lint_rule_has_its_reason():
 def test_the_contract_of_purity_covers_every_pure_package():
     contracts = PROJECT["tool"]["importlinter"]["contracts"]
     (pure,) = [contract for contract in contracts if "no clock" in contract["name"]]
-    wanted = {"trueup.core", "trueup.errors", "trueup.model"}
-    for late in ("decide",):
-        if (ROOT / "src" / "trueup" / late).exists():
-            wanted.add(f"trueup.{late}")
-    assert set(pure["source_modules"]) == wanted
+    assert set(pure["source_modules"]) == {"trueup.core", "trueup.decide", "trueup.errors", "trueup.model"}
 
 
 def test_a_generated_page_that_differs_is_shown(tmp_path):

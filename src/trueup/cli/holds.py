@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +10,8 @@ from trueup.cli.shared import LARGEST, AsJson, ConfigFile, config_path, say, say
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from trueup.store.hold import Decision
 
 holds = typer.Typer(rich_markup_mode=None)
 
@@ -54,19 +56,28 @@ def refuse(ctx: typer.Context, number: HoldId, *, config: ConfigFile = None, as_
     _decide(ctx, config, number, "refused", as_json=as_json)
 
 
-def _decide(ctx: typer.Context, config: Any, number: int, decision: Literal["approved", "refused"], *, as_json: bool) -> None:
+@holds.command("leave", short_help="Let both sides keep what they have.")
+def leave(ctx: typer.Context, number: HoldId, *, config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Leave both sides of a hold as they are: the next `sync` tells nobody of those edits or deletes, and restores nothing.
+
+    They are counted as apart, until one side is edited again: that edit counts as any other.
+    """
+    _decide(ctx, config, number, "left", as_json=as_json)
+
+
+def _decide(ctx: typer.Context, config: Any, number: int, decision: Decision, *, as_json: bool) -> None:
     import orjson
 
     from trueup.errors import UsageError
     from trueup.runtime.trail import decided
-    from trueup.store import hold
+    from trueup.store import audit, hold
 
     with workspace_of(ctx, config, connects=False) as workspace, state_to_change(workspace) as store, store.write() as tx:
         found = hold.get(tx, number) if abs(number) <= LARGEST else None
         if found is None or found["decision"] is not None:
             raise UsageError(f"there is no open hold {number}", hint="`trueup holds` lists them")
         ceiling = int(orjson.loads(found["counts"])["count"]) if decision == "approved" else None
-        hold.decide(tx, number, decision, at=workspace.clock(), ceiling=ceiling)
+        hold.decide(tx, number, decision, at=workspace.clock(), ceiling=ceiling, who=audit.me())
         what = {"id": number, "entity": found["entity"], "system": found["system"], "kind": found["kind"], "decision": decision}
         decided(tx, "hold", what | ({} if ceiling is None else {"ceiling": ceiling}), workspace.clock())
     if as_json:
@@ -75,8 +86,10 @@ def _decide(ctx: typer.Context, config: Any, number: int, decision: Literal["app
     place = f"{found['entity']} in {found['system']}"
     if decision == "approved":
         say(f"Approved: the next `trueup sync` lets up to {ceiling:,} {found['kind']} of {place} pass.")
-    else:
+    elif decision == "refused":
         say(f"Refused: the next `trueup sync` restores what {place} would have changed.")
+    else:
+        say(f"Left: the next `trueup sync` tells nobody of these {found['kind']} of {place}, and restores nothing there.")
 
 
 def _rows(frame: pl.DataFrame) -> list[dict[str, Any]]:

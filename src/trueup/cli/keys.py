@@ -63,10 +63,12 @@ def _noted(ctx: typer.Context, place: StatePlace) -> None:
 
 
 def _file_keys(place: StatePlace) -> list[FileKey]:
-    """The keys of the state's own file, where it is one."""
+    """The keys of the state's own files, where it is in files."""
     from trueup.store import encryption, engine
 
-    return encryption.file_keys(Path(place.target)) if engine.backend_of(place.target) == "sqlite" else []
+    if engine.backend_of(place.target) != "sqlite":
+        return []
+    return [key for path in encryption.files_of(Path(place.target)) for key in encryption.file_keys(path)]
 
 
 def _needed(place: StatePlace) -> set[str]:
@@ -139,7 +141,8 @@ def rotate(ctx: typer.Context, *, config: ConfigFile = None, as_json: AsJson = F
     with vault_of(place, change=False) as found:
         if found is not None:
             found.check_keys()
-    encryption.check_keys(Path(place.target), masters)
+    for path in encryption.files_of(Path(place.target)):
+        encryption.check_keys(path, masters)
     needed = _needed(place)
     half_way = bool(needed - {before.id})
     if is_writable(place.master_key) and not half_way:
@@ -150,7 +153,7 @@ def rotate(ctx: typer.Context, *, config: ConfigFile = None, as_json: AsJson = F
         with vault_of(place, change=True) as vault:
             assert vault is not None
             sealed = vault.rewrap()
-    sealed += encryption.rewrap(Path(place.target), masters)
+    sealed += sum(encryption.rewrap(path, masters) for path in encryption.files_of(Path(place.target)))
     masters.look_again()
     current = masters.current()
     former = [key.id for key in masters.all()[1:]]

@@ -15,35 +15,42 @@ import typer
 import typer.core
 
 from trueup.cli import (
+    alerts,
     audit,
     backup,
     check,
     compact,
     conflicts,
+    decide,
     doctor,
     drift,
     explain,
     failures,
     holds,
+    init,
     keys,
     matches,
+    notices,
     pause,
     plan,
     record,
     runs,
     schema,
     secrets,
+    serve,
     sql,
     status,
     sync,
     undo,
     verify,
+    worker,
 )
 from trueup.cli.shared import COULD_NOT, INTERRUPTED, USAGE, ConfigFile, Session, complain
 
 _ORDER = (
-    "drift", "check", "plan", "sync", "pause", "resume", "status", "runs", "run", "record", "explain", "conflicts", "matches", "failures",
-    "holds", "verify", "undo", "audit", "backup", "restore", "rebuild", "compact", "doctor", "sql", "secrets", "keys", "schema",
+    "decide", "init", "drift", "check", "plan", "sync", "serve", "worker", "pause", "resume", "status", "runs", "run", "record",
+    "explain", "conflicts", "matches", "failures", "holds", "notices", "alerts", "verify", "undo", "audit", "backup", "restore",
+    "rebuild", "compact", "doctor", "sql", "secrets", "keys", "schema",
 )  # fmt: skip
 
 
@@ -94,8 +101,8 @@ def root(
 
 
 for _verb in (
-    drift, check, plan, sync, pause, status, runs, record, explain, conflicts, matches, failures, holds, verify, undo, audit, backup,
-    compact, doctor, sql, secrets, keys, schema,
+    decide, init, drift, check, plan, sync, serve, worker, pause, status, runs, record, explain, conflicts, matches, failures, holds,
+    notices, alerts, verify, undo, audit, backup, compact, doctor, sql, secrets, keys, schema,
 ):  # fmt: skip
     _verb.register(app)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from trueup.cli.shared import AsJson, ConfigFile, known_state, looked, say, say_json, style, workspace_of
+from trueup.cli.shared import AsJson, ConfigFile, looked, say, say_json, state_as_configured, style, workspace_of
 
 EntityName = Annotated[str, typer.Argument(metavar="ENTITY", help="The entity: customer, order …", show_default=False)]
 RecordKey = Annotated[str, typer.Argument(metavar="KEY", help="SYSTEM:KEY of one of its rows, or the record's number.", show_default=False)]
@@ -39,7 +39,7 @@ def record(
     from trueup.runtime.records import find_record
 
     moment = moment_named(at) if at is not None else None
-    with workspace_of(ctx, config, connects=False) as workspace, known_state(workspace) as store, store.read() as db:
+    with workspace_of(ctx, config, connects=False) as workspace, state_as_configured(workspace) as store, store.read() as db:
         gid = find_record(workspace, db, entity, key)
         looked(workspace, record=gid)
         view = view_record(db, workspace.config, workspace.config.entities[entity], gid)

@@ -133,6 +133,18 @@ def known_state(workspace: Workspace) -> Iterator[Store]:
 
 
 @contextmanager
+def state_as_configured(workspace: Workspace) -> Iterator[Store]:
+    """The state for reading, under the names of the configuration: what it says was renamed is so before the next run, too.
+
+    Raises StateMissingError where nothing was ever synced.
+    """
+    from trueup.runtime.renames import with_new_names
+
+    with known_state(workspace) as store, with_new_names(store, workspace.config) as named:
+        yield named
+
+
+@contextmanager
 def state_to_change(workspace: Workspace) -> Iterator[Store]:
     """The state for a person's decision. Raises StateMissingError where nothing was ever synced."""
     from trueup.store import Store

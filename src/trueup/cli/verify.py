@@ -14,11 +14,11 @@ from trueup.cli.shared import (
     Entities,
     complain,
     end_of_trail,
-    known_state,
     leave,
     looked,
     say,
     say_json,
+    state_as_configured,
     style,
     workspace_of,
 )
@@ -51,7 +51,7 @@ def verify(
     with workspace_of(ctx, config) as workspace:
         names = chosen(workspace.config.entities, entities or ())
         looked(workspace)
-        with known_state(workspace) as store, progress(workspace) as tick:
+        with state_as_configured(workspace) as store, progress(workspace) as tick:
             found, again = verify_systems(workspace.config, workspace.systems, store, names, tick)
         if repair:
             found = verify_and_repair(workspace, names, found, again)

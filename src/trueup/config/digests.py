@@ -20,6 +20,7 @@ SECRET = re.compile(r"pass|secret|token|credential|private|api_?key|auth|user", 
 
 _LOGIN = re.compile(r"(://)[^/?#]*@")
 _PARAMETER = re.compile(rf"([?&;][^=&;]*(?:{SECRET.pattern})[^=&;]*=)[^&;#]*", re.IGNORECASE)
+_NOT_OF_NOTICES = {"url", "secret", "headers"}
 _DIGITS = 16
 
 
@@ -43,6 +44,8 @@ def _plain(value: Any, path: tuple[str, ...]) -> Any:
     if isinstance(value, list):
         return [_plain(item, path) for item in value]
     if path[:1] == ("systems",) and any(SECRET.search(name) for name in path[2:]):
+        return "(not told)"
+    if path[:1] == ("notices",) and set(path[2:3]) & _NOT_OF_NOTICES:
         return "(not told)"
     if isinstance(value, str):
         return _PARAMETER.sub(r"\1", _LOGIN.sub(r"\1", value))

@@ -56,6 +56,7 @@ def _build(around: Surroundings) -> Entity:
         owner=shape.owner,
         max_delay_s=shape.max_delay,
         when=tuple(shape.when),
+        verify=shape.verify,
         triggers=_triggers(around),
     )
 
@@ -118,22 +119,30 @@ def _deletes(around: Surroundings) -> Deletes | None:
                 "`from` is missing in deletes: whose deletes count?",
                 f"for example from: [{next(iter(around.shape.mappings), 'crm')}]",
             )
+    _check_sources(shape.from_ or (), around)
+    if shape.action == "archive" and not shape.set_ and not report.is_broken((*path, "set")):
+        report.also(path, "`set` is missing in deletes: what archives a record?", "for example set: {status: closed}")
+    if shape.action != "archive" and shape.set_:
+        report.add((*path, "set"), f"`set` does not go with action {shape.action}", "it is for action: archive")
+    return Deletes(sources=sources, action=shape.action, set=_archive_values(around))
+
+
+def _check_sources(sources: tuple[str, ...], around: Surroundings) -> None:
+    """Those whose deletes count can have any."""
+    report, path = around.report, (*around.path, "deletes")
     for name in sources:
         if name not in around.systems:
             if not report.is_broken(("systems", name)):
                 what = f"unknown system `{name}` in deletes of {around.entity}{did_you_mean(name, around.systems)}"
                 report.add((*path, "from"), what, listing("systems", around.systems))
+        elif around.systems[name].kind == "push":
+            report.add((*path, "from"), f"{name} only pushes: it never says that a record is gone", "take it out")
         elif name not in around.shape.mappings and not around.lost_mapping(name):
             report.add(
                 (*path, "from"),
                 f"{name} has no mapping for {around.entity}, so nothing can be deleted there",
                 listing("mappings", around.shape.mappings),
             )
-    if shape.action == "archive" and not shape.set_ and not report.is_broken((*path, "set")):
-        report.also(path, "`set` is missing in deletes: what archives a record?", "for example set: {status: closed}")
-    if shape.action != "archive" and shape.set_:
-        report.add((*path, "set"), f"`set` does not go with action {shape.action}", "it is for action: archive")
-    return Deletes(sources=sources, action=shape.action, set=_archive_values(around))
 
 
 def _archive_values(around: Surroundings) -> dict[str, Any]:
@@ -165,7 +174,18 @@ def _archive_values(around: Surroundings) -> dict[str, Any]:
 
 
 def _guard(shape: GuardShape) -> Guard | None:
-    return None if shape.off else Guard(deletes=shape.deletes, updates=shape.updates, at_least=shape.at_least)
+    return (
+        None
+        if shape.off
+        else Guard(
+            deletes=shape.deletes,
+            updates=shape.updates,
+            at_least=shape.at_least,
+            one_mistake=shape.one_mistake,
+            surge=shape.surge,
+            deletes_a_day=shape.deletes_a_day,
+        )
+    )
 
 
 def _triggers(around: Surroundings) -> dict[str, Any]:

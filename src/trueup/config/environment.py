@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from trueup.config.suggest import did_you_mean
-from trueup.errors import ConfigError, Problem, TrueupError
+from trueup.errors import ConfigError, Problem, TrueupError, keep_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,6 +25,8 @@ SECRET = "secret:"  # noqa: S105 - what a reference to one begins with
 SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}", re.ASCII)
 OPENS_STATE = {("state",), ("master_key",)}
 """Settings that are needed before any secret can be read."""
+OF_OTHERS = {("systems",), ("notices",)}
+"""Settings that say how others are reached: who does not, needs no secret of theirs."""
 _LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)", re.ASCII)
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$"}
 
@@ -48,7 +50,7 @@ class Environment:
 class Substituted:
     """A document's data with variables filled in. `broken` are the paths whose text could not be filled in; `used` is name -> value.
 
-    `unset` are the problems of systems whose variables are set nowhere: they matter only to whoever connects to the systems.
+    `unset` are the problems of systems and subscriptions whose variables are set nowhere: they matter only to whoever connects to them.
     """
 
     data: Any
@@ -201,7 +203,7 @@ class _Filling:
         except _NotFilledError as missing:
             self.result.broken.append(path)
             if missing.message:
-                later = missing.unset and path[:1] == ("systems",)
+                later = missing.unset and path[:1] in OF_OTHERS
                 problem = self.document.problem(path, missing.message, missing.hint)
                 (self.result.unset if later else self.result.problems).append(problem)
             return ""
@@ -248,5 +250,6 @@ class _Filling:
             raise _NotFilledError(f"the secret `{name}` cannot be had: {error.message}", error.hint or "") from None
         if found is None:
             raise _NotFilledError(f"the secret `{name}` is not set", f"run `trueup secrets set {name}`", unset=True)
+        keep_secret(name, found)
         self.result.used[f"{SECRET}{name}"] = found
         return found

@@ -203,6 +203,16 @@ def when(value: Any) -> When:
     return When(kind="at", at=below("at", clock, value["at"]), days=chosen, timezone=timezone)
 
 
+def comparing(value: Any) -> When | None:
+    """When systems are compared: an item of `when` that the clock decides, or None for `off`."""
+    if value is False or (isinstance(value, str) and value.strip().lower() in _OFF):
+        return None
+    found = when(value)
+    if found.kind == "realtime":
+        raise wrong("nothing is compared in real time", 'write {at: "03:00", timezone: Europe/London}, {every: 1d}, {cron: …} or off')
+    return found
+
+
 def below(part: str, parse: Any, value: Any) -> Any:
     """Parse a part of a form; its error then points at that part."""
     try:
@@ -301,6 +311,14 @@ def _names(value: Any) -> tuple[str, ...]:
 def name_list(value: Any) -> tuple[str, ...]:
     """One name or a list of names, each once."""
     return _names(value)
+
+
+def secrets(value: Any) -> str | tuple[str, ...]:
+    """One secret, or a list of those that are good now: while a secret is being changed, the new one and the old one."""
+    if isinstance(value, list):
+        found = _names(value)
+        return found if len(found) > 1 else found[0]
+    return filled_text(value)
 
 
 def match_rule(value: Any) -> tuple[str, ...]:

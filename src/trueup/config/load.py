@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from trueup.config.digests import digests
 from trueup.config.entities import build_entities
 from trueup.config.environment import open_environment, secrets_used, substitute
+from trueup.config.notices import build_notices
 from trueup.config.report import Report
 from trueup.config.secrets import NEITHER, StoredSecrets, master_key_place, state_target
 from trueup.config.shapes import read_shape
 from trueup.config.systems import build_systems
 from trueup.errors import ConfigError, MasterKeyError
-from trueup.model import Config, KeyPlace, Retention
+from trueup.model import Alerts, Config, KeyPlace, Retention
 from trueup.sealing.master import remember
 from trueup.yamlfile import read_yaml
 
@@ -67,6 +68,15 @@ def _build(shape: ConfigShape, file: str, directory: Path, environment: Environm
     for name in systems:
         if entities and name not in used and not report.is_broken(("entities",)):
             report.note(("systems", name), f"no entity has a mapping for {name}", "map it, or remove the system")
+    notices = build_notices(shape.notices, entities, systems, report)
+    owners = {entity.owner for entity in entities.values()} | {built.system.owner for built in systems.values()}
+    owners |= {subscription.owner for subscription in notices.values()}
+    for name in shape.alerts.to.keys() - owners - {"default"}:
+        report.note(
+            ("alerts", "to", name),
+            f"nothing has the owner {name}: nobody is told there",
+            "name it as `owner` of an entity, a system or under `notices`",
+        )
     return Config(
         file=file,
         directory=str(directory),
@@ -75,7 +85,12 @@ def _build(shape: ConfigShape, file: str, directory: Path, environment: Environm
         systems={name: built.system for name, built in systems.items()},
         entities=entities,
         notes=tuple(sorted(report.notes)),
-        retention=Retention(shape.retention.history, shape.retention.lines, shape.retention.runs) if shape.retention else Retention(),
+        retention=Retention(shape.retention.history, shape.retention.lines, shape.retention.runs, shape.retention.webhooks)
+        if shape.retention
+        else Retention(),
+        alerts=Alerts(shape.alerts.to, shape.alerts.repeat, shape.alerts.gather, shape.alerts.rules.model_dump()),
+        notices=notices,
+        metrics_token=None if shape.metrics is None else shape.metrics.token,
     )
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trueup.config.fields import Surroundings
     from trueup.config.report import Report
     from trueup.config.schema import FieldMappingShape, FieldShape, MappingShape
+    from trueup.model import Direction
     from trueup.yamlfile import YamlPath
 
 _FILE_ONLY = ("header_row", "empty")
@@ -69,12 +70,21 @@ def _build(system: str, shape: MappingShape, path: YamlPath, around: Surrounding
             options=plain(shape.options or {}),
         ),
         fields=fields,
-        direction=shape.direction,
+        direction=_direction(shape, kind, path, report),
         where=shape.where,
         set=plain(shape.set_ or {}),
         owner=shape.owner,
         line=report.line(path),
     )
+
+
+def _direction(shape: MappingShape, kind: str | None, path: YamlPath, report: Report) -> Direction:
+    """What only pushes is only read."""
+    if kind != "push":
+        return shape.direction
+    if "direction" in shape.model_fields_set and shape.direction != "read":
+        report.add((*path, "direction"), "this system only pushes: nothing can be written to it", "write direction: read, or leave it out")
+    return "read"
 
 
 def _check_object(native: NativeObject, shape: MappingShape, kind: str | None, path: YamlPath, report: Report) -> None:

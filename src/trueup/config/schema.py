@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 
-from trueup.config import forms
+from trueup.config import alert_forms, forms
 from trueup.model import DeleteAction, Direction, FieldType, When
 
 if TYPE_CHECKING:
@@ -32,12 +32,20 @@ Share = Annotated[
 ]
 Zone = Annotated[str, PlainValidator(forms.zone), WithJsonSchema({"type": "string", "examples": ["Europe/London", "UTC"]})]
 Names = Annotated[tuple[str, ...], PlainValidator(forms.name_list), WithJsonSchema(_NAMES_SCHEMA)]
+Secrets = Annotated[str | tuple[str, ...], PlainValidator(forms.secrets), WithJsonSchema(_NAMES_SCHEMA)]
 MatchRule = Annotated[
     tuple[str, ...], PlainValidator(forms.match_rule), WithJsonSchema({"type": "array", "items": {"type": "string"}, "minItems": 1})
 ]
+Days = Annotated[tuple[int, ...], PlainValidator(forms.days), WithJsonSchema(_NAMES_SCHEMA)]
 ClockRanges = Annotated[
     tuple[tuple[str, str], ...], PlainValidator(forms.clock_ranges), WithJsonSchema({"type": "array", "examples": [["09:00", "17:00"]]})
 ]
+OrOff = {"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}]}
+DurationOrOff = Annotated[float | None, PlainValidator(alert_forms.duration), WithJsonSchema(OrOff)]
+CountOrOff = Annotated[float | None, PlainValidator(alert_forms.count), WithJsonSchema(OrOff)]
+SizeOrOff = Annotated[float | None, PlainValidator(alert_forms.size), WithJsonSchema(OrOff)]
+OnOrOff = Annotated[float | None, PlainValidator(alert_forms.switch), WithJsonSchema(OrOff)]
+Addresses = Annotated[tuple[str, ...], PlainValidator(alert_forms.addresses), WithJsonSchema(_NAMES_SCHEMA)]
 Schedule = Annotated[
     When,
     PlainValidator(forms.when),
@@ -116,6 +124,9 @@ ObjectForm = Annotated[
 ]
 
 
+Comparing = Annotated[
+    When | None, PlainValidator(forms.comparing), WithJsonSchema({"anyOf": [{"type": "object"}, {"const": "off"}, {"const": False}]})
+]
 HIDDEN: dict[str, Any] = {"hidden": True}
 """Marks what only the short form of a shape sets."""
 
@@ -167,17 +178,26 @@ class LimitsShape(Shape):
     connections: int | None = Field(None, ge=1, le=1000, description="Connections open at once at most.", examples=[2])
     not_between: ClockRanges = Field(
         (),
-        description="Times of day (in the system's time zone) at which it is left alone; one pair or a list of pairs.",
+        description="Times of day at which it is left alone, neither read nor written; one pair or a list of pairs.",
         examples=[["09:00", "17:00"]],
+    )
+    days: Days | None = Field(
+        None,
+        description="The days on which it is left alone: at the hours of `not_between`, or, without these, all day. Left out: every day.",
+        examples=["mon-fri"],
+    )
+    timezone: Zone | None = Field(
+        None, description="The time zone of these hours and days; left out: that of the system.", examples=["Europe/London"]
     )
 
 
 class TimestampShape(Shape):
     """Where a signed message says when it was sent."""
 
-    header: Text = Field(description="The header with the time.", examples=["X-Timestamp"])
+    header: Text | None = Field(None, description="The header with the time.", examples=["X-Timestamp"])
+    field: Text | None = Field(None, description="Its name within the header with the signature.", examples=["t"])
     unit: Literal["s", "ms", "iso"] = Field("s", description="Seconds or milliseconds since 1970, or an ISO 8601 time.")
-    max_age_s: float = Field(300, gt=0, allow_inf_nan=False, description="Older messages are refused.")
+    max_age_s: float = Field(300, gt=0, allow_inf_nan=False, description="Older messages are refused, and those from as far ahead.")
 
 
 class VerifyShape(Shape):
@@ -186,25 +206,57 @@ class VerifyShape(Shape):
     kind: Literal["standard", "hmac", "basic", "token"] = Field(
         description="standard: Standard Webhooks; hmac: a signature over the body; basic: user and password; token: a header with a secret."
     )
-    secret: Text | None = Field(None, description="The shared secret (standard, hmac, token).", examples=["${SHOP_HOOK_SECRET}"])
+    secret: Secrets | None = Field(
+        None,
+        description="The shared secret (standard, hmac, token); while it is being changed, a list of the new and the old one.",
+        examples=["${SHOP_HOOK_SECRET}"],
+    )
     header: Text | None = Field(None, description="The header with the signature or the token (hmac, token).", examples=["X-Signature"])
+    field: Text | None = Field(
+        None, description="The signature's name in a header that holds `name=value` pairs, separated by commas.", examples=["v1"]
+    )
     hash: Literal["sha1", "sha256", "sha384", "sha512"] = Field("sha256", description="The hash of an hmac.")
     encoding: Literal["hex", "base64"] = Field("hex", description="How the hmac is written.")
-    prefix: str = Field("", description="Text before the signature.", examples=["sha256="])
+    prefix: str = Field("", description="Text before the signature or the token.", examples=["sha256="])
     message: Text = Field(
-        "${body}", description="What is signed; ${timestamp} and ${body} stand for themselves here.", examples=["${timestamp}.${body}"]
+        "${body}",
+        description="What is signed; ${timestamp}, ${body}, ${method}, ${uri} (the whole address), ${path} and ${header:NAME} stand for"
+        " themselves here.",
+        examples=["${timestamp}.${body}"],
+    )
+    uri: Text | None = Field(
+        None,
+        description="The address that the sender signs (${uri}), where a proxy changes it; left out: http(s) and the host asked for.",
+        examples=["https://sync.example.com/hooks/shop"],
     )
     timestamp: TimestampShape | None = Field(None, description="Refuse old messages by this time.")
     user: Text | None = Field(None, description="The user (basic).")
-    password: Text | None = Field(None, description="The password (basic).", examples=["${HOOK_PASSWORD}"])
+    password: Secrets | None = Field(
+        None,
+        description="The password (basic); while it is being changed, a list of the new and the old one.",
+        examples=["${HOOK_PASSWORD}"],
+    )
 
 
 class EventShape(Shape):
     """Where an incoming message says what changed: JSON Pointers into the body; a plain word stands for itself."""
 
     id: Text | None = Field(None, description="The message's own id, by which repeats are known.", examples=["/id"])
-    key: Text | None = Field(None, description="The key of the changed record.", examples=["/data/id"])
+    key: Names | None = Field(
+        None, description="The key of the changed record; of a key of several columns, a list.", examples=["/data/id"]
+    )
     object_: Text | None = Field(None, description="The object it belongs to.", examples=["/data/table"])
+    at: Text | None = Field(
+        None,
+        description="When it happened: an ISO 8601 time, or seconds or milliseconds since 1970. Of a system that only pushes, the latest"
+        " message about a record counts; left out: the one that came last.",
+        examples=["/created_at"],
+    )
+    list_: Text | None = Field(
+        None,
+        description="Where the list of events stands in a body that holds several; the pointers then lead into one of them.",
+        examples=["/events"],
+    )
 
 
 class WebhookShape(Shape):
@@ -212,6 +264,7 @@ class WebhookShape(Shape):
 
     verify: VerifyShape = Field(description="How a message proves where it comes from.")
     event: EventShape | None = Field(None, description='Where the message says what changed; left out: {"object": …, "key": …}.')
+    max_bytes: int = Field(1_048_576, ge=1024, le=67_108_864, description="Larger messages are refused.", examples=[4_194_304])
 
 
 class SystemShape(Shape):
@@ -345,6 +398,17 @@ class GuardShape(Shape):
     deletes: Share = Field(0.05, description="Share of the rows of a system that may be deleted.", examples=["5%"])
     updates: Share = Field(0.30, description="Share of the rows of a system that may be updated.", examples=["30%"])
     at_least: int = Field(20, ge=0, description="So many changes are never held.", examples=[20])
+    one_mistake: Share = Field(
+        0.05, description="Share of the rows from which on edits that look like one mistake are held; off: never.", examples=["5%"]
+    )
+    surge: Share = Field(
+        0.20,
+        description="Share of the rows from which on edits of one field are held where the system usually makes far fewer; off: never.",
+        examples=["20%"],
+    )
+    deletes_a_day: Share = Field(
+        0.10, description="Share of the rows that may be deleted in 24 hours, however slowly; off: any.", examples=["10%"]
+    )
     off: bool = Field(default=False, json_schema_extra=HIDDEN)
 
     @classmethod
@@ -398,6 +462,11 @@ class EntityShape(Shape):
     )
     max_delay: Duration | None = Field(None, description="The tolerated wait: measured, reported, alerted.", examples=["2m"])
     when: list[Schedule] = Field([], description="When passes run by themselves.", examples=[["realtime", {"every": "15m"}]])
+    verify: Comparing = Field(
+        When(kind="at", at="03:00", days=tuple(range(7))),
+        description="When `serve` compares all systems with the golden records, at the next quiet moment, or off; left out: at 03:00 UTC.",
+        examples=[{"at": "03:00", "timezone": "Europe/London"}],
+    )
     triggers: TriggersShape | None = Field(None, description="What may wake an immediate pass.")
 
 
@@ -422,6 +491,88 @@ class RetentionShape(Shape):
     )
     lines: int | None = Field(None, ge=1000, description="At most so many lines of history; the oldest go first.", examples=[5_000_000])
     runs: Duration | None = Field(None, description="Runs older than this go; the newest 200 stay.", examples=["400d"])
+    webhooks: Duration | None = Field(
+        None,
+        description="That a message came by webhook is known so long after it was dealt with, and its repeats with it; left out: 30 days.",
+        examples=["30d"],
+    )
+
+
+class AlertRulesShape(Shape):
+    """When an alert fires: a threshold per rule, or off."""
+
+    failure_rate: Share = Field(0.05, description="Share of the rows of an hour that failed.", examples=["5%"])
+    slow_run: CountOrOff = Field(3.0, description="How many times as long as usual a run takes.", examples=[3])
+    queue_age: DurationOrOff = Field(900.0, description="How long a change waits to be looked at.", examples=["15m"])
+    max_delay: OnOrOff = Field(1.0, description="Whether a broken `max_delay` of an entity is told.", examples=["off"])
+    conflicts_age: DurationOrOff = Field(604_800.0, description="How long a conflict is open.", examples=["7d"])
+    hold: DurationOrOff = Field(60.0, description="How long a guard holds something.", examples=["1m"])
+    unreachable: DurationOrOff = Field(300.0, description="How long a system does not answer.", examples=["5m"])
+    slot_lag: SizeOrOff = Field(1e9, description="How much of its log a system keeps for us.", examples=["1GB"])
+    overdue: DurationOrOff = Field(3600.0, description="How long a run of the schedule is due without one that succeeds.", examples=["1h"])
+    recovered: CountOrOff = Field(1.0, description="Changed rows that only a sweep found.", examples=[1])
+    bad_signatures: CountOrOff = Field(20.0, description="Refused messages of a system within an hour.", examples=[20])
+    old_secrets: DurationOrOff = Field(31_536_000.0, description="Age of a secret that trueup keeps.", examples=["365d"])
+    disagreement: CountOrOff = Field(1.0, description="Records of a system that are not as agreed when compared.", examples=[1])
+    notices_age: DurationOrOff = Field(3600.0, description="How long a subscriber is not told of all changes.", examples=["1h"])
+    notices_dead: CountOrOff = Field(1.0, description="Notices for a subscriber that were given up.", examples=[1])
+    notices_stopped: OnOrOff = Field(1.0, description="Whether it is told that a subscriber is told nothing more.", examples=["off"])
+    channel: OnOrOff = Field(1.0, description="Whether it is told that somebody's alerts cannot be sent.", examples=["off"])
+
+
+class AlertsShape(Shape):
+    """Who is told of troubles, and of which; `trueup serve` watches."""
+
+    to: dict[str, Addresses] = Field(
+        {},
+        description="Addresses of channels, as apprise writes them, by `owner`; `default`: for whatever has no owner named here.",
+        examples=[{"default": "mailtos://user:password@example.com?to=ops@example.com"}],
+    )
+    repeat: Duration = Field(86_400.0, description="How often a trouble that lasts is told again.", examples=["1d"])
+    gather: Duration = Field(30.0, description="How long troubles are gathered into one message.", examples=["30s"])
+    rules: AlertRulesShape = Field(AlertRulesShape(), description="Thresholds that differ from the defaults.")
+
+
+class NoticesShape(Shape):
+    """Who is told when golden records change: a signed message (Standard Webhooks) per changed record, by `trueup serve`."""
+
+    url: Text = Field(
+        description="Where notices are sent (POST); https, unless it is on this machine.",
+        examples=["https://n8n.example.com/webhook/trueup"],
+    )
+    secret: Secrets = Field(
+        description="The secret that signs them: `whsec_` and base64; while it is being changed, a list of the new and the old one.",
+        examples=["${N8N_SECRET}"],
+    )
+    entities: Names | None = Field(None, description="Of which entities; left out: of all.", examples=[["customer"]])
+    fields: dict[str, Names] = Field(
+        {},
+        description="Per entity: the fields whose values are sent; left out: none, only which fields changed.",
+        examples=[{"customer": ["email", "name"]}],
+    )
+    changes: list[Literal["created", "updated", "deleted", "merged"]] = Field(
+        ["created", "updated", "deleted", "merged"], min_length=1, description="Kinds of changes that are told."
+    )
+    keys: Names = Field((), description="Systems whose keys of the record are sent; left out: none.", examples=[["crm"]])
+    headers: dict[str, Text] = Field(
+        {}, description="Further headers, as some receivers ask for.", examples=[{"Authorization": "Bearer ${N8N_TOKEN}"}]
+    )
+    timeout: Duration = Field(15.0, description="How long a receiver may take for all of its answer, at most 5m.", examples=["15s"])
+    give_up: Duration = Field(
+        259_200.0, description="How long a notice is tried again before it waits for a person (`trueup notices dead`).", examples=["3d"]
+    )
+    connections: int = Field(4, ge=1, le=32, description="Notices sent at once; never two about one record.")
+    insecure: bool = Field(default=False, description="Allow http to another machine: whoever is on the way can read and change it all.")
+    owner: Text | None = Field(None, description="Role or person responsible: receives the alerts.", examples=["IT operations"])
+
+
+class MetricsShape(Shape):
+    """Who may read `/metrics` of `trueup serve`."""
+
+    token: Text = Field(
+        description="Who reads them shows it as `Authorization: Bearer …`; without `metrics`, only this machine may read them.",
+        examples=["${METRICS_TOKEN}"],
+    )
 
 
 class ConfigShape(Shape):
@@ -438,3 +589,6 @@ class ConfigShape(Shape):
     systems: dict[str, SystemShape] = Field(min_length=1, description="The connected systems, by names of your own.")
     entities: dict[str, EntityShape] = Field({}, description="The kinds of records that they share.")
     retention: RetentionShape | None = Field(None, description="How long history and runs are kept; left out: for good.")
+    alerts: AlertsShape = Field(AlertsShape(), description="Who is told of troubles, and of which; left out: nobody is told.")
+    notices: dict[str, NoticesShape] = Field({}, description="Who is told when golden records change, by names of your own.")
+    metrics: MetricsShape | None = Field(None, description="Who may read the metrics; left out: only this machine.")

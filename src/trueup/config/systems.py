@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from trueup.yamlfile import YamlPath
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}", re.ASCII)
+_PLACES = re.compile(r"\$\{([^}]*)\}")
+_KNOWN_PLACES = ("body", "timestamp", "method", "uri", "path")
 _NEEDS = {"standard": ("secret",), "hmac": ("secret", "header"), "basic": ("user", "password"), "token": ("header", "secret")}
 
 
@@ -58,6 +62,12 @@ def _build(name: str, shape: SystemShape, path: YamlPath, report: Report) -> Bui
     if found is not None:
         kind, schema = found
         settings = check_settings(settings, schema, path, report, SystemShape.settings())
+    if kind == "push" and shape.webhook is None and not report.is_broken((*path, "webhook")):
+        report.also(
+            path,
+            "`webhook` is missing: this system only pushes",
+            "for example webhook: {verify: {kind: token, header: X-Token, secret: …}}",
+        )
     _check_webhook(shape, path, report)
     return BuiltSystem(
         System(
@@ -107,12 +117,50 @@ def _check_webhook(shape: SystemShape, path: YamlPath, report: Report) -> None:
     for name in _NEEDS[verify.kind]:
         if getattr(verify, name) is None and not report.is_broken((*place, name)):
             report.also(place, f"`{name}` is missing: verify by {verify.kind} needs {' and '.join(_NEEDS[verify.kind])}", "")
-    if verify.kind == "hmac" and "${timestamp}" in verify.message and verify.timestamp is None:
+    if verify.kind == "hmac":
+        _check_hmac(verify, place, report)
+    if verify.kind == "standard" and verify.secret is not None and not report.is_broken((*place, "secret")):
+        for secret in (verify.secret,) if isinstance(verify.secret, str) else verify.secret:
+            if not is_standard(secret):
+                report.add(
+                    (*place, "secret"),
+                    "this is no secret of Standard Webhooks",
+                    "such a secret is `whsec_` and base64; for any other one use kind: hmac",
+                )
+
+
+def _check_hmac(verify: VerifyShape, place: YamlPath, report: Report) -> None:
+    stamp = verify.timestamp
+    if "${timestamp}" in verify.message and stamp is None:
         report.add(
             (*place, "message"),
             "the message holds ${timestamp}, but `timestamp` does not say where it stands",
             "add timestamp: {header: …}",
         )
+    if stamp is not None and (stamp.header is None) == (stamp.field is None) and not report.is_broken((*place, "timestamp")):
+        report.add((*place, "timestamp"), "it does not say where the time stands", "write either header: … or field: …")
+    if stamp is not None and stamp.field is not None and verify.field is None:
+        report.add(
+            (*place, "timestamp"),
+            "`field` names a part of the header with the signature, but no field of it is named as the signature",
+            "add `field:` beside `header:`, for example field: v1",
+        )
+    for name in _PLACES.findall(verify.message):
+        if name not in _KNOWN_PLACES and not name.startswith("header:"):
+            report.add(
+                (*place, "message"),
+                f"`${{{name}}}` stands for nothing in a message{did_you_mean(name, _KNOWN_PLACES)}",
+                listing("known", [*_KNOWN_PLACES, "header:NAME"]),
+            )
+
+
+def is_standard(secret: str) -> bool:
+    """Whether this can be a secret of Standard Webhooks: `whsec_`, which may be left out, and base64."""
+    text = secret.removeprefix("whsec_")
+    try:
+        return bool(base64.b64decode(text + "=" * (-len(text) % 4), validate=True))
+    except (binascii.Error, ValueError):
+        return False
 
 
 def _check_former_names(shapes: Mapping[str, SystemShape], report: Report) -> None:

@@ -39,10 +39,29 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import polars as pl
 
+from trueup.connectors.keytext import join_key, split_key
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from trueup.model import Caps, ObjectInfo, ObjectSpec, OperationKind
+
+__all__ = [
+    "OUTCOME_SCHEMA",
+    "PAGE_ROWS",
+    "Connector",
+    "Letterbox",
+    "Marking",
+    "Outcomes",
+    "Page",
+    "Received",
+    "Receiving",
+    "Reject",
+    "WriteBatch",
+    "join_key",
+    "split_key",
+]
 
 PAGE_ROWS = 20_000
 
@@ -95,12 +114,16 @@ class WriteBatch:
     expected   update and delete: `__op`, `__version`, and native columns as last read; the write must find exactly these values
                (null-safe) in the columns that it writes (update) or in all columns given (delete). None: no precondition
     returning  columns of the stored row to report
+    lane       whose write this is: the name by which `Fenced.end_writes` finds it
+    may_land   asked by connectors that are `Fenced` just before a write becomes visible; what it raises keeps the write from that
     """
 
     kind: OperationKind
     rows: pl.DataFrame
     expected: pl.DataFrame | None = None
     returning: tuple[str, ...] = ()
+    lane: str = ""
+    may_land: Callable[[], None] | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -170,6 +193,62 @@ class Connector(Protocol):
         ...
 
 
+class Received(Protocol):
+    """One message of a system that only pushes: its number, its object (None: not told), the moment that counts, the record as JSON."""
+
+    @property
+    def id(self) -> int:
+        """Its number."""
+        ...
+
+    @property
+    def object(self) -> str | None:
+        """The native object that it is about."""
+        ...
+
+    @property
+    def at(self) -> datetime:
+        """When it happened, as the sender says, else when it came."""
+        ...
+
+    @property
+    def body(self) -> bytes:
+        """What came."""
+        ...
+
+
+class Letterbox(Protocol):
+    """Where the messages of systems that only push are kept. Raises SystemUnreachableError."""
+
+    def pushed(self, system: str) -> list[int]:
+        """The numbers of all messages of a system; numbers are given once."""
+        ...
+
+    def messages(self, ids: Collection[int]) -> Iterable[Received]:
+        """Messages by number; those that are gone are left out."""
+        ...
+
+
+class Receiving(Connector, Protocol):
+    """What a connector offers besides where its `caps.kind` is `push`: its records come to us, and are kept by somebody else."""
+
+    def receive_from(self, letterbox: Letterbox) -> None:
+        """Read messages there from now on."""
+        ...
+
+
+class Fenced(Connector, Protocol):
+    """What a connector offers besides where its `caps.fences` says so: nobody needs to fear a write of which the writer stands still.
+
+    A write takes hold of its lane's name before it asks whether it may land, and has it until it landed. Several writes may have the same
+    name at once.
+    """
+
+    def end_writes(self, lane: str) -> None:
+        """Let no write land later on that holds this name now: it is ended, or has landed. Raises SystemUnreachableError."""
+        ...
+
+
 class Marking(Connector, Protocol):
     """What a connector offers besides where its `caps.marks` says so.
 
@@ -197,36 +276,6 @@ class Marking(Connector, Protocol):
         `caps.marks_once`, a mark knows rows only from here on.
         """
         ...
-
-
-def join_key(parts: Sequence[str]) -> str:
-    """Key text of several key columns; a single part stands as it is."""
-    if len(parts) == 1:
-        return parts[0]
-    return "|".join(part.replace("\\", "\\\\").replace("|", "\\|") for part in parts)
-
-
-def split_key(key: str, width: int) -> tuple[str, ...]:
-    """The parts of a key text of `width` columns. Raises ValueError when it has another number of parts."""
-    if width == 1:
-        return (key,)
-    parts, current, escaped = [], [], False
-    for char in key:
-        if escaped:
-            current.append(char)
-            escaped = False
-        elif char == "\\":
-            escaped = True
-        elif char == "|":
-            parts.append("".join(current))
-            current = []
-        else:
-            current.append(char)
-    parts.append("".join(current))
-    if len(parts) != width:
-        message = f"key {key!r} has {len(parts)} parts, expected {width}"
-        raise ValueError(message)
-    return tuple(parts)
 
 
 @dataclass(slots=True)

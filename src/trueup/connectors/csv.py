@@ -16,6 +16,7 @@ from trueup.connectors.csv_dialect import Dialect, read_dialect
 from trueup.connectors.csv_grammar import grammar
 from trueup.connectors.csv_rows import CsvReading
 from trueup.connectors.csv_text import allows_delimiter, detect, known_encoding, working_form
+from trueup.connectors.file_watch import SETTING
 from trueup.connectors.fileconnector import FileConnector
 from trueup.errors import ObjectUnreadableError, Problem
 from trueup.model import ColumnInfo, ObjectInfo
@@ -63,6 +64,7 @@ class CsvConnector(FileConnector):
                     "title": "Quote",
                     "description": 'the character around fields that hold a delimiter or line end, default "; none: the file has no quotes',
                 },
+                "watch": SETTING,
             },
             "required": ["path"],
             "additionalProperties": False,

@@ -27,6 +27,7 @@ from trueup.connectors.excel_values import Kind
 from trueup.connectors.excel_write import WritePlan
 from trueup.connectors.excel_xml import MAX_ROWS, XmlShapeError
 from trueup.connectors.excel_zip import TooLargeError, rewrite
+from trueup.connectors.file_watch import SETTING, excel_lock, file_way, watch_files
 from trueup.connectors.filebase import Replacement, Stamp, check_untouched, locked, open_to_read, resolve, stamp
 from trueup.connectors.filewrite import Sequence as KeySequence
 from trueup.core.cells import KEY
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
     from trueup.connectors.base import Page, WriteBatch
     from trueup.connectors.excel_scan import Scan
+    from trueup.connectors.file_watch import FileWatch
+    from trueup.connectors.watching import Way
 
 MAX_UNPACKED_MB = 2048
 SCANS_KEPT = 4
@@ -46,7 +49,7 @@ SCANS_KEPT = 4
 class ExcelConnector:
     """One workbook. Safe for one thread at a time."""
 
-    caps: Caps = Caps(kind="file", precondition="native", stored_row=True, find=True, assigns_keys=True, atomic=True)
+    caps: Caps = Caps(kind="file", precondition="native", stored_row=True, find=True, assigns_keys=True, atomic=True, watch=True)
 
     def __init__(self, name: str, settings: Mapping[str, Any], *, directory: str = ".") -> None:
         """Remember the settings; the file is opened by each call. Raises ConfigError for unknown, missing or wrong settings."""
@@ -57,6 +60,7 @@ class ExcelConnector:
         self.path = resolve(str(settings["path"]), directory)
         self._max_rows = int(settings.get("max_rows") or MAX_ROWS)
         self._max_unpacked_bytes = int(settings.get("max_unpacked_mb") or MAX_UNPACKED_MB) * 1_000_000
+        self._watch_setting: str | None = settings.get("watch")
         self._sequences: dict[str | None, KeySequence] = {}
         self._scans: dict[tuple[Stamp, str, int], Scan] = {}
 
@@ -88,6 +92,7 @@ class ExcelConnector:
                     "description": "refuse a workbook that unpacks to more megabytes",
                     "default": MAX_UNPACKED_MB,
                 },
+                "watch": SETTING,
             },
         }
 
@@ -226,6 +231,20 @@ class ExcelConnector:
         if problem:
             message = f"the workbook {self.path} cannot have a sheet {name!r}"
             raise ObjectMissingError(message, hint=problem, system=self.name)
+
+    def way(self, objects: Sequence[ObjectSpec]) -> Way:
+        """See watching.Watching."""
+        del objects
+        return file_way(self._watch_setting, [self.path])[0]
+
+    def watch(self, objects: Sequence[ObjectSpec], *, name: str, since: str | None = None) -> FileWatch:
+        """See watching.Watching; nothing is made. That a person closed the workbook in Excel is told as well: it can be written now."""
+        del name, since
+        paths = dict.fromkeys(range(len(objects)), self.path)
+        return watch_files(self.name, self._watch_setting, paths, {}, excel_lock)
+
+    def unwatch(self, *, name: str) -> None:
+        """See watching.Watching: nothing was made."""
 
     def close(self) -> None:
         """See the contract."""

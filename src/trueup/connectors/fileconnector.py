@@ -10,9 +10,11 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal, Self
 import polars as pl
 
 from trueup.connectors.base import PAGE_ROWS, Page, WriteBatch
+from trueup.connectors.file_watch import file_way, no_lock, watch_files
 from trueup.connectors.filebase import Replacement, Stamp, locked, open_to_read, resolve, stamp
 from trueup.connectors.filewrite import Sequence as KeySequence
 from trueup.connectors.filewrite import write_rows
+from trueup.connectors.watching import Way
 from trueup.core.cells import KEY
 from trueup.errors import ConfigError, ObjectMissingError, Problem, SystemError_, SystemUnreachableError
 from trueup.model import Caps, ObjectInfo, ObjectSpec
@@ -21,10 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from trueup.connectors.file_watch import FileWatch
     from trueup.connectors.filerows import Reading
     from trueup.model import ColumnInfo
 
-CAPS = Caps(kind="file", precondition="native", stored_row=True, find=True, assigns_keys=True, atomic=True)
+CAPS = Caps(kind="file", precondition="native", stored_row=True, find=True, assigns_keys=True, atomic=True, watch=True)
 
 
 class FileConnector(ABC):
@@ -150,6 +153,29 @@ class FileConnector(ABC):
             if not self._has_content(path):
                 target.write(self._new_content(list(dict.fromkeys([*obj.key, *columns]))))
                 target.commit(None)
+
+    def way(self, objects: Sequence[ObjectSpec]) -> Way:
+        """See watching.Watching."""
+        paths, unwatched = self._watched(objects)
+        way, _ = file_way(self._settings.get("watch"), list(paths.values()))
+        return Way(way.how, way.why, unwatched=unwatched)
+
+    def watch(self, objects: Sequence[ObjectSpec], *, name: str, since: str | None = None) -> FileWatch:
+        """See watching.Watching; nothing is made."""
+        del name, since
+        return watch_files(self.name, self._settings.get("watch"), *self._watched(objects), no_lock)
+
+    def unwatch(self, *, name: str) -> None:  # noqa: B027 - there is nothing to do for any format
+        """See watching.Watching: nothing was made."""
+
+    def _watched(self, objects: Sequence[ObjectSpec]) -> tuple[dict[int, Path], dict[int, str]]:
+        paths, unwatched = {}, {}
+        for index, obj in enumerate(objects):
+            try:
+                paths[index] = self.path_of(obj)
+            except ObjectMissingError as error:
+                unwatched[index] = f"{error.message}: {error.hint}"
+        return paths, unwatched
 
     def close(self) -> None:
         """See the contract."""

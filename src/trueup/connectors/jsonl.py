@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 from typing import IO, TYPE_CHECKING, Any
 
+from trueup.connectors.file_watch import SETTING
 from trueup.connectors.fileconnector import FileConnector
 from trueup.connectors.jsonl_rows import DECLARABLE, JsonlReading
 from trueup.errors import ObjectUnreadableError
@@ -42,6 +43,7 @@ class JsonlConnector(FileConnector):
                     "title": "Path",
                     "description": "the file, or a directory of them; a relative path starts at the configuration file's directory",
                 },
+                "watch": SETTING,
             },
             "required": ["path"],
             "additionalProperties": False,

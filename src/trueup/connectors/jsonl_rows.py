@@ -221,6 +221,19 @@ class JsonlReading(Reading):
                     self.style = style_of(piece.raw.decode(), ascii_only=ascii_only)
                     return
 
+    # ---------------------------------------------------------------- records that come one by one
+
+    def learn(self, raw: bytes) -> str | None:
+        """Note the types of another record's values; returns its key text, None where it has none. Raises CellRefusedError."""
+        value = self._object(raw)
+        for name, item in value.items():
+            self._note_deep((name,), item)
+        return self._key_of(value)
+
+    def learned(self) -> dict[str, ColumnType]:
+        """The columns of all that was learned."""
+        return {column_name(path): common_type(kinds) for path, kinds in self._kinds.items()}
+
     # ---------------------------------------------------------------- values
 
     def types(self, columns: Sequence[str]) -> dict[str, pl.DataType]:

@@ -10,6 +10,7 @@ import polars as pl
 
 from trueup.connectors.base import OUTCOME_SCHEMA, PAGE_ROWS, Page, Reject
 from trueup.connectors.memory_marks import ContentMarks
+from trueup.connectors.memory_watch import MemoryWatch
 from trueup.connectors.memory_world import (
     FULL_CAPS,
     MemoryColumn,
@@ -26,6 +27,7 @@ from trueup.connectors.memory_world import (
     truncated,
 )
 from trueup.connectors.sql_types import dtype_of
+from trueup.connectors.watching import Way
 from trueup.errors import ObjectMissingError, ObjectUnreadableError, SystemUnreachableError, UsageError, WriteRefusedError
 from trueup.model import ColumnInfo, ObjectInfo
 
@@ -190,6 +192,22 @@ class MemoryConnector:
         rest = [replace(page, rows=page.rows.filter(pl.col("__key").is_in(touched))) for page in pages]
         return iter([*rest[:-1], replace(rest[-1], same=same)])
 
+    def way(self, objects: Sequence[ObjectSpec]) -> Way:
+        """See watching.Watching."""
+        self._check_up()
+        unwatched = {number: f"there is no object {obj.label!r}" for number, obj in enumerate(objects) if obj.name not in self.world.tables}
+        return Way("memory", "memory tells every change", durable=True, unwatched=unwatched)
+
+    def watch(self, objects: Sequence[ObjectSpec], *, name: str, since: str | None = None) -> MemoryWatch:
+        """See watching.Watching."""
+        return MemoryWatch(self.name, self.world, self.way(objects), [obj.name or "" for obj in objects], name, since)
+
+    def unwatch(self, *, name: str) -> None:
+        """See watching.Watching."""
+        self._check_up()
+        with self.world.lock:
+            self.world.watched.pop(name, None)
+
     def _rejects(self, table: MemoryTable, view: View, keys: Sequence[str] | None, columns: Sequence[str]) -> dict[Any, Reject]:
         """Rows of which these columns cannot be shown, by key text (by their number where even the key is missing)."""
         found: dict[Any, Reject] = {}
@@ -256,7 +274,7 @@ class MemoryConnector:
                 raise WriteRefusedError(message, hint="map it for reading only", system=self.name)
         expected = {} if batch.expected is None else {row["__op"]: row for row in batch.expected.to_dicts()}
         results = _Results(batch.returning, stored_row=self.caps.stored_row, versions=self.world.versions)
-        with self.world.lock:
+        with self.world.writing(batch.lane, batch.may_land, self.name):
             for given in batch.rows.to_dicts():
                 op, key, chosen = given.pop("__op"), given.pop("__key"), given.pop("__write", None)
                 if batch.kind == "create":
@@ -268,6 +286,10 @@ class MemoryConnector:
         outcomes = results.frame(table)
         self._contents.ask(table.name, [*batch.rows["__key"].drop_nulls(), *outcomes["__key"].drop_nulls()])
         return outcomes
+
+    def end_writes(self, lane: str) -> None:
+        """See base.Fenced."""
+        self.world.end_writes(lane)
 
     def _create(self, table: MemoryTable, obj: ObjectSpec, op: int, key: str | None, given: Values, results: _Results) -> None:
         try:

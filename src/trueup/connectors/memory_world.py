@@ -13,16 +13,18 @@ from __future__ import annotations
 import re
 import threading
 import uuid
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trueup.connectors.base import join_key, split_key
+from trueup.errors import SystemUnreachableError
 from trueup.model import Caps, ColumnInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from trueup.model import ColumnType
 
@@ -38,6 +40,8 @@ FULL_CAPS = Caps(
     find=True,
     assigns_keys=True,
     atomic=True,
+    fences=True,
+    watch=True,
 )
 _DECIMAL = re.compile(r"-?\d+(?:\.\d+)?")
 _INTEGER = re.compile(r"-?(?:0|[1-9]\d*)")
@@ -239,6 +243,7 @@ class MemoryTable:
         """Delete a row, leaving a tombstone; of a doubled key one row remains. Raises KeyError when it is not there."""
         with self._world.lock:
             del self.rows[key]
+            self._world.tell(self.name, key)
             for row in self.stray:
                 if self.key_of(row.values) == key:
                     self.stray.remove(row)
@@ -358,6 +363,7 @@ class MemoryTable:
     def _put(self, key: str, row: MemoryRow) -> None:
         self.rows[key] = row
         self.tombstones.pop(key, None)
+        self._world.tell(self.name, key)
 
     def _row(self, values: Values) -> MemoryRow:
         self._writes += 1
@@ -402,6 +408,13 @@ class MemoryWorld:
         self.in_window: Callable[[], None] | None = None
         self.tables: dict[str, MemoryTable] = {}
         self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
+        self.watched: dict[str, list[tuple[int, str, str, datetime]]] = {}
+        """By the name of a watch: number, table, key and time of each change that it has not confirmed."""
+        self.begun: dict[object, str] = {}
+        """Writes that are not over, each with its lane; one that was ended is not among them any more."""
+        self._changes = 0
+        self._held: list[tuple[str, str]] | None = None
 
     @classmethod
     def named(cls, name: str) -> MemoryWorld:
@@ -412,6 +425,54 @@ class MemoryWorld:
     def forget(cls, name: str) -> None:
         """Let go of a world; the next one of this name is new."""
         cls._by_name.pop(name, None)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """What is done in the block is told to watches at its end. Readers see it at once, other than in a database."""
+        self._held = []
+        try:
+            yield
+        finally:
+            with self.lock:
+                held, self._held = self._held or [], None
+                for table, key in held:
+                    self.tell(table, key)
+
+    @contextmanager
+    def writing(self, lane: str, may_land: Callable[[], None] | None, system: str) -> Iterator[None]:
+        """Change the tables in a block, unless that was ended meanwhile, or `may_land` raises."""
+        write = object()
+        with self.lock:
+            self.begun[write] = lane
+        try:
+            if may_land is not None:
+                may_land()
+            with self.lock:
+                if write not in self.begun:
+                    raise SystemUnreachableError(
+                        "somebody ended this write before it was done", hint="nothing is to be done", system=system
+                    )
+                yield
+        finally:
+            with self.lock:
+                self.begun.pop(write, None)
+
+    def end_writes(self, lane: str) -> None:
+        """No write of this lane that has begun changes anything any more."""
+        with self.lock:
+            self.begun = {write: name for write, name in self.begun.items() if name != lane}
+
+    def tell(self, table: str, key: str) -> None:
+        """Note a change for every watch."""
+        with self.lock:
+            if self._held is not None:
+                self._held.append((table, key))
+            elif self.watched:
+                self._changes += 1
+                now = datetime.now(UTC)
+                for waiting in self.watched.values():
+                    waiting.append((self._changes, table, key, now))
+                self.changed.notify_all()
 
     def add_table(
         self, name: str, columns: Iterable[MemoryColumn | ColumnInfo], key: Sequence[str], *, modified: str | None = None

@@ -29,8 +29,10 @@ from trueup.connectors.mysql_errors import (
     column_at_fault,
     in_words,
 )
+from trueup.connectors.mysql_fence import FencedConnector
 from trueup.connectors.mysql_session import Address, Session, as_text, frame_of
 from trueup.connectors.mysql_tables import DDL_TYPES, KEY_TEXT, MyFacts, all_tables, find_table, load_query, load_table, match, quoted
+from trueup.connectors.mysql_watching import SETTING
 from trueup.connectors.sql_read import OP, Select, conjunction, null_patterns, split_name
 from trueup.connectors.sql_types import instant_of
 from trueup.connectors.sql_write import BusyError, Job, RowRefusedError, TransactionLostError
@@ -61,10 +63,10 @@ _SWITCHES = {"ssl_verify_cert", "ssl_verify_identity", "ssl_disabled"}
 _USABLE_CURSOR = {"integer": r"-?\d+", "decimal": r"-?\d+(\.\d+)?", "float": r"[-+.\deE]+"}
 
 
-class MysqlConnector(SqlConnector):
+class MysqlConnector(FencedConnector):
     """One MySQL or MariaDB database, reached by a URL."""
 
-    caps = replace(SqlConnector.caps, atomic=False)  # a MyISAM table keeps what an interrupted transaction wrote
+    caps = replace(SqlConnector.caps, atomic=False, fences=True, watch=True)  # a MyISAM table keeps what an interrupted transaction wrote
 
     def __init__(self, name: str, address: Address, *, lock_timeout_s: float, statement_timeout_s: float) -> None:
         """Keep how to connect; nothing is opened yet."""
@@ -84,7 +86,10 @@ class MysqlConnector(SqlConnector):
         del directory
         given = checked_settings(cls, name, settings)
         address = _address(name, given["url"], float(given["statement_timeout_s"]))
-        return cls(name, address, lock_timeout_s=float(given["lock_timeout_s"]), statement_timeout_s=float(given["statement_timeout_s"]))
+        timeouts = {name: float(given[name]) for name in ("lock_timeout_s", "statement_timeout_s")}
+        connector = cls(name, address, **timeouts)
+        connector.watch_setting = given.get("watch")
+        return connector
 
     @classmethod
     def settings_schema(cls) -> dict[str, Any]:
@@ -93,6 +98,7 @@ class MysqlConnector(SqlConnector):
             "mysql://user:password@host:3306/database; after ?: ssl_ca, ssl_cert, ssl_key, ssl_verify_cert,"
             " ssl_verify_identity, ssl_disabled, unix_socket, connect_timeout",
             least_lock_s=1,
+            more={"watch": SETTING},
         )
 
     # ------------------------------------------------------------ connections and errors
@@ -285,16 +291,20 @@ class MysqlConnector(SqlConnector):
     def _transaction(self) -> Iterator[None]:
         session = self._session()
         self._in_write = True
+        name: str | None = None
         try:
             with self._errors():
+                name = self._hold(session)
                 session.run("START TRANSACTION")
                 yield
+                self._may_become_visible()
                 session.run("COMMIT")
         except BaseException:
             with suppress(pymysql.Error, OSError):  # the first error is the one to tell
                 session.run("ROLLBACK")
             raise
         finally:
+            self._let_go(session, name)
             self._in_write = False
 
     @contextmanager

@@ -18,7 +18,7 @@ import polars as pl
 import psycopg
 from psycopg import conninfo
 
-from trueup.connectors.postgres_marks import MarkingConnector
+from trueup.connectors.postgres_fence import FencedConnector
 from trueup.connectors.postgres_rows import few_frames, many_frames, raw_schema, typed_frame
 from trueup.connectors.postgres_tables import (
     DDL_TYPES,
@@ -33,10 +33,12 @@ from trueup.connectors.postgres_tables import (
     relation_table,
 )
 from trueup.connectors.postgres_values import as_text, copy_data, kept
+from trueup.connectors.postgres_watch import SETTING
 from trueup.connectors.sql_read import OP, Select, conjunction, null_patterns, query_text, split_name
 from trueup.connectors.sql_types import instant_of
 from trueup.connectors.sql_write import BusyError, Job, RowRefusedError, paired
 from trueup.connectors.sqlbase import SqlConnector, checked_settings, server_settings
+from trueup.core.frames import dropped, renamed, stacked
 from trueup.errors import (
     AccessRefusedError,
     ObjectMissingError,
@@ -67,10 +69,10 @@ _REFUSED_WHOLE = {
 }
 
 
-class PostgresConnector(MarkingConnector):
+class PostgresConnector(FencedConnector):
     """One PostgreSQL database, reached by a libpq URL."""
 
-    caps = replace(SqlConnector.caps, marks=True)
+    caps = replace(SqlConnector.caps, marks=True, fences=True, watch=True)
 
     def __init__(
         self, name: str, info: Mapping[str, Any], *, schema: str | None, lock_timeout_s: float, statement_timeout_s: float
@@ -99,13 +101,10 @@ class PostgresConnector(MarkingConnector):
             message = f"the setting 'url' has an option {option[1]!r}" if option else "the setting 'url' is not a PostgreSQL URL"
             hint = "options behind the ? are libpq's" if option else "write postgresql://user:password@host:5432/database"
             raise UsageError(f"{message}, which PostgreSQL does not know" if option else message, hint=hint, system=name) from None
-        return cls(
-            name,
-            info,
-            schema=given.get("schema"),
-            lock_timeout_s=float(given["lock_timeout_s"]),
-            statement_timeout_s=float(given["statement_timeout_s"]),
-        )
+        timeouts = {name: float(given[name]) for name in ("lock_timeout_s", "statement_timeout_s")}
+        connector = cls(name, info, schema=given.get("schema"), **timeouts)
+        connector.watch_setting = given.get("watch")
+        return connector
 
     @classmethod
     def settings_schema(cls) -> dict[str, Any]:
@@ -113,7 +112,7 @@ class PostgresConnector(MarkingConnector):
         schema = {"type": "string", "title": "Schema", "description": "where unqualified names are looked up; default: the search path"}
         return server_settings(
             "postgresql://user:password@host:5432/database, with any libpq option after ?",
-            more={"schema": schema},
+            more={"schema": schema, "watch": SETTING},
         )
 
     # ------------------------------------------------------------ connections and errors
@@ -281,9 +280,12 @@ class PostgresConnector(MarkingConnector):
         with self._errors():
             yield from many_frames(conninfo.make_conninfo("", **self._info), self._read_limits(), queries)
 
-    def _read_limits(self) -> tuple[str]:
-        """As `_limits`, for a read, which may take as long as it takes."""
-        return (f"SET LOCAL lock_timeout = {int(self.lock_timeout_s * 1000)}",)
+    def _read_limits(self) -> tuple[str, ...]:
+        """As `_limits`, for a read, which may take as long as it takes, and shows a table from its beginning.
+
+        The server would else begin where another reading is or was: pages of new rows would then not be those of a chunk.
+        """
+        return (f"SET LOCAL lock_timeout = {int(self.lock_timeout_s * 1000)}", "SET LOCAL synchronize_seqscans = off")
 
     @staticmethod
     def _ordered(column: SqlColumn) -> str:
@@ -319,8 +321,8 @@ class PostgresConnector(MarkingConnector):
         return typed_frame(select, pl.DataFrame(rows, schema=schema, orient="row"))
 
     def _lookup(self, select: Select, names: tuple[str, ...], values: pl.DataFrame) -> pl.DataFrame:
-        found = [pl.DataFrame(schema=select.schema)]
-        named = values.rename(dict(zip(values.columns, [f"k{index}" for index in range(len(names))], strict=True)))
+        found = []
+        named = pl.DataFrame([column.alias(f"k{index}") for index, column in enumerate(values.get_columns())])
         for present, absent, rows in null_patterns(named):
             columns = {alias: select.table.column(names[int(alias[1:])]) for alias in (*present, *absent)}
             empty = [f"t.{quoted(columns[alias].info.name)} IS NULL" for alias in absent]
@@ -329,7 +331,7 @@ class PostgresConnector(MarkingConnector):
             if present and possible.is_empty():
                 continue
             found.append(self._looked_up(select, as_text(possible), conjunction([*matches, *empty])))
-        return pl.concat(found)
+        return stacked(found) if found else self._empty(select)
 
     def _looked_up(self, select: Select, texts: pl.DataFrame, where: str) -> pl.DataFrame:
         """Raw rows that meet `where`, joined to the values `v`: through psycopg when few, or inside our own transaction; else ADBC."""
@@ -387,8 +389,9 @@ class PostgresConnector(MarkingConnector):
         self._in_write = True
         try:
             with self._errors():
-                session.execute(f"BEGIN; {self._limits()} SET CONSTRAINTS ALL IMMEDIATE".encode())
+                session.execute(f"BEGIN; {self._limits()} SET CONSTRAINTS ALL IMMEDIATE; {self._held()}".encode())
                 yield
+                self._may_become_visible()
                 session.execute("COMMIT")
         except BaseException:
             with suppress(psycopg.Error):  # the first error is the one to tell
@@ -500,7 +503,7 @@ class PostgresConnector(MarkingConnector):
 
     @staticmethod
     def _job_texts(job: Job) -> pl.DataFrame:
-        return as_text(job.frame.select(pl.col("__op").alias("op"), *(name for name in job.frame.columns if not name.startswith("__"))))
+        return as_text(dropped(renamed(job.frame, "__op", "op"), ["__key"]))
 
     @staticmethod
     def _stored_value(column: SqlColumn, value: str) -> str:

@@ -18,26 +18,28 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, cast
 
-import polars as pl
-
 from trueup.connectors.base import PAGE_ROWS, Page
 from trueup.connectors.sql_read import Select, repaged, shape
 from trueup.connectors.sql_write import BusyError, RowRefusedError
 from trueup.connectors.sqlbase import SqlConnector
+from trueup.core.frames import keep, stacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
+    import polars as pl
     import psycopg
 
     from trueup.connectors.postgres_tables import PgFacts
     from trueup.connectors.sql_read import Table
     from trueup.connectors.sql_write import Job
+    from trueup.connectors.watching import OwnWrites
     from trueup.model import ObjectSpec
 
 _FAR = 1 << 30  # transactions; half of what `age` can tell apart
 _RUNS = 50
+_XID_BITS = (1 << 32) - 1
 
 _MARK = """
     SELECT concat_ws(':',
@@ -108,6 +110,7 @@ def _age(number: str) -> str:
 class MarkingConnector(SqlConnector):
     """The part of the connector that has to do with marks."""
 
+    own_writes: OwnWrites | None = None
     _own: dict[str, list[int]]  # by table, the transactions since its last mark of which every row was told as stored
 
     @abstractmethod
@@ -145,15 +148,27 @@ class MarkingConnector(SqlConnector):
     def _settle_packed(self, table: Table, obj: ObjectSpec, jobs: list[Job]) -> pl.DataFrame:
         """Without savepoints first, where transactions are counted: rows written after one bear another number."""
         numbers = self._own.get(table.source)
-        if numbers is None or table.reread or any(job.kind == "delete" or job.frame.is_empty() for job in jobs):
+        wanted = numbers is not None or self.own_writes is not None
+        if not wanted or table.reread or any(job.kind == "delete" or job.frame.is_empty() for job in jobs):
             return super()._settle_packed(table, obj, jobs)
+        noted: int | None = None
         try:
             with self._transaction():
-                outcomes = pl.concat([self._carry_out(table, obj, job) for job in jobs])
+                outcomes = stacked([self._carry_out(table, obj, job) for job in jobs])
                 number = number_of(self._session())
-        except (BusyError, RowRefusedError):
+                done = keep(outcomes, outcomes["__status"] == "done")
+                if number is not None and not done["__stored"].all():
+                    number = None
+                if number is not None and self.own_writes is not None:  # before others, and the watch, can see it
+                    noted = number & _XID_BITS
+                    self.own_writes.note(noted, done["__key"].drop_nulls().to_list())
+        except BaseException as error:
+            if noted is not None and self.own_writes is not None:
+                self.own_writes.forget(noted)
+            if not isinstance(error, BusyError | RowRefusedError):
+                raise
             return super()._settle_packed(table, obj, jobs)
-        if number is not None and outcomes.filter(pl.col("__status") == "done").get_column("__stored").all():
+        if number is not None and numbers is not None:
             numbers.append(number)
         return outcomes
 

@@ -27,9 +27,15 @@ def raw_schema(select: Select) -> dict[str, pl.DataType]:
 
 def typed_frame(select: Select, frame: pl.DataFrame) -> pl.DataFrame:
     """A raw result in the contract's types."""
-    aware = [name for name, dtype in select.schema.items() if dtype == _UTC and name in frame.columns]
-    frame = frame.with_columns(pl.col(aware).dt.replace_time_zone("UTC")) if aware else frame
-    return frame.cast({name: dtype for name, dtype in select.schema.items() if name in frame.columns and frame.schema[name] != dtype})
+    wanted = select.schema
+    columns = frame.get_columns()
+    for place, column in enumerate(columns):
+        dtype = wanted.get(column.name, column.dtype)
+        if dtype == _UTC and isinstance(column.dtype, pl.Datetime) and column.dtype.time_zone is None:
+            columns[place] = column.cast(pl.Datetime("us")).cast(_UTC)  # the clock in UTC
+        elif column.dtype != dtype:
+            columns[place] = column.cast(dtype)
+    return pl.DataFrame(columns)
 
 
 def few_frames(

@@ -27,6 +27,7 @@ _SHIPPED = {
     "csv": ("trueup.connectors.csv", "CsvConnector"),
     "excel": ("trueup.connectors.excel", "ExcelConnector"),
     "jsonl": ("trueup.connectors.jsonl", "JsonlConnector"),
+    "webhook": ("trueup.connectors.webhook", "WebhookConnector"),
 }
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Self
 import polars as pl
 
 from trueup.connectors.base import Reject
-from trueup.connectors.sql_types import DECIMAL_TEXT, cell_text, dtype_of, expand_exponent, key_text, key_values
+from trueup.connectors.sql_types import DECIMAL_TEXT, PLAIN_DECIMAL, cell_text, dtype_of, expand_exponent, key_texts, key_values
+from trueup.core.frames import FEW_ROWS, constant, exchanged, one_of
 from trueup.errors import ObjectMissingError
 from trueup.model import ObjectInfo
 
@@ -164,6 +165,8 @@ def native_keys(table: Table, keys: pl.Series) -> pl.DataFrame:
     columns = [table.column(name) for name in table.key]
     values = key_values(keys, [column.info.type for column in columns])
     patterns = {f"k{index}": column.pattern for index, column in enumerate(columns) if column.pattern is not None}
+    if not patterns:
+        return values
     return values.with_columns(
         pl.when(pl.col(name).str.contains(pattern)).then(pl.col(name)).alias(name) for name, pattern in patterns.items()
     )
@@ -173,8 +176,10 @@ def shape(select: Select, raw: pl.DataFrame, doubled: pl.Series | None = None) -
     """Raw query result -> rows in the contract's form. `doubled` are key texts that stand for several rows: all of those are rejected."""
     columns = dict(zip(select.names, select.columns, strict=True))
     frame = _checked(select, raw)
-    parts = [(select.alias(name), columns[name].info.type) for name in select.table.key]
-    frame = frame.with_columns(__key=key_text(parts))
+    keys = key_texts([(frame[select.alias(name)], columns[name].info.type) for name in select.table.key])
+    if not keys.null_count() and frame[BAD].null_count() == frame.height and (doubled is None or not one_of(keys, doubled).any()):
+        return Shaped(_outputs(select, frame, keys), (), _newest(select, frame))
+    frame = frame.with_columns(keys.alias("__key"))
     why = (
         pl.when(pl.col("__key").is_null())
         .then(pl.lit("key"))
@@ -186,25 +191,30 @@ def shape(select: Select, raw: pl.DataFrame, doubled: pl.Series | None = None) -
     frame = frame.with_columns(__why=why)
     refused = frame.filter(pl.col("__why").is_not_null())
     rows = frame.filter(pl.col("__why").is_null()) if refused.height else frame
-    outputs = [pl.col("__key"), *(pl.col(select.alias(name)).alias(name) for name in select.asked)]
-    if OP in rows.columns:
-        outputs.append(pl.col(OP).alias("__op"))
-    return Shaped(rows.select(outputs), tuple(_rejects(select, refused)), _newest(select, frame))
+    return Shaped(_outputs(select, rows, rows["__key"]), tuple(_rejects(select, refused)), _newest(select, frame))
+
+
+def _outputs(select: Select, rows: pl.DataFrame, keys: pl.Series) -> pl.DataFrame:
+    """The rows in the contract's form."""
+    outputs = [keys.alias("__key"), *(rows[select.alias(name)].alias(name) for name in select.asked)]
+    return pl.DataFrame([*outputs, rows[OP].alias("__op")] if OP in rows.columns else outputs)
 
 
 def _checked(select: Select, raw: pl.DataFrame) -> pl.DataFrame:
     """Types and the `bad` column made sure; decimals written plainly, and no-number texts among them marked."""
-    frame = raw if BAD in raw.columns else raw.with_columns(pl.lit(None, dtype=pl.Int64()).alias(BAD))
+    frame = raw if BAD in raw.columns else raw.hstack([constant(BAD, None, raw.height, pl.Int64())])
     for index, column in enumerate(select.columns):
         name = f"c{index}"
         if column.info.type == "decimal":
+            if frame.height <= FEW_ROWS and all(text is None or PLAIN_DECIMAL.fullmatch(text) for text in frame[name].to_list()):
+                continue
             wrong = pl.col(name).is_not_null() & ~pl.col(name).str.contains(DECIMAL_TEXT)
             frame = frame.with_columns(
                 pl.coalesce(pl.col(BAD), pl.when(wrong).then(pl.lit(index, dtype=pl.Int64()))).alias(BAD),
                 expand_exponent(pl.col(name)).alias(name),
             )
         elif frame.get_column(name).dtype != column.dtype:
-            frame = frame.with_columns(pl.col(name).cast(column.dtype))
+            frame = exchanged(frame, frame[name].cast(column.dtype))
     return frame
 
 
@@ -241,7 +251,7 @@ def _rejects(select: Select, refused: pl.DataFrame) -> Iterator[Reject]:
     """One reject per refused row, with the reason in words."""
     names, columns = select.names, select.columns
     key_column = ", ".join(select.table.key)
-    for key, why, bad in refused.select("__key", "__why", BAD).iter_rows():
+    for key, why, bad in refused[["__key", "__why", BAD]].iter_rows():
         if why == "doubled":
             yield Reject(key, f"the key {key} stands for several rows of {select.table.info.name}", column=key_column)
         elif bad is not None and (why == "value" or names[bad] in select.table.key):
@@ -275,7 +285,10 @@ def null_patterns(values: pl.DataFrame) -> Iterator[tuple[tuple[str, ...], tuple
     A query can then use plain `=` (and an index) on the first and `IS NULL` on the second.
     """
     names = values.columns
-    distinct = values.unique()
+    distinct = values if values.height == 1 else values.unique()
+    if values.height and not any(column.null_count() for column in values.get_columns()):
+        yield tuple(names), (), distinct
+        return
     pattern = pl.concat_str([pl.col(name).is_null().cast(pl.Int8()).cast(pl.String()) for name in names])
     for (nulls,), rows in distinct.group_by(pattern.alias("__nulls"), maintain_order=True):
         present = tuple(name for name, flag in zip(names, str(nulls), strict=True) if flag == "0")

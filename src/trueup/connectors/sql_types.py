@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from trueup.connectors.base import split_key
+from trueup.core.frames import constant, sure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from trueup.model import ColumnType
 
 DECIMAL_TEXT = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
+PLAIN_DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)")
 DECIMAL_KEY_TEXT = r"^-?\d+(?:\.\d+)?$"
 INTEGER_KEY_TEXT = r"^-?\d{1,19}$"
 
@@ -129,8 +131,23 @@ def key_text(parts: Sequence[tuple[str, ColumnType]]) -> pl.Expr:
     return pl.concat_str(escaped, separator="|", ignore_nulls=False)
 
 
+def key_texts(parts: Sequence[tuple[pl.Series, ColumnType]]) -> pl.Series:
+    """As `key_text`, of columns."""
+    if len(parts) == 1 and parts[0][1] in _CAST_TO_TEXT:
+        return parts[0][0].cast(pl.String()).alias("__key")
+    frame = pl.DataFrame({f"k{index}": column for index, (column, _type) in enumerate(parts)})
+    named = [(f"k{index}", column_type) for index, (_column, column_type) in enumerate(parts)]
+    return frame.select(key_text(named).alias("__key")).to_series()
+
+
+_CAST_TO_TEXT = frozenset({"integer", "float", "boolean", "date", "text", "other"})
+
+
 def key_values(keys: pl.Series, types: Sequence[ColumnType]) -> pl.DataFrame:
     """Native key values of key texts: columns `k0`, `k1`, … A text that cannot be such a key has a null part (and so names no row)."""
+    if len(types) == 1 and types[0] == "integer":
+        numbers = keys.cast(pl.Int64(), strict=False)
+        return pl.DataFrame({"k0": numbers.zip_with(sure(numbers.cast(pl.String()) == keys), constant("k0", None, keys.len(), pl.Int64()))})
     if len(types) == 1:
         return pl.DataFrame({"k0": keys}).select(typed(pl.col("k0"), types[0]))
     rows = [_parts(key, len(types)) for key in keys.to_list()]

@@ -14,10 +14,11 @@ import polars as pl
 from trueup.connectors.base import OUTCOME_SCHEMA, PAGE_ROWS
 from trueup.connectors.sql_read import native_keys
 from trueup.connectors.sql_types import dtype_of, key_text
+from trueup.core.frames import constant, found
 from trueup.errors import ObjectMissingError, SystemError_, SystemUnreachableError, WriteRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from trueup.connectors.base import WriteBatch
     from trueup.connectors.sql_read import Table
@@ -93,9 +94,8 @@ def plan_jobs(table: Table, batch: WriteBatch, rows_per_job: int = PAGE_ROWS) ->
         return
     frame = _with_keys(table, batch.rows)
     if batch.expected is not None:
-        frame = frame.join(
-            batch.expected.rename({name: f"__old_{name}" for name in batch.expected.columns if name != "__op"}), on="__op", how="left"
-        )
+        old = [column.alias(column.name if column.name == "__op" else f"__old_{column.name}") for column in batch.expected.get_columns()]
+        frame = found(frame, pl.DataFrame(old), ["__op"])
     for _, part in _rounds(frame):
         yield from _keyed_jobs(table, batch, part, rows_per_job)
 
@@ -142,19 +142,22 @@ def _keyed_jobs(table: Table, batch: WriteBatch, frame: pl.DataFrame, rows_per_j
     if batch.kind == "delete":
         groups = [((), frame)]
     elif "__write" in frame.columns:
-        named = frame.with_columns(pl.col("__write").list.sort().list.join("\x00").alias("__names"))
-        parts = named.partition_by("__names", maintain_order=True)
+        parts = [frame]
+        if frame.height != 1:
+            named = frame.with_columns(pl.col("__write").list.sort().list.join("\x00").alias("__names"))
+            parts = named.partition_by("__names", maintain_order=True)
         groups = [(tuple(part.get_column("__write").list.sort()[0].to_list()), part) for part in parts]
     else:
         groups = [(batch.columns, frame)]
     for written, part in groups:
         compared = expected if batch.kind == "delete" else tuple(name for name in expected if name in written)
-        ready = part.sort("__key").select(
-            "__op",
-            "__key",
-            *(f"k{index}" for index in range(len(table.key))),
-            *(pl.col(name).alias(f"n{index}") for index, name in enumerate(written)),
-            *(pl.col(f"__old_{name}").alias(f"o{index}") for index, name in enumerate(compared)),
+        part = part if part.height == 1 else part.sort("__key")  # noqa: PLW2901  in one order
+        ready = pl.DataFrame(
+            [
+                *part[["__op", "__key", *(f"k{index}" for index in range(len(table.key)))]].get_columns(),
+                *(part[name].alias(f"n{index}") for index, name in enumerate(written)),
+                *(part[f"__old_{name}"].alias(f"o{index}") for index, name in enumerate(compared)),
+            ]
         )
         for start in range(0, ready.height, rows_per_job):
             yield Job(
@@ -207,17 +210,19 @@ def settled(
     table: Table, job: Job, status: str, *, reason: str | None = None, column: str | None = None, retry_s: float | None = None
 ) -> pl.DataFrame:
     """The same outcome, without a stored row, for every operation of the job."""
-    schema = outcome_schema(table, job.returning)
-    values: dict[str, pl.Expr] = {
-        "__status": pl.lit(status),
-        "__reason": pl.lit(reason, dtype=pl.String()),
-        "__field": pl.lit(column, dtype=pl.String()),
-        "__retry_s": pl.lit(retry_s, dtype=pl.Float64()),
-        "__stored": pl.lit(value=False),
-        "__op": pl.col("__op"),
-        "__key": pl.col("__key"),
-    }
-    return job.frame.select([values.get(name, pl.lit(None)).cast(dtype).alias(name) for name, dtype in schema.items()])
+    told = {"__status": status, "__reason": reason, "__field": column, "__retry_s": retry_s, "__stored": False}
+    return _outcomes(table, job, job.frame[["__op", "__key"]], told)
+
+
+def _outcomes(table: Table, job: Job, rows: pl.DataFrame, told: Mapping[str, object]) -> pl.DataFrame:
+    """The outcome frame of these rows: what is the same for all of them (`told`), and what each has; null for the rest."""
+    columns = []
+    for name, dtype in outcome_schema(table, job.returning).items():
+        if name in rows.columns and name not in told:
+            columns.append(rows[name] if rows[name].dtype == dtype else rows[name].cast(dtype))
+        else:
+            columns.append(constant(name, told.get(name), rows.height, dtype))
+    return pl.DataFrame(columns)
 
 
 def done(table: Table, job: Job, rows: pl.DataFrame, unreadable: pl.DataFrame) -> pl.DataFrame:
@@ -225,12 +230,7 @@ def done(table: Table, job: Job, rows: pl.DataFrame, unreadable: pl.DataFrame) -
 
     `rows` (`__op`, `__key`, returning columns) are shown as stored; `unreadable` (`__op`, `__key`) were stored but cannot be shown.
     """
-    schema = outcome_schema(table, job.returning)
-    stored = job.kind != "delete"
-    fixed: dict[str, pl.Expr] = {"__status": pl.lit("done"), "__stored": pl.lit(stored)}
-    known = rows.select(
-        [fixed.get(name, pl.col(name) if name in rows.columns else pl.lit(None)).cast(dtype).alias(name) for name, dtype in schema.items()]
-    )
+    known = _outcomes(table, job, rows, {"__status": "done", "__stored": job.kind != "delete"})
     if unreadable.is_empty():
         return known
     return pl.concat([known, settled(table, job.of(unreadable), "done")])

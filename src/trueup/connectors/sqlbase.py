@@ -21,7 +21,7 @@ import polars as pl
 
 from trueup.connectors.base import PAGE_ROWS, Page
 from trueup.connectors.sql_read import OP, Select, native_keys, newer, repaged, shape
-from trueup.connectors.sql_types import key_text, plain_decimal, typed
+from trueup.connectors.sql_types import key_text, key_texts, plain_decimal, typed
 from trueup.connectors.sql_write import (
     BusyError,
     Job,
@@ -33,6 +33,7 @@ from trueup.connectors.sql_write import (
     settled,
     too_long,
 )
+from trueup.core.frames import keep, kept, one_of, stacked
 from trueup.errors import ObjectMissingError, ObjectUnreadableError, UsageError
 from trueup.model import Caps
 
@@ -177,7 +178,7 @@ class SqlConnector(ABC):
         select = Select(table, tuple(columns), dated=keys is None)
         select.outputs  # noqa: B018  raises for a missing column at the call, not at the first page
         if keys is not None:
-            return self._keyed_pages(select, pl.Series("__key", list(keys), dtype=pl.String()).unique(maintain_order=True), page_rows)
+            return self._keyed_pages(select, pl.Series("__key", list(dict.fromkeys(keys)), dtype=pl.String()), page_rows)
         if since is not None and table.modified is None:
             message = f"{table.info.name} has no `modified` column to read from a cursor"
             raise ObjectUnreadableError(message, hint="name the column in the mapping, or read everything", system=self.name)
@@ -208,13 +209,14 @@ class SqlConnector(ABC):
     def _by_key(self, select: Select, keys: pl.Series) -> Shaped:
         """The rows with these keys, exactly: a case-insensitive column does not bring its neighbours."""
         table = select.table
-        values = native_keys(table, keys).drop_nulls()
+        values = native_keys(table, keys)
+        values = values.drop_nulls() if any(column.null_count() for column in values.get_columns()) else values
         raw = self._lookup(select, table.key, values) if values.height else self._empty(select)
-        parts = [(select.alias(name), table.column(name).info.type) for name in table.key]
-        raw = raw.with_columns(__key=key_text(parts)).filter(pl.col("__key").is_in(keys.implode()))
-        found = raw.get_column("__key")
+        found = key_texts([(raw[select.alias(name)], table.column(name).info.type) for name in table.key])
+        asked = one_of(found, keys)
+        raw, found = keep(raw, asked), kept(found, asked)
         doubled = None if table.key_unique else found.filter(found.is_duplicated())
-        return shape(select, raw.drop("__key"), doubled)
+        return shape(select, raw, doubled)
 
     def _doubled_keys(self, table: Table) -> pl.Series:
         parts = [(f"c{index}", table.column(name).info.type) for index, name in enumerate(table.key)]
@@ -298,14 +300,17 @@ class SqlConnector(ABC):
     def _carry_out(self, table: Table, obj: ObjectSpec, job: Job) -> pl.DataFrame:
         if job.kind == "create":
             return self._carry_out_create(table, obj, job)
-        possible = pl.all_horizontal([pl.col(f"k{index}").is_not_null() for index in range(len(table.key))])
-        impossible = job.frame.filter(~possible)
-        doable = job.of(job.frame.filter(possible)) if impossible.height else job
+        doable, impossible = job, job.frame.clear()
+        if any(job.frame[f"k{index}"].null_count() for index in range(len(table.key))):
+            possible = pl.all_horizontal([pl.col(f"k{index}").is_not_null() for index in range(len(table.key))])
+            doable, impossible = job.of(job.frame.filter(possible)), job.frame.filter(~possible)
         parts = [settled(table, job.of(impossible), "gone", reason="there is no row with this key")] if impossible.height else []
         if doable.frame.height:
             outcomes = self._carry_out_update(table, doable) if job.kind == "update" else self._carry_out_delete(table, doable)
-            parts += [outcomes, self._left_over(table, doable, outcomes)]
-        return pl.concat(parts)
+            parts.append(outcomes)
+            if outcomes.height < doable.frame.height:
+                parts.append(self._left_over(table, doable, outcomes))
+        return stacked(parts)
 
     def _carry_out_update(self, table: Table, job: Job) -> pl.DataFrame:
         if not job.written:  # nothing to write: done where the row is there
@@ -437,6 +442,9 @@ def checked_settings(connector: type[SqlConnector], name: str, settings: Mapping
         if value is not None and (not isinstance(value, kinds[kind]) or (kind == "number" and isinstance(value, bool))):
             message = f"the setting {key!r} must be a {kind}"
             raise UsageError(message, hint=properties[key].get("description"), system=name)
+        if value is not None and value not in properties[key].get("enum", [value]):
+            message = f"the setting {key!r} has a value that is not known"
+            raise UsageError(message, hint=f"there are {', '.join(properties[key]['enum'])}", system=name)
     defaults = {key: facts["default"] for key, facts in properties.items() if "default" in facts}
     return defaults | {key: value for key, value in settings.items() if value is not None}
 

@@ -25,11 +25,11 @@ import polars as pl
 from trueup.connectors.sql_read import OP, Select, conjunction, null_patterns, split_name
 from trueup.connectors.sql_write import BusyError, Job, RowRefusedError, TransactionLostError, paired
 from trueup.connectors.sqlbase import SqlConnector, checked_settings
-from trueup.connectors.sqlite_marks import MarkingConnector
 from trueup.connectors.sqlite_pages import PageFile
 from trueup.connectors.sqlite_rows import AdbcRows, PlainRows, frame_of, values_of
 from trueup.connectors.sqlite_tables import DDL_TYPES, SqliteFacts, find_object, literal, load_query, load_table, quoted, sqlite_column
 from trueup.connectors.sqlite_turns import clear, turn
+from trueup.connectors.sqlite_watch import SETTING, WatchingConnector
 from trueup.errors import (
     AccessRefusedError,
     ObjectMissingError,
@@ -50,10 +50,10 @@ _VALUES = "trueup_values"  # the temporary table that carries a job's or a looku
 _ISO_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)")
 
 
-class SqliteConnector(MarkingConnector):
+class SqliteConnector(WatchingConnector):
     """One SQLite database file. It is never created, unless a mapping says `create: true` for a table in it."""
 
-    caps = replace(SqlConnector.caps, marks=True, marks_once=True)
+    caps = replace(SqlConnector.caps, marks=True, marks_once=True, watch=True)
     fast_reads = True  # full reads through ADBC; the plain driver gives the same rows
 
     def __init__(self, name: str, path: Path, *, lock_timeout_s: float = 5.0, foreign_keys: bool = True) -> None:
@@ -74,7 +74,9 @@ class SqliteConnector(MarkingConnector):
         """See base.Connector. Raises UsageError for unknown or missing settings."""
         given = checked_settings(cls, name, settings)
         path = Path(directory, given["path"]).expanduser().resolve()
-        return cls(name, path, lock_timeout_s=float(given["lock_timeout_s"]), foreign_keys=given["foreign_keys"])
+        connector = cls(name, path, lock_timeout_s=float(given["lock_timeout_s"]), foreign_keys=given["foreign_keys"])
+        connector.watch_setting = given.get("watch")
+        return connector
 
     @classmethod
     def settings_schema(cls) -> dict[str, Any]:
@@ -96,6 +98,7 @@ class SqliteConnector(MarkingConnector):
                     "description": "whether declared references are enforced for what is written",
                     "default": True,
                 },
+                "watch": SETTING,
             },
             "required": ["path"],
             "additionalProperties": False,

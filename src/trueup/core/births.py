@@ -10,14 +10,30 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from trueup.core.cells import AT, DIRTY, GID, KEY, VERSION, records_to_json
-from trueup.core.facts import FINGERPRINT, GOLDEN_SCHEMA, GONE_SCHEMA, KHASH, SHADOW_SCHEMA, Decision
+from trueup.core.facts import FINGERPRINT, GOLDEN_SCHEMA, GONE_SCHEMA, KHASH, NO_FIELDS, NOBODY, SHADOW_SCHEMA, Decision
 from trueup.core.fingerprint import match_hash
+from trueup.core.frames import kept
 from trueup.core.merge import FREEZE_SCHEMA, HISTORY_SCHEMA
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from trueup.model import Entity
+
+
+_NO_GONE = pl.DataFrame(schema=GONE_SCHEMA)
+_NO_HISTORY = pl.DataFrame(schema=HISTORY_SCHEMA)
+_NO_FROZEN = pl.DataFrame(schema=FREEZE_SCHEMA)
+
+
+def born_alone(rows: Mapping[str, pl.DataFrame], is_born: Callable[[pl.Series], pl.Series]) -> pl.Series:
+    """The new records (`is_born`, per golden id) that a single row shows."""
+    parts = [born for frame in rows.values() if (born := kept(frame[GID], is_born(frame[GID]))).len()]
+    if not parts:
+        return NOBODY
+    gids = pl.concat(parts)
+    return kept(gids, gids.is_unique())
 
 
 def births(entity: Entity, system: str, rows: pl.DataFrame, now: datetime) -> Decision:
@@ -51,20 +67,19 @@ def births(entity: Entity, system: str, rows: pl.DataFrame, now: datetime) -> De
         )
         for number, rule in enumerate(entity.match)
     ]
-    nobody = pl.DataFrame(schema=GONE_SCHEMA)
     return Decision(
         records=records,
         golden=golden,
         born=rows[GID],
         shadows=shadows,
-        removed=nobody,
+        removed=_NO_GONE,
         after=shadows,
         deleted=pl.Series(GID, [], dtype=pl.Int64),
         index=pl.concat(index) if index else pl.DataFrame(schema={"rule": pl.Int64(), "hash": pl.Int64(), GID: pl.Int64()}),
         indexed=pl.Series(GID, [], dtype=pl.Int64),
-        history=pl.DataFrame(schema=HISTORY_SCHEMA),
-        frozen=pl.DataFrame(schema=FREEZE_SCHEMA),
-        thawed=pl.DataFrame(schema={GID: pl.Int64(), "field": pl.String()}),
+        history=_NO_HISTORY,
+        frozen=_NO_FROZEN,
+        thawed=NO_FIELDS,
     )
 
 

@@ -15,13 +15,17 @@ NUL can stand for null because no text may contain it: the mapping rejects such 
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import polars as pl
 
+from trueup.core import quick
 from trueup.core.coerce import datetime_cell_text, decimal_text, float_text
+from trueup.core.frames import FEW_ROWS, found
 from trueup.core.types import (
     DECIMAL_DIGITS,
     DECIMAL_PLACES,
@@ -35,7 +39,7 @@ from trueup.core.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from trueup.model import Field, FieldType
 
@@ -55,9 +59,7 @@ OP = "__op"  # Int64: number of an operation within its batch
 
 def beside(left: pl.DataFrame, right: pl.DataFrame, key: str) -> pl.DataFrame:
     """A left join by a unique key, without one where the rows stand side by side already, as in a first load."""
-    if left[key].equals(right[key]):
-        return left.hstack(right.drop(key))
-    return left.join(right, on=key, how="left", maintain_order="left")
+    return found(left, right, [key])
 
 
 # ---------------------------------------------------------------- columns
@@ -143,13 +145,18 @@ def records_to_json(frame: pl.DataFrame, fields: Mapping[str, Field]) -> pl.Seri
     names = [name for name in fields if name in frame.columns]
     if not names or frame.is_empty():
         return pl.repeat("{}", frame.height, dtype=pl.String, eager=True).alias("json")
-    # Every member begins with a comma, and the first comma is cut off again: members may be absent. Columns that have a value in every
-    # row, nearly all of them, go straight into one long concatenation.
+    if frame.height <= FEW_ROWS:
+        return _few_to_json(frame, names, fields)
+    # Every member begins with a comma, and where the first one may be absent the first comma is cut off again. Columns that have a value
+    # in every row, nearly all of them, go straight into one long concatenation.
     parts: list[pl.Expr] = []
-    fixed = ""
+    begun = not frame[names[0]].null_count()
+    escaped = _needing_escapes(frame, [name for name in names if fields[name].type == "text" or fields[name].type in _QUOTED])
+    fixed = "{" if begun else ""
     for name in names:
-        column, key = frame[name], f",{orjson.dumps(name).decode()}:"
-        value, mark = _json_value(column, fields[name].type)
+        comma = "" if begun and name == names[0] else ","
+        column, key = frame[name], f"{comma}{orjson.dumps(name).decode()}:"
+        value, mark = _json_value(column, fields[name].type, escaped=name in escaped)
         if column.null_count() == 0 and not (column == NULL).any():
             parts += [pl.lit(fixed + key + mark), value]
             fixed = mark
@@ -158,30 +165,62 @@ def records_to_json(frame: pl.DataFrame, fields: Mapping[str, Field]) -> pl.Seri
             said = pl.when(pl.col(name) == NULL).then(pl.lit(key + "null")).otherwise(written)
             parts += [pl.lit(fixed), pl.when(pl.col(name).is_null()).then(pl.lit("")).otherwise(said)]
             fixed = ""
-    members = pl.concat_str([*parts, pl.lit(fixed + "}")]).str.strip_prefix(",")
-    return frame.select(pl.concat_str(pl.lit("{"), members).alias("json")).to_series()
+    members = pl.concat_str([*parts, pl.lit(fixed + "}")])
+    whole = members if begun else pl.concat_str(pl.lit("{"), members.str.strip_prefix(","))
+    return frame.select(whole.alias("json")).to_series()
 
 
-def _json_value(column: pl.Series, kind: FieldType) -> tuple[pl.Expr, str]:
+def _few_to_json(frame: pl.DataFrame, names: Sequence[str], fields: Mapping[str, Field]) -> pl.Series:
+    """The same, row by row."""
+    keys = [f"{orjson.dumps(name).decode()}:" for name in names]
+    forms = [_compiled(_FORMS[kind]).search if kind in _FORMS else None for kind in (fields[name].type for name in names)]
+    as_it_is = [fields[name].type == "json" for name in names]
+    texts = []
+    for row in zip(*(frame.get_column(name).to_list() for name in names), strict=True):
+        members = []
+        for key, form, plain, cell in zip(keys, forms, as_it_is, row, strict=True):
+            if cell is None:
+                continue
+            stands = plain or (form is not None and form(cell) is not None)
+            members.append(key + ("null" if cell == NULL else cell if stands else orjson.dumps(cell).decode()))
+        texts.append("{" + ",".join(members) + "}")
+    return quick.series("json", texts, pl.String())
+
+
+def _json_value(column: pl.Series, kind: FieldType, *, escaped: bool) -> tuple[pl.Expr, str]:
     """A cell that is neither absent nor NULL as JSON: the value, and the mark that stands before and behind it."""
     cell = pl.col(column.name)
-    if (kind == "text" and _needs_escapes(column)) or (kind in _QUOTED and _any(column, cell.str.contains(_NEEDS_ESCAPE))):
+    if escaped:
         quoted = pl.concat_str(pl.lit('"'), cell, pl.lit('"'))
         return pl.when(cell.str.contains(_NEEDS_ESCAPE)).then(json_text(cell)).otherwise(quoted), ""
     if kind in _FORMS:
-        other = ~cell.str.contains(_FORMS[kind])
-        return (pl.when(other).then(json_text(cell)).otherwise(cell) if _any(column, other & (cell != NULL)) else cell), ""
+        if not _all_stand(column, kind):
+            return pl.when(~cell.str.contains(_FORMS[kind])).then(json_text(cell)).otherwise(cell), ""
+        return cell, ""
     return cell, '"' if kind == "text" or kind in _QUOTED else ""
 
 
-def _any(column: pl.Series, condition: pl.Expr) -> bool:
-    return bool(column.to_frame().select(condition.any()).item())
+def _all_stand(column: pl.Series, kind: FieldType) -> bool:
+    """Whether every value that is neither absent nor NULL stands in JSON as it is; of numbers and booleans this is mostly seen at once."""
+    nothing = column == NULL
+    if kind in {"integer", "reference"} and (column.cast(pl.Int64, strict=False).cast(pl.String).eq_missing(column) | nothing).all():
+        return True
+    if kind == "boolean":
+        return bool(((column == "true") | (column == "false") | nothing).all())
+    return bool((column.str.contains(_FORMS[kind]) | nothing).all())
 
 
-def _needs_escapes(column: pl.Series) -> bool:
-    """Whether any text needs an escape: all of them as one then come out longer, which is soon seen."""
-    texts = column.filter(column != NULL).str.join()[0] or ""
-    return len(orjson.dumps(texts)) != len(texts.encode()) + 2
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern.replace("$", r"\Z"))
+
+
+def _needing_escapes(frame: pl.DataFrame, names: Sequence[str]) -> frozenset[str]:
+    """The columns in which any text needs an escape: all of its texts as one then come out longer, which is soon seen."""
+    if not names:
+        return frozenset()
+    texts = frame.select(pl.col(name).filter(pl.col(name) != NULL).str.join() for name in names).row(0)
+    return frozenset(name for name, text in zip(names, texts, strict=True) if len(orjson.dumps(text)) != len(text.encode()) + 2)
 
 
 _MISSING: Any = object()
@@ -195,18 +234,31 @@ def json_to_records(column: pl.Series, fields: Mapping[str, Field]) -> pl.DataFr
     for start in range(0, max(column.len(), 1), _CHUNK_ROWS):  # in parts: a million dicts would take a gigabyte
         records = [load(text) if text else {} for text in column.slice(start, _CHUNK_ROWS).to_list()]
         chunks.append(
-            pl.DataFrame({name: _record_cells(records, name, field.type) for name, field in fields.items()})
+            quick.frame([_record_cells(records, name, field.type) for name, field in fields.items()])
             if fields
             else pl.DataFrame(height=len(records))
         )
-    return pl.concat(chunks)
+    return chunks[0] if len(chunks) == 1 else pl.concat(chunks)
 
 
 def _record_cells(records: list[dict[str, Any]], name: str, kind: FieldType) -> pl.Series:
     found = [record.get(name, _MISSING) for record in records]
+    kinds = set(map(type, found))
+    alike = _ALIKE.get(kinds.pop()) if len(kinds) == 1 and kind not in _JSON_TO_CELL else None
+    if alike is not None:  # nearly every column: nothing is to be asked of each value
+        return quick.series(name, alike(found), pl.String())
     text = _JSON_TO_CELL.get(kind, _as_stored)
     cells = [None if value is _MISSING else NULL if value is None else text(value) for value in found]
-    return pl.Series(name, cells, dtype=pl.String)
+    return quick.series(name, cells, pl.String())
+
+
+_ALIKE: dict[type, Callable[[list[Any]], list[str]]] = {
+    str: list,
+    int: lambda found: list(map(str, found)),
+    bool: lambda found: ["true" if value else "false" for value in found],
+    type(None): lambda found: [NULL] * len(found),
+}
+"""`_as_stored` and NULL, for values that are all of one type."""
 
 
 def _as_stored(value: Any) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from trueup.core import quick
 from trueup.core.number_format import number_format
 from trueup.core.types import DECIMAL_DIGITS, DECIMAL_PLACES, FALSE_WORDS, TRUE_WORDS, UTC_TIME, Target, coerce_value
 
@@ -67,7 +68,7 @@ def coerce_columns(frame: pl.DataFrame, targets: Mapping[str, Target]) -> Coerce
     """Coerce the columns named in `targets`; the others are left out. Raises ValueError where a whole column cannot be such a type."""
     if not targets:
         return Coerced(pl.DataFrame(), {})
-    raw = _widened(frame.select(list(targets)))
+    raw = _widened(quick.chosen(frame, list(targets)))
     types = dict(zip(raw.columns, raw.dtypes, strict=True))  # `schema` is made anew whenever it is asked for
     takes = {name: alternatives(types[name], target) for name, target in targets.items()}
     for name, ways in takes.items():
@@ -75,7 +76,10 @@ def coerce_columns(frame: pl.DataFrame, targets: Mapping[str, Target]) -> Coerce
             message = f"column {name!r} ({types[name]}) cannot be read as {targets[name].type}"
             raise ValueError(message)
     few = raw.height <= _FEW_ROWS
-    values = raw.select([_first(name, types[name], target, few=few) for name, target in targets.items()])
+    plain = {name for name, ways in takes.items() if ways[0] is _untouched or (few and _is_plain_text(raw[name], targets[name]))}
+    rest = [_first(name, types[name], target, few=few) for name, target in targets.items() if name not in plain]
+    made = {column.name: column for column in raw.select(rest).get_columns()} if rest else {}
+    values = quick.frame([made[name] if name in made else raw[name] for name in targets])
     failures: dict[str, pl.DataFrame] = {}
     for name, target in targets.items():
         if values[name].null_count() == raw[name].null_count():
@@ -97,6 +101,13 @@ def _widened(frame: pl.DataFrame) -> pl.DataFrame:
         if wanted != dtype:
             changes.append(pl.col(name).cast(wanted))
     return frame.with_columns(changes) if changes else frame
+
+
+def _is_plain_text(column: pl.Series, target: Target) -> bool:
+    """Whether a column is text, to be text, and the same in every normal form."""
+    if target.type != "text" or column.dtype != pl.String:
+        return False
+    return all(text is None or (text.isascii() and "\x00" not in text) for text in column.to_list())
 
 
 @lru_cache(maxsize=8192)
@@ -196,7 +207,11 @@ _KINDS: dict[type[pl.DataType], str] = {
 
 
 def _same(_target: Target) -> Take:
-    return lambda column: column
+    return _untouched
+
+
+def _untouched(column: pl.Expr) -> pl.Expr:
+    return column
 
 
 def _never(target: Target) -> Take:

@@ -98,7 +98,8 @@ def merge_unions(cells: pl.DataFrame) -> pl.DataFrame:
             items -= _items(edit.seen) - _items(edit.observed)
             added |= _items(edit.observed) - _items(edit.seen)
         merged = items | added
-        empty = not merged and (edits[-1].observed == NULL or golden in (None, NULL))
+        taken_from_null = golden in (None, NULL) and all(_items(edit.seen) for edit in edits)  # nobody said that the list is empty
+        empty = not merged and (edits[-1].observed == NULL or taken_from_null)
         value = NULL if empty else orjson.dumps(sorted(merged)).decode()
         rows.append((gid, name, golden, value, edits[-1].system, edits[-1].at))
     return _result(rows, cells)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from trueup.core.cells import AT, GID, KEY, SYSTEM, cell_from_python, json_to_records
-from trueup.core.facts import FILTERED, GONE_SCHEMA, WITHDRAWN
-from trueup.core.merge import CHANGE_SCHEMA, HISTORY_SCHEMA
+from trueup.core.facts import FILTERED, GONE_SCHEMA, NO_ROWS, NOBODY, WITHDRAWN
+from trueup.core.merge import APART, CHANGE_SCHEMA, HISTORY_SCHEMA, LEFT, NO_CHANGES, NO_HISTORY
 from trueup.core.observe import holders
 
 if TYPE_CHECKING:
@@ -58,12 +58,15 @@ def settle_deletes(facts: Facts, merged: Merged) -> DeleteVerdict:
     outside = apart.select(pl.col("gid").alias(GID), pl.col("system").alias(SYSTEM))
     left = gone.join(outside, on=[GID, SYSTEM], how="semi")
     gone = gone.join(outside, on=[GID, SYSTEM], how="anti")
+    # These stay gone there, and their records live on elsewhere.
+    kept = gone.filter(pl.col(SYSTEM).is_in(list(facts.left_deletes)))
+    gone = gone.join(kept, on=[GID, SYSTEM], how="anti")
     believed = set(rule.sources if rule else ()) - facts.moved
     entitled = gone.filter(pl.col(SYSTEM).is_in(list(believed)))
     if facts.older:
         entitled = gone.join(holders(facts), on=GID, how="anti").filter(pl.col(SYSTEM).is_in(list(rule.sources if rule else ())))
     others = gone.join(entitled.select(GID, SYSTEM), on=[GID, SYSTEM], how="anti").with_columns(told=pl.lit(value=True))
-    others = pl.concat([others, left.with_columns(told=pl.lit(value=False))])
+    others = pl.concat([others, left.with_columns(told=pl.lit(value=False)), kept.with_columns(told=pl.lit(value=False))])
     if rule is not None and rule.action == "ignore":
         others = pl.concat([others, entitled.with_columns(told=pl.lit(value=False))])
         entitled = entitled.clear()
@@ -76,6 +79,7 @@ def settle_deletes(facts: Facts, merged: Merged) -> DeleteVerdict:
     told = [
         _history(losing, facts, "delete lost", "an edit, a pending delivery or an open conflict stands against it"),
         _history(refused, facts, "delete refused", "refused by a person"),
+        _history(kept, facts, APART, LEFT),
     ]
     if rule is not None and rule.action == "archive":
         changes = _archive(facts, standing)
@@ -100,18 +104,19 @@ def settle_deletes(facts: Facts, merged: Merged) -> DeleteVerdict:
 
 
 def _nothing_gone() -> DeleteVerdict:
-    nobody = pl.Series(GID, [], dtype=pl.Int64)
-    rows = pl.DataFrame(schema=GONE_SCHEMA)
     return DeleteVerdict(
-        changes=pl.DataFrame(schema=CHANGE_SCHEMA),
-        removed=rows,
-        missing=pl.DataFrame(schema={**GONE_SCHEMA, "told": pl.Boolean()}),
-        history=pl.DataFrame(schema=HISTORY_SCHEMA),
-        deleted=nobody,
-        dead=nobody,
-        revived=nobody,
-        restored=nobody,
+        changes=NO_CHANGES,
+        removed=NO_ROWS,
+        missing=_NOTHING_MISSING,
+        history=NO_HISTORY,
+        deleted=NOBODY,
+        dead=NOBODY,
+        revived=NOBODY,
+        restored=NOBODY,
     )
+
+
+_NOTHING_MISSING = pl.DataFrame(schema={**GONE_SCHEMA, "told": pl.Boolean()})
 
 
 def _losing(facts: Facts, merged: Merged, entitled: pl.DataFrame) -> pl.DataFrame:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import polars as pl
 
+from trueup.core import quick
 from trueup.core.cells import GID, KEY, SYSTEM
 from trueup.core.facts import PRESENT, WITHDRAWN
-from trueup.core.shadow import decode_delta, encode_delta
+from trueup.core.frames import distinct, found, is_given, keep, one_of, without
+from trueup.core.shadow import decode_delta, encode_delta, long_deltas
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,23 +52,24 @@ def due(entity: Entity, system: str, decision: Decision, *, frozen: pl.DataFrame
     may_create whether the system was completely observed, or can be asked for a row before it is created
     """
     writable = list(entity.written(system))
-    mine = decision.after.filter(pl.col("system") == system)
+    mine = keep(decision.after, decision.after["system"] == system)
     deletes = _NO_DELETES
     alive = decision.records
     if not decision.deleted.is_empty():
         doomed = pl.col("gid").is_in(decision.deleted.implode()) & (pl.col("state") == PRESENT)
         deletes = mine.filter(doomed).select(pl.col("gid").alias(GID), pl.col("key").alias(KEY))
         alive = alive.filter(~pl.col(GID).is_in(decision.deleted.implode()))
-    withdrawn = mine.filter(pl.col("state") == WITHDRAWN)
+    withdrawn = keep(mine, mine["state"] == WITHDRAWN)
     if not withdrawn.is_empty():
         deletes = pl.concat([deletes, withdrawn.select(pl.col("gid").alias(GID), pl.col("key").alias(KEY))])
-    creates = alive.clear().select(GID, *writable)
+    creates = alive.clear()[[GID, *writable]]
     if may_create and writable and mine.height < alive.height + decision.deleted.len():
-        lacking = alive.join(mine.select(pl.col("gid").alias(GID)), on=GID, how="anti", maintain_order="left")
+        lacking = alive if mine.is_empty() else alive.join(mine.select(pl.col("gid").alias(GID)), on=GID, how="anti", maintain_order="left")
         if not blocked.is_empty():
             lacking = lacking.filter(~pl.col(GID).is_in(blocked.implode()))
         creates = lacking.select(GID, *writable)
-        creates = creates.filter(pl.any_horizontal(pl.col(name).is_not_null() for name in writable))
+        if all(creates[name].null_count() for name in writable):
+            creates = creates.filter(pl.any_horizontal(pl.col(name).is_not_null() for name in writable))
     return Due(deletes, creates, _updates(writable, entity.mapped(system), mine, alive, frozen))
 
 
@@ -97,43 +101,39 @@ def due_restores(entity: Entity, system: str, decision: Decision) -> tuple[Due, 
 def _updates(writable: list[str], mapped: Sequence[str], mine: pl.DataFrame, alive: pl.DataFrame, frozen: pl.DataFrame) -> pl.DataFrame:
     """Rows whose `sent` differs from golden in a field that may be written and is not frozen."""
     if mine["sent"].null_count() == mine.height:
-        return _no_updates(alive, writable, mapped)
-    waiting = mine.filter(pl.col("sent").is_not_null() & (pl.col("state") == PRESENT)).join(
-        alive.select(pl.col(GID).alias("gid")), on="gid", how="semi"
-    )
-    stopped = set(frozen.select(GID, "field").rows()) if frozen.height else set()
-    named = [
-        (gid, key, [name for name in decode_delta(sent) if name in set(writable) and (gid, name) not in stopped], decode_delta(seen))
-        for gid, key, sent, seen in waiting.select("gid", "key", "sent", "seen").rows()
-    ]
-    named = [row for row in named if row[2]]
-    if not named:
-        return _no_updates(alive, writable, mapped)
-    rows = pl.DataFrame(
-        [(gid, key, names) for gid, key, names, _seen in named],
-        schema={GID: pl.Int64(), KEY: pl.String(), FIELDS: pl.List(pl.String())},
-        orient="row",
-    ).join(alive.select(GID, *mapped), on=GID, how="left", maintain_order="left")
-    seen_columns = []
-    named_in_seen = {name for *_rest, seen in named for name in seen}
-    for name in mapped:
-        if name not in named_in_seen:
-            seen_columns.append(pl.col(name).alias(f"seen:{name}"))
-            continue
-        differing = pl.Series(f"_{name}", [seen.get(name) for *_rest, seen in named], dtype=pl.String)
-        has = pl.Series(f"_has_{name}", [name in seen for *_rest, seen in named], dtype=pl.Boolean)
-        seen_columns.append(pl.when(pl.lit(has)).then(pl.lit(differing)).otherwise(pl.col(name)).alias(f"seen:{name}"))
-    rows = rows.with_columns(seen_columns).drop([name for name in mapped if name not in writable])
+        return _no_updates(tuple(writable), tuple(mapped))
+    waiting = keep(mine, is_given(mine["sent"]) & (mine["state"] == PRESENT))
+    waiting = keep(waiting, one_of(waiting["gid"], alive[GID]))
+    due = long_deltas(waiting, "sent")
+    due = without(keep(due, one_of(due["field"], pl.Series(writable, dtype=pl.String))), frozen, [GID, "field"])
     # A golden value that nobody has said yet is nothing to deliver.
-    said = [pl.when(pl.col(name).is_not_null()).then(pl.lit(name)) for name in writable]
-    if not said:
-        return rows
-    return rows.with_columns(pl.col(FIELDS).list.set_intersection(pl.concat_list(said).list.drop_nulls()).alias(FIELDS)).filter(
-        pl.col(FIELDS).list.len() > 0
-    )
+    for name in writable:
+        if alive[name].null_count():
+            unsaid = alive.filter(pl.col(name).is_null())[GID]
+            due = due.filter((pl.col("field") != name) | ~pl.col(GID).is_in(unsaid.implode()))
+    if due.is_empty():
+        return _no_updates(tuple(writable), tuple(mapped))
+    if due.height == 1:
+        fields = quick.table({GID: due[GID], FIELDS: pl.Series([due["field"].to_list()], dtype=pl.List(pl.String))})
+    else:
+        fields = due.group_by(GID, maintain_order=True).agg(pl.col("field").alias(FIELDS))
+    rows = quick.table({GID: waiting["gid"], KEY: waiting["key"]})
+    rows = found(found(keep(rows, one_of(rows[GID], fields[GID])), fields, [GID]), quick.chosen(alive, [GID, *mapped]), [GID])
+    seen = long_deltas(waiting, "seen")
+    named = set(distinct(seen["field"]).to_list())
+    columns = []
+    for name in mapped:
+        golden = rows[name]
+        if name in named:
+            mine = keep(seen, seen["field"] == name)
+            told = found(quick.chosen(rows, [GID]), quick.table({GID: mine[GID], "cell": mine["cell"]}), [GID])["cell"]
+            golden = told.zip_with(one_of(rows[GID], mine[GID]), golden)
+        columns.append(golden.alias(f"seen:{name}"))
+    return rows.hstack(columns)[list(_no_updates(tuple(writable), tuple(mapped)).columns)]
 
 
-def _no_updates(alive: pl.DataFrame, writable: list[str], mapped: Sequence[str]) -> pl.DataFrame:
+@lru_cache(maxsize=256)
+def _no_updates(writable: tuple[str, ...], mapped: tuple[str, ...]) -> pl.DataFrame:
     """The form of the updates, without rows."""
-    texts = {name: alive.schema[name] for name in mapped if name in writable} | {f"seen:{name}": pl.String() for name in mapped}
+    texts = {name: pl.String() for name in mapped if name in writable} | {f"seen:{name}": pl.String() for name in mapped}
     return pl.DataFrame(schema={GID: pl.Int64(), KEY: pl.String(), FIELDS: pl.List(pl.String()), **texts})

@@ -22,6 +22,7 @@ PRESENT, MISSING, FILTERED, UNREADABLE, WITHDRAWN = 0, 1, 2, 3, 4
 be deleted although its record lives (an undone create), after which it is left alone."""
 
 GONE_SCHEMA = pl.Schema({GID: pl.Int64(), SYSTEM: pl.String(), KEY: pl.String()})
+NO_ROWS = pl.DataFrame(schema=GONE_SCHEMA)
 SHADOW_SCHEMA = pl.Schema(
     {
         "gid": pl.Int64(),
@@ -39,6 +40,10 @@ SHADOW_SCHEMA = pl.Schema(
     }
 )
 RESTORE_SCHEMA = pl.Schema({GID: pl.Int64(), SYSTEM: pl.String(), "field": pl.String(), "cell": pl.String()})
+_NO_RESTORES = pl.DataFrame(schema=RESTORE_SCHEMA)
+NO_FIELDS = pl.DataFrame(schema={GID: pl.Int64(), "field": pl.String()})
+NOBODY = pl.Series(GID, [], dtype=pl.Int64)
+"""No rows, no values, no records: frames are never changed in place, so that these can be shared."""
 GOLDEN_SCHEMA = pl.Schema(
     {
         "id": pl.Int64(),
@@ -80,10 +85,12 @@ class Facts:
     frozen    candidates of open conflicts and holds of these records (FREEZE_SCHEMA)
     refused   systems whose edits a person refused as a whole: they are overruled
     refused_deletes  systems whose disappearances a person refused as a whole: those rows are made again
+    left      systems whose edits a person wants to stay where they are: neither they nor the agreed values are told to anybody
+    left_deletes  systems whose disappearances stay where they are: those rows are not made again, and their records live on elsewhere
     reread    per system: fields that it may be read otherwise in than when its shadows were written; what each row read as then is beside
               what it reads as now (`__was:FIELD`)
     unread    systems among those of `reread` of which not every row that reads otherwise is known
-    moved     systems that are another object than before: no disappearance from them is believed
+    moved     systems that are another object than before: no disappearance from them is believed, nor a key of which most values changed
     same_record  "SYSTEM KEY" (joined by U+001F) of rows that a person declared to be the same record in spite of everything having changed
     suspects     (system, key) of rows that are parked as perhaps another record: until their match fields are their own again
     files     systems that people edit by saving a whole file over them
@@ -100,6 +107,8 @@ class Facts:
     now: datetime
     refused: frozenset[str] = frozenset()
     refused_deletes: frozenset[str] = frozenset()
+    left: frozenset[str] = frozenset()
+    left_deletes: frozenset[str] = frozenset()
     files: frozenset[str] = frozenset()
     same_record: frozenset[str] = frozenset()
     suspects: frozenset[tuple[str, str]] = frozenset()
@@ -139,14 +148,16 @@ class Decision:
     updated: int = 0  # golden records changed
     reread: int = 0  # golden records that are told otherwise, because a mapping changed
     apart: int = 0  # values of systems that were the golden ones and are others now, for the same reason
+    left: int = 0  # values and rows that a person wants to differ
+    again: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=GONE_SCHEMA))  # rows to be compared anew when next read
     overruled: int = 0
     missing: int = 0
     deleted_now: int = 0
     opened: int = 0
-    frozen_pairs: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={GID: pl.Int64(), "field": pl.String()}))
-    reused: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=GONE_SCHEMA))
-    missing_keys: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=GONE_SCHEMA))
-    restores: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=RESTORE_SCHEMA))
+    frozen_pairs: pl.DataFrame = field(default_factory=lambda: NO_FIELDS)
+    reused: pl.DataFrame = field(default_factory=lambda: NO_ROWS)
+    missing_keys: pl.DataFrame = field(default_factory=lambda: NO_ROWS)
+    restores: pl.DataFrame = field(default_factory=lambda: _NO_RESTORES)
 
     @property
     def anything(self) -> bool:

@@ -17,17 +17,20 @@ import polars_hash  # noqa: F401 (registers the `nchash` namespace of expression
 import xxhash
 
 from trueup.core.cells import ABSENT, NULL
+from trueup.core.frames import FEW_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 VERSION = 1
-FEW_ROWS = 64
 _MASK = (1 << 64) - 1
 
 _NULL_HASH = 0x9E37_79B9_7F4A_7C15  # stands for a null; any constant that no text is likely to hash to
 _ABSENT_HASH = 0xC2B2_AE3D_27D4_EB4F  # stands for a column that this row does not have
 _LIST_SEPARATOR = "\x1f"
+_MICROSECONDS = (pl.Datetime("us"), pl.Datetime("us", "UTC"))
+_NOTHING = frozenset({None, NULL, "", "[]"})
+"""Cells on which no record is found."""
 
 
 def native_fingerprint(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
@@ -47,7 +50,12 @@ def native_fingerprint(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series
 
 def _few_fingerprints(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
     """The same numbers row by row: setting up the work on whole columns takes longer than a few rows do."""
-    texts = frame.select(_native_text(name, frame.get_column(name).dtype).alias(str(number)) for number, name in enumerate(columns)).rows()
+    columns_of = frame[list(columns)].get_columns() if columns else []
+    columns_of = [column.cast(pl.Int64) if column.dtype in _MICROSECONDS else column for column in columns_of]
+    others = [_native_text(column.name, column.dtype) for column in columns_of if not _has_text(column.dtype)]
+    computed = {column.name: column for column in frame.select(others).get_columns()} if others else {}
+    lists = [computed.get(column.name, column).cast(pl.String).to_list() for column in columns_of]
+    texts = list(zip(*lists, strict=True))
     weights = [_multiplier(name) for name in columns]
     sums = [
         sum(
@@ -57,6 +65,11 @@ def _few_fingerprints(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
         for row in texts or [()] * frame.height
     ]
     return pl.Series("fingerprint", [_signed(total) for total in sums], dtype=pl.Int64)
+
+
+def _has_text(dtype: pl.DataType) -> bool:
+    """Whether a column's text is simply what it casts to."""
+    return not (isinstance(dtype, pl.List | pl.Datetime) or dtype == pl.Binary)
 
 
 def _signed(number: int) -> int:
@@ -80,11 +93,25 @@ def key_hash(keys: pl.Series) -> pl.Series:
 
 def match_hash(frame: pl.DataFrame, fields: Sequence[str], rule_no: int) -> pl.Series:
     """Int64 per row over the cells a match rule compares; null where any of them is absent, null or empty: nothing never matches."""
+    if frame.height <= FEW_ROWS:
+        return _few_match_hashes(frame, fields, rule_no)
     cells = [pl.col(name) for name in fields]
     usable = pl.all_horizontal([cell.is_not_null() & ~cell.is_in([NULL, "", "[]"]) for cell in cells])
     terms = [_hash_text(cell) * _u64(_multiplier(f"{rule_no}/{number}")) for number, cell in enumerate(cells)]
     total = pl.sum_horizontal(terms) if len(terms) > 1 else terms[0]
     return frame.select(pl.when(usable).then(total.reinterpret(signed=True)).otherwise(None).alias("hash")).to_series()
+
+
+def _few_match_hashes(frame: pl.DataFrame, fields: Sequence[str], rule_no: int) -> pl.Series:
+    """The same numbers row by row."""
+    weights = [_multiplier(f"{rule_no}/{number}") for number in range(len(fields))]
+    hashes = [
+        _signed(sum(xxhash.xxh3_64_intdigest(cell.encode()) * weight for cell, weight in zip(row, weights, strict=True)))
+        if not _NOTHING.intersection(row)
+        else None
+        for row in frame[list(fields)].rows()
+    ]
+    return pl.Series("hash", hashes, dtype=pl.Int64)
 
 
 def bucket_sums(keys: pl.Series, fingerprints: pl.Series, buckets: int) -> pl.DataFrame:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import orjson
 import polars as pl
 
-from trueup.core.cells import AT, GID, SYSTEM, beside, records_to_json
-from trueup.core.facts import GOLDEN_SCHEMA
+from trueup.core import quick
+from trueup.core.cells import AT, GID, SYSTEM, records_to_json
+from trueup.core.facts import GOLDEN_SCHEMA, NOBODY
 from trueup.core.fingerprint import match_hash
+from trueup.core.frames import constant, distinct, exchanged, found, is_given, keep, kept, one_of, sure, typed, united
 from trueup.core.shadow import long_deltas
 
 if TYPE_CHECKING:
@@ -24,13 +26,12 @@ def apply_changes(golden: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:
     """The golden cells with the changes put in."""
     if changes.is_empty():
         return golden
-    for (name,), rows in changes.partition_by("field", as_dict=True, maintain_order=True).items():
-        moved = rows.select(GID, pl.col("after").alias("_after"), pl.lit(value=True).alias("_moved"))
-        golden = (
-            golden.join(moved, on=GID, how="left", maintain_order="left")
-            .with_columns(pl.when("_moved").then("_after").otherwise(pl.col(str(name))).alias(str(name)))
-            .drop("_after", "_moved")
-        )
+    names = distinct(changes["field"]).to_list()
+    for name in names:
+        rows = keep(changes, changes["field"] == name) if len(names) > 1 else changes
+        moved = {GID: rows[GID], "_after": rows["after"], "_moved": constant("_moved", value=True, rows=rows.height, dtype=pl.Boolean())}
+        told = found(quick.chosen(golden, [GID]), quick.table(moved), [GID])
+        golden = exchanged(golden, told["_after"].zip_with(sure(told["_moved"]), golden[name]).alias(name))
     return golden
 
 
@@ -42,62 +43,73 @@ def golden_rows(
     A record of which a row is to be made again is written as it is: its new version makes sure that every later run considers it, too.
     """
     known = facts.golden
-    born = records.join(known.select(pl.col("id").alias(GID)), on=GID, how="anti", maintain_order="left")[GID]
-    touched = pl.concat([changes[GID], deleted, revived, restored, born]).unique(maintain_order=True)
+    born = kept(records[GID], ~one_of(records[GID], known["id"]))
+    touched = united([changes[GID], deleted, revived, restored, born])
     if touched.is_empty():
-        return pl.DataFrame(schema=GOLDEN_SCHEMA), born
-    rows = records.filter(pl.col(GID).is_in(touched.implode()))
+        return _NO_GOLDEN, born
+    rows = keep(records, one_of(records[GID], touched))
     data = records_to_json(rows, facts.entity.fields)
-    origins = _origins(known, changes)
-    before = known.select(pl.col("id").alias(GID), "origin_system", "origin_at", "origins", "version", "deleted_at", "alias_of")
-    written = (
-        beside(rows.select(pl.col(GID), data.alias("data")), before, GID)
-        .join(origins, on=GID, how="left", maintain_order="left")
-        .with_columns(
-            id=pl.col(GID),
-            origin_system=pl.coalesce("origin_system", "_system"),
-            origin_at=pl.when(pl.col("origin_system").is_null()).then("_at").otherwise("origin_at"),
-            origins=pl.when(pl.col("_named").is_not_null()).then("_origins").otherwise("origins"),
-        )
+    before = quick.chosen(known, ["id", "origin_system", "origin_at", "origins", "version", "deleted_at", "alias_of"])
+    written = found(quick.table({"id": rows[GID], "data": data}), before, ["id"])
+    written = found(written, _origins(known, changes), ["id"])
+    named = sure(written["_named"])
+    own = is_given(written["origin_system"])
+    written = exchanged(
+        written,
+        written["origin_system"].zip_with(own, written["_system"]).alias("origin_system"),
+        written["origin_at"].zip_with(own, written["_at"]).alias("origin_at"),
+        written["_origins"].zip_with(named, written["origins"]).alias("origins"),
     )
     if not deleted.is_empty() or not revived.is_empty():
         written = written.with_columns(
-            deleted_at=pl.when(pl.col(GID).is_in(deleted.implode()))
+            deleted_at=pl.when(pl.col("id").is_in(deleted.implode()))
             .then(pl.lit(facts.now))
-            .when(pl.col(GID).is_in(revived.implode()))
+            .when(pl.col("id").is_in(revived.implode()))
             .then(None)
             .otherwise("deleted_at")
         )
-    return written.select(list(GOLDEN_SCHEMA)).cast(GOLDEN_SCHEMA), born
+    return typed(written, GOLDEN_SCHEMA), born
+
+
+_NO_GOLDEN = pl.DataFrame(schema=GOLDEN_SCHEMA)
 
 
 def _origins(known: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:
     """Per changed record: the system and time of the row as a whole, and of the fields that came from elsewhere."""
-    base = {gid: (system, at, text) for gid, system, at, text in known.select("id", "origin_system", "origin_at", "origins").rows()}
-    stamped = changes.select(GID, "field", SYSTEM, AT, pl.col(AT).dt.to_string("%Y-%m-%dT%H:%M:%S%.6fZ").alias("text")).rows()
-    grouped: dict[int, list[tuple[str, str | None, datetime | None, str | None]]] = {}
-    for gid, name, system, at, text in stamped:
-        grouped.setdefault(gid, []).append((name, system, at, text))
+    base = {
+        gid: (system, at, text) for gid, system, at, text in quick.chosen(known, ["id", "origin_system", "origin_at", "origins"]).rows()
+    }
+    stamped = quick.chosen(changes, [GID, "field", SYSTEM, AT]).rows()
+    grouped: dict[int, list[tuple[str, str | None, datetime | None]]] = {}
+    for gid, name, system, at in stamped:
+        grouped.setdefault(gid, []).append((name, system, at))
     rows = []
     for gid, items in grouped.items():
         system, at, text = base.get(gid, (None, None, None))
         if system is None:
             system, at = items[0][1], items[0][2]
         named = orjson.loads(text) if text else {}
-        for name, by, when, stamp in items:
+        for name, by, when in items:
             if by == system and when == at:
                 named.pop(name, None)
             else:
-                named[name] = [by, stamp]
+                named[name] = [by, None if when is None else _stamp(when)]
         rows.append((gid, system, at, orjson.dumps(named).decode() if named else None, True))
     schema = {
-        GID: pl.Int64(),
+        "id": pl.Int64(),
         "_system": pl.String(),
         "_at": pl.Datetime("us", "UTC"),
         "_origins": pl.String(),
         "_named": pl.Boolean(),
     }
     return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+_NO_INDEX = pl.DataFrame(schema={"rule": pl.Int64(), "hash": pl.Int64(), GID: pl.Int64()})
 
 
 def match_index(
@@ -110,19 +122,18 @@ def match_index(
     deleted: pl.Series,
 ) -> tuple[pl.DataFrame, pl.Series]:
     """The match hashes of records whose match values moved: of the golden values, and of what linked systems show instead."""
-    schema = {"rule": pl.Int64(), "hash": pl.Int64(), GID: pl.Int64()}
     if not entity.match:
-        return pl.DataFrame(schema=schema), pl.Series(dtype=pl.Int64)
-    names = {name for rule in entity.match for name in rule}
-    moved = pl.concat([frame.filter(pl.col("field").is_in(list(names)))[GID] for frame in (changes, merged.updates)])
-    indexed = pl.concat([moved, born, deleted]).unique(maintain_order=True)
+        return _NO_INDEX, NOBODY
+    names = pl.Series([name for rule in entity.match for name in rule])
+    moved = [kept(frame[GID], one_of(frame["field"], names)) for frame in (changes, merged.updates)]
+    indexed = united([*moved, born, deleted])
     if indexed.is_empty():
-        return pl.DataFrame(schema=schema), indexed
+        return _NO_INDEX, indexed
     alive = indexed.filter(~indexed.is_in(deleted.implode()))
     rows = records.filter(pl.col(GID).is_in(alive.implode()))
     variants = [rows]
     shown = long_deltas(after.filter(pl.col("gid").is_in(alive.implode()) & pl.col("seen").is_not_null()), "seen")
-    shown = shown.filter(pl.col("field").is_in(list(names)))
+    shown = shown.filter(pl.col("field").is_in(names.implode()))
     for cells in shown.partition_by(SYSTEM, maintain_order=True):
         variant = rows.filter(pl.col(GID).is_in(cells[GID].unique().implode()))
         named = cells.select(GID, "field", pl.col("cell").alias("after"))

@@ -5,11 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from trueup.core.patterns import Pattern
+
 if TYPE_CHECKING:
-    from trueup.core.patterns import Pattern
     from trueup.model import Guard
 
 GuardedKind = Literal["deletes", "updates"]
+DRIP_TIMES = 2
+"""A system that deletes as much on other days is left alone: a drip is of more than so many times its busiest day before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """Deletes that passed in the last 24 hours, in how many runs, and those of the busiest day before these."""
+
+    rows: int = 0
+    passes: int = 0
+    busiest: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +42,7 @@ def judge(
     count: int,
     *,
     rows: int,
-    recent: int,
+    recent: float,
     emptied: bool,
     ceiling: int | None,
     pattern: Pattern | None = None,
@@ -57,3 +69,19 @@ def judge(
     if share is None or total <= guard.at_least or total <= share * rows:
         return None
     return Verdict(kind, count, rows, limit)
+
+
+def drip(guard: Guard | None, count: int, day: Day, *, rows: int, ceiling: int | None) -> Verdict | None:
+    """Whether `count` deletes, with those that passed in the last 24 hours, are too many, and far more than on any day before.
+
+    Many small deletes are as much as a large one. `rows` and `ceiling` as for `judge`.
+    """
+    if guard is None or guard.deletes is None or guard.deletes_a_day is None or count == 0 or day.rows == 0:
+        return None
+    if ceiling is not None and count <= ceiling:
+        return None
+    total, before = count + day.rows, rows + day.rows
+    limit = max(guard.at_least, int(max(guard.deletes_a_day, guard.deletes) * before))
+    if total <= limit or total <= DRIP_TIMES * day.busiest:
+        return None
+    return Verdict("deletes", count, rows, limit, pattern=Pattern("drip", None, total, before, usual=day.busiest, passes=day.passes + 1))

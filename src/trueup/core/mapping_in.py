@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from trueup.core.cells import ABSENT, AT, DIRTY, KEY, NULL, VERSION, to_cells
+from trueup.core import quick
+from trueup.core.cells import ABSENT, AT, DIRTY, KEY, NULL, VERSION, cell_of_typed, to_cells
 from trueup.core.checks import Check, check_cells
 from trueup.core.clean import clean_column
 from trueup.core.coerce import coerce_columns
 from trueup.core.expressions import CompiledExpression, evaluate
+from trueup.core.frames import FEW_ROWS, constant
 from trueup.core.shadow import encode_delta
 from trueup.core.types import UTC_TIME, Target, show
 from trueup.model import Field
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from trueup.model import FieldMapping, FieldType
 
@@ -92,8 +94,7 @@ def read_fields(native: pl.DataFrame, readers: Sequence[Reader], decimals: froze
     coerced = coerce_columns(raw, plain)
     issues += [_issues(name, frame) for name, frame in coerced.failures.items()]
     fields = {reader.field.name: reader.field for reader in readers}
-    made = coerced.values.select([_cell(name, fields[name].type) for name in plain]).get_columns() if plain else []
-    cells = {column.name: column for column in made}
+    cells = _cells(coerced.values, {name: fields[name].type for name in plain})
     for reader in readers:
         if reader.values is not None:
             cells[reader.field.name], frame = _looked_up(raw[reader.field.name], reader, columns)
@@ -106,9 +107,38 @@ def read_fields(native: pl.DataFrame, readers: Sequence[Reader], decimals: froze
             name = reader.field.name
             uncleaned[name] = cells[name]
             cells[name] = clean_column(cells[name], reader.field.clean, reader.field.type)
-    frame = pl.DataFrame([cells[reader.field.name].alias(reader.field.name) for reader in readers])
+    frame = quick.frame([cells[reader.field.name].alias(reader.field.name) for reader in readers])
     found = [issue for issue in issues if issue.height]
     return Read(frame, uncleaned, pl.concat(found) if found else no_issues())
+
+
+def _cells(values: pl.DataFrame, kinds: Mapping[str, FieldType]) -> dict[str, pl.Series]:
+    """Cells of typed columns. Those of a few rows are made one by one where a value's text is simple."""
+    few = values.height <= FEW_ROWS
+    simple = {name: kind for name, kind in kinds.items() if few and kind in _SIMPLE}
+    cells = {name: _SIMPLE[kind](values[name]) for name, kind in simple.items()}
+    if len(cells) < len(kinds):
+        rest = values.select([_cell(name, kind) for name, kind in kinds.items() if name not in cells])
+        cells |= {column.name: column for column in rest.get_columns()}
+    return cells
+
+
+def _each(text: Callable[[Any], str]) -> Callable[[pl.Series], pl.Series]:
+    def cells(column: pl.Series) -> pl.Series:
+        return quick.series(column.name, [NULL if value is None else text(value) for value in column.to_list()], pl.String())
+
+    return cells
+
+
+_SIMPLE: dict[FieldType, Callable[[pl.Series], pl.Series]] = {
+    "text": _each(str),
+    "integer": _each(str),
+    "boolean": _each(lambda value: "true" if value else "false"),
+    "decimal": _each(partial(cell_of_typed, kind="decimal")),
+    "date": _each(partial(cell_of_typed, kind="date")),
+    "datetime": _each(partial(cell_of_typed, kind="datetime")),
+}
+"""Types of which single values are written as `core.cells` writes columns of them."""
 
 
 @lru_cache(maxsize=4096)
@@ -126,7 +156,7 @@ def mapped_rows(
     broken = check_cells(read.cells, checks)
     parts = [frame for frame in (whole, read.issues, broken) if frame.height]
     version = [native[VERSION]] if VERSION in native.columns else []
-    rows = pl.DataFrame([native[KEY], modified.alias(AT), *version, _dirty(read, returned, native.height), *read.cells.get_columns()])
+    rows = quick.frame([native[KEY], modified.alias(AT), *version, _dirty(read, returned, native.height), *read.cells.get_columns()])
     if not parts:
         return Mapped(rows, _NO_REJECTS.clone(), _cleaned(read, None))
     issues = pl.concat(parts).unique(["row", "field"], keep="first", maintain_order=True).sort("row", maintain_order=True)
@@ -136,7 +166,7 @@ def mapped_rows(
 
 def edit_times(native: pl.DataFrame, column: str | None, zone: str) -> pl.Series:
     """When each row was edited, as far as its system says: Datetime(us, UTC), null where unknown or unreadable."""
-    unknown = pl.repeat(None, native.height, dtype=UTC_TIME, eager=True)
+    unknown = constant("modified", None, native.height, UTC_TIME)
     if column is None or column not in native.columns:
         return unknown
     try:
@@ -158,7 +188,7 @@ def _raw_columns(native: pl.DataFrame, readers: Sequence[Reader], decimals: froz
         values, failed = run_expression(native, reader.expression, decimals)
         columns.append(values.alias(name))
         issues.append(_issues(name, failed))
-    return pl.DataFrame(columns), issues
+    return quick.frame(columns), issues
 
 
 def _issues(field: str, failures: pl.DataFrame) -> pl.DataFrame:
@@ -218,7 +248,7 @@ def _dirty(read: Read, written: Collection[str], height: int) -> pl.Series:
         for place in places:
             rows.setdefault(place, {})[name] = read.uncleaned[name][place]
     if not rows:
-        return pl.repeat(None, height, dtype=pl.String, eager=True).alias(DIRTY)
+        return constant(DIRTY, None, height, pl.String())
     return pl.Series(DIRTY, [encode_delta(rows[place]) if place in rows else None for place in range(height)], dtype=pl.String)
 
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from trueup.core import quick
 from trueup.core.cells import CELL_TIME, KEY, NULL, boolean_of, from_cells
 from trueup.core.clean import clean_column
 from trueup.core.coerce import coerce_columns, decimal_text, wall_clock
 from trueup.core.expressions import CompiledExpression, evaluate
+from trueup.core.frames import constant, exchanged
 from trueup.core.mapping_in import blank_to_null, read_fields
 from trueup.core.number_format import number_format
 from trueup.core.types import DECIMAL_DIGITS, DECIMAL_PLACES, UTC_TIME, Target, coerce_value, show
@@ -95,7 +97,7 @@ def column_value(value: Any, column: ColumnInfo, zone: str) -> Any:
 
 def native_rows(mapping: CompiledMapping, cells: pl.DataFrame, writers: Sequence[Writer], *, new: bool) -> Native:
     """See `CompiledMapping.to_native`. Raises ValueError where a cell column that a field needs is missing (a caller's mistake)."""
-    book = cells.select([name for name in cells.columns if name.startswith("__")])
+    book = quick.chosen(cells, [name for name in cells.columns if name.startswith("__")])
     columns, issues = _plain_columns([writer for writer in writers if not writer.expressions], cells, mapping)
     for writer in writers:
         if writer.expressions:
@@ -106,21 +108,23 @@ def native_rows(mapping: CompiledMapping, cells: pl.DataFrame, writers: Sequence
         _add_constants(mapping, columns, cells.height)
     issues += _too_long(mapping, writers, columns)
     image, differing = _read_back(mapping, cells, writers, columns)
-    rejected = pl.concat([*issues, *differing]) if issues or differing else _no_rejects()
+    rows = pl.DataFrame([*book.get_columns(), *(column.alias(name) for name, column in columns.items())])
+    image = book.hstack(image) if book.width else image
+    if not issues and not differing:
+        return Native(rows=rows, rejected=book.clear().hstack(_NO_REASONS) if book.width else _NO_REASONS, image=image)
+    rejected = pl.concat([*issues, *differing])
     rejected = rejected.unique(["row", "field"], keep="first", maintain_order=True).sort("row", maintain_order=True)
     if rejected.height:
         image = _without_rejected(image, rejected)
-    rows = pl.DataFrame([*book.get_columns(), *(column.alias(name) for name, column in columns.items())])
     reasons = rejected.select("field", "reason")
     return Native(
         rows=rows,
         rejected=book[rejected["row"].to_list()].hstack(reasons) if book.width else reasons,
-        image=book.hstack(image) if book.width else image,
+        image=image,
     )
 
 
-def _no_rejects() -> pl.DataFrame:
-    return pl.DataFrame(schema={"row": pl.UInt32, "field": pl.String, "reason": pl.String})
+_NO_REASONS = pl.DataFrame(schema={"field": pl.String, "reason": pl.String})
 
 
 def _rejects(field: str, failures: pl.DataFrame) -> pl.DataFrame:
@@ -355,13 +359,13 @@ def _read_back(
 ) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
     """What the rows would read back as, and where that is not what was meant."""
     names = [writer.field.name for writer in writers]
-    nothing = pl.repeat(None, cells.height, dtype=pl.String, eager=True)
+    nothing = constant("", None, cells.height, pl.String())
     image = pl.DataFrame([nothing.alias(name) for name in names]) if names else pl.DataFrame()
     readers = [reader for reader in mapping.readers if reader.field.name in names and set(reader.columns) <= set(columns)]
     if not readers or cells.is_empty():
         return image, []
     as_written = _read_as_written(mapping, cells, writers, columns)
-    image = image.with_columns(cells[name] for name in names if name in as_written)
+    image = exchanged(image, *(cells[name] for name in names if name in as_written))
     readers = [reader for reader in readers if reader.field.name not in as_written]
     if not readers:
         return image, []
@@ -369,7 +373,7 @@ def _read_back(
     native = pl.DataFrame([columns[name].alias(name) for name in used])
     native = blank_to_null(native) if mapping.empty_is_null else native
     if not native.width:  # a read expression without columns
-        native = pl.DataFrame({KEY: pl.repeat(None, cells.height, dtype=pl.String, eager=True)})
+        native = pl.DataFrame({KEY: constant(KEY, None, cells.height, pl.String())})
     back = read_fields(native, readers, mapping.decimals, mapping.column_types)
     unreadable = (
         {str(name): part for (name,), part in back.issues.partition_by("field", as_dict=True).items()} if back.issues.height else {}

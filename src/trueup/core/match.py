@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, cast
 import polars as pl
 
 from trueup.core.cells import GID, KEY, SYSTEM
+from trueup.core.frames import constant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,7 +107,7 @@ def match(
 
 def _links(rows: pl.DataFrame, *, born: bool) -> pl.DataFrame:
     """Rows as LINK_SCHEMA. Column by column: a `select` would copy those of a first load, which lie in memory page by page."""
-    news = pl.repeat(born, rows.height, dtype=pl.Boolean, eager=True)
+    news = constant("", born, rows.height, pl.Boolean())
     return pl.DataFrame({name: news if name == "born" else rows[name] for name in LINK_SCHEMA})
 
 

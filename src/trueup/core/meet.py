@@ -24,9 +24,9 @@ import polars as pl
 
 from trueup.core.cells import AT, GID, KEY, SYSTEM
 from trueup.core.facts import FINGERPRINT, MISSING, PRESENT
+from trueup.core.frames import long
 from trueup.core.merge import CHANGE_SCHEMA, FREEZE_SCHEMA, HISTORY_SCHEMA, UPDATE_SCHEMA, Merged
 from trueup.core.normal import may_be_stored_as
-from trueup.core.observe import long_cells
 from trueup.core.rebase import standing
 from trueup.core.settle import among
 
@@ -48,7 +48,8 @@ RULE = "restored from a backup"
 class Cell:
     """One system's value of one field: what it shows (`value`; None: not to be read now), and what the state says of it.
 
-    `lost`: there, but not to be read, so that nothing is known of it any more. `deaf`: only ever written.
+    `lost`: there, but not to be read, so that nothing is known of it any more. `gone`: not there, at least not under the key that is known.
+    `deaf`: only ever written.
     """
 
     system: str
@@ -58,6 +59,7 @@ class Cell:
     at: datetime | None
     deaf: bool
     lost: bool
+    gone: bool
 
     @property
     def here(self) -> bool:
@@ -80,25 +82,38 @@ class Verdict:
 
 def meet(facts: Facts, meeting: Meeting, golden: pl.DataFrame, deltas: Mapping[str, pl.DataFrame], reused: pl.DataFrame) -> Merged:
     """What follows from meeting the systems; a ruling for `reconcile`. Rows of `reused` keys count where all systems agree on them."""
-    cells = _cells(facts, meeting, golden, deltas)
-    cells = cells.join(_doubtful(facts, meeting, cells), on=RECORD_FIELD, how="semi").sort(GID, "field", "rank")
+    known = _cells(facts, meeting, golden, deltas)
+    cells = known.join(_doubtful(facts, meeting, known), on=RECORD_FIELD, how="semi").sort(GID, "field", "rank")
     groups: dict[tuple[int, str], tuple[str | None, list[Cell]]] = {}
-    columns = (GID, "field", "golden", SYSTEM, "value", "seen", "sent", AT, "deaf", "lost")
+    columns = (GID, "field", "golden", SYSTEM, "value", "seen", "sent", AT, "deaf", "lost", "gone")
     for gid, name, agreed, *rest in cells.select(columns).rows():
         groups.setdefault((gid, name), (agreed, []))[1].append(Cell(*rest))
     frozen = set(facts.frozen.select(RECORD_FIELD).rows())
-    verdicts = {
-        pair: found
-        for pair, (agreed, group) in groups.items()
-        if (found := _verdict(facts.entity.fields[pair[1]], agreed, group, meeting.forms)) is not None
-    }
+
+    def judged(pair: tuple[int, str]) -> Verdict | None:
+        agreed, group = groups[pair]
+        return _verdict(facts.entity.fields[pair[1]], agreed, group, meeting.forms)
+
+    verdicts = {pair: judged(pair) for pair in groups}
     matching = {name for rule in facts.entity.match for name in rule}
-    others = _other_records(reused, {pair: found.value is not None for pair, found in verdicts.items() if pair[1] in matching})
+    others = _other_records(
+        reused, {pair: found.value is not None for pair, found in verdicts.items() if found is not None and pair[1] in matching}
+    )
+    strangers = set(reused.filter(pl.col(GID).is_in(list(others))).select(GID, SYSTEM).rows())
+    for pair in [pair for pair in groups if pair[0] in others]:  # what another record shows says nothing of this one
+        agreed, group = groups[pair]
+        groups[pair] = agreed, [replace(cell, value=None) if (pair[0], cell.system) in strangers else cell for cell in group]
+        verdicts[pair] = judged(pair)
     ruling = _Ruling(facts.now)
     for (gid, name), verdict in verdicts.items():
-        if gid not in others:
+        if verdict is not None:
             agreed, group = groups[gid, name]
             ruling.add(gid, name, agreed, group, verdict, was_frozen=(gid, name) in frozen)
+    away = known.filter((pl.col("lost") | pl.col("gone")) & pl.col("seen").ne_missing(pl.col("golden")))
+    for gid, name, system, agreed in away.select(GID, "field", SYSTEM, "golden").rows():
+        verdict = verdicts.get((gid, name))
+        if verdict is None or verdict.value is None:
+            ruling.forget(gid, name, system, agreed)
     return ruling.merged()
 
 
@@ -123,8 +138,8 @@ def _cells(facts: Facts, meeting: Meeting, golden: pl.DataFrame, deltas: Mapping
     for system, rows in facts.observed.items():
         names = [name for name in entity.shown(system) if name in rows.columns]
         if names and not rows.is_empty():
-            long = long_cells(rows, names, "now", keep=[AT])
-            read.append(long.select(GID, pl.lit(system).alias(SYSTEM), "field", AT, "now").cast(nothing))  # type: ignore[arg-type]
+            cells = long(rows, [GID, AT], names, "now")
+            read.append(cells.select(GID, pl.lit(system).alias(SYSTEM), "field", AT, "now").cast(nothing))  # type: ignore[arg-type]
     rows_read = pl.concat(read).select(GID, SYSTEM).unique().with_columns(_read=pl.lit(value=True))
     shadows = facts.shadows.select(pl.col("gid").alias(GID), pl.col("system").alias(SYSTEM), pl.col("key").alias(KEY), "modified")
     away = shadows.join(meeting.away, on=[SYSTEM, KEY], how="semi").select(GID, SYSTEM).with_columns(_away=pl.lit(value=True))
@@ -143,6 +158,7 @@ def _cells(facts: Facts, meeting: Meeting, golden: pl.DataFrame, deltas: Mapping
         .with_columns(value=pl.when(there & among(facts, "shown")).then(shown), deaf=pl.col(SYSTEM).is_in(deaf))
         .with_columns(
             lost=there & pl.col("value").is_null() & among(facts, "shown"),
+            gone=~there & among(facts, "shown"),
             rank=pl.col(SYSTEM).replace_strict(ranks, default=len(ranks), return_dtype=pl.Int64()),
             **{AT: pl.when("_read").then(AT).otherwise("modified")},
         )
@@ -211,7 +227,7 @@ class _Ruling:
         for cell in cells:
             if cell in verdict.agreeing:
                 self._updates.append((gid, cell.system, name, cell.value, value))
-            elif cell.lost:
+            elif cell.lost or cell.gone:  # it may be back under another key, and shows then what is agreed, or an edit of nobody knows what
                 self._updates.append((gid, cell.system, name, None, value))
             else:
                 self._updates.append((gid, cell.system, name, cell.seen, cell.sent))
@@ -222,6 +238,10 @@ class _Ruling:
             change = (gid, name, golden, value, by.system, by.at or self._now, RULE)
             self._changes.append(change)
             self._history.append((*change, MET))
+
+    def forget(self, gid: int, name: str, system: str, golden: str | None) -> None:
+        """What a row showed that is not there, or not to be read: was that due there, it may have arrived since, and says nothing new."""
+        self._updates.append((gid, system, name, None, golden))
 
     def _ask(self, gid: int, name: str, golden: str | None, cells: Iterable[Cell]) -> None:
         for cell in cells:

@@ -1,8 +1,7 @@
 """Merge, per field: ownership first, then the field's rule. Values in, values out; a conflict is a value, not an exception.
 
 The unit is a *cell observation*: what one system shows for one field of one record, beside what it was last seen to show (`seen`), the
-golden value that it stands for (`sent`) and the golden value now. Frames are long, one row per (record, system, field); the order of
-systems and rows never matters (ties are broken by `precedence`).
+golden value that it stands for (`sent`) and that of now. Frames are long; the order of systems and rows never matters (ties: `precedence`).
 """
 
 from __future__ import annotations
@@ -12,18 +11,38 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from trueup.core import quick
 from trueup.core.cells import AT, GID, NULL, SYSTEM
-from trueup.core.combine import add_deltas, beyond_counting, merge_texts, merge_unions, sort_keys
-from trueup.core.facts import GONE_SCHEMA
+from trueup.core.combine import add_deltas, beyond_counting, merge_texts, merge_unions
+from trueup.core.facts import NO_FIELDS, NO_ROWS, NOBODY
+from trueup.core.frames import (
+    FEW_ROWS,
+    among,
+    constant,
+    differ,
+    exchanged,
+    first_of_each,
+    is_given,
+    keep,
+    looked_up,
+    only,
+    stacked,
+    sure,
+    typed,
+    without,
+)
 from trueup.core.judge import held_changes, judge_edits
+from trueup.core.winners import RECORD_FIELD, only_ones, winners
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from trueup.model import Entity
 
-LONG_AGO = pl.datetime(1, 1, 1, time_unit="us", time_zone="UTC")
-RECORD_FIELD = [GID, "field"]
+APART = "apart"
+"""The kind of history that tells what a system holds instead of the golden value, and is not told otherwise (`before`: what it holds)."""
+LEFT = "left by a person"
+"""The rule of what a person wants to stay apart."""
 COMBINING = ("add", "union", "text", "rule")
 """Rules that take every edit instead of choosing one."""
 CELL = [GID, SYSTEM, "field"]
@@ -52,6 +71,10 @@ CANDIDATE_SCHEMA = pl.Schema(
     }
 )
 FREEZE_SCHEMA = pl.Schema({**CANDIDATE_SCHEMA, "base": pl.String(), "kind": pl.String()})
+_NO_UPDATES = pl.DataFrame(schema=UPDATE_SCHEMA)
+NO_CHANGES = pl.DataFrame(schema=CHANGE_SCHEMA)
+NO_HISTORY = pl.DataFrame(schema=HISTORY_SCHEMA)
+NO_CANDIDATES = pl.DataFrame(schema=FREEZE_SCHEMA)
 
 
 @dataclass(frozen=True)
@@ -65,6 +88,8 @@ class Situation:
     frozen     __gid, field, __system (null: the golden value), value, __at: candidates of open conflicts and held changes
     records    wide golden cells (__gid and every field) of the records at hand, for expressions
     now        the moment of observation, which dates edits of unknown time
+    left       systems whose edits stay where they are (`facts.Facts.left`)
+    since      golden ids of records that are new since the backup that was restored
     """
 
     entity: Entity
@@ -73,6 +98,8 @@ class Situation:
     frozen: pl.DataFrame
     records: pl.DataFrame
     now: datetime
+    left: frozenset[str] = frozenset()
+    since: pl.Series = field(default_factory=lambda: pl.Series(GID, [], dtype=pl.Int64))
 
 
 @dataclass
@@ -85,20 +112,21 @@ class Merged:
 
     Only an undo says more: `revived` are deleted records that live again, `deleted` others that do not any more, `withdrawn` rows to be
     deleted although their records live; of those that an earlier undo withdrew, `spared` are still there and stay, `returned` are gone
-    and made again.
+    and made again. `again` are rows to be compared anew when they are next read; where they were left as missing, as if they were there.
     """
 
-    updates: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=UPDATE_SCHEMA))
-    changes: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CHANGE_SCHEMA))
-    history: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=HISTORY_SCHEMA))
-    frozen: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FREEZE_SCHEMA))
-    thawed: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={GID: pl.Int64(), "field": pl.String()}))
+    updates: pl.DataFrame = field(default_factory=lambda: _NO_UPDATES)
+    changes: pl.DataFrame = field(default_factory=lambda: NO_CHANGES)
+    history: pl.DataFrame = field(default_factory=lambda: NO_HISTORY)
+    frozen: pl.DataFrame = field(default_factory=lambda: NO_CANDIDATES)
+    thawed: pl.DataFrame = field(default_factory=lambda: NO_FIELDS)
     overruled: int = 0
-    revived: pl.Series = field(default_factory=lambda: pl.Series(GID, [], dtype=pl.Int64))
-    deleted: pl.Series = field(default_factory=lambda: pl.Series(GID, [], dtype=pl.Int64))
-    withdrawn: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=GONE_SCHEMA))
-    spared: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=GONE_SCHEMA))
-    returned: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=GONE_SCHEMA))
+    revived: pl.Series = field(default_factory=lambda: NOBODY)
+    deleted: pl.Series = field(default_factory=lambda: NOBODY)
+    withdrawn: pl.DataFrame = field(default_factory=lambda: NO_ROWS)
+    spared: pl.DataFrame = field(default_factory=lambda: NO_ROWS)
+    returned: pl.DataFrame = field(default_factory=lambda: NO_ROWS)
+    again: pl.DataFrame = field(default_factory=lambda: NO_ROWS)
 
 
 @dataclass
@@ -111,35 +139,35 @@ class _Ledger:
     frozen: list[pl.DataFrame] = field(default_factory=list)
     thawed: list[pl.DataFrame] = field(default_factory=list)
 
-    def stand(self, cells: pl.DataFrame, sent: pl.Expr | None = None) -> None:
-        """These systems now show what was observed and stand for it (or for `sent`)."""
-        self.updates.append(
-            cells.select(*CELL, pl.col("observed").alias("seen"), (sent if sent is not None else pl.col("observed")).alias("sent"))
-        )
+    def stand(self, cells: pl.DataFrame, sent: str = "observed") -> None:
+        """These systems now show what was observed and stand for it (or for what `sent` names)."""
+        told = {**{name: cells[name] for name in CELL}, "seen": cells["observed"], "sent": cells[sent]}
+        self.updates.append(typed(quick.table(told), UPDATE_SCHEMA))
 
-    def tell(self, rows: pl.DataFrame, kind: str, after: str, rule: pl.Expr) -> None:
+    def tell(self, rows: pl.DataFrame, kind: str, after: str, rule: pl.Expr | str) -> None:
         """Write one history line per row: the value `after` against the golden value then."""
-        self.history.append(
-            rows.select(
-                GID,
-                "field",
-                pl.col("golden").alias("before"),
-                pl.col(after).alias("after"),
-                SYSTEM,
-                AT,
-                rule.alias("rule"),
-                pl.lit(kind).alias("kind"),
-            )
-        )
+        if not rows.is_empty():
+            self.history.append(_as_history(_as_changes(rows, after, rule), kind))
 
-    def change(self, rows: pl.DataFrame, rule: pl.Expr) -> None:
+    def change(self, rows: pl.DataFrame, rule: pl.Expr | str) -> None:
         """Set new golden values: rows of __gid, field, golden, value, __system, __at; rows that change nothing are left out."""
-        moved = rows.filter(pl.col("value").ne_missing(pl.col("golden")))
-        changes = moved.select(
-            GID, "field", pl.col("golden").alias("before"), pl.col("value").alias("after"), SYSTEM, AT, rule.alias("rule")
-        )
+        moved = keep(rows, differ(rows["value"], rows["golden"]))
+        if moved.is_empty():
+            return
+        changes = _as_changes(moved, "value", rule)
         self.changes.append(changes)
-        self.history.append(changes.with_columns(kind=pl.lit("edit")))
+        self.history.append(_as_history(changes, "edit"))
+
+
+def _as_changes(rows: pl.DataFrame, after: str, rule: pl.Expr | str) -> pl.DataFrame:
+    """The golden value of rows and what stands against it (or after it)."""
+    told = constant("rule", rule, rows.height, pl.String()) if isinstance(rule, str) else rows.select(rule.alias("rule")).to_series()
+    columns = {GID: rows[GID], "field": rows["field"], "before": rows["golden"], "after": rows[after], SYSTEM: rows[SYSTEM], AT: rows[AT]}
+    return typed(quick.table({**columns, "rule": told}), CHANGE_SCHEMA)
+
+
+def _as_history(changes: pl.DataFrame, kind: str) -> pl.DataFrame:
+    return changes.hstack([constant("kind", kind, changes.height, pl.String())])
 
 
 def merge(situation: Situation) -> Merged:
@@ -150,7 +178,7 @@ def merge(situation: Situation) -> Merged:
     ledger = _Ledger()
     overruled = 0
     first = _marked(cells, "first")
-    regular = cells.filter(~pl.col("first")) if first.height else cells
+    regular = _unmarked(cells, "first")
     if not regular.is_empty():
         overruled = _merge_regular(situation, regular, ledger)
     if not first.is_empty():
@@ -162,7 +190,7 @@ def merge(situation: Situation) -> Merged:
 
 def _frozen_after(situation: Situation, ledger: _Ledger) -> pl.DataFrame:
     """The candidates that stand after the ordinary edits: what meets the record now joins them."""
-    told = [*ledger.thawed, *(frame.select(RECORD_FIELD) for frame in ledger.frozen)]
+    told = [*ledger.thawed, *(frame[RECORD_FIELD] for frame in ledger.frozen)]
     if not told:
         return situation.frozen
     kept = situation.frozen.join(pl.concat(told).unique(), on=RECORD_FIELD, how="anti")
@@ -171,39 +199,45 @@ def _frozen_after(situation: Situation, ledger: _Ledger) -> pl.DataFrame:
 
 def _prepared(situation: Situation) -> pl.DataFrame:
     """The changed cells, each with its field's rules, its system's rank and whether ownership overrules it."""
-    entity = situation.entity
-    changed = situation.cells.filter(pl.col("first") | pl.col("observed").ne_missing(pl.col("seen")))
-    owners = situation.holders.select(GID, pl.col(SYSTEM).alias("owner"), pl.lit(value=True).alias("owner_holds"))
-    owned = any(item.source_of_truth is not None for item in entity.fields.values())
-    prepared = changed.with_columns(*_rules(entity))
-    prepared = (
-        prepared.join(owners, on=[GID, "owner"], how="left") if owned else prepared.with_columns(owner_holds=pl.lit(None, pl.Boolean()))
-    )
-    return prepared.with_columns(
-        pl.col("owner_holds").fill_null(value=False),
-        overruled=pl.col("deaf") | pl.col("refused") | (pl.col("owner_holds") & (pl.col("owner") != pl.col(SYSTEM))).fill_null(value=False),
-        own=(pl.col("owner") == pl.col(SYSTEM)).fill_null(value=False),
-        **{AT: pl.min_horizontal(pl.col(AT).fill_null(situation.now), pl.lit(situation.now)).dt.cast_time_unit("us")},
-    )
-
-
-def _rules(entity: Entity) -> list[pl.Expr]:
-    """Per cell: its field's rule, type and owner, its system's rank, and whether that system is only written."""
+    entity, cells = situation.entity, situation.cells
+    cells = keep(cells, cells["first"] | differ(cells["observed"], cells["seen"]))
     fields = entity.fields.values()
-    name, system = pl.col("field"), pl.col(SYSTEM)
-    told: dict[str, dict[str, str | None]] = {
-        "conflict": {item.name: item.conflict for item in fields},
-        "type": {item.name: item.type for item in fields},
-        "owner": {item.name: item.source_of_truth for item in fields},
-    }
-    by_field = [name.replace_strict(values, return_dtype=pl.String()).alias(column) for column, values in told.items()]
+    names, systems = cells["field"], cells[SYSTEM]
     ranks = {one: rank for rank, one in enumerate(entity.precedence)}
-    deaf = [one for one in entity.precedence if entity.mappings[one].direction == "write"]
-    return [*by_field, system.replace_strict(ranks, return_dtype=pl.Int64()).alias("rank"), system.is_in(deaf).alias("deaf")]
+    deaf = {one: entity.mappings[one].direction == "write" for one in entity.precedence}
+    owner = looked_up("owner", names, {item.name: item.source_of_truth for item in fields}, pl.String())
+    deaf_cells = looked_up("deaf", systems, deaf, pl.Boolean())
+    holds = constant("owner_holds", value=False, rows=cells.height, dtype=pl.Boolean())
+    own = holds.alias("own")
+    if owner.null_count() < owner.len():
+        owners = quick.table({GID: cells[GID], SYSTEM: owner})
+        holds = among(owners, situation.holders, [GID, SYSTEM]).alias("owner_holds")
+        own = sure(owner == systems).alias("own")
+    return exchanged(
+        cells,
+        looked_up("conflict", names, {item.name: item.conflict for item in fields}, pl.String()),
+        looked_up("type", names, {item.name: item.type for item in fields}, pl.String()),
+        owner,
+        looked_up("rank", systems, ranks, pl.Int64()),
+        deaf_cells,
+        holds,
+        (deaf_cells | cells["refused"] | (holds & ~own)).alias("overruled"),
+        own,
+        _dated(cells[AT], situation.now),
+    )
+
+
+def _dated(at: pl.Series, now: datetime) -> pl.Series:
+    """When each edit was made: now where that is not known, and never later."""
+    if at.null_count() == at.len():
+        return constant(AT, now, at.len(), CHANGE_SCHEMA[AT])
+    return at.to_frame().select(pl.min_horizontal(pl.col(AT).fill_null(now), pl.lit(now)).dt.cast_time_unit("us").alias(AT)).to_series()
 
 
 def _merge_regular(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -> int:
     """Edits of fields that have a base. Returns the number of overruled ones."""
+    if situation.left:
+        cells = _without_left(situation, cells, ledger)
     over = _marked(cells, "overruled")
     if not over.is_empty():
         ledger.stand(over)
@@ -215,23 +249,53 @@ def _merge_regular(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -
             .otherwise(pl.format("source of truth: {}", pl.col("owner")))
         )
         ledger.tell(over, "overruled", "observed", why)
-        cells = cells.filter(~pl.col("overruled"))
+        cells = _unmarked(cells, "overruled")
     own = _marked(cells, "own")
     if not own.is_empty():
         ledger.stand(own)
-        ledger.change(own.rename({"observed": "value"}), pl.lit("source of truth"))
-        cells = cells.filter(~pl.col("own"))
+        ledger.change(own.hstack([own["observed"].alias("value")]), "source of truth")
+        cells = _unmarked(cells, "own")
     doubtful = _marked(cells, "old_window")
-    if not doubtful.is_empty():
-        cells = cells.filter(~pl.col("old_window"))
+    cells = _unmarked(cells, "old_window")
     if not cells.is_empty() or not doubtful.is_empty():
         _merge_shared(situation, cells, doubtful, ledger)
     return over.height
 
 
+def _without_left(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -> pl.DataFrame:
+    """The edits that count. The others stay where they are, beside the golden value: their systems stand for it, as if they showed it.
+
+    So an edit of either side counts again. What waits for a person is told of theirs, and nothing else.
+    """
+    mine = pl.col(SYSTEM).is_in(list(situation.left))
+    left = cells.filter(mine)
+    asked = situation.frozen.select(RECORD_FIELD).unique()
+    joining = left.join(asked, on=RECORD_FIELD, how="semi")
+    ledger.stand(joining)
+    _join_frozen(situation, joining, ledger)
+    left = left.join(asked, on=RECORD_FIELD, how="anti")
+    ledger.stand(left, "golden")
+    ledger.history.append(
+        left.filter(pl.col("observed").ne_missing(pl.col("golden"))).select(
+            GID,
+            "field",
+            pl.col("observed").alias("before"),
+            pl.col("golden").alias("after"),
+            SYSTEM,
+            AT,
+            pl.lit(LEFT).alias("rule"),
+            pl.lit(APART).alias("kind"),
+        )
+    )
+    return cells.filter(~mine)
+
+
 def _marked(cells: pl.DataFrame, mark: str) -> pl.DataFrame:
-    """The cells with a mark; mostly there are none, and then nothing is filtered."""
-    return cells.filter(mark) if cells[mark].any() else cells.clear()
+    return keep(cells, cells[mark])
+
+
+def _unmarked(cells: pl.DataFrame, mark: str) -> pl.DataFrame:
+    return keep(cells, ~cells[mark])
 
 
 def _merge_shared(situation: Situation, shared: pl.DataFrame, doubtful: pl.DataFrame, ledger: _Ledger) -> None:
@@ -242,7 +306,7 @@ def _merge_shared(situation: Situation, shared: pl.DataFrame, doubtful: pl.DataF
         frozen_now = situation.frozen.select(RECORD_FIELD).unique()
         waiting = shared.filter(pl.col("conflict").is_in(COMBINING)).join(frozen_now, on=RECORD_FIELD, how="semi")
         shared = shared.join(waiting.select(CELL), on=CELL, how="anti")
-    kinds = set(shared["conflict"].unique().to_list())
+    kinds = set(shared["conflict"].to_list() if shared.height <= FEW_ROWS else shared["conflict"].unique().to_list())
     too_large = shared.clear()
     if "add" in kinds:
         beyond = beyond_counting(shared.filter(pl.col("conflict") == "add"))
@@ -250,37 +314,39 @@ def _merge_shared(situation: Situation, shared: pl.DataFrame, doubtful: pl.DataF
             too_large = shared.join(beyond, on=RECORD_FIELD, how="semi")
             shared = shared.join(beyond, on=RECORD_FIELD, how="anti")
         deltas, totals = add_deltas(situation.entity, shared.filter(pl.col("conflict") == "add"))
-        ledger.stand(deltas, pl.col("moved_sent"))
-        ledger.change(totals, pl.lit("merge: add"))
+        ledger.stand(deltas, "moved_sent")
+        ledger.change(totals, "merge: add")
     if "union" in kinds:
         unions = shared.filter(pl.col("conflict") == "union")
         ledger.stand(unions)
-        ledger.change(merge_unions(unions), pl.lit("merge: union"))
+        ledger.change(merge_unions(unions), "merge: union")
     rest = [shared.filter(~pl.col("conflict").is_in(COMBINING)) if kinds & set(COMBINING) else shared, waiting]
     if "text" in kinds:
         texts = shared.filter(pl.col("conflict") == "text")
         merged, clashing = merge_texts(texts)
         whole = texts.join(clashing, on=RECORD_FIELD, how="anti")
         ledger.stand(whole)
-        ledger.change(merged, pl.lit("merge: text"))
+        ledger.change(merged, "merge: text")
         rest.append(texts.join(clashing, on=RECORD_FIELD, how="semi"))
     if "rule" in kinds:
         judged = shared.filter(pl.col("conflict") == "rule")
         ledger.stand(judged)
         _judge(situation, judged, ledger, "rule")
     # An old window saved over a file: its edit did not know the golden value, whatever it stands for, and a person decides.
-    rest.append(doubtful.with_columns(sent=pl.col("observed"), conflict=pl.lit("manual")))
-    rest.append(too_large.with_columns(conflict=pl.lit("manual")))
-    _settle(situation, pl.concat([frame for frame in rest if not frame.is_empty()] or rest[:1]), ledger)
+    if not doubtful.is_empty():
+        rest.append(doubtful.with_columns(sent=pl.col("observed"), conflict=pl.lit("manual")))
+    if not too_large.is_empty():
+        rest.append(too_large.with_columns(conflict=pl.lit("manual")))
+    _settle(situation, stacked(rest), ledger)
 
 
 def _judge(situation: Situation, edits: pl.DataFrame, ledger: _Ledger, rule: str) -> None:
     """Let the field's `rule` judge the edits; those of which nothing is left go to the history."""
     verdicts = judge_edits(situation.entity, edits, situation.records)
-    ledger.change(verdicts, pl.lit(rule))
+    ledger.change(verdicts, rule)
     stands = verdicts.select(*RECORD_FIELD, pl.col("value").alias("stands"))
     lost = edits.join(stands, on=RECORD_FIELD, how="left").filter(pl.col("observed").ne_missing(pl.col("stands")))
-    ledger.tell(lost, "lost", "observed", pl.lit(rule))
+    ledger.tell(lost, "lost", "observed", rule)
 
 
 def _settle(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -> None:
@@ -288,25 +354,28 @@ def _settle(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -> None:
     if cells.is_empty():
         return
     ledger.stand(cells)
-    fresh = cells.filter(pl.col("observed").ne_missing(pl.col("golden")))
+    fresh = keep(cells, differ(cells["observed"], cells["golden"]))
     if not situation.frozen.is_empty():
-        frozen_now = situation.frozen.select(RECORD_FIELD).unique()
-        _join_frozen(situation, cells.join(frozen_now, on=RECORD_FIELD, how="semi"), ledger)
-        fresh = fresh.join(frozen_now, on=RECORD_FIELD, how="anti")
+        frozen_now = first_of_each(situation.frozen[RECORD_FIELD], RECORD_FIELD)
+        _join_frozen(situation, only(cells, frozen_now, RECORD_FIELD), ledger)
+        fresh = without(fresh, frozen_now, RECORD_FIELD)
     if fresh.is_empty():
         return
-    candidates = fresh.with_columns(
-        value=pl.col("observed"), knew=pl.col("sent").eq_missing(pl.col("golden")), is_golden=pl.lit(value=False)
+    candidates = fresh.hstack(
+        [
+            fresh["observed"].alias("value"),
+            (~differ(fresh["sent"], fresh["golden"])).alias("knew"),
+            constant("is_golden", value=False, rows=fresh.height, dtype=pl.Boolean()),
+        ]
     )
-    unknowing = candidates.group_by(RECORD_FIELD).agg(
-        pl.col("knew").any().alias("superseded"), pl.col("golden").first().is_not_null().alias("has_golden")
-    )
-    golden = (
-        candidates.unique(RECORD_FIELD, keep="first", maintain_order=True)
-        .join(unknowing.filter(~pl.col("superseded") & pl.col("has_golden")), on=RECORD_FIELD, how="semi")
-        .pipe(_as_golden_candidate, situation)
-    )
-    _decide(pl.concat([candidates, golden.select(candidates.columns)]), ledger, "")
+    # Where no edit knew the golden value, that one is a candidate as well.
+    knowing = keep(candidates, candidates["knew"])
+    unknowing = without(keep(candidates, is_given(candidates["golden"])), knowing, RECORD_FIELD)
+    parts = [candidates]
+    if not unknowing.is_empty():
+        golden = _as_golden_candidate(first_of_each(unknowing, RECORD_FIELD), situation)
+        parts.append(golden.select(candidates.columns))
+    _decide(stacked(parts), ledger, "")
 
 
 def _as_golden_candidate(cells: pl.DataFrame, situation: Situation) -> pl.DataFrame:
@@ -323,40 +392,27 @@ def _as_golden_candidate(cells: pl.DataFrame, situation: Situation) -> pl.DataFr
 
 def _decide(candidates: pl.DataFrame, ledger: _Ledger, occasion: str) -> None:
     """Settle each (record, field): one value left is accepted, several are judged by the field's rule or frozen."""
-    distinct = candidates.group_by(RECORD_FIELD).agg(pl.col("value").n_unique().alias("values"))
-    candidates = candidates.join(distinct, on=RECORD_FIELD, how="left")
+    if candidates.is_empty():
+        return
+    alone = only_ones(candidates)
+    ledger.change(alone, occasion + "accepted")
+    several = without(candidates, alone, RECORD_FIELD)
+    if several.is_empty():
+        return
+    distinct = several.group_by(RECORD_FIELD).agg(pl.col("value").n_unique().alias("values"))
+    several = several.join(distinct, on=RECORD_FIELD, how="left", maintain_order="left")
     # One side that only a person can judge (an old window saved over a file) leaves the whole set to that person.
-    doubtful = candidates.filter((pl.col("values") > 1) & pl.col("conflict").is_in(["manual", "text"])).select(RECORD_FIELD).unique()
-    _freeze(candidates.join(doubtful, on=RECORD_FIELD, how="semi"), ledger)
-    settled = candidates.join(doubtful, on=RECORD_FIELD, how="anti")
+    doubtful = several.filter((pl.col("values") > 1) & pl.col("conflict").is_in(["manual", "text"])).select(RECORD_FIELD).unique()
+    _freeze(only(several, doubtful, RECORD_FIELD), ledger)
+    settled = without(several, doubtful, RECORD_FIELD)
     if settled.is_empty():
         return
-    winners = _winners(settled)
+    best = winners(settled)
     rule = pl.when(pl.col("values") > 1).then(pl.format(occasion + "{}", pl.col("conflict"))).otherwise(pl.lit(occasion + "accepted"))
-    ledger.change(winners, rule)
-    won = winners.select(*RECORD_FIELD, pl.col("value").alias("won"))
+    ledger.change(best, rule)
+    won = best.select(*RECORD_FIELD, pl.col("value").alias("won"))
     lost = settled.join(won, on=RECORD_FIELD, how="left").filter(~pl.col("is_golden") & pl.col("value").ne_missing(pl.col("won")))
     ledger.tell(lost, "lost", "value", pl.format(occasion + "{}", pl.col("conflict")))
-
-
-def _winners(candidates: pl.DataFrame) -> pl.DataFrame:
-    """One row per (record, field): the candidate that its rule prefers; ties by precedence, then by value."""
-    rule = pl.col("conflict")
-    time = pl.col(AT).fill_null(LONG_AGO).dt.epoch("us")
-    numeric = pl.col("type").is_in(["integer", "decimal", "float"])
-    exact, rough = sort_keys(pl.col("value"))
-    text = pl.col("value").fill_null("").rank("dense").cast(pl.Int64)
-    extreme = rule.is_in(["max", "min"])
-    sign = pl.when(rule == "max").then(-1).otherwise(1)
-    ordered = candidates.with_columns(
-        _null_last=extreme & (pl.col("value").fill_null(NULL) == NULL),
-        _time=pl.when(rule == "last_write_wins").then(-time).when(rule == "first_write_wins").then(time).otherwise(0),
-        _exact=pl.when(numeric & extreme).then(exact * sign),
-        _rough=pl.when(numeric & extreme).then(rough * sign),
-        _text_order=pl.when(~numeric & extreme).then(text * sign).otherwise(0),
-        _text=text,
-    ).sort([*RECORD_FIELD, "_null_last", "_time", "_exact", "_rough", "_text_order", "rank", "_text"], nulls_last=True)
-    return ordered.unique(RECORD_FIELD, keep="first", maintain_order=True).select(candidates.columns)
 
 
 def _freeze(candidates: pl.DataFrame, ledger: _Ledger) -> None:
@@ -381,10 +437,10 @@ def _freeze(candidates: pl.DataFrame, ledger: _Ledger) -> None:
 
 
 def _join_frozen(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -> None:
-    """Edits of frozen fields join as candidates; a field thaws by itself when all that is left is one value."""
+    """Edits of frozen fields join as candidates; one thaws when all agree, but not a counter: equal numbers may be several changes."""
     if cells.is_empty():
         return
-    touched = cells.select(RECORD_FIELD).unique()
+    touched = cells.select(*RECORD_FIELD, pl.col("conflict").eq("add").alias("counted")).unique(RECORD_FIELD)
     edits = cells.with_columns(value=pl.col("observed"), knew=pl.col("sent").eq_missing(pl.col("golden")))
     knowing = edits.filter("knew").select(RECORD_FIELD).unique()
     stand = situation.frozen.join(touched, on=RECORD_FIELD, how="semi").join(edits.select(CELL), on=CELL, how="anti", nulls_equal=True)
@@ -392,12 +448,12 @@ def _join_frozen(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -> 
     golden = stand.filter(pl.col(SYSTEM).is_null() & (pl.col("kind") != "hold")).join(knowing, on=RECORD_FIELD, how="anti")
     kinds = situation.frozen.select(*RECORD_FIELD, "base", "kind").unique(RECORD_FIELD, keep="first", maintain_order=True)
     joined = edits.select(*RECORD_FIELD, SYSTEM, "value", AT, "knew").join(kinds, on=RECORD_FIELD, how="left")
-    columns = list(FREEZE_SCHEMA)
-    everyone = pl.concat([kept.select(columns), golden.select(columns), joined.select(columns)])
+    everyone = pl.concat([part.select(list(FREEZE_SCHEMA)) for part in (kept, golden, joined)])
     agreed = (
         everyone.group_by(RECORD_FIELD)
         .agg(pl.col("value").n_unique().alias("values"), pl.col("kind").first())
-        .filter(pl.col("values") == 1)
+        .join(touched, on=RECORD_FIELD)
+        .filter((pl.col("values") == 1) & ~(pl.col("counted") & (pl.col("kind") == "conflict")))
         .select(RECORD_FIELD)
     )
     ledger.frozen = [frame.join(touched, on=RECORD_FIELD, how="anti") for frame in ledger.frozen]  # this is the whole set now
@@ -406,7 +462,7 @@ def _join_frozen(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -> 
     ledger.frozen.append(everyone.join(agreed, on=RECORD_FIELD, how="anti"))
     winners = edits.join(agreed, on=RECORD_FIELD, how="semi").sort([AT, "rank"], descending=[True, False])
     winners = winners.unique(RECORD_FIELD, keep="first", maintain_order=True)
-    ledger.change(winners, pl.lit("all agree"))
+    ledger.change(winners, "all agree")
 
 
 def _with_moved_golden(cells: pl.DataFrame, changes: list[pl.DataFrame]) -> pl.DataFrame:
@@ -451,18 +507,23 @@ def _merge_first(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -> 
     if not truth.is_empty():
         # The owner as it is now stands before a golden value that came from it earlier.
         kept = truth.filter("own").unique(RECORD_FIELD, keep="first", maintain_order=True)
-        ledger.change(kept, pl.lit("first contact: source of truth"))
+        ledger.change(kept, "first contact: source of truth")
         losers = truth.join(kept.select(*RECORD_FIELD, pl.col("value").alias("won")), on=RECORD_FIELD).filter(
             ~pl.col("is_golden") & (pl.col("value") != pl.col("won"))
         )
-        ledger.tell(losers, "lost", "value", pl.lit("first contact: source of truth"))
+        ledger.tell(losers, "lost", "value", "first contact: source of truth")
     rest = said.join(owned, on=RECORD_FIELD, how="anti")
     by_rank = ["add"] + (["manual", "text"] if situation.entity.explicit_precedence else [])
     ranked = pl.col("conflict").is_in(by_rank) | pl.col("owner").is_not_null()
     rest = rest.with_columns(conflict=pl.when(ranked).then(pl.lit("precedence")).otherwise(pl.col("conflict")))
+    if not situation.since.is_empty():  # they had a past, which nobody knows: who changed such a value last is for a person to say
+        asked = (
+            pl.col(GID).is_in(situation.since.implode()) & ~pl.col("conflict").is_in(["union", "max", "min"]) & pl.col("owner").is_null()
+        )
+        rest = rest.with_columns(conflict=pl.when(asked).then(pl.lit("manual")).otherwise(pl.col("conflict")))
     unions = rest.filter(pl.col("conflict") == "union")
     if not unions.is_empty():
-        ledger.change(merge_unions(unions.with_columns(seen=pl.lit("[]"), observed=pl.col("value"))), pl.lit("first contact: union"))
+        ledger.change(merge_unions(unions.with_columns(seen=pl.lit("[]"), observed=pl.col("value"))), "first contact: union")
     judged = rest.filter((pl.col("conflict") == "rule") & ~pl.col("is_golden"))
     if not judged.is_empty():
         _judge(situation, judged, ledger, "first contact: rule")
@@ -470,7 +531,7 @@ def _merge_first(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -> 
     # What a write-only system held is compared with what stands after everybody else was heard; where nobody said anything yet, it is
     # told as well: the first value that is agreed will replace it.
     lost = _with_moved_golden(deaf, ledger.changes).filter((pl.col("observed") != NULL) & pl.col("observed").ne_missing(pl.col("golden")))
-    ledger.tell(lost, "overruled", "observed", pl.lit("write only"))
+    ledger.tell(lost, "overruled", "observed", "write only")
     lost = lost.filter(pl.col("golden").is_not_null())
     return lost.height
 
@@ -518,11 +579,11 @@ def _finish(ledger: _Ledger, overruled: int) -> Merged:
     """Put the collected frames together; several golden changes of one cell become one, from the first value to the last."""
     merged = Merged(overruled=overruled)
     if ledger.updates:
-        merged.updates = pl.concat([frame.cast(UPDATE_SCHEMA) for frame in ledger.updates])
-        if len(ledger.updates) > 1:
+        merged.updates = stacked(ledger.updates)
+        if len(ledger.updates) > 1 and merged.updates.height > 1:
             merged.updates = merged.updates.unique(CELL, keep="last", maintain_order=True)
     if ledger.changes:
-        changes = pl.concat([frame.select(list(CHANGE_SCHEMA)).cast(CHANGE_SCHEMA) for frame in ledger.changes])
+        changes = stacked([typed(frame, CHANGE_SCHEMA) for frame in ledger.changes])
         merged.changes = (
             changes
             if changes.height < 2
@@ -531,9 +592,9 @@ def _finish(ledger: _Ledger, overruled: int) -> Merged:
             .select(list(CHANGE_SCHEMA))
         )
     if ledger.history:
-        merged.history = pl.concat([frame.select(list(HISTORY_SCHEMA)).cast(HISTORY_SCHEMA) for frame in ledger.history])
+        merged.history = stacked([typed(frame, HISTORY_SCHEMA) for frame in ledger.history])
     if ledger.frozen:
-        merged.frozen = pl.concat([frame.select(list(FREEZE_SCHEMA)).cast(FREEZE_SCHEMA) for frame in ledger.frozen])
+        merged.frozen = stacked([typed(frame, FREEZE_SCHEMA) for frame in ledger.frozen])
     if ledger.thawed:
-        merged.thawed = pl.concat(ledger.thawed)
+        merged.thawed = stacked(ledger.thawed)
     return merged

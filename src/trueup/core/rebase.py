@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from trueup.core.cells import ASIDE, AT, GID, SYSTEM, WAS, records_to_json
-from trueup.core.facts import PRESENT
+from trueup.core.facts import NO_FIELDS, PRESENT
+from trueup.core.frames import long
 from trueup.core.golden import apply_changes
-from trueup.core.merge import CHANGE_SCHEMA, FREEZE_SCHEMA, HISTORY_SCHEMA
-from trueup.core.observe import golden_cells, holders, long_cells, with_deltas, with_origin
+from trueup.core.merge import APART, CHANGE_SCHEMA, FREEZE_SCHEMA, HISTORY_SCHEMA, NO_CANDIDATES, NO_CHANGES, NO_HISTORY
+from trueup.core.observe import golden_cells, holders, with_deltas, with_origin
 from trueup.core.settle import among, rewritten
 from trueup.core.shadow import long_deltas
 
@@ -30,11 +31,8 @@ if TYPE_CHECKING:
 
     from trueup.core.facts import Facts
 
-APART = "apart"
-"""The kind of history that tells what a system holds instead of the golden value since a mapping changed."""
 RECORD_FIELD = [GID, "field"]
 CELL = [GID, SYSTEM, "field"]
-_PAIRS = pl.Schema({GID: pl.Int64(), "field": pl.String()})
 _NOW = pl.Schema(
     {
         GID: pl.Int64(),
@@ -45,7 +43,7 @@ _NOW = pl.Schema(
         "aside": pl.Boolean(),
     }
 )
-_CELLS = pl.Schema({GID: pl.Int64(), SYSTEM: pl.String(), "field": pl.String()})
+_NO_CELLS = pl.DataFrame(schema={GID: pl.Int64(), SYSTEM: pl.String(), "field": pl.String()})
 
 
 @dataclass(frozen=True)
@@ -63,12 +61,12 @@ class Rebased:
 
     facts: Facts
     records: pl.DataFrame
-    moved: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_PAIRS))
-    cells: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_CELLS))
-    frozen: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FREEZE_SCHEMA))
-    thawed: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_PAIRS))
-    changes: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CHANGE_SCHEMA))
-    apart: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=HISTORY_SCHEMA))
+    moved: pl.DataFrame = field(default_factory=lambda: NO_FIELDS)
+    cells: pl.DataFrame = field(default_factory=lambda: _NO_CELLS)
+    frozen: pl.DataFrame = field(default_factory=lambda: NO_CANDIDATES)
+    thawed: pl.DataFrame = field(default_factory=lambda: NO_FIELDS)
+    changes: pl.DataFrame = field(default_factory=lambda: NO_CHANGES)
+    apart: pl.DataFrame = field(default_factory=lambda: NO_HISTORY)
 
 
 def rebase(facts: Facts) -> Rebased:
@@ -110,11 +108,9 @@ def standing(facts: Facts, golden: pl.DataFrame, deltas: Mapping[str, pl.DataFra
     """Every cell that these fields have in any system: __gid, __system, field, state, golden, seen, sent, writable."""
     shadows = facts.shadows.select(pl.col("gid").alias(GID), pl.col("system").alias(SYSTEM), "state")
     cells = shadows.join(pl.DataFrame({"field": names}), how="cross").filter(among(facts, "mapped"))
-    cells = cells.join(long_cells(golden, names, "golden"), on=RECORD_FIELD, how="left").with_columns(writable=among(facts, "written"))
-    cells, seen, has_sent = with_deltas(cells, deltas)
-    cells = cells.with_columns(seen=seen)
-    told = pl.col("_sent") if "_sent" in cells.columns else pl.lit(None, dtype=pl.String)
-    sent = pl.when(has_sent).then(told).when("writable").then("golden").otherwise("seen")
+    cells = cells.join(long(golden, [GID], names, "golden"), on=RECORD_FIELD, how="left").with_columns(writable=among(facts, "written"))
+    cells = with_deltas(cells, deltas)
+    sent = pl.when("_has_sent").then("_sent").when("writable").then("golden").otherwise("seen")
     return cells.with_columns(sent=sent).select(*CELL, "state", "golden", "seen", "sent", "writable")
 
 
@@ -152,9 +148,9 @@ def _long(system: str, rows: pl.DataFrame, names: list[str]) -> pl.DataFrame:
     """Observed rows as cells: __gid, __system, field, now, was, aside."""
     both = [name for name in names if WAS + name in rows.columns]
     rows = rows.with_columns((pl.col(ASIDE) if ASIDE in rows.columns else pl.lit(value=False)).alias("aside"))
-    now = long_cells(rows, names, "now", keep=["aside"])
+    now = long(rows, [GID, "aside"], names, "now")
     if both:
-        was = long_cells(rows.select(GID, *(pl.col(WAS + name).alias(name) for name in both)), both, "was")
+        was = long(rows.select(GID, *(pl.col(WAS + name).alias(name) for name in both)), [GID], both, "was")
         now = now.join(was, on=RECORD_FIELD, how="left")
     else:
         now = now.with_columns(was=pl.lit(None))

@@ -20,13 +20,14 @@ import polars as pl
 
 from trueup.core.cells import GID, SYSTEM
 from trueup.core.deletes import settle_deletes
-from trueup.core.facts import GONE_SCHEMA, SHADOW_SCHEMA, Decision
+from trueup.core.facts import GONE_SCHEMA, NO_FIELDS, NOBODY, SHADOW_SCHEMA, Decision
+from trueup.core.frames import keep, one_of, stacked, sure, united, without
 from trueup.core.golden import apply_changes, golden_rows, match_index
 from trueup.core.meet import looked_at_again, meet
-from trueup.core.merge import HISTORY_SCHEMA, Situation, merge
+from trueup.core.merge import APART, HISTORY_SCHEMA, LEFT, Situation, merge
 from trueup.core.observe import changed_cells, holders, reused_keys, without_rows
 from trueup.core.rebase import rebase
-from trueup.core.settle import mark_dirty, mark_doomed, mark_spared, mark_withdrawn, settle_shadows
+from trueup.core.settle import mark_again, mark_dirty, mark_doomed, mark_spared, mark_withdrawn, settle_shadows
 from trueup.core.shadow import long_deltas
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def reconcile(facts: Facts, ruling: Merged | None = None) -> Decision:
         facts, reused = looked_at_again(facts, cells, ruling), reused.clear()
     if not reused.is_empty():
         facts = without_rows(facts, reused)
-        cells = cells.join(reused, on=[GID, SYSTEM], how="anti")
+        cells = without(cells, reused, [GID, SYSTEM])
     merged = ruling or merge(
         Situation(
             entity=entity,
@@ -61,26 +62,30 @@ def reconcile(facts: Facts, ruling: Merged | None = None) -> Decision:
             frozen=facts.frozen,
             records=golden,
             now=facts.now,
+            left=facts.left,
+            since=golden[GID].filter(~golden[GID].is_in(facts.golden["id"].implode())) if facts.older else golden[GID].clear(),
         )
     )
     merged = _with_thawed(merged, rebased)
     verdict = settle_deletes(facts, merged)
-    changes = pl.concat([merged.changes, verdict.changes])
+    changes = stacked([merged.changes, verdict.changes])
     records = apply_changes(golden, changes)
-    removed = pl.concat([verdict.removed, merged.returned])
+    removed = stacked([verdict.removed, merged.returned])
     after, touched = settle_shadows(facts, merged, changes, verdict.missing, removed, deltas, records)
     after, touched = mark_dirty(facts, after, touched)
     after, touched = mark_doomed(after, touched, verdict.deleted)
     after, touched = mark_spared(after, touched, verdict.revived, merged.spared)
     after, touched = mark_withdrawn(after, touched, merged.withdrawn)
+    after, touched = mark_again(after, touched, merged.again)
     touched = _with_rebased(after, touched, rebased, known)
-    rows, born = golden_rows(
-        facts, records, changes, verdict.deleted, verdict.revived, pl.concat([verdict.restored, rebased.moved[GID].unique()])
-    )
+    again = united([verdict.restored, rebased.moved[GID], merged.returned[GID]])
+    rows, born = golden_rows(facts, records, changes, verdict.deleted, verdict.revived, again)
     # A record that lives again is to be found again, and so is one that is told otherwise.
-    living = pl.concat([born, verdict.revived, _found_otherwise(facts, rebased)])
+    living = united([born, verdict.revived, _found_otherwise(facts, rebased)])
     index, indexed = match_index(entity, records, changes, merged, after, living, verdict.deleted)
-    edits = cells.filter(~pl.col("first"))
+    edits = keep(cells, ~cells["first"])
+    missing = keep(verdict.missing, verdict.missing["told"])
+    told = stacked([merged.history, verdict.history])
     return Decision(
         records=records,
         golden=rows,
@@ -91,21 +96,35 @@ def reconcile(facts: Facts, ruling: Merged | None = None) -> Decision:
         deleted=verdict.dead,
         index=index,
         indexed=indexed,
-        history=pl.concat([merged.history, verdict.history, rebased.apart]),
+        history=stacked([told, rebased.apart]),
         apart=rebased.apart.height,
+        left=_left(told),
+        again=merged.again,
         frozen=merged.frozen,
         thawed=merged.thawed,
-        edited={str(system): count for system, count in edits.group_by(SYSTEM).agg(pl.col(GID).n_unique()).rows()},
+        edited=_edited(edits, facts),
         reread=rebased.moved[GID].n_unique(),
-        updated=changes.filter(~pl.col(GID).is_in(born.implode()))[GID].n_unique(),
+        updated=keep(changes, ~one_of(changes[GID], born))[GID].n_unique(),
         overruled=merged.overruled,
         deleted_now=verdict.deleted.len(),
         opened=_opened(facts, merged),
         frozen_pairs=_still_frozen(facts, merged),
         reused=reused,
-        missing=verdict.missing.filter("told").height,
-        missing_keys=verdict.missing.filter("told").select(list(GONE_SCHEMA)),
+        missing=missing.height,
+        missing_keys=missing[list(GONE_SCHEMA)],
     )
+
+
+def _left(told: pl.DataFrame) -> int:
+    """How many values a person left where they are."""
+    apart = keep(told, sure(told["kind"] == APART))
+    return keep(apart, sure(apart["rule"] == LEFT)).height
+
+
+def _edited(edits: pl.DataFrame, facts: Facts) -> dict[str, int]:
+    """How many rows of each system were edited."""
+    counts = {system: keep(edits, edits[SYSTEM] == system)[GID].n_unique() for system in facts.observed}
+    return {system: count for system, count in counts.items() if count}
 
 
 def _with_thawed(merged: Merged, rebased: Rebased) -> Merged:
@@ -134,6 +153,8 @@ def _with_rebased(after: pl.DataFrame, touched: pl.DataFrame, rebased: Rebased, 
 
 def _found_otherwise(facts: Facts, rebased: Rebased) -> pl.Series:
     """Living records of which a match value is told otherwise, in the golden record or in a system."""
+    if rebased.moved.is_empty() and rebased.cells.is_empty():
+        return NOBODY
     names = {name for rule in facts.entity.match for name in rule}
     told = pl.concat([rebased.moved, rebased.cells.select(GID, "field")]).filter(pl.col("field").is_in(list(names)))
     alive = facts.golden.filter(pl.col("deleted_at").is_null() & pl.col("alias_of").is_null())["id"]
@@ -153,6 +174,6 @@ def _still_frozen(facts: Facts, merged: Merged) -> pl.DataFrame:
     """(__gid, field) that a person must settle after this merge."""
     pairs = [GID, "field"]
     if facts.frozen.is_empty():
-        return merged.frozen.select(pairs).unique() if merged.frozen.height else merged.frozen.select(pairs)
+        return merged.frozen.select(pairs).unique() if merged.frozen.height else NO_FIELDS
     before = facts.frozen.select(pairs).unique().join(merged.thawed, on=pairs, how="anti")
     return pl.concat([before, merged.frozen.select(pairs)]).unique()

@@ -6,12 +6,30 @@ from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
+from trueup.core import quick
 from trueup.core.cells import AT, DIRTY, GID, KEY, SYSTEM, VERSION
 from trueup.core.facts import FINGERPRINT, KHASH, MISSING, PRESENT, SHADOW_SCHEMA, WITHDRAWN
-from trueup.core.fingerprint import FEW_ROWS
+from trueup.core.frames import (
+    FEW_ROWS,
+    constant,
+    differ,
+    exchanged,
+    first_of_each,
+    found,
+    is_given,
+    keep,
+    long,
+    mask_of,
+    renamed,
+    stacked,
+    sure,
+    typed,
+    with_each,
+    without,
+)
 from trueup.core.merge import UPDATE_SCHEMA
-from trueup.core.observe import golden_cells, long_cells
-from trueup.core.shadow import DELTA_SCHEMA, decode_delta, encode_delta, encode_deltas
+from trueup.core.observe import golden_cells, with_deltas
+from trueup.core.shadow import decode_delta, encode_delta, encode_deltas
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,51 +55,56 @@ def settle_shadows(
     A golden change is written out into the shadows that had no delta for that field (copy on write), so that nobody who was not told
     seems to know it.
     """
-    shadows = pl.concat([facts.shadows.cast(SHADOW_SCHEMA), *_new_shadows(facts)])
-    if not removed.is_empty():
-        shadows = shadows.join(removed.select(pl.col(GID).alias("gid"), pl.col(SYSTEM).alias("system")), on=["gid", "system"], how="anti")
+    shadows = stacked([typed(facts.shadows, SHADOW_SCHEMA), *_new_shadows(facts)])
+    shadows = without(shadows, _named_as_shadows(removed), _PAIR)
     cells = _touched_cells(facts, merged, changes, shadows, deltas)
-    after = shadows.with_columns(_rewritten=pl.lit(value=None, dtype=pl.Boolean))
-    if not cells.is_empty():
-        after = shadows.join(
-            rewritten(facts, cells, deltas, records), on=["gid", "system"], how="left", maintain_order="left"
-        ).with_columns(
-            seen=pl.when("_rewritten").then("_seen").otherwise("seen"), sent=pl.when("_rewritten").then("_sent").otherwise("sent")
-        )
-    gone = missing.select(pl.col(GID).alias("gid"), pl.col(SYSTEM).alias("system"), pl.lit(MISSING).cast(pl.Int64).alias("_state"))
-    after = (
-        after.with_columns(_state=pl.lit(None, dtype=pl.Int64))
-        if gone.is_empty()
-        else after.join(gone, on=["gid", "system"], how="left", maintain_order="left")
-    )
+    told = rewritten(facts, cells, deltas, records) if not cells.is_empty() else _NOT_REWRITTEN
+    after = found(found(found(shadows, told, _PAIR), _missing(missing), _PAIR), _observed_rows(facts), _PAIR)
+    here, rewrote, left_alone = sure(after["_here"]), sure(after["_rewritten"]), is_given(after["_state"])
     # An edit saves a row that was to be deleted; a mere reading does not.
-    unedited = (pl.col("state") == WITHDRAWN) & pl.col("_rewritten").is_null()
-    after = after.join(_observed_rows(facts), on=["gid", "system"], how="left", maintain_order="left").with_columns(
-        fingerprint=pl.when("_here").then("_fingerprint").otherwise("fingerprint"),
-        modified=pl.when("_here").then(pl.coalesce("_modified", "modified")).otherwise("modified"),
-        native_version=pl.when("_here").then("_version").otherwise("native_version"),
-        state=pl.coalesce("_state", pl.when(pl.col("_here") & ~unedited).then(pl.lit(PRESENT).cast(pl.Int64)).otherwise("state")),
+    present = here & ((after["state"] != WITHDRAWN) | rewrote)
+    state = constant("state", PRESENT, after.height, pl.Int64()).zip_with(present, after["state"])
+    modified = after["_modified"].zip_with(here & is_given(after["_modified"]), after["modified"])
+    after_now = exchanged(
+        after[list(SHADOW_SCHEMA)],
+        after["_seen"].zip_with(rewrote, after["seen"]).alias("seen"),
+        after["_sent"].zip_with(rewrote, after["sent"]).alias("sent"),
+        after["_fingerprint"].zip_with(here, after["fingerprint"]).alias("fingerprint"),
+        modified.alias("modified"),
+        after["_version"].zip_with(here, after["native_version"]).alias("native_version"),
+        after["_state"].zip_with(left_alone, state).alias("state"),
     )
-    touched = after.filter(pl.col("_rewritten") | pl.col("_here") | pl.col("_state").is_not_null())
-    return after.select(list(SHADOW_SCHEMA)), touched.select(list(SHADOW_SCHEMA))
+    return after_now, keep(after_now, rewrote | here | left_alone)
+
+
+_PAIR = ("gid", "system")
+_NOT_REWRITTEN = pl.DataFrame(
+    schema={"gid": pl.Int64(), "system": pl.String(), "_seen": pl.String(), "_sent": pl.String(), "_rewritten": pl.Boolean()}
+)
+
+
+def _named_as_shadows(rows: pl.DataFrame) -> pl.DataFrame:
+    """(__gid, __system) as shadows name them."""
+    return quick.table({"gid": rows[GID], "system": rows[SYSTEM]})
+
+
+def _missing(rows: pl.DataFrame) -> pl.DataFrame:
+    return _named_as_shadows(rows).hstack([constant("_state", MISSING, rows.height, pl.Int64())])
 
 
 def rewritten(facts: Facts, cells: pl.DataFrame, deltas: Mapping[str, pl.DataFrame], records: pl.DataFrame) -> pl.DataFrame:
     """The shadows (gid, system) of the touched cells, with their new deltas `_seen` and `_sent`."""
-    names = cells["field"].unique().to_list()
-    cells = cells.join(
-        long_cells(records, [name for name in facts.entity.fields if name in names], "golden"), on=[GID, "field"], how="left"
-    )
-    pairs = cells.select(pl.col(GID).alias("gid"), pl.col(SYSTEM).alias("system")).unique(maintain_order=True)
-    texts = {}
+    names = set(cells["field"].to_list())
+    cells = found(cells, long(records, [GID], [name for name in facts.entity.fields if name in names], "golden"), [GID, "field"])
+    pairs = first_of_each(_named_as_shadows(cells), _PAIR)
+    texts = []
     for column in ("seen", "sent"):
-        differs = pl.col(column).ne_missing(pl.col("golden")) & (pl.lit(column == "seen") | pl.col("writable"))
-        new = cells.filter(differs).select(GID, SYSTEM, "field", pl.col(column).alias("cell")).cast(DELTA_SCHEMA)
-        if not deltas[column].is_empty():
-            old = deltas[column].join(cells.select(GID, SYSTEM, "field"), on=[GID, SYSTEM, "field"], how="anti")
-            new = pl.concat([old, new])
-        texts[f"_{column}"] = pl.Series(encode_deltas(pairs.rows(), new), dtype=pl.String)
-    return pairs.with_columns(**texts, _rewritten=pl.lit(value=True))
+        differs = differ(cells[column], cells["golden"])
+        new = keep(cells, differs if column == "seen" else differs & cells["writable"])
+        named = quick.table({GID: new[GID], SYSTEM: new[SYSTEM], "field": new["field"], "cell": new[column]})
+        old = without(deltas[column], cells, [GID, SYSTEM, "field"])
+        texts.append(encode_deltas(pairs, stacked([old, named])).alias(f"_{column}"))
+    return pairs.hstack([*texts, constant("_rewritten", value=True, rows=pairs.height, dtype=pl.Boolean())])
 
 
 def mark_doomed(after: pl.DataFrame, touched: pl.DataFrame, deleted: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -111,6 +134,14 @@ def mark_withdrawn(after: pl.DataFrame, touched: pl.DataFrame, withdrawn: pl.Dat
     if withdrawn.is_empty():
         return after, touched
     return _rewrite(after, touched, _among(withdrawn), state=pl.lit(WITHDRAWN, dtype=pl.Int64), sent=pl.col("sent").fill_null(NOTHING))
+
+
+def mark_again(after: pl.DataFrame, touched: pl.DataFrame, again: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Let these rows (__gid, __system) be compared anew when they are next read, as rows that are there."""
+    if again.is_empty():
+        return after, touched
+    present = pl.when(pl.col("state") == MISSING).then(pl.lit(PRESENT, dtype=pl.Int64)).otherwise("state")
+    return _rewrite(after, touched, _among(again), state=present, fingerprint=pl.lit(None, dtype=pl.Int64))
 
 
 def _among(rows: pl.DataFrame) -> pl.Expr:
@@ -152,16 +183,13 @@ def mark_dirty(facts: Facts, after: pl.DataFrame, touched: pl.DataFrame) -> tupl
 
 def _fresh_rows(facts: Facts) -> dict[str, pl.DataFrame]:
     """Observed rows that had no shadow, per system; a system without any is left out."""
-    found = {}
-    known = set(facts.shadows.select("system", "gid").rows()) if facts.shadows.height <= FEW_ROWS else None
+    fresh = {}
     for system, rows in facts.observed.items():
-        if known is not None and rows.height <= FEW_ROWS and all((system, gid) in known for gid in rows[GID].to_list()):
-            continue
-        mine = facts.shadows.filter(pl.col("system") == system).select(pl.col("gid").alias(GID))
-        fresh = rows.join(mine, on=GID, how="anti", maintain_order="left")
-        if not fresh.is_empty():
-            found[system] = fresh
-    return found
+        mine = keep(facts.shadows, facts.shadows["system"] == system)["gid"]
+        new = without(rows, mine.alias(GID).to_frame(), [GID])
+        if not new.is_empty():
+            fresh[system] = new
+    return fresh
 
 
 def _new_shadows(facts: Facts) -> list[pl.DataFrame]:
@@ -181,42 +209,57 @@ def _new_shadows(facts: Facts) -> list[pl.DataFrame]:
 
 def _observed_rows(facts: Facts) -> pl.DataFrame:
     """(gid, system) of the rows read, with what the shadow keeps of the reading."""
-    parts = [
-        rows.select(
-            pl.col(GID).alias("gid"),
-            pl.lit(system).alias("system"),
-            pl.col(FINGERPRINT).alias("_fingerprint"),
-            pl.col(AT).alias("_modified"),
-            (pl.col(VERSION) if VERSION in rows.columns else pl.lit(None, dtype=pl.String)).alias("_version"),
-            pl.lit(value=True).alias("_here"),
-        )
-        for system, rows in facts.observed.items()
-        if not rows.is_empty()
-    ]
-    schema = pl.Schema(
-        {
-            "gid": pl.Int64(),
-            "system": pl.String(),
-            "_fingerprint": pl.Int64(),
-            "_modified": pl.Datetime("us", "UTC"),
-            "_version": pl.String(),
-            "_here": pl.Boolean(),
+    parts = [_NOT_READ]
+    for system, rows in facts.observed.items():
+        many = rows.height
+        version = rows[VERSION] if VERSION in rows.columns else constant(VERSION, None, many, pl.String())
+        read = {
+            "gid": rows[GID],
+            "system": constant("system", system, many, pl.String()),
+            "_fingerprint": rows[FINGERPRINT],
+            "_modified": rows[AT],
+            "_version": version,
+            "_here": constant("_here", value=True, rows=many, dtype=pl.Boolean()),
         }
-    )
-    return pl.concat([pl.DataFrame(schema=schema), *[part.cast(schema) for part in parts]])
+        parts.append(typed(quick.table(read), _NOT_READ.schema))
+    return stacked(parts)
+
+
+_NOT_READ = pl.DataFrame(
+    schema={
+        "gid": pl.Int64(),
+        "system": pl.String(),
+        "_fingerprint": pl.Int64(),
+        "_modified": pl.Datetime("us", "UTC"),
+        "_version": pl.String(),
+        "_here": pl.Boolean(),
+    }
+)
 
 
 def _touched_cells(
     facts: Facts, merged: Merged, changes: pl.DataFrame, shadows: pl.DataFrame, deltas: Mapping[str, pl.DataFrame]
 ) -> pl.DataFrame:
     """Absolute `seen` and `sent` of every cell that may change its delta: observed ones, and those whose golden value moved."""
-    told = merged.updates.select(list(UPDATE_SCHEMA)).with_columns(writable=among(facts, "written"))
-    columns = [*UPDATE_SCHEMA, "writable"]
+    told = merged.updates[list(UPDATE_SCHEMA)]
+    told = told.hstack([is_among(facts, "written", told).alias("writable")])
     parts = [told]
     if not changes.is_empty():
-        parts.append(_moved_cells(facts, changes, shadows, deltas, told).select(columns))
-    parts += [part.select(columns) for part in _unread_cells(facts, told)]
-    return told if len(parts) == 1 else pl.concat(parts).unique([GID, SYSTEM, "field"], keep="first", maintain_order=True)
+        parts.append(_moved_cells(facts, changes, shadows, deltas, told)[told.columns])
+    parts += [part.select(told.columns) for part in _unread_cells(facts, told)]
+    parts = [part for part in parts if not part.is_empty()]
+    return parts[0] if len(parts) == 1 else first_of_each(stacked(parts or [told]), [GID, SYSTEM, "field"])
+
+
+def is_among(facts: Facts, what: Literal["written", "shown", "mapped"], cells: pl.DataFrame) -> pl.Series:
+    """As `among`, for these cells."""
+    if cells.height > FEW_ROWS:
+        return cells.select(among(facts, what)).to_series()
+    entity = facts.entity
+    fields = {"written": entity.written, "shown": entity.shown, "mapped": entity.mapped}[what]
+    mapped = {system: set(fields(system)) for system in entity.mappings}
+    pairs = zip(cells[SYSTEM].to_list(), cells["field"].to_list(), strict=True)
+    return mask_of([system not in mapped or name in mapped[system] for system, name in pairs])
 
 
 def among(facts: Facts, what: Literal["written", "shown", "mapped"]) -> pl.Expr:
@@ -234,25 +277,14 @@ def _moved_cells(
     facts: Facts, changes: pl.DataFrame, shadows: pl.DataFrame, deltas: Mapping[str, pl.DataFrame], told: pl.DataFrame
 ) -> pl.DataFrame:
     """Cells of systems that said nothing now, of which the golden value moved: they hold and stand for what they did."""
-    moved = (
-        changes.select(GID, "field", "before")
-        .join(shadows.select(pl.col("gid").alias(GID), pl.col("system").alias(SYSTEM)), on=GID)
-        .filter(among(facts, "mapped"))
-        .join(told.select(GID, SYSTEM, "field"), on=[GID, SYSTEM, "field"], how="anti")
-        .with_columns(writable=among(facts, "written"))
-    )
-    has = {}
-    for column in ("seen", "sent"):
-        has[column] = pl.lit(value=False)
-        if not deltas[column].is_empty():
-            named = deltas[column].rename({"cell": f"_{column}"}).with_columns(pl.lit(value=True).alias(f"_has_{column}"))
-            moved = moved.join(named, on=[GID, SYSTEM, "field"], how="left")
-            has[column] = pl.col(f"_has_{column}")
-        else:
-            moved = moved.with_columns(pl.lit(None, dtype=pl.String()).alias(f"_{column}"))
-    return moved.with_columns(seen=pl.when(has["seen"]).then("_seen").otherwise("before")).with_columns(
-        sent=pl.when(has["sent"]).then("_sent").when("writable").then("before").otherwise("seen")
-    )
+    rows = quick.table({GID: shadows["gid"], SYSTEM: shadows["system"]})
+    moved = with_each(quick.chosen(changes, [GID, "field", "before"]), rows, GID)
+    moved = keep(moved, is_among(facts, "mapped", moved))
+    moved = without(moved, told, [GID, SYSTEM, "field"])
+    moved = with_deltas(renamed(moved, "before", "golden"), deltas)
+    writable = is_among(facts, "written", moved)
+    sent = moved["_sent"].zip_with(moved["_has_sent"], moved["golden"].zip_with(writable, moved["seen"]))
+    return moved.hstack([sent.alias("sent"), writable.alias("writable")])
 
 
 def _unread_cells(facts: Facts, told: pl.DataFrame) -> list[pl.DataFrame]:
@@ -268,7 +300,7 @@ def _unread_cells(facts: Facts, told: pl.DataFrame) -> list[pl.DataFrame]:
             .join(told.select(GID, SYSTEM, "field"), on=[GID, SYSTEM, "field"], how="anti")
             .with_columns(writable=among(facts, "written"), shown=among(facts, "shown"))
         )
-        golden = long_cells(golden_cells(facts), list(facts.entity.fields), "golden")
+        golden = long(golden_cells(facts), [GID], list(facts.entity.fields), "golden")
         parts.append(
             cells.join(golden, on=[GID, "field"], how="left").select(
                 GID,

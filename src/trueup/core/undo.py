@@ -9,6 +9,7 @@ carries out as it carries out a merge: golden values move, and what every system
     deletes   records that the run deleted                                        -> live again, and are made again where they are gone
     creates   rows that the run made for records that live on elsewhere           -> taken out, and left out from then on
     lost      values of single systems that were replaced at first contact        -> theirs again, and asked about
+    left      values and missing rows that a person left apart                    -> edits and deletes again, as if not looked at yet
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ import polars as pl
 from trueup.core.cells import AT, GID, KEY, SYSTEM, cell_from_python
 from trueup.core.combine import add_deltas, beyond_counting, merge_texts, merge_unions
 from trueup.core.facts import GONE_SCHEMA, MISSING, PRESENT, RESTORE_SCHEMA, WITHDRAWN
+from trueup.core.frames import long
 from trueup.core.meet import MET
-from trueup.core.merge import CHANGE_SCHEMA, FREEZE_SCHEMA, HISTORY_SCHEMA, Merged
-from trueup.core.observe import golden_cells, long_cells
+from trueup.core.merge import APART, CHANGE_SCHEMA, FREEZE_SCHEMA, HISTORY_SCHEMA, LEFT, UPDATE_SCHEMA, Merged
+from trueup.core.observe import golden_cells
 from trueup.core.shadow import long_deltas
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ SETTING = (*EDITS, UNDO)
 """Kinds of history that set a golden value: edits and decisions of people, and undos of them."""
 DELETED, REVIVED, TAKEN_OUT, PUT_BACK = "delete", "revived", "taken out", "put back"
 """Kinds of history about whole records and rows: the first by a delete that was believed, the others by an undo."""
+LOOKED_AT_AGAIN = "looked at again"
+"""The kind of history of what was left apart and, by an undo, counts again."""
 LOST, RESTORED = "lost", "restored"
 """Kinds of history about the values of single systems: one that lost, and one that a system holds again by an undo."""
 
@@ -106,10 +110,11 @@ def reverse(facts: Facts, done: Done) -> Reversal:
     # What was said of a record that goes again needs no value any more.
     merged.changes = changes.filter(~pl.col(GID).is_in(merged.deleted.implode()))
     restores, told_own = _own_values(facts, done, merged, refused)
+    merged.updates, merged.again, told_left = _left_no_longer(facts, done)
     merged.frozen = _asked_again(facts, told_own)
     merged.thawed = _settled_again(facts, done)
     told_values = merged.changes.with_columns(kind=pl.lit(UNDO)).cast(HISTORY_SCHEMA)
-    merged.history = pl.concat([told_values, told_revived, told_deleted, told_rows, told_own])
+    merged.history = pl.concat([told_values, told_revived, told_deleted, told_rows, told_own, told_left])
     return Reversal(merged, pl.concat([pl.DataFrame(schema=REFUSED_SCHEMA), *refused]), restores)
 
 
@@ -131,7 +136,7 @@ def _values(facts: Facts, done: Done, refused: list[pl.DataFrame]) -> pl.DataFra
     refused.append(_refusal(spans.filter(~known), "unknown field"))
     cells, misfits = _as_cells(facts.entity, spans.filter(known))
     refused.append(_refusal(misfits, "other type"))
-    golden = long_cells(golden_cells(facts), list(facts.entity.fields), "golden")
+    golden = _golden_of(facts, cells)
     cells = cells.join(golden, on=RECORD_FIELD, how="inner", maintain_order="left")
     # Where nothing was said before there is nothing to put back.
     already = _undos(done).of(done.run)
@@ -156,6 +161,13 @@ def _values(facts: Facts, done: Done, refused: list[pl.DataFrame]) -> pl.DataFra
         )
         .cast(CHANGE_SCHEMA)
     )
+
+
+def _golden_of(facts: Facts, cells: pl.DataFrame) -> pl.DataFrame:
+    """The golden values (__gid, field, golden) of the fields of these cells."""
+    asked = set(cells["field"].unique())
+    names = [name for name in facts.entity.fields if name in asked]
+    return long(golden_cells(facts, names), [GID], names, "golden")
 
 
 def _of_the_living(changes: pl.DataFrame, facts: Facts, done: Done, revived: pl.Series, refused: list[pl.DataFrame]) -> pl.DataFrame:
@@ -210,24 +222,30 @@ def _by_rule(entity: Entity, cells: pl.DataFrame) -> list[tuple[str, pl.DataFram
 
 def _as_cells(entity: Entity, spans: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The run's edits turned round, as a merge sees edits; and those whose values are not of the field's type any more."""
-    rows: list[tuple[object, ...]] = []
-    misfits: list[tuple[object, ...]] = []
+    seen: list[str | None] = []
+    observed: list[str | None] = []
+    fits: list[bool] = []
     if SYSTEM not in spans.columns:
         spans = spans.with_columns(pl.lit(None, dtype=pl.String).alias(SYSTEM))
-    for gid, name, system, before, after in spans.select(GID, "field", SYSTEM, "before", "after").rows():
+    for name, before, after in spans.select("field", "before", "after").rows():
         try:
-            rows.append((gid, name, system, _cell(after, entity.fields[name]), _cell(before, entity.fields[name])))
+            cells = _cell(after, entity.fields[name]), _cell(before, entity.fields[name])
+            fits.append(True)
         except ValueError:
-            misfits.append((gid, name))
-    frame = pl.DataFrame(
-        rows, schema=dict.fromkeys((GID, "field", SYSTEM, "seen", "observed"), pl.String()) | {GID: pl.Int64()}, orient="row"
-    )
+            cells = None, None
+            fits.append(False)
+        seen.append(cells[0])
+        observed.append(cells[1])
+    told = pl.Series(fits, dtype=pl.Boolean)
+    frame = spans.select(
+        *RECORD_FIELD, SYSTEM, pl.Series("seen", seen, dtype=pl.String), pl.Series("observed", observed, dtype=pl.String)
+    ).filter(told)
     frame = frame.with_columns(
         pl.col("seen").alias("sent"),
         pl.lit(None, dtype=pl.Datetime("us", "UTC")).alias(AT),
         pl.lit(0, dtype=pl.Int64).alias("rank"),
     )
-    return frame, pl.DataFrame(misfits, schema={GID: pl.Int64(), "field": pl.String()}, orient="row")
+    return frame, spans.filter(~told).select(RECORD_FIELD)
 
 
 def _cell(text: str | None, item: Field) -> str | None:
@@ -251,8 +269,8 @@ def _own_values(facts: Facts, done: Done, merged: Merged, refused: list[pl.DataF
     lost = lost.join(_undos(done).of(done.run), on=RECORD_FIELD, how="anti", maintain_order="left")
     if lost.is_empty():
         return nothing
-    golden = long_cells(golden_cells(facts), list(facts.entity.fields), "golden")
     cells, misfits = _as_cells(facts.entity, lost.with_columns(before=pl.col("after")))
+    golden = _golden_of(facts, cells)
     refused.append(_refusal(misfits, "other type"))
     rows = cells.select(*RECORD_FIELD, SYSTEM, pl.col("observed").alias("cell"))
     rows = rows.join(golden, on=RECORD_FIELD, how="inner", maintain_order="left").filter(pl.col("cell").ne_missing(pl.col("golden")))
@@ -284,6 +302,44 @@ def _own_values(facts: Facts, done: Done, merged: Merged, refused: list[pl.DataF
         pl.lit(RESTORED).alias("kind"),
     ).cast(HISTORY_SCHEMA)
     return rows.select(list(RESTORE_SCHEMA)).cast(RESTORE_SCHEMA), told
+
+
+def _left_no_longer(facts: Facts, done: Done) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """What the run left apart and is so still: as its system was before, with the rows to look at again, and the history of it.
+
+    A value that its system is taken to show no longer is an edit when it is read next, and a row that is taken to be there is a delete.
+    """
+    lines = done.lines.filter((pl.col("kind") == APART) & (pl.col("rule") == LEFT))
+    if lines.is_empty():
+        return pl.DataFrame(schema=UPDATE_SCHEMA), pl.DataFrame(schema=GONE_SCHEMA), pl.DataFrame(schema=HISTORY_SCHEMA)
+    alive = facts.golden.filter(pl.col("deleted_at").is_null() & pl.col("alias_of").is_null())["id"]
+    lines = lines.filter(pl.col(GID).is_in(alive.implode()))
+    shadows = facts.shadows.select(pl.col("gid").alias(GID), pl.col("system").alias(SYSTEM), pl.col("key").alias(KEY), "state")
+    rows = lines.filter(pl.col("field").is_null()).select(GID, SYSTEM).unique()
+    missing = shadows.filter(pl.col("state") == MISSING).join(rows, on=[GID, SYSTEM], how="semi")
+    cells, _misfits = _as_cells(facts.entity, lines.filter(pl.col("field").is_in(list(facts.entity.fields))))
+    golden = long(golden_cells(facts), [GID], list(facts.entity.fields), "golden")
+    cells = cells.select(*RECORD_FIELD, SYSTEM, pl.col("observed").alias("held"), pl.col("seen").alias("agreed"))
+    shown = long_deltas(facts.shadows, "seen").rename({"cell": "shown"})
+    place = [GID, SYSTEM, "field"]
+    due = long_deltas(facts.shadows, "sent")
+    cells = cells.unique(place).join(golden, on=RECORD_FIELD, how="inner").join(shown, on=place, how="inner")
+    cells = cells.filter(pl.col("shown").eq_missing(pl.col("held")) & pl.col("golden").eq_missing(pl.col("agreed")))
+    cells = cells.join(due, on=place, how="anti")
+    again = pl.concat([cells.select(GID, SYSTEM), missing.select(GID, SYSTEM)]).unique().join(shadows, on=[GID, SYSTEM])
+    told = pl.concat([cells.select(place), missing.select(GID, SYSTEM, pl.lit(None, dtype=pl.String).alias("field"))])
+    history = told.select(
+        GID,
+        "field",
+        pl.lit(None, dtype=pl.String).alias("before"),
+        pl.lit(None, dtype=pl.String).alias("after"),
+        SYSTEM,
+        pl.lit(facts.now).cast(pl.Datetime("us", "UTC")).alias(AT),
+        pl.lit(rule_of(done.run)).alias("rule"),
+        pl.lit(LOOKED_AT_AGAIN).alias("kind"),
+    ).cast(HISTORY_SCHEMA)
+    updates = cells.select(*place, pl.col("golden").alias("seen"), pl.col("golden").alias("sent")).select(list(UPDATE_SCHEMA))
+    return updates.cast(UPDATE_SCHEMA), again.select(list(GONE_SCHEMA)).cast(GONE_SCHEMA), history
 
 
 def _asked_again(facts: Facts, told: pl.DataFrame) -> pl.DataFrame:

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from trueup.reports.table import PLAIN, counted, visible
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from trueup.reports.table import Style
 
 Level = Literal["broken", "risk", "note"]
+LARGEST_TABLES = 4
 _RANK = {"broken": 0, "risk": 1, "note": 2}
 _COLOURS = {"broken": "bad", "risk": "warn", "note": "dim"}
 
@@ -74,4 +77,25 @@ class Diagnosis:
             lines += [f"  → {visible(one.remedy)}"] if one.remedy else []
         wrong = sum(one.level != "note" for one in self.findings)
         lines.append(f"{counted(wrong, 'thing')} to mend." if wrong else "Nothing is wrong with this installation.")
+        lines += self._growth()
         return "\n".join(lines)
+
+    def _growth(self) -> Iterator[str]:
+        """What the state weighs and how it grows, once it is known of a day at least."""
+        state = self.facts.get("state", {})
+        if "days" not in state:
+            return
+        tables = state["tables"][:LARGEST_TABLES]
+        parts = ", ".join(f"{one['table']} {_mib(one['bytes'])}" for one in tables)
+        of = f" ({parts})" if parts else ""
+        yield f"The state has {_mib(state['bytes'])}{of} after {state['days']:g} days: {_mib(state['bytes_per_day'])} a day."
+        lately, whole = state["history_per_day_lately"], state["history_per_day"]
+        yield f"Lines of history: {lately:,} a day lately, {whole:,} a day since it began."
+        freed = state["compact_would_free"]
+        if freed is not None and freed["lines"]:
+            room = "" if freed["bytes"] is None else f", {_mib(freed['bytes'])}"
+            yield f"`trueup compact` would take out about {freed['lines']:,} of them{room}."
+
+
+def _mib(size: int) -> str:
+    return f"{size / 1024**2:,.1f} MiB"

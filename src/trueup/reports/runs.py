@@ -88,7 +88,7 @@ def _system_attention(place: str, part: Mapping[str, Any]) -> Iterator[str]:
 
 def _entity_attention(name: str, entity: Mapping[str, Any]) -> Iterator[str]:
     if entity.get("held"):
-        yield f"{name}: {counted(entity['held'], 'part')} of this run held by a guard: `trueup holds`, then approve or refuse"
+        yield f"{name}: {counted(entity['held'], 'part')} of this run held by a guard: `trueup holds`, then approve, refuse or leave"
     if entity.get("missing"):
         yield (
             f"{name}: {counted(entity['missing'], 'row')} vanished, and nothing says that deletes are meant: {WHICH_VANISHED} shows which;"
@@ -106,6 +106,11 @@ def _entity_attention(name: str, entity: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"{name}: {counted(entity['apart'], 'value')} not agreed any more since a mapping changed, and left as they are:"
             " `trueup verify` shows which, `trueup verify --repair` replaces them"
+        )
+    if entity.get("left"):
+        yield (
+            f"{name}: {counted(entity['left'], 'value or row', 'values and rows')} left apart, as a person said: neither side is told,"
+            " until one of them is edited; `trueup verify` counts them"
         )
     if entity.get("overruled"):
         yield f"{name}: {counted(entity['overruled'], 'edit')} overruled and put back: `trueup explain {name} KEY` says why"

@@ -27,7 +27,9 @@ class SystemStanding:
     parked: int = 0
     holds: int = 0
     missing: int = 0
+    apart: int = 0  # values and rows that a person left as they are; such rows are not among those missing
     paused: bool = False
+    resting_until: datetime | None = None  # left alone by its limits; None: it is not
     last_complete_pass: datetime | None = None
     delay_s: float | None = None
     late: bool = False  # older than the entity's max_delay
@@ -108,7 +110,7 @@ def _systems_table(entity: EntityStanding, style: Style) -> str:
             item.holds,
             moment(item.last_complete_pass),
             duration(item.delay_s) + (" (late)" if item.late else ""),
-            "paused" if item.paused else "",
+            "paused" if item.paused else f"left alone until {moment(item.resting_until)}" if item.resting_until else "",
         ]
         for name, item in entity.systems.items()
     ]
@@ -119,7 +121,7 @@ def _systems_table(entity: EntityStanding, style: Style) -> str:
 def _needs(name: str, entity: EntityStanding) -> Iterator[str]:
     """What to do next, one line each."""
     if entity.holds:
-        yield f"{name}: {counted(entity.holds, 'part')} held by a guard: `trueup holds`, then approve or refuse"
+        yield f"{name}: {counted(entity.holds, 'part')} held by a guard: `trueup holds`, then approve, refuse or leave"
     if entity.failures:
         yield f"{name}: {counted(entity.failures, 'failure')}: `trueup failures` says which and why"
     if entity.conflicts:
@@ -129,6 +131,9 @@ def _needs(name: str, entity: EntityStanding) -> Iterator[str]:
     for system, item in entity.systems.items():
         if item.missing:
             yield f"{name} in {system}: {counted(item.missing, 'row')} vanished while deletes are off: {WHICH_VANISHED} shows which"
+        if item.apart:
+            left = counted(item.apart, "value or row", "values and rows")
+            yield f"{name} in {system}: {left} left apart on purpose, until either side is edited"
         if item.late and item.delay_s is not None:
             yield f"{name} in {system}: last complete pass {duration(item.delay_s)} ago, {duration(entity.max_delay_s)} are tolerated"
 
@@ -150,7 +155,9 @@ def _entity_json(entity: EntityStanding) -> dict[str, Any]:
                 "parked": item.parked,
                 "holds": item.holds,
                 "missing": item.missing,
+                "apart": item.apart,
                 "paused": item.paused,
+                "left_alone_until": _second(item.resting_until),
                 "last_complete_pass": _second(item.last_complete_pass),
                 "delay": None if item.delay_s is None else round(item.delay_s, 3),
                 "late": item.late,

@@ -80,6 +80,9 @@ def _words(line: Mapping[str, Any]) -> str:
             return f"{_run_of(what)}{what['operation']} {counted(what['rows'], 'row')} of {what['entity']} in {what['system']}" + (
                 f": {fields}" if fields else ""
             )
+        case "sent" if "subscriber" in what:
+            values = f", with {', '.join(what['values'])}" if what["values"] else ""
+            return f"{counted(what['notices'], 'notice')} to {what['subscriber']}{values}"
         case "sent":
             counts = [f"{count:,} {name}" for name, count in what.items() if name in {"created", "updated", "deleted", "refused", "stale"}]
             return f"{_run_of(what)}{what['entity']} in {what['system']}: {', '.join(counts) or 'nothing was written'}"

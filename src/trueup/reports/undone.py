@@ -30,18 +30,22 @@ class Refused:
 
 @dataclass
 class Undone:
-    """What became of the undo of one run: golden values put back, records made to live or deleted again, rows taken out or put back."""
+    """What became of the undo of one run: golden values put back, records made to live or deleted again, rows taken out or put back.
+
+    `left`: what the run left apart, and counts again when it is next read.
+    """
 
     run: int
     values: int = 0
     records: int = 0
     rows: int = 0
+    left: int = 0
     refused: list[Refused] = field(default_factory=list)
 
     @property
     def anything(self) -> bool:
         """Whether there was something to put back."""
-        return bool(self.values or self.records or self.rows)
+        return bool(self.values or self.records or self.rows or self.left)
 
 
 def undone_dict(undone: Undone) -> dict[str, Any]:
@@ -51,6 +55,7 @@ def undone_dict(undone: Undone) -> dict[str, Any]:
         "values": undone.values,
         "records": undone.records,
         "rows": undone.rows,
+        "left": undone.left,
         "refused": [
             {"entity": item.entity, "record": item.record, "system": item.system, "field": item.field, "reason": reason(item)}
             for item in undone.refused
@@ -70,9 +75,12 @@ def undone_text(undone: Undone, style: Style = PLAIN, *, planned: bool = False) 
         if number
     ]
     verb = "would put back" if planned else "puts back"
-    lines = [f"The undo of run {undone.run} {verb} {', '.join(parts)}." if parts else _nothing(undone)]
+    lines = [f"The undo of run {undone.run} {verb} {', '.join(parts)}." if parts else "" if undone.left else _nothing(undone)]
+    if undone.left:
+        left = counted(undone.left, "value or row", "values and rows")
+        lines.append(f"{left} that run {undone.run} left apart {'would count' if planned else 'count'} again at the next `trueup sync`.")
     lines += list(_refusals(undone, style))
-    return "\n".join(lines)
+    return "\n".join(line for line in lines if line)
 
 
 def _nothing(undone: Undone) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SAMPLES = 100
 SHOWN = 20
-COUNTS = ("rows", "differ", "missing", "extra", "waiting")
+COUNTS = ("rows", "differ", "missing", "extra", "waiting", "apart")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ class SystemAgreement:
     """One system. rows: those that take part, readable or not. waiting: rows and records that wait for a person, counted nowhere else.
 
     vanished: how many of those that wait were there once and are gone, where nothing says that deletes are meant.
+    apart: values that differ, and rows that are not there, because a person left them so; they are no differences.
     """
 
     rows: int = 0
@@ -47,6 +48,7 @@ class SystemAgreement:
     extra: int = 0
     waiting: int = 0
     vanished: int = 0
+    apart: int = 0
 
     @property
     def agrees(self) -> bool:
@@ -129,6 +131,12 @@ def _entity_text(name: str, entity: EntityAgreement, style: Style) -> str:
     lines += [style.paint(f"  left out: {why}", "bad") for why in entity.left_out.values()]
     rows = [[system, item.rows, item.differ, item.missing, item.extra, item.waiting] for system, item in entity.systems.items()]
     lines.append(table(["system", "rows", "differ", "missing", "extra", "waiting"], rows, style, indent="  "))
+    for system, item in entity.systems.items():
+        if item.apart:
+            left = counted(item.apart, "value or row", "values and rows")
+            lines.append(
+                f"  {left} of {system} left apart on purpose: an edit of either side counts again; `trueup explain` says which run"
+            )
     if waiting:
         lines.append(f"  {counted(waiting, 'row')} waiting for a person: `trueup conflicts`, `trueup matches`, `trueup failures`")
     if vanished:

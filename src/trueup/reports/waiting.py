@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from trueup.reports.table import PLAIN, Style, table
+from trueup.reports.table import PLAIN, Style, clip, show, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+
+EXAMPLE_CELLS = 24
 
 
 def failures_text(rows: Sequence[Mapping[str, Any]], style: Style = PLAIN) -> str:
@@ -55,8 +58,18 @@ def holds_text(rows: Sequence[Mapping[str, Any]], style: Style = PLAIN) -> str:
     ]
     text = table(("id", "entity", "system", "kind", "counted", "of rows", "allowed", "since", ""), lines, style, open_end=True)
     return (
-        text and f"{text}\n\n`trueup holds approve ID` lets them pass, `trueup holds refuse ID` restores the rows; both at the next sync."
+        text
+        and f"{text}\n\n`trueup holds approve ID` lets them pass, `refuse ID` restores the rows,"
+        " `leave ID` lets both sides keep what they have: each at the next sync."
     )
+
+
+def _example(pattern: Mapping[str, Any]) -> str:
+    """One of the edits, in brackets."""
+    if not pattern.get("examples"):
+        return ""
+    before, after = pattern["examples"][0]
+    return f" ({clip(show(before), EXAMPLE_CELLS)} → {clip(show(after), EXAMPLE_CELLS)})"
 
 
 def _pattern(pattern: Mapping[str, Any] | None) -> str:
@@ -68,4 +81,13 @@ def _pattern(pattern: Mapping[str, Any] | None) -> str:
         return f"{share} edits of {pattern['field']} leave it empty"
     if pattern["kind"] == "scaled":
         return f"{share} edits of {pattern['field']} are the old value times {pattern['factor']:.4g}"
+    if pattern["kind"] == "re-typed":
+        return f"{share} edits of {pattern['field']}: {pattern['form']}{_example(pattern)}; a spreadsheet does that when it saves a file"
+    if pattern["kind"] == "one value":
+        return f"{share} edits of {pattern['field']} make it {show(pattern['value'])}, where it differed before{_example(pattern)}"
+    if pattern["kind"] == "surge":
+        return f"{pattern['count']:,} edits of {pattern['field']} at once; its busiest day of the last weeks had {pattern['usual']:,}"
+    if pattern["kind"] == "drip":
+        day = f"{pattern['count']:,} rows deleted in 24 hours, by {pattern['passes']:,} runs"
+        return f"{day}; its busiest day of the last weeks had {pattern['usual']:,}"
     return f"{share} edits go back to earlier values, as after a restored backup"

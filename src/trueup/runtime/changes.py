@@ -41,6 +41,7 @@ class MappingChanges:
     now: system -> the mapping of now; moved: systems that are another object than before.
     rematch: the match rules changed, so the index of match values must be made anew.
     opened: system -> fields that it was not written in because of its direction, and is from now on.
+    closed: systems that were written, and are only read from now on: what they miss meanwhile is due when they are opened again.
     considered: systems in which every record is considered anew: one that could not be made there perhaps can be now.
     """
 
@@ -49,7 +50,13 @@ class MappingChanges:
     moved: frozenset[str] = frozenset()
     rematch: bool = False
     opened: dict[str, frozenset[str]] = field(default_factory=dict)
+    closed: frozenset[str] = frozenset()
     considered: frozenset[str] = frozenset()
+
+    @property
+    def nothing(self) -> bool:
+        """Whether the configuration maps as it did."""
+        return not (self.behind or self.moved or self.rematch or self.opened or self.considered)
 
     def apply(self, store: Store, entity: Entity, systems: Collection[str], at: datetime) -> None:
         """Prepare the state: every record is considered anew where the mapping changed, and the index of match values is made anew.
@@ -64,6 +71,8 @@ class MappingChanges:
                 cursor.set_(tx, entity.name, system, considered_version=0)
             for system, names in self.opened.items():
                 _open(tx, entity, system, names)
+            for system in self.closed:
+                _amend_direction(tx, entity, system)
             for system in reached:
                 mapping_version.put(tx, entity.name, system, _text(self.now[system]), at=at)
             if self.rematch:
@@ -103,7 +112,7 @@ def _cleaning(mapping: Mapping[str, Any], name: str) -> Any:
 def mapping_changes(db: Db, entity: Entity, config: Config) -> MappingChanges:
     """Compare the configuration with the mappings under which the shadows were written."""
     changes = MappingChanges(rematch=_rematch(db, entity))
-    moved = set()
+    moved, closed = set(), set()
     for system in entity.mappings:
         behind = tuple(_kept(version.spec) for version in mapping_version.behind(db, entity.name, system))
         now = _spec(entity, system, config)
@@ -114,8 +123,10 @@ def mapping_changes(db: Db, entity: Entity, config: Config) -> MappingChanges:
             moved.add(system)
         if behind[0]["mapping"]["direction"] == "read" and entity.written(system):
             changes.opened[system] = frozenset(entity.written(system))
+        if behind[0]["mapping"]["direction"] != "read" and now["mapping"]["direction"] == "read":
+            closed.add(system)
     considered = frozenset(system for system, behind in changes.behind.items() if _writes_otherwise(behind, changes.now[system]))
-    return replace(changes, moved=frozenset(moved), considered=considered)
+    return replace(changes, moved=frozenset(moved), closed=frozenset(closed), considered=considered)
 
 
 def _rematch(db: Db, entity: Entity) -> bool:
@@ -137,10 +148,15 @@ def _writes_otherwise(behind: Iterable[Mapping[str, Any]], now: Mapping[str, Any
 
 
 def _open(tx: Db, entity: Entity, system: str, names: frozenset[str]) -> None:
-    """Let a system stand for what it shows in these fields, and keep in mind that this is done."""
+    """Let a system stand for what it shows in these fields."""
     for rows in shadow.differing(tx, entity.name, system):
         sent = [standing_for_what_it_shows(seen, stands, names) for seen, stands in rows.select("seen", "sent").rows()]
         shadow.update(tx, entity.name, system, rows.select("key", pl.Series("sent", sent, dtype=pl.String)))
+    _amend_direction(tx, entity, system)
+
+
+def _amend_direction(tx: Db, entity: Entity, system: str) -> None:
+    """Keep in mind under which direction the shadows are written from now on, also where the system cannot be read yet."""
     for version in mapping_version.behind(tx, entity.name, system)[:1]:
         known = orjson.loads(version.spec)
         known["mapping"]["direction"] = entity.mappings[system].direction

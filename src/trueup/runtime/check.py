@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
 
@@ -12,12 +13,17 @@ from trueup.core.cells import KEY, cell_to_python
 from trueup.core.mapping import MappingError, compile_mapping
 from trueup.errors import ObjectMissingError, TrueupError
 from trueup.reports.findings import Findings, Sample, SystemFinding
+from trueup.reports.table import duration
+from trueup.runtime.channels import unknown
+from trueup.runtime.limits import longest_rest_s
+from trueup.runtime.schedule import is_realtime, longest_wait_s
 from trueup.yamlfile import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from trueup.connectors.base import Connector, Reject
+    from trueup.connectors.watching import Watching
     from trueup.core.mapping import CompiledMapping
     from trueup.model import Config, Entity, Mapping, ObjectInfo
     from trueup.runtime.systems import Systems
@@ -64,6 +70,7 @@ class Checker:
     def run(self) -> Findings:
         """Look at every system and every mapping; one that fails harms no other."""
         self.findings.notes += self.config.notes
+        self._check_channels()
         for name in self.config.systems:
             self.findings.systems[name] = self._system(name)
         for entity in self.config.entities.values():
@@ -77,9 +84,20 @@ class Checker:
                 if found is not None:
                     fitting.append(found)
             self._compare(entity, fitting, usable)
+            self._delay(entity)
+        for name, seen in self.findings.systems.items():
+            if seen.reachable:
+                self._watch(name)
         self.findings.problems.sort(key=lambda problem: (problem.line, problem.path))
         self.findings.warnings.sort(key=lambda problem: (problem.line, problem.path))
         return self.findings
+
+    def _check_channels(self) -> None:
+        """Whether the addresses of alerts mean anything; nothing is sent."""
+        for name, addresses in self.config.alerts.to.items():
+            if unknown(addresses):
+                hint = "see apprise's list of services for how an address is written; `trueup alerts test` sends a message"
+                self._problem(("alerts", "to", name), f"no message can be sent to {name}: its address means nothing to apprise", hint)
 
     # -------------------------------------------------------------- where things stand
 
@@ -117,6 +135,49 @@ class Checker:
             )
             self._warn(("systems", name), f"{name} {what}: an edit made in that moment would be overwritten")
         return found
+
+    def _watch(self, name: str) -> None:
+        """How the changes of a system are noticed, where an entity is to be kept in agreement as they happen."""
+        realtime = [
+            entity
+            for entity in self.config.entities.values()
+            if name in entity.mappings and any(when.kind == "realtime" for when in entity.when)
+        ]
+        connector = self.systems.connector(name)
+        if not realtime or self._all_unmade(name):
+            return
+        path: YamlPath = ("systems", name)
+        if not connector.caps.watch:
+            self._note(path, f"{name} tells no changes as they happen: it is looked at on the schedule of `when`")
+            return
+        try:
+            way = cast("Watching", connector).way([entity.mappings[name].object for entity in realtime])
+        except TrueupError as error:
+            self._error((*path, "watch"), error)
+            return
+        if not way.pushes:
+            self._warn(path, f"{name} is looked at on a schedule only: {way.why}")
+            return
+        self._note(path, f"the changes of {name} are noticed as they happen ({way.how}): {way.why}")
+        for index, why in way.unwatched.items():
+            self._warn(("entities", realtime[index].name, "mappings", name), f"not watched: {why}")
+
+    def _delay(self, entity: Entity) -> None:
+        """Whether the schedule can keep what `max_delay` tolerates."""
+        tolerated = entity.max_delay_s
+        if tolerated is None:
+            return
+        path, now = ("entities", entity.name, "max_delay"), datetime.now(UTC)
+        words = f"{entity.name} tolerates a delay of {duration(tolerated)}"
+        wait_s = None if is_realtime(entity) else longest_wait_s(entity.when, now)
+        if not entity.when:
+            self._warn(path, f"{words}, and nothing runs it by itself", "say `when`, for example when: [realtime], and run `trueup serve`")
+        elif wait_s is not None and wait_s > tolerated:
+            self._warn(path, f"{words}, and its `when` lets it wait for up to {duration(wait_s)}", "run it more often, or tolerate more")
+        for name in entity.precedence:
+            rest_s = longest_rest_s(self.config.systems[name], now)
+            if rest_s > tolerated:
+                self._warn(path, f"{words}, and {name} is left alone for up to {duration(rest_s)} by its `limits`", "tolerate more")
 
     def _all_unmade(self, system: str) -> bool:
         """Whether nothing of a system is there yet, and the first sync may make all of it."""

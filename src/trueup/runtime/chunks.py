@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from trueup.core.cells import GID, KEY
+from trueup.core.frames import distinct, is_given, keep, united
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,6 +21,8 @@ CHUNK_ROWS = 20_000
 SORTED_ROWS = 500_000
 SAMPLED_ROWS = 10_000
 NO_LINKS = pl.DataFrame(schema={"page": pl.Int32(), "place": pl.Int32(), "_gid": pl.Int64()})
+UNLINKED = pl.DataFrame(schema={"place": pl.Int32(), "_gid": pl.Int64()})
+"""The links of a page without new rows that are linked."""
 WAITING_FOR = 2
 """A page whose rows belong to at most so many chunks is read once for each of them; any other one is dealt out at once."""
 
@@ -43,7 +46,7 @@ class Page:
     @property
     def gids(self) -> pl.Series:
         """The golden ids of the rows that take part."""
-        return self.links["_gid"] if self.held else pl.concat([self.links["_gid"], self.known.alias("_gid")])
+        return self.links["_gid"] if self.held else united([self.links["_gid"], self.known.alias("_gid")])
 
     def take(self, spill: Spill) -> Iterator[pl.DataFrame]:
         """The rows that have a golden id; they are freed when nobody waits for them any more."""
@@ -51,12 +54,15 @@ class Page:
         bucket = (self.system, self.number)
         for rows in spill.look(bucket) if self.uses > 0 else spill.take(bucket):
             if self.held:
-                rows = rows.filter(pl.col(GID).is_null())  # noqa: PLW2901  the rows that take part
-            yield self._linked(rows).filter(pl.col(GID).is_not_null())
+                rows = keep(rows, ~is_given(rows[GID]))  # noqa: PLW2901  the rows that take part
+            linked = self._linked(rows)
+            yield keep(linked, is_given(linked[GID]))
 
     def _linked(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows with the golden ids of new ones."""
-        fresh = rows[GID].is_null()
+        fresh = ~is_given(rows[GID])
+        if not fresh.any():
+            return rows
         if fresh.all() and self.links.height == rows.height and self.links["place"].is_sorted():
             return rows.with_columns(self.links["_gid"].alias(GID))
         place = pl.when(fresh).then(fresh.cum_sum() - 1).cast(pl.Int32).alias("place")
@@ -118,7 +124,7 @@ class Chunks:
     leftovers: pl.Series
 
     def __post_init__(self) -> None:
-        self._doomed = self.all_gone[GID].unique()
+        self._doomed = distinct(self.all_gone[GID])
         self._waiting: dict[int, list[Page]] = defaultdict(list)
 
     @property
@@ -162,7 +168,7 @@ class Chunks:
                 parts.setdefault(bucket[1], []).extend(self.spill.take(bucket))
         for page in self._waiting.pop(number, []):
             for rows in page.take(self.spill):
-                mine = rows if self.count == 1 else rows.filter(self._numbers(rows[GID]) == number)
+                mine = rows if self.count == 1 else keep(rows, self._numbers(rows[GID]) == number)
                 if not mine.is_empty():
                     parts.setdefault(page.system, []).append(mine)
         return {system: _together(rows) for system, rows in parts.items()}

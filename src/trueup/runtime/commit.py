@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import polars as pl
 
-from trueup.core.cells import GID, KEY, NULL, SYSTEM, cell_to_python
+from trueup.core import quick
+from trueup.core.cells import GID, KEY, NULL, SYSTEM, VERSION, beside, cell_to_python
+from trueup.core.facts import FILTERED, UNREADABLE
 from trueup.core.fingerprint import key_hash
-from trueup.core.merge import FREEZE_SCHEMA
-from trueup.core.shadow import decode_delta, encode_delta
+from trueup.core.frames import by_value, constant, differ, dropped, exchanged, is_given, keep, one_of, renamed, stacked, without
+from trueup.core.merge import FREEZE_SCHEMA, NO_CANDIDATES
+from trueup.core.shadow import encode_deltas, long_deltas
 from trueup.runtime import trail
-from trueup.store import conflict, created, failure, former_key, golden, history, match_key, sending, shadow
+from trueup.store import conflict, created, failure, former_key, golden, history, match_key, notice, sending, shadow, unsettled_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 
     from trueup.core.facts import Decision
     from trueup.model import Entity
+    from trueup.runtime.observe import Observation
     from trueup.runtime.outcomes import Doubt, Results
     from trueup.runtime.systems import Seat
     from trueup.store import Db
@@ -59,26 +64,31 @@ def commit_decision(
     now: datetime,
     later: list[pl.DataFrame] | None = None,
     referred: bool = False,
+    who: str | None = None,
 ) -> int:
-    """Write what was decided. Returns the version under which it was written.
+    """Write what was decided (`who`: by a person, user@host). Returns the version under which it was written.
 
     `later` takes the match values of new records, to be indexed by hash in one sorted go by the caller; None: they are indexed here.
     `referred`: rows of other entities may name the keys of this one's.
     """
     version = golden.next_version(tx)
-    rows = decision.golden.with_columns(version=pl.lit(version, dtype=pl.Int64))
+    rows = exchanged(decision.golden, constant("version", version, decision.golden.height, pl.Int64()))
     for part, new in _new_and_known(rows, "id", decision.born):
         golden.upsert(tx, entity.name, part, new=new)
-    for (system,), gone in decision.removed.partition_by(SYSTEM, as_dict=True).items():
+    notice.born(tx, entity.name, version, decision.born)
+    for system, gone in by_value(decision.removed, SYSTEM):
         if referred:
-            former_key.note(tx, entity.name, str(system), gone[KEY])
-        shadow.delete(tx, entity.name, str(system), gone[KEY])
-    for (system,), mine in decision.shadows.partition_by("system", as_dict=True).items():
+            former_key.note(tx, entity.name, system, gone[KEY])
+        shadow.delete(tx, entity.name, system, gone[KEY])
+    for system, mine in by_value(decision.shadows, "system"):
         for part, new in _new_and_known(mine, "gid", decision.born):
-            shadow.upsert(tx, entity.name, str(system), part.drop("system"), new=new)
+            shadow.upsert(tx, entity.name, system, dropped(part, ["system"]), new=new)
+    for system, mine in by_value(decision.again, SYSTEM):
+        told = mine.select(pl.col(KEY).alias("key"), pl.lit("left apart no longer").alias("why"))
+        unsettled_key.put(tx, entity.name, system, told.with_columns(since=pl.lit(now).cast(pl.Datetime("us", "UTC"))))
     _commit_index(tx, entity, decision, later)
     if not decision.history.is_empty():
-        history.append(tx, entity.name, _history(entity, decision.history, version=version, run=run, now=now))
+        history.append(tx, entity.name, _history(entity, decision.history, version=version, run=run, now=now, who=who))
     if not decision.thawed.is_empty() or not decision.frozen.is_empty():
         _commit_conflicts(tx, entity, decision, run=run, now=now)
     return version
@@ -102,7 +112,7 @@ def _new_and_known(rows: pl.DataFrame, column: str, born: pl.Series) -> Iterator
 
 def _commit_index(tx: Db, entity: Entity, decision: Decision, later: list[pl.DataFrame] | None) -> None:
     """The match values of records that are new or changed."""
-    rows = decision.index.rename({GID: "gid"})
+    rows = renamed(decision.index, GID, "gid")
     if not decision.indexed.is_empty():
         match_key.replace(tx, entity.name, decision.indexed, rows)
     elif later is not None:
@@ -112,24 +122,27 @@ def _commit_index(tx: Db, entity: Entity, decision: Decision, later: list[pl.Dat
         match_key.add(tx, entity.name, rows)
 
 
-def _history(entity: Entity, rows: pl.DataFrame, *, version: int, run: int | None, now: datetime) -> pl.DataFrame:
+def _history(entity: Entity, rows: pl.DataFrame, *, version: int, run: int | None, now: datetime, who: str | None) -> pl.DataFrame:
     """Merge history as the store wants it, values as JSON."""
+    many, names = rows.height, rows["field"].to_list()
     texts = {
-        side: pl.Series(side, [value_json(cell, entity, name) for cell, name in rows.select(side, "field").rows()], dtype=pl.String)
+        side: pl.Series(side, [value_json(*pair) for pair in zip(rows[side].to_list(), repeat(entity), names)], dtype=pl.String)
         for side in ("before", "after")
     }
-    return rows.select(
-        pl.lit(version, dtype=pl.Int64).alias("version"),
-        pl.col(GID).alias("gid"),
-        pl.lit(run, dtype=pl.Int64).alias("run"),
-        "field",
-        "kind",
-        pl.col(SYSTEM).alias("system"),
-        pl.col("__at").alias("at"),
-        pl.lit(now).cast(pl.Datetime("us", "UTC")).alias("recorded_at"),
-        "rule",
-        texts["before"],
-        texts["after"],
+    return quick.table(
+        {
+            "version": constant("version", version, many, pl.Int64()),
+            "gid": rows[GID],
+            "run": constant("run", run, many, pl.Int64()),
+            "field": rows["field"],
+            "kind": rows["kind"],
+            "system": rows[SYSTEM],
+            "at": rows["__at"],
+            "recorded_at": constant("recorded_at", now, many, pl.Datetime("us", "UTC")),
+            "rule": rows["rule"],
+            **texts,
+            "detail": constant("detail", None if who is None else history.said_by(who), many, pl.String()),
+        }
     )
 
 
@@ -156,10 +169,43 @@ def _commit_conflicts(tx: Db, entity: Entity, decision: Decision, *, run: int | 
     conflict.open_(tx, entity.name, pl.DataFrame(rows, schema=_CONFLICT_SCHEMA, orient="row"))
 
 
+def commit_seen(tx: Db, entity: str, name: str, seen: Observation, now: datetime) -> None:
+    """Rows outside of the filter, unreadable rows and their reasons."""
+    if seen.filtered:
+        shadow.set_state(tx, entity, name, pl.Series(seen.filtered, dtype=pl.String), FILTERED)
+        shadow.set_fingerprint(tx, entity, name, pl.concat(seen.outside))
+    bad = seen.failures
+    known_bad = bad[KEY].drop_nulls().unique() if bad.height else bad[KEY]
+    if known_bad.len():
+        shadow.set_state(tx, entity, name, known_bad, UNREADABLE)
+        shadow.set_fingerprint(
+            tx, entity, name, pl.DataFrame({"key": known_bad, "fingerprint": pl.Series([None] * known_bad.len(), dtype=pl.Int64)})
+        )
+    recorded = failure.of(tx, entity, name)
+    if not recorded.is_empty():
+        recorded = recorded.filter(pl.col("stage").is_in(["read", "map"]))
+        looked_at = recorded if seen.complete else recorded.filter(pl.col("key").is_in(list(seen.asked)))
+        mended = looked_at.filter(~pl.col("key").is_in(known_bad.implode()))["id"].to_list()
+        failure.drop(tx, mended)
+    if not bad.is_empty():
+        failure.put(
+            tx,
+            entity,
+            bad.unique([KEY, "stage", "field", "reason"], maintain_order=True).select(
+                pl.lit(name, dtype=pl.String).alias("system"),
+                pl.coalesce(KEY, pl.format("({})", pl.col("reason").str.split(": ").list.first())).alias("key"),
+                "stage",
+                "field",
+                "reason",
+                pl.lit(now).cast(pl.Datetime("us", "UTC")).alias("at"),
+            ),
+        )
+
+
 def frozen_candidates(open_now: pl.DataFrame) -> pl.DataFrame:
     """The candidates of open conflicts, as the merge wants them (FREEZE_SCHEMA)."""
     if open_now.is_empty():
-        return pl.DataFrame(schema=FREEZE_SCHEMA)
+        return NO_CANDIDATES
     rows = [
         (gid, name, item["system"], item["value"], item["at"], True, base, kind)
         for gid, name, base, kind, text in open_now.select("gid", "field", "base", "kind", "candidates").rows()
@@ -194,11 +240,11 @@ def commit_results(
             created.add(tx, entity.name, seat.name, run, results.created)
     if results.removed:
         _retire(tx, entity, seat, pl.Series(results.removed, dtype=pl.String), referred=referred)
-    if results.written:
+    if not results.written.is_empty():
         _commit_written(tx, entity, seat, results, now)
     if results.doubtful:
         _ask_about(tx, entity, results.doubtful, now)
-    touched = pl.concat([results.created["gid"], pl.Series("gid", [item.gid for item in results.written], dtype=pl.Int64)])
+    touched = pl.concat([results.created["gid"], results.written[GID].alias("gid")])
     if touched.len():  # failures of single fields are over only when nothing of theirs is due: see runtime/failures.py
         failure.clear(tx, entity.name, seat.name, gids=touched, stage="write", field="")
     if not results.failed.is_empty():
@@ -244,53 +290,52 @@ def _make_room(tx: Db, entity: Entity, seat: Seat, created: pl.DataFrame) -> boo
 
 def _commit_written(tx: Db, entity: Entity, seat: Seat, results: Results, now: datetime) -> None:
     """Move `seen` and `sent` of the fields written; the rest of each shadow stays."""
-    keys = pl.Series([item.key for item in results.written], dtype=pl.String)
-    known = {row["key"]: row for row in shadow.by_key(tx, entity.name, seat.name, keys).iter_rows(named=True)}
+    known = dropped(shadow.by_key(tx, entity.name, seat.name, results.written[KEY]), ["gid", "fingerprint"])
+    rows = keep(results.written, one_of(results.written[KEY], known["key"]))
+    rows = beside(rows, renamed(known, "key", KEY), KEY)
+    agreed = _agreed(results)
+    many = rows.height
+    texts = {column: _moved_deltas(rows, results.cells, column, differ(results.cells[column], agreed)) for column in ("seen", "sent")}
     remember = seat.may_lag
-    rows = []
-    for item in results.written:
-        row = known.get(item.key)
-        if row is None:
-            continue
-        seen, sent = decode_delta(row["seen"]), decode_delta(row["sent"])
-        for name, value in item.sent.items():
-            agreed = value if results.golden is None else results.golden[item.gid][name]
-            sent.pop(name, None)
-            seen.pop(name, None)
-            if item.seen[name] != agreed:
-                seen[name] = item.seen[name]
-            if value != agreed:
-                sent[name] = value
-        before = decode_delta(row["before"]) | item.before if remember else {}
-        rows.append(
-            (
-                item.key,
-                item.gid,
-                row["khash"],
-                item.fingerprint,
-                encode_delta(seen),
-                encode_delta(sent),
-                encode_delta(before),
-                now if remember else None,
-                row["modified"],
-                item.version or row["native_version"],
-                row["state"],
-            )
-        )
-    schema = {
-        "key": pl.String(),
-        "gid": pl.Int64(),
-        "khash": pl.Int64(),
-        "fingerprint": pl.Int64(),
-        "seen": pl.String(),
-        "sent": pl.String(),
-        "before": pl.String(),
-        "written_at": pl.Datetime("us", "UTC"),
-        "modified": pl.Datetime("us", "UTC"),
-        "native_version": pl.String(),
-        "state": pl.Int64(),
-    }
-    shadow.upsert(tx, entity.name, seat.name, pl.DataFrame(rows, schema=schema, orient="row"))
+    texts["before"] = constant("before", None, many, pl.String())
+    if remember:
+        was_read = keep(results.cells, results.cells["was_read"])
+        texts["before"] = _moved_deltas(rows, was_read, "before", constant("", value=True, rows=was_read.height, dtype=pl.Boolean()))
+    version = rows[VERSION]
+    shadow.upsert(
+        tx,
+        entity.name,
+        seat.name,
+        quick.table(
+            {
+                "key": rows[KEY],
+                "gid": rows[GID],
+                "khash": rows["khash"],
+                "fingerprint": rows["fingerprint"],
+                **texts,
+                "written_at": constant("written_at", now if remember else None, many, pl.Datetime("us", "UTC")),
+                "modified": rows["modified"],
+                "native_version": version.zip_with(is_given(version), rows["native_version"]),
+                "state": rows["state"],
+            }
+        ),
+    )
+
+
+def _agreed(results: Results) -> pl.Series:
+    """The golden value now, per cell that was written."""
+    if results.golden is None:
+        return results.cells["sent"]
+    moved = [results.golden[gid][name] for gid, name in results.cells.select(GID, "field").rows()]
+    return pl.Series("sent", moved, dtype=pl.String)
+
+
+def _moved_deltas(rows: pl.DataFrame, cells: pl.DataFrame, column: str, named: pl.Series) -> pl.Series:
+    """A delta of each row (__gid, __key) with the fields that were written replaced by those of them that are to be `named`."""
+    told = quick.table({"gid": rows[GID], "system": rows[KEY], column: rows[column]})  # a row is known by its key here
+    cells = quick.table({GID: cells[GID], SYSTEM: cells[KEY], "field": cells["field"], "cell": cells[column]})
+    old = without(long_deltas(told, column), cells, [SYSTEM, "field"])
+    return encode_deltas(told, stacked([old, keep(cells, named)])).alias(column)
 
 
 def put_troubles(tx: Db, entity: Entity, seat: Seat, troubles: pl.DataFrame, *, now: datetime) -> None:

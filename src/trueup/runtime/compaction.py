@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from trueup.core.merge import APART
 from trueup.core.undo import DELETED, REVIVED, SETTING
 from trueup.store import meta, retention
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from trueup.model import Retention
-    from trueup.store import Store
+    from trueup.store import Db, Store
     from trueup.store.retention import Removed
 
 DAY = timedelta(days=1)
@@ -26,6 +27,7 @@ def compact(store: Store, rules: Retention, now: datetime) -> Removed:
     removed = retention.compact(
         store,
         KEPT_KINDS,
+        (APART,),
         at=now,
         before=_before(now, rules.history_s),
         lines=rules.lines,
@@ -34,6 +36,11 @@ def compact(store: Store, rules: Retention, now: datetime) -> Removed:
     with store.write() as tx:
         meta.set_(tx, LAST, now.isoformat())
     return removed
+
+
+def to_be_taken_out(db: Db, rules: Retention, now: datetime) -> int:
+    """About how many lines of history `compact` would take out now."""
+    return retention.doomed_lines(db, KEPT_KINDS, (APART,), before=_before(now, rules.history_s), lines=rules.lines)
 
 
 def compact_daily(store: Store, rules: Retention, now: datetime) -> None:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from trueup.config.describe import mapping_spec
+from trueup.reports.configured import meaning
 from trueup.runtime.changes import PLACE_SETTINGS, without_login
+from trueup.runtime.rules import known_entities, known_rules, rules_of
 from trueup.store import mapping_version
 
 if TYPE_CHECKING:
@@ -22,10 +24,13 @@ MAPPED = "mapped"
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One part of a mapping. `field` None: the mapping as a whole. `before` or `now` None: not said, or not mapped."""
+    """One part of a mapping, or (`system` None) of an entity's rules; `field` None: as a whole.
+
+    `before` or `now` None: not said, or not there.
+    """
 
     entity: str
-    system: str
+    system: str | None
     field: str | None
     part: str
     before: Any
@@ -33,12 +38,13 @@ class Difference:
 
     def as_json(self) -> dict[str, Any]:
         """The public form."""
-        return {name: getattr(self, name) for name in ("entity", "system", "field", "part", "before", "now")}
+        body = {name: getattr(self, name) for name in ("entity", "system", "field", "part", "before", "now")}
+        return {**body, "means": meaning(body)}
 
 
 def configuration_changes(db: Db, config: Config, names: Iterable[str]) -> list[Difference]:
     """Compare the mappings of these entities with those that the state remembers; a system that was never read whole differs in nothing."""
-    found: list[Difference] = []
+    names, found = list(names), list[Difference]()
     for name in names:
         entity = config.entities[name]
         for system in entity.mappings:
@@ -48,7 +54,28 @@ def configuration_changes(db: Db, config: Config, names: Iterable[str]) -> list[
                 known = mapping_version.behind(db, name, was)
             for version in known[:1]:
                 found += [Difference(name, system, *change) for change in _changes(entity, system, config, orjson.loads(version.spec))]
+        found += _rule_changes(db, entity, config)
+    if set(names) == set(config.entities):
+        gone = [name for name in known_entities(db) if name not in config.entities]
+        found += [Difference(name, None, None, "entity", MAPPED, None) for name in gone]
     return found
+
+
+def _rule_changes(db: Db, entity: Entity, config: Config) -> Iterator[Difference]:
+    """What decides about edits, rows and deletes otherwise than in the last run."""
+    before, now = known_rules(db, entity, config), rules_of(entity)
+    if before is None:
+        return
+    for system in [name for name in now["systems"] if name not in before["systems"]]:
+        yield Difference(entity.name, system, None, "mapping", None, MAPPED)
+    for system in [name for name in before["systems"] if name not in now["systems"]]:
+        yield Difference(entity.name, system, None, "mapping", MAPPED, None)
+    for part in ("match", "precedence", "deletes", "guard"):
+        if before[part] != now[part]:
+            yield Difference(entity.name, None, None, part, before[part], now[part])
+    for name, said in now["fields"].items():
+        for part, old, new in _parts(before["fields"].get(name, said), said):
+            yield Difference(entity.name, None, name, part, old, new)
 
 
 def _changes(entity: Entity, system: str, config: Config, before: Mapping[str, Any]) -> Iterator[tuple[str | None, str, Any, Any]]:

@@ -2,43 +2,48 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict, deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import contextmanager, nullcontext
 from functools import partial
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import polars as pl
 
-from trueup.core.cells import GID, KEY, OP, SYSTEM, cell_to_python
-from trueup.core.deliver import FIELDS, Due, due, due_restores
+from trueup.core.cells import GID, KEY, SYSTEM
+from trueup.core.deliver import Due, due, due_restores
 from trueup.core.facts import MISSING
-from trueup.core.shadow import decode_delta
 from trueup.errors import StateError, TrueupError
-from trueup.model import Delivered, PlannedChange
 from trueup.runtime import marks
+from trueup.runtime.book import Book, LeftOver
 from trueup.runtime.commit import commit_results, put_troubles
-from trueup.runtime.lane import Lane, Preparation, Prepared, Written
-from trueup.runtime.lookalikes import Lookalikes
+from trueup.runtime.failures import without_failing
+from trueup.runtime.following import follow
+from trueup.runtime.hands import Sharing
+from trueup.runtime.lane import Lane, Preparation, Prepared, Written, rest
+from trueup.runtime.lookalikes import Lookalikes, put_off
 from trueup.runtime.outcomes import as_stored, settle_updates
+from trueup.runtime.planned import planned_changes
 from trueup.runtime.recording import Recording
-from trueup.store import conflict, failure, golden, outsider, parked
+from trueup.store import failure, outsider, parked
 from trueup.store import shadow as shadow_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from datetime import datetime
 
     from trueup.core.facts import Decision
-    from trueup.model import Entity, EntitySummary
+    from trueup.model import Entity, EntitySummary, PlannedChange
     from trueup.runtime.identify import Identified
     from trueup.runtime.outcomes import Results
     from trueup.runtime.pass_options import PassOptions
     from trueup.runtime.systems import Seat
     from trueup.store import Db, Store
 
+    _Ready = tuple[Due, Preparation] | None
 SHOWN_CHANGES = 100
 WAITING_SCHEMA = pl.Schema({"system": pl.String(), "key": pl.String(), "candidates": pl.List(pl.Int64())})
 _NOBODY = pl.Series(GID, [], dtype=pl.Int64)
@@ -47,27 +52,6 @@ QUEUED = 1
 """So many chunks may wait for a lane that is busy: deciding about the next ones goes on meanwhile."""
 ATTEMPTS = 3
 """How often a row is sent again within one chunk without the fields that the system rejected by name."""
-
-
-@dataclass
-class _Book:
-    """What one lane did so far."""
-
-    counts: Delivered = field(default_factory=Delivered)
-    wake: dict[str, None] = field(default_factory=dict)
-    changes: list[PlannedChange] = field(default_factory=list)
-    error: str | None = None
-    failed: set[int] = field(default_factory=set)
-    sent: int = 0
-    limited: bool = False
-    left_creates: bool = False
-    outsiders: set[int] = field(default_factory=set)  # records in whose place a row outside of the filter stands
-    _turn: Lock = field(default_factory=Lock)  # rows are sent in one thread while those before them are recorded in another
-
-    def owe(self, rows: int) -> None:
-        """Count rows as due, or (below 0) as done."""
-        with self._turn:
-            self.counts.pending += rows
 
 
 class Deliveries:
@@ -80,11 +64,11 @@ class Deliveries:
         seats: Mapping[str, Seat],
         options: PassOptions,
         *,
-        run: int | None,
+        run: int | Callable[[], int] | None,
         owner: str,
         clock: Callable[[], datetime],
     ) -> None:
-        """`run` is None for a plan, which prepares everything and sends nothing."""
+        """`run` is None for a plan, which prepares everything and sends nothing; it may be how to begin a run."""
         self._store = store
         self._entity = entity
         self._seats = seats
@@ -92,24 +76,34 @@ class Deliveries:
         self._run = run
         self._owner = owner
         self._clock = clock
-        self._books: dict[str, _Book] = {name: _Book() for name in entity.precedence}
+        self._books: dict[str, Book] = {name: Book() for name in entity.precedence}
         self._pool: ThreadPoolExecutor | None = None
         self._tasks: dict[str, deque[Future[None]]] = defaultdict(deque)
         self._recording = Recording(len(seats))
+        self._shared: dict[str, Sharing] = {}
+        self._side_by_side: set[Future[None]] = set()
         self._blocked: dict[str, pl.Series] = {}
         self._parked_keys: dict[str, set[str]] = {}
         self._failing: dict[str, pl.DataFrame] = {}
         self._complete: frozenset[str] = frozenset()
         self._untold: set[str] = set()  # systems of which no row was known when the round began
         self._lookalikes: dict[str, Lookalikes] = {}
+        self._begun = 0.0
+        self.detached: set[str] = set()  # systems whose lane was left to itself
         self.unsettled: dict[str, dict[str, str]] = {}
+        self.alone = False  # the round has one decision only
         self.held: frozenset[str] = frozenset()  # systems whose edits a guard holds: what their rows became is not known yet
+
+    @property
+    def _number(self) -> int | None:
+        return self._run() if callable(self._run) else self._run
 
     # -------------------------------------------------------------- rounds
 
     def begin_round(self, db: Db, found: Identified, complete: set[str]) -> None:
         """Learn what must not be written now: parked rows and their candidates, failures whose time has not come."""
         self._complete = frozenset(complete)
+        self._begun = time.perf_counter()
         standing = parked.of(db, self._entity.name)
         nobody = standing.is_empty() and found.parked.is_empty()
         waiting = self._waiting(standing, found) if not nobody else pl.DataFrame(schema=WAITING_SCHEMA)
@@ -134,7 +128,7 @@ class Deliveries:
                 pl.DataFrame(schema=WAITING_SCHEMA)
                 if standing.is_empty()
                 else standing.select(
-                    "system", "key", pl.col("candidates").map_elements(_ids, return_dtype=pl.List(pl.Int64)).alias("candidates")
+                    "system", "key", pl.col("candidates").map_elements(orjson.loads, return_dtype=pl.List(pl.Int64)).alias("candidates")
                 ),
                 found.parked.select(pl.col(SYSTEM).alias("system"), pl.col(KEY).alias("key"), "candidates"),
             ]
@@ -165,37 +159,107 @@ class Deliveries:
             gone = gone.join(doubtful, on=[GID, SYSTEM], how="anti", maintain_order="left")
         return gone
 
+    def undisturbed(self) -> AbstractContextManager[object]:
+        """While the block runs, no lane that an earlier pass left to itself records anything.
+
+        A pass reads what is known of its records, and writes the shadows of all their systems anew where a golden value moves. What such a
+        lane recorded in between would be undone, and its own write then be taken for an edit.
+        """
+        lanes = self._options.lanes
+        return nullcontext() if lanes is None or not lanes.busy else lanes.recording
+
     def submit(self, decision: Decision) -> None:
-        """Deliver what follows from one decision, lane by lane, in the background."""
-        for name, seat in self._seats.items():
-            if not self._entity.written(name):
-                continue
-            if self._options.plan or len(self._seats) == 1:
+        """Deliver what follows from one decision, lane by lane, in the background.
+
+        If it is the only one of its round, and one lane alone has something to do, then nothing is left to be done meanwhile.
+        """
+        lanes = {name: seat for name, seat in self._seats.items() if self._entity.written(name) and name not in self.detached}
+        if self.alone and not self._options.plan and self._options.lanes is None and decision.restores.is_empty():
+            todos = {name: todo for name in lanes if (todo := self._due(name, decision)).rows}
+            if len(todos) < 2:
+                for name, todo in todos.items():
+                    if self._books[name].error is None:
+                        self._deliver_due(name, lanes[name], decision, todo)
+                return
+        for name, seat in lanes.items():
+            if self._options.plan or (len(self._seats) == 1 and self._options.lanes is None):
                 if self._books[name].error is None:
                     self._deliver(name, seat, decision)
                 continue
-            before = self._tasks[name]
-            ready = self._plain(name, seat, decision) if before and self._books[name].error is None else None
-            while len(before) > QUEUED:
-                before.popleft().result()
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(max_workers=len(self._seats) * (QUEUED + 1), thread_name_prefix="deliver")
-            before.append(self._pool.submit(self._next, name, seat, decision, ready, before[-1] if before else None))
+            if self._options.lanes is not None and not self._due(name, decision).rows and decision.restores.is_empty():
+                continue
+            self._put_in_line(name, seat, decision)
+
+    def _put_in_line(self, name: str, seat: Seat, decision: Decision) -> None:
+        """A lane's next rows. Those that depend on nothing go side by side where there are several hands; others one after the other."""
+        before = self._tasks[name]
+        shared = self._sharing(name)
+        early = (bool(before) or shared.count > 1) and self._books[name].error is None
+        ready = self._plain(name, seat, decision) if early and shared.count > 1 else None
+        while len(before) > QUEUED + (shared.count > 1):
+            before.popleft().result()
+        wait_for = list(before) if ready is None else [task for task in before if task not in self._side_by_side]
+        task = self._threads().submit(self._next, name, seat, decision, ready, wait_for, early=early and shared.count == 1)
+        if ready is not None:
+            self._side_by_side.add(task)
+        before.append(task)
+
+    def _threads(self) -> ThreadPoolExecutor:
+        if self._options.lanes is not None:
+            return self._options.lanes.pool
+        if self._pool is None:
+            count = sum(QUEUED + self._sharing(name).count for name in self._seats)
+            self._pool = ThreadPoolExecutor(max_workers=count, thread_name_prefix="deliver")
+        return self._pool
+
+    def _sharing(self, name: str) -> Sharing:
+        """Who writes to a system in this pass."""
+        if name not in self._shared:
+            self._shared[name] = Sharing(name, None if self._options.plan else self._options.hands)
+        return self._shared[name]
 
     def finish_round(self) -> None:
-        """Wait for every lane, and until everything is recorded."""
-        for tasks in self._tasks.values():
+        """Wait for every lane, and until everything is recorded; where lanes outlast the pass, a slow one is left to itself."""
+        for name, tasks in self._tasks.items():
+            if self._options.lanes is not None and tasks and not self._options.lanes.finished(name, tasks, self._begun):
+                self.detached.add(name)
+                self._options.lanes.keep(name, tasks, self._begun, partial(self._left_over, name))
+                tasks.clear()
             while tasks:
                 tasks.popleft().result()
-        self._recording.finish()
+        self._recording.finish(self.detached)
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
 
+    @contextmanager
+    def not_outlasting(self) -> Iterator[None]:
+        """Where the pass breaks off: begin nothing more, and wait for what was begun; nothing is closed under a thread that works."""
+        try:
+            yield
+        except BaseException:
+            if self._pool is not None:
+                self._pool.shutdown(cancel_futures=True)
+                self._pool = None
+                self._recording.stop()
+            raise
+
+    def _left_over(self, name: str) -> LeftOver:
+        """What came of a lane that was left to itself, once it is done; called in its thread."""
+        book = self._books[name]
+        try:
+            self._recording.wait(name)
+        except TrueupError as error:
+            book.error = str(error)
+        book.counts.failed = len(book.failed)
+        book.counts.pending = max(0, book.counts.pending)
+        return LeftOver(list(book.wake), book.counts, book.error)
+
     def take_wake(self) -> dict[str, list[str]]:
-        """Keys to look at again, per system; asked once."""
-        wake = {name: list(book.wake) for name, book in self._books.items() if book.wake}
-        for book in self._books.values():
+        """Keys to look at again, per system; asked once. Those of a lane that was left to itself are told when it is done."""
+        books = {name: book for name, book in self._books.items() if name not in self.detached}
+        wake = {name: list(book.wake) for name, book in books.items() if book.wake}
+        for book in books.values():
             book.wake.clear()
         return wake
 
@@ -230,6 +294,7 @@ class Deliveries:
             name
             for name in self._seats
             if name not in limited
+            and name not in self.detached
             and name not in self._options.mute
             and self._books[name].error is None
             and not self._books[name].left_creates
@@ -238,6 +303,8 @@ class Deliveries:
     def count(self, summary: EntitySummary) -> None:
         """Put the lanes' counts into the summary."""
         for name, book in self._books.items():
+            if name in self.detached:  # told when it is done
+                continue
             target = summary.systems[name]
             target.delivered = book.counts
             book.counts.failed = len(book.failed)
@@ -247,7 +314,7 @@ class Deliveries:
 
     # -------------------------------------------------------------- one lane
 
-    def _plain(self, name: str, seat: Seat, decision: Decision) -> tuple[Due, Preparation] | None:
+    def _plain(self, name: str, seat: Seat, decision: Decision) -> _Ready:
         """What is due, prepared; None where preparing it needs the system, or what is being recorded.
 
         Plain is what a first load is made of: new rows for a system that was seen completely, with nothing in the way. They can be
@@ -262,7 +329,7 @@ class Deliveries:
         todo = self._due(name, decision)
         if not todo.deletes.is_empty() or not todo.updates.is_empty() or todo.creates.is_empty():
             return None
-        lane = Lane(self._store, self._entity, seat, run=self._run, owner=self._owner)
+        lane = Lane(self._store, self._entity, seat, run=self._number, owner=self._owner)
         return todo, lane.prepare(todo, must_find=False)
 
     def _due(self, name: str, decision: Decision) -> Due:
@@ -275,10 +342,11 @@ class Deliveries:
             may_create=True,
         )
 
-    def _next(self, name: str, seat: Seat, decision: Decision, ready: tuple[Due, Preparation] | None, before: Future[None] | None) -> None:
-        """A lane's next rows, once those `before` are sent. The outcomes of rows that are `ready` are recorded behind the writes."""
-        if before is not None:
-            before.result()
+    def _next(self, name: str, seat: Seat, decision: Decision, ready: _Ready, before: Sequence[Future[None]], *, early: bool) -> None:
+        """A lane's next rows, once those `before` are sent; `early`: prepared meanwhile. Of `ready` ones outcomes are recorded behind."""
+        ready = self._plain(name, seat, decision) if early else ready
+        for task in before:
+            task.result()
         if self._books[name].error is not None:
             return
         if ready is None:
@@ -298,7 +366,7 @@ class Deliveries:
         todo, as_if = due_restores(self._entity, name, decision)
         if not todo.rows:
             return
-        lane = Lane(self._store, self._entity, seat, run=self._run, owner=self._owner)
+        lane = Lane(self._store, self._entity, seat, run=self._number, owner=self._owner)
         agreed = {row[GID]: row for row in decision.records.join(todo.updates.select(GID), on=GID, how="semi").iter_rows(named=True)}
         try:
             ready = lane.prepare(todo, must_find=False)
@@ -311,12 +379,12 @@ class Deliveries:
             error.system = error.system or name
             book.error = str(error)
 
-    def _deliver_due(self, name: str, seat: Seat, decision: Decision) -> None:
+    def _deliver_due(self, name: str, seat: Seat, decision: Decision, todo: Due | None = None) -> None:
         book = self._books[name]
         caps = seat.connector.caps
         in_full = name in self._complete
         may_create = in_full or caps.find
-        todo = self._due(name, decision)
+        todo = self._due(name, decision) if todo is None else todo
         if todo.creates.height and not may_create:
             book.left_creates = True
             todo = Due(todo.deletes, todo.creates.clear(), todo.updates)
@@ -326,14 +394,14 @@ class Deliveries:
         if name in self._options.mute:
             book.owe(todo.rows)
             return
-        todo = self._limited(book, todo)
-        if self._options.keys is not None and not self._options.plan:
+        todo = self._limited(name, todo)
+        if not self._options.reads(name) and not self._options.plan:
             marks.read_again(self._store, self._entity.name, seat, [*todo.deletes[KEY], *todo.updates[KEY]], self._clock())
         parked_keys = frozenset(self._parked_keys.get(name, ()))
         # A row outside of the filter, one that is parked, or one whose edits are held may be this record, too: only asking for it tells.
         hidden = seat.mapping.where is not None or bool(parked_keys) or name in self.held
         must_find = not in_full or (caps.find and hidden)
-        lane = Lane(self._store, self._entity, seat, run=self._run, owner=self._owner, parked=parked_keys)
+        lane = Lane(self._store, self._entity, seat, run=self._number, owner=self._owner, parked=parked_keys)
         counted = False
         try:
             todo = self._unlike_unreadable(name, seat, todo, decision)
@@ -358,12 +426,15 @@ class Deliveries:
         """Send what was prepared, and record what became of it while the lane goes on."""
         book = self._books[name]
         book.owe(todo.rows - ready.outside)
-        lane = Lane(self._store, self._entity, seat, run=self._run, owner=self._owner)
+        lane = Lane(self._store, self._entity, seat, run=self._number, owner=self._owner)
         try:
             self._take_troubles(name, ready)
             for batch in ready.batches:
-                written = lane.write(batch, decision.records, self._clock())
-                self._recording.put(name, partial(self._record_plain, name, lane, batch, written, decision.records))
+                parts, trouble = self._sharing(name).write_parts(lane, batch, decision.records, self._clock())
+                for part, written in parts:
+                    self._recording.put(name, partial(self._record_plain, name, lane, part, written, decision.records))
+                if trouble is not None:
+                    raise trouble
         except TrueupError as error:
             error.system = error.system or name
             book.error = str(error)
@@ -387,16 +458,8 @@ class Deliveries:
         book.failed.update(alike.to_list())
         book.owe(alike.len())
         if not self._options.plan:
-            reason = f"a row of {name} that cannot be read may be this record: mend that row first"
-            waiting = pl.DataFrame({GID: alike}).select(
-                GID,
-                pl.lit(None, dtype=pl.String).alias(KEY),
-                pl.lit(None, dtype=pl.String).alias("field"),
-                pl.lit(reason).alias("reason"),
-                pl.lit(0.0).alias("retry_s"),
-            )
             with self._store.write() as tx:
-                put_troubles(tx, self._entity, seat, waiting, now=self._clock())
+                put_troubles(tx, self._entity, seat, put_off(alike, name), now=self._clock())
         return Due(todo.deletes, todo.creates.filter(~pl.col(GID).is_in(alike.implode())), todo.updates)
 
     def _allowed(self, name: str, todo: Due, decision: Decision) -> Due:
@@ -409,29 +472,18 @@ class Deliveries:
         failing = self._failing.get(name)
         if failing is None or failing.is_empty():
             return todo
-        failing = failing.filter(~pl.col(GID).is_in(decision.golden["id"].implode()))
-        whole = failing.filter(pl.col("field").is_null() | (pl.col("field") == ""))[GID]
         before = todo.rows
-        waits = pl.col(GID).is_in(failing[GID].implode())
-        waits_whole = pl.col(GID).is_in(whole.implode())
-        updates = todo.updates.filter(~waits_whole)
-        if failing.height > whole.len():
-            held = failing.group_by(GID).agg(pl.col("field").alias("_held"))
-            updates = (
-                updates.join(held, on=GID, how="left", maintain_order="left")
-                .with_columns(pl.col(FIELDS).list.set_difference(pl.col("_held").fill_null([])).alias(FIELDS))
-                .drop("_held")
-                .filter(pl.col(FIELDS).list.len() > 0)
-            )
-        todo = Due(todo.deletes.filter(~waits_whole), todo.creates.filter(~waits), updates)
+        todo = without_failing(todo, failing.filter(~pl.col(GID).is_in(decision.golden["id"].implode())))
         self._books[name].owe(before - todo.rows)
         return todo
 
-    def _limited(self, book: _Book, todo: Due) -> Due:
-        """At most `--limit` deliveries per system; the rest stays pending."""
-        if self._options.limit is None:
+    def _limited(self, name: str, todo: Due) -> Due:
+        """At most `--limit` deliveries per system, and none to one that is left alone from now on; the rest stays pending."""
+        book = self._books[name]
+        rests = self._options.rests(name)
+        if self._options.limit is None and not rests:
             return todo
-        room = max(0, self._options.limit - book.sent)
+        room = 0 if rests else max(0, (self._options.limit or 0) - book.sent)
         kept = []
         for rows in (todo.deletes, todo.creates, todo.updates):
             kept.append(rows.head(room))
@@ -462,15 +514,20 @@ class Deliveries:
         for settled in ready.settled:
             outcomes = as_stored(seat, settled)
             results = settle_updates(self._entity, seat, settled, outcomes, decision.records, self._clock())
+            results.records = decision.records
             results.golden = agreed
             self._record(name, results, written=False)
         again: list[pl.DataFrame] = []
         for batch in ready.batches:
-            results = lane.send(batch, decision.records, self._clock())
-            results.golden = agreed
-            self._record(name, results, written=True, kind=batch.kind)
-            if batch.kind == "update" and not results.failed.is_empty():
-                again.append(_rest(self._entity, seat, todo.updates, results.failed))
+            parts, trouble = self._sharing(name).write_parts(lane, batch, decision.records, self._clock())
+            for part, written in parts:
+                results = lane.settle(part, written, decision.records, self._clock())
+                results.golden = agreed
+                self._record(name, results, written=True, kind=batch.kind)
+                if batch.kind == "update" and not results.failed.is_empty():
+                    again.append(rest(seat, todo.updates, results.failed))
+            if trouble is not None:
+                raise trouble
         rows = pl.concat(again) if again else todo.updates.clear()
         return Due(todo.deletes.clear(), todo.creates.clear(), rows)
 
@@ -491,17 +548,11 @@ class Deliveries:
 
     def _record(self, name: str, results: Results, *, written: bool, kind: str = "update") -> None:
         book = self._books[name]
-        about: dict[str, Any] = {"run": self._run, "now": self._clock(), "referred": bool(self._options.referrers)}
-        try:
-            with self._store.write() as tx:
-                commit_results(tx, self._entity, self._seats[name], results, **about, all_new=name in self._untold)
-        except StateError:
-            if name not in self._untold:
-                raise
-            self._untold.discard(name)  # a system that gave a new row the key of one that it had lost in the meantime
-            with self._store.write() as tx:
-                commit_results(tx, self._entity, self._seats[name], results, **about)
+        with nullcontext() if self._options.lanes is None else self._options.lanes.recording:
+            self._commit(name, results)
         book.owe(-results.done)
+        if self._options.lanes is not None:
+            self._options.lanes.wrote(name, [*results.created["key"], *results.written[KEY], *results.removed])
         if written:
             tally = {"create": "created", "update": "updated", "delete": "deleted"}[kind]
             setattr(book.counts, tally, getattr(book.counts, tally) + results.done)
@@ -509,6 +560,20 @@ class Deliveries:
             book.failed.update(results.failed[GID].to_list())
         for key in results.wake:
             book.wake[key] = None
+
+    def _commit(self, name: str, results: Results) -> None:
+        about: dict[str, Any] = {"run": self._number, "now": self._clock(), "referred": bool(self._options.referrers)}
+        try:
+            with self._store.write() as tx:
+                if name in self.detached:  # later passes may have moved the golden records
+                    follow(tx, self._entity, name, results)
+                commit_results(tx, self._entity, self._seats[name], results, **about, all_new=name in self._untold)
+        except StateError:
+            if name not in self._untold:
+                raise
+            self._untold.discard(name)  # a system that gave a new row the key of one that it had lost in the meantime
+            with self._store.write() as tx:
+                commit_results(tx, self._entity, self._seats[name], results, **about)
 
     # -------------------------------------------------------------- plan
 
@@ -525,55 +590,4 @@ class Deliveries:
             shown = batch.rows.head(room)
             if shown.is_empty():
                 continue
-            fields = dict(batch.fields.rows()) if batch.kind != "delete" else {}
-            after = {row[GID]: row for row in decision.records.join(shown.select(GID), on=GID, how="semi").iter_rows(named=True)}
-            seen = _seen_cells(decision, name, shown[GID]) if batch.kind == "update" else {}
-            for op, gid, key in shown.select(OP, GID, KEY).rows():
-                values = {
-                    item: (
-                        self._python(seen.get((gid, item), after[gid][item]) if batch.kind == "update" else None, item),
-                        self._python(after[gid][item], item),
-                    )
-                    for item in fields.get(op, [])
-                }
-                book.changes.append(PlannedChange(name, self._entity.name, gid, key, batch.kind, values))
-
-    def _python(self, cell: str | None, name: str) -> Any:
-        return cell_to_python(cell, self._entity.fields[name])
-
-
-def _seen_cells(decision: Decision, system: str, gids: pl.Series) -> dict[tuple[int, str], str | None]:
-    """What the system holds where that is not the golden value; where it shows that only once it is cleaned, what it really holds."""
-    mine = decision.after.filter((pl.col("system") == system) & pl.col("gid").is_in(gids.implode()))
-    return {
-        (gid, name): cell
-        for gid, seen, sent in mine.select("gid", "seen", "sent").rows()
-        for name, cell in (decode_delta(sent) | decode_delta(seen)).items()
-    }
-
-
-def _ids(text: str) -> list[int]:
-    return [int(number) for number in orjson.loads(text)]
-
-
-def _rest(entity: Entity, seat: Seat, updates: pl.DataFrame, failed: pl.DataFrame) -> pl.DataFrame:
-    """Rows of which the system rejected named fields: what is left of them, without those fields."""
-    del entity
-    named = [
-        (gid, name)
-        for gid, column, retry_s in failed.select(GID, "field", "retry_s").rows()
-        if column is not None and retry_s is None
-        for name in seat.compiled.fields_of(column)
-    ]
-    if not named:
-        return updates.clear()
-    held = pl.DataFrame(named, schema={GID: pl.Int64(), "_held": pl.String()}, orient="row").group_by(GID).agg("_held")
-    return (
-        updates.join(held, on=GID, how="inner", maintain_order="left")
-        .with_columns(pl.col(FIELDS).list.set_difference("_held").alias(FIELDS))
-        .drop("_held")
-        .filter(pl.col(FIELDS).list.len() > 0)
-    )
-
-
-__all__ = ["Deliveries", "conflict", "golden"]
+            book.changes += planned_changes(self._entity, name, batch, shown, decision)

@@ -19,6 +19,7 @@ from trueup.core.cells import KEY
 from trueup.errors import AccessRefusedError, ConfigError, TrueupError
 from trueup.model import ObjectSpec
 from trueup.reports.health import Diagnosis
+from trueup.runtime.doctor_indexes import look_for_index
 from trueup.runtime.doctor_state import look_at_state
 from trueup.runtime.workspace import Workspace
 
@@ -191,6 +192,8 @@ def _objects(found: Diagnosis, workspace: Workspace, name: str) -> bool:
             break
         if connector.caps.kind == "database" and info.kind == "table" and not info.key:
             _no_key(found, entity.name, name, mapping)
+        kind = workspace.config.systems[name].connector
+        look_for_index(found, connector, kind, f"{entity.name} in {name}", mapping.object, info)
     return answers
 
 

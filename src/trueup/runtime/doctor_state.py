@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +14,14 @@ import sqlalchemy as sa
 from trueup.errors import StateError, StateMissingError
 from trueup.reports.table import counted, duration
 from trueup.runtime.audit_file import examine_state
+from trueup.runtime.doctor_growth import look_at_growth
 from trueup.runtime.status import standing_of
 from trueup.store import Store, audit, engine, indexes, schema
 from trueup.store import run as run_table
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from trueup.reports.health import Diagnosis
     from trueup.reports.standing import Standing
     from trueup.runtime.workspace import Workspace
@@ -34,7 +36,6 @@ CHECKED_BYTES = 256 * 1024**2
 """Up to this size a state file is checked page by page."""
 CHECKED_LINES = 200_000
 """Up to so many lines the audit trail is walked."""
-DAYS_LEFT = 30
 
 _COUNTED = (
     "golden",
@@ -102,7 +103,7 @@ def _inside(found: Diagnosis, db: Db, workspace: Workspace, facts: dict[str, Any
     facts["rows"] = {name: _rows(db, name) for name in _COUNTED}
     _damage(found, db, facts)
     _indexes(found, db)
-    _growth(found, db, facts, workspace, now)
+    look_at_growth(found, db, facts, workspace, now)
     _runs(found, db, facts, now)
     _waiting(found, db, now)
     standing = standing_of(db, workspace.config, "", now)
@@ -136,31 +137,6 @@ def _indexes(found: Diagnosis, db: Db) -> None:
                 found.add(
                     "risk", "indexes", f"the state lacks the index {index.name}", "put back a backup, or make it as another state has it"
                 )
-
-
-def _growth(found: Diagnosis, db: Db, facts: dict[str, Any], workspace: Workspace, now: datetime) -> None:
-    first = db.execute(sa.select(schema.run.c.started_at).order_by(schema.run.c.id).limit(1)).scalar_one_or_none()
-    for line in audit.lines(db, few=1):  # old runs may have been taken out; of the trail nothing is
-        told = datetime.fromisoformat(line.told["at"])
-        first = told if first is None else min(first, told)
-    if db.backend == "postgresql":
-        size = sa.text(
-            "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0) FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace"
-        )
-        facts["bytes"] = int(db.execute(size).scalar_one())
-    days = 0.0 if first is None else (now - first).total_seconds() / 86_400
-    if days < 1:
-        return
-    facts["days"] = round(days, 1)
-    facts["bytes_per_day"] = int(facts["bytes"] / days)
-    facts["history_per_day"] = int(facts["rows"]["history"] / days)
-    facts["runs_per_day"] = round(facts["rows"]["run"] / days, 1)
-    if db.backend != "sqlite":
-        return
-    free = shutil.disk_usage(Path(workspace.state_target).parent).free
-    if facts["bytes_per_day"] and free / facts["bytes_per_day"] < DAYS_LEFT:
-        message = f"the state grows by {facts['bytes_per_day'] // 1024**2:,} MiB a day: its disk is full in less than {DAYS_LEFT} days"
-        found.add("risk", "growth", message, "make room, or shorten what it remembers: `retention:`, then `trueup compact`")
 
 
 def _runs(found: Diagnosis, db: Db, facts: dict[str, Any], now: datetime) -> None:
@@ -204,7 +180,7 @@ def _waiting(found: Diagnosis, db: Db, now: datetime) -> None:
     hold = schema.hold
     held = _count(db, hold, hold.c.decision.is_(None))
     if held:
-        found.add("risk", "holds", f"{counted(held, 'part')} held by a guard", "`trueup holds`, then approve or refuse")
+        found.add("risk", "holds", f"{counted(held, 'part')} held by a guard", "`trueup holds`, then approve, refuse or leave")
     open_ = schema.conflict
     asked = _count(db, open_, sa.and_(open_.c.closed_at.is_(None), open_.c.opened_at < now - OLD_QUESTION))
     if asked:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import polars as pl
@@ -12,9 +13,11 @@ from trueup.core.cells import NULL, cell_to_python, json_to_records
 from trueup.core.shadow import decode_delta
 from trueup.core.undo import SETTING
 from trueup.errors import UsageError
-from trueup.reports.record_facts import Candidate, Event, FieldStory, Holding, OpenConflict, Origin, RecordView, Waiting
-from trueup.reports.record_words import story_sentences
-from trueup.store import conflict, failure, golden, history, outsider, parked, paused, shadow
+from trueup.reports.record_facts import Candidate, Decided, Event, FieldStory, Holding, OpenConflict, Origin, RecordView, Waiting, Why
+from trueup.reports.story_words import story_sentences
+from trueup.runtime.reasons import Reasons
+from trueup.store import conflict, golden, history, retention, shadow
+from trueup.store import run as run_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,12 +26,9 @@ if TYPE_CHECKING:
     from trueup.reports.record_facts import RowState
     from trueup.store import Db
 
+LOOKED_BACK_RUNS = 100
+"""Of so many runs that changed a record it is told what people said about them."""
 STATES: tuple[RowState, ...] = ("present", "missing", "outside", "unreadable", "withdrawn")
-WHY_LEFT_ALONE = {
-    "missing": "the row has vanished there",
-    "outside": "the row is outside of the mapping's filter",
-    "withdrawn": "the row is to be taken out again",
-}
 
 
 def view_record(db: Db, config: Config, entity: Entity, gid: int) -> RecordView:
@@ -51,6 +51,9 @@ def view_record(db: Db, config: Config, entity: Entity, gid: int) -> RecordView:
         version=row["version"],
         fields=tuple(entity.fields),
     )
+    _tell_people(db, view)
+    known = retention.compacted(db)
+    view.compacted = None if known is None else known.until
     view.systems = _holdings(db, config, entity, gid, cells, view)
     return view
 
@@ -76,10 +79,11 @@ def explain_record(view: RecordView, entity: Entity, field: str | None = None) -
                 if name in item.holds and item.holds[name] != view.golden.get(name)
             },
             waiting={system: waiting for system, item in view.systems.items() for waiting in item.waiting if waiting.field == name},
+            chain=events,
         )
         shown = name in view.golden or events or story.conflict or story.elsewhere
         if field is not None or shown:
-            story.sentences = story_sentences(view, story, entity.fields[name])
+            story.sentences = story_sentences(view, story, entity)
             stories.append(story)
     return stories
 
@@ -161,7 +165,26 @@ def _event(row: Mapping[str, Any]) -> Event:
         rule=row["rule"],
         before=values["before"],
         after=values["after"],
+        who=orjson.loads(row["detail"]).get("who") if row["detail"] else None,
     )
+
+
+def _tell_people(db: Db, view: RecordView) -> None:
+    """Whose word it was that an undo was made, or that a guard let edits pass or put them back: the runs know."""
+    numbers = dict.fromkeys(event.run for event in view.history if event.run is not None)
+    undone: dict[int, str | None] = {}
+    for run in run_table.some(db, list(numbers)[-LOOKED_BACK_RUNS:]):
+        if run.command.startswith("undo "):
+            undone[run.id] = run.who
+            view.undone[run.id] = run.command
+        if run.summary is None or '"decided"' not in run.summary:
+            continue
+        for item in orjson.loads(run.summary).get("entities", {}).get(view.entity, {}).get("decided", []):
+            at = datetime.fromisoformat(item["at"]) if item["at"] else None
+            word = Decided(item["id"], item["kind"], item["decision"], item["who"], at)
+            view.decided.setdefault((run.id, item["system"]), []).append(word)
+    if undone:
+        view.history[:] = [replace(event, who=event.who or undone.get(event.run or 0)) for event in view.history]
 
 
 # ---------------------------------------------------------------- systems
@@ -169,73 +192,49 @@ def _event(row: Mapping[str, Any]) -> Event:
 
 def _holdings(db: Db, config: Config, entity: Entity, gid: int, cells: Mapping[str, str | None], view: RecordView) -> dict[str, Holding]:
     shadows = {row["system"]: row for row in shadow.by_golden(db, entity.name, pl.Series([gid], dtype=pl.Int64)).iter_rows(named=True)}
-    reasons = _Reasons(db, config, entity, gid, view)
+    keys = {system: shadows[system]["key"] if system in shadows else None for system in entity.precedence}
+    reasons = Reasons(db, config, entity, gid, view, keys)
     found: dict[str, Holding] = {}
     for system in entity.precedence:
         row = shadows.get(system)
         if row is None:
             if view.deleted_at is None and entity.written(system):
-                why = reasons.of(system, None, None)
-                found[system] = Holding(system, None, "none", waiting=[Waiting(None, None, why)])
+                found[system] = Holding(system, None, "none", waiting=[Waiting(None, None, reasons.of_new_row(system, cells))])
             continue
         item = Holding(system, row["key"], STATES[row["state"]])
         if item.state != "missing":
             held = held_cells(cells, row["seen"], entity.mapped(system))
             item.holds = _typed(held, entity)
-        item.waiting = _waiting(system, row, cells, entity, reasons, deleted=view.deleted_at is not None)
+        if view.deleted_at is not None or item.state == "withdrawn":
+            item.waiting = _to_be_deleted(item, entity, reasons)
+        else:
+            item.waiting = _waiting(item, row, cells, entity, reasons)
         found[system] = item
     return found
 
 
-def _waiting(
-    system: str, row: Mapping[str, Any], cells: Mapping[str, str | None], entity: Entity, reasons: _Reasons, *, deleted: bool
-) -> list[Waiting]:
+def _to_be_deleted(item: Holding, entity: Entity, reasons: Reasons) -> list[Waiting]:
+    """Why a row that is to go is there still; nothing of one that is gone."""
+    if item.key is None or item.state == "missing":
+        return []
+    if not entity.written(item.system):
+        return [Waiting(None, None, Why("read only", f"stays, because {item.system} is only read", f"delete {item.key} in {item.system}"))]
+    if item.state in {"outside", "unreadable"}:
+        why = reasons.of_row_left_alone(item.system, item.key, item.state)
+    else:
+        why = reasons.of_delete(item.system, item.key)
+    return [Waiting(None, None, replace(why, why=f"is to be deleted: {why.why}"))]
+
+
+def _waiting(item: Holding, row: Mapping[str, Any], cells: Mapping[str, str | None], entity: Entity, reasons: Reasons) -> list[Waiting]:
     """The fields whose golden value a system does not stand for yet, and why they wait."""
-    if deleted:
-        return [Waiting(None, None, f"is to be deleted: {reasons.of(system, row['key'], None)}")]
     delta = decode_delta(row["sent"])
-    due = [name for name in entity.written(system) if name in delta and cells.get(name) is not None]
-    if row["state"] != 0:
-        why = WHY_LEFT_ALONE.get(STATES[row["state"]], "the row cannot be read: see `trueup failures`")
-        return [Waiting(name, cell_to_python(cells[name], entity.fields[name]), f"waits because {why}") for name in due]
-    return [Waiting(name, cell_to_python(cells[name], entity.fields[name]), reasons.of(system, row["key"], name)) for name in due]
-
-
-class _Reasons:
-    """Why deliveries of one record wait."""
-
-    def __init__(self, db: Db, config: Config, entity: Entity, gid: int, view: RecordView) -> None:
-        self._conflicts = {item.field: item.id for item in view.conflicts}
-        self._failures = [row for row in failure.of(db, entity.name).iter_rows(named=True) if row["gid"] == gid and row["stage"] == "write"]
-        self._parked = {(row["system"], row["key"]): row["id"] for row in parked.of(db, entity.name).iter_rows(named=True)}
-        self._candidate_of = {
-            row["system"]: row["id"]
-            for row in parked.of(db, entity.name).iter_rows(named=True)
-            if gid in orjson.loads(row["candidates"] or "[]")
-        }
-        self._outsiders = {name: outsider.key_in_place_of(db, entity.name, name, gid) for name in entity.precedence}
-        pauses = set(paused.list_(db))
-        everything = ("all", "") in pauses or ("entity", entity.name) in pauses
-        self._paused = {name for name, system in config.systems.items() if everything or system.paused or ("system", name) in pauses}
-
-    def of(self, system: str, key: str | None, field: str | None) -> str:
-        """A clause that follows a value or a row."""
-        if field is not None and field in self._conflicts:
-            return f"waits for a person to settle conflict {self._conflicts[field]}"
-        if key is not None and (system, key) in self._parked:
-            return f"waits because the row is parked: see `trueup matches` {self._parked[system, key]}"
-        if key is None and system in self._candidate_of:
-            return f"waits because a row there may be this record: see `trueup matches` {self._candidate_of[system]}"
-        if key is None and self._outsiders.get(system):
-            return f"waits because a row there may be this record, which is outside of the mapping's filter: {self._outsiders[system]}"
-        for row in self._failures:
-            if row["system"] == system and (row["field"] is None or field is None or row["field"] == field):
-                again = f", to be tried again {_moment(row['next_try_at'])}" if row["next_try_at"] else ""
-                return f"waits because {system} did not take it: {row['reason']}{again}"
-        if system in self._paused:
-            return f"waits because deliveries to {system} are paused"
-        return "waits for the next `trueup sync`"
-
-
-def _moment(at: Any) -> str:
-    return cast("datetime", at).strftime("at %Y-%m-%d %H:%M:%SZ")
+    due = [name for name in entity.written(item.system) if name in delta and cells.get(name) is not None]
+    found = []
+    for name in due:
+        if item.state == "present":
+            why = reasons.of_field(item.system, row["key"], name, cells[name])
+        else:
+            why = reasons.of_row_left_alone(item.system, row["key"], item.state)
+        found.append(Waiting(name, cell_to_python(cells[name], entity.fields[name]), why))
+    return found

@@ -1,4 +1,4 @@
-"""Failed deliveries that are over: what is not due any more has not failed any more, however that came about."""
+"""Failed deliveries: what waits because of them, and those that are over, because nothing is due any more, however that came about."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from trueup.core.cells import GID
+from trueup.core.deliver import FIELDS, Due
 from trueup.core.facts import MISSING, PRESENT
 from trueup.core.shadow import decode_delta
 from trueup.store import failure, golden
@@ -16,6 +18,23 @@ if TYPE_CHECKING:
 
     from trueup.model import Entity
     from trueup.store import Db
+
+
+def without_failing(todo: Due, failing: pl.DataFrame) -> Due:
+    """Without what failed (gid, field) and is not to be tried yet: whole records where no field is named, else those fields alone."""
+    whole = failing.filter(pl.col("field").is_null() | (pl.col("field") == ""))[GID]
+    waits = pl.col(GID).is_in(failing[GID].implode())
+    waits_whole = pl.col(GID).is_in(whole.implode())
+    updates = todo.updates.filter(~waits_whole)
+    if failing.height > whole.len():
+        held = failing.group_by(GID).agg(pl.col("field").alias("_held"))
+        updates = (
+            updates.join(held, on=GID, how="left", maintain_order="left")
+            .with_columns(pl.col(FIELDS).list.set_difference(pl.col("_held").fill_null([])).alias(FIELDS))
+            .drop("_held")
+            .filter(pl.col(FIELDS).list.len() > 0)
+        )
+    return Due(todo.deletes.filter(~waits_whole), todo.creates.filter(~waits), updates)
 
 
 def mended_failures(db: Db, entity: Entity, systems: Iterable[str]) -> list[int]:

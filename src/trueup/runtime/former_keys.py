@@ -34,6 +34,8 @@ def referrers_of(entity: str, entities: Mapping[str, Entity]) -> tuple[Entity, .
 
 def wake_referrers(store: Store, entity: str, referrers: Sequence[Entity], now: datetime) -> None:
     """Let the next reading look at every row that refers to a record of which a row was made again."""
+    if not referrers:
+        return
     with store.read() as db:
         due = former_key.due(db, entity)
         if due.is_empty():

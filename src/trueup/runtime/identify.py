@@ -9,8 +9,9 @@ import orjson
 import polars as pl
 
 from trueup.core.cells import GID, KEY, SYSTEM
-from trueup.core.facts import GONE_SCHEMA, MISSING
+from trueup.core.facts import MISSING, NO_ROWS
 from trueup.core.fingerprint import key_hash
+from trueup.core.frames import stacked
 from trueup.core.match import DELETED, INDEX_SCHEMA, KEPT_APART, LINK_SCHEMA, PARKED_SCHEMA, REUSED, TAKEN, match, rule_columns
 from trueup.store import golden, hold, match_key, parked
 from trueup.store import shadow as shadow_table
@@ -33,6 +34,10 @@ UNMATCHED_ROWS = 1_000
 
 NEW_KEY_SCHEMA = pl.Schema({GID: pl.Int64(), SYSTEM: pl.String(), "new_key": pl.String()})
 RELINK_SCHEMA = pl.Schema({GID: pl.Int64(), SYSTEM: pl.String(), "old_key": pl.String(), "new_key": pl.String(), "khash": pl.Int64()})
+
+
+_NOT_RELINKED = pl.DataFrame(schema=RELINK_SCHEMA)
+_NOT_PARKED = pl.DataFrame(schema=PARKED_SCHEMA)
 
 
 @dataclass
@@ -73,6 +78,11 @@ class Identified:
         """The golden id for one that may be provisional; a plan keeps those."""
         return pl.when(gid >= PROVISIONAL).then(gid - (PROVISIONAL - self.first_born)).otherwise(gid)
 
+    def real_ids(self, gids: pl.Series) -> pl.Series:
+        """As `real`, for a column of ids."""
+        born = gids >= PROVISIONAL
+        return gids - born.cast(pl.Int64) * (PROVISIONAL - self.first_born) if born.any() else gids
+
     def take_links(self) -> Mapping[str, pl.DataFrame]:
         """The links, given away: of a first load they are many."""
         links, self.links = self.links, {}
@@ -85,11 +95,11 @@ class Identified:
 
 def identify(db: Db, entity: Entity, observations: Mapping[str, Observation]) -> Identified:
     """Match what was newly seen. Links of rows confirmed to be gone are released first, so that a renamed row is linked again."""
-    gone = pl.concat([pl.DataFrame(schema=GONE_SCHEMA), *[item.gone for item in observations.values()]])
+    gone = stacked([NO_ROWS, *[item.gone for item in observations.values()]])
     fresh = {name: _together(item.take_new_rows(), asked=bool(item.asked)) for name, item in observations.items() if item.new_rows}
     waiting = parked.of(db, entity.name)
     if not fresh:
-        nothing = Identified({}, pl.DataFrame(schema=RELINK_SCHEMA), gone, pl.DataFrame(schema=PARKED_SCHEMA), set(), {})
+        nothing = Identified({}, _NOT_RELINKED, gone, _NOT_PARKED, set(), {})
         _settle_parked(db, entity, waiting, observations, nothing)
         return nothing
     rows, apart = _kept_apart(fresh, waiting)
@@ -301,6 +311,8 @@ def _possible(db: Db, entity: Entity, told: pl.DataFrame, gone: pl.DataFrame) ->
 
 def _settle_parked(db: Db, entity: Entity, waiting: pl.DataFrame, observations: Mapping[str, Observation], identified: Identified) -> None:
     """Find the rows that were parked, were looked at, and are not parked any more; their candidates may be created there again."""
+    if waiting.is_empty():
+        return
     doubted = waiting.filter((pl.col("why") == REUSED) & pl.col("decision").is_null())
     linked = {
         (str(system), key)

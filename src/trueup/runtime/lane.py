@@ -8,12 +8,30 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from trueup.connectors.base import WriteBatch, join_key
+from trueup.core import quick
 from trueup.core.cells import GID, KEY, NULL, OP, VERSION, beside
 from trueup.core.deliver import FIELDS, Due
-from trueup.core.facts import MISSING
+from trueup.core.facts import FILTERED, MISSING, NO_FIELDS
 from trueup.core.fingerprint import native_fingerprint
+from trueup.core.frames import (
+    FEW_ROWS,
+    constant,
+    differ,
+    dropped,
+    exchanged,
+    held,
+    holding,
+    is_given,
+    keep,
+    kept,
+    one_of,
+    only,
+    renamed,
+    without,
+)
 from trueup.core.normal import may_be_stored_as
 from trueup.runtime import trail
+from trueup.runtime.lookalikes import put_off
 from trueup.runtime.outcomes import Results, settle_creates, settle_deletes, settle_updates
 from trueup.runtime.recover import with_sent
 from trueup.runtime.references import reference_fields, to_golden, to_native
@@ -21,6 +39,7 @@ from trueup.store import sending
 from trueup.store import shadow as shadow_table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from trueup.model import Entity, OperationKind
@@ -39,6 +58,7 @@ class Prepared:
     rows      __op, __gid, __key, `__write` (updates) and native columns
     image     __op and the cells that reading the rows back is expected to show, for the fields written
     expected  native rows as just read (`__op`, columns), None for creates
+    before    cells of these rows (`__op`, fields), None where they are not told
     withheld  __gid, field: fields that are due but cannot be told yet
     moved     operations on rows in which another field no longer reads as last seen: somebody's edit, to be observed yet
     """
@@ -48,7 +68,8 @@ class Prepared:
     image: pl.DataFrame
     fields: pl.DataFrame
     expected: pl.DataFrame | None = None
-    withheld: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={GID: pl.Int64(), "field": pl.String()}))
+    before: pl.DataFrame | None = None
+    withheld: pl.DataFrame = field(default_factory=lambda: NO_FIELDS)
     moved: frozenset[int] = frozenset()
 
 
@@ -135,7 +156,7 @@ class Lane:
         required = [name for name in writable if self._entity.fields[name].required]
         stuck = withheld.filter(pl.col("field").is_in(required))
         ready.trouble(stuck.with_columns(reason=pl.lit("waits for a record that this system does not hold yet"), retry_s=pl.lit(0.0)))
-        rows = rows.join(stuck.select(GID).unique(), on=GID, how="anti", maintain_order="left")
+        rows = without(rows, stuck, [GID])
         for names, group in _by_said(rows, writable):
             self._prepare_create_group(group.select(GID, *names), list(names), withheld, ready, must_find=must_find)
 
@@ -153,30 +174,31 @@ class Lane:
             if not again.is_empty() and not retried:
                 held = pl.concat([withheld, bad.select(GID, "field")])
                 for mine in again.partition_by(GID):
-                    dropped = set(bad.filter(pl.col(GID) == mine[GID][0])["field"].to_list())
-                    kept = [name for name in names if name not in dropped]
-                    self._prepare_create_group(mine.select(GID, *kept), kept, held, ready, must_find=must_find, retried=True)
+                    refused = set(bad.filter(pl.col(GID) == mine[GID][0])["field"].to_list())
+                    others = [name for name in names if name not in refused]
+                    self._prepare_create_group(mine.select(GID, *others), others, held, ready, must_find=must_find, retried=True)
         made = native.rows
         if made.is_empty():
             return
         fits = seat.compiled.takes_part(made)
         ready.outside += int((~fits).sum())
-        made = made.filter(fits)
-        keys = self._given_keys(rows.join(made.select(GID), on=GID, how="semi", maintain_order="right"))
-        made = made.with_columns(keys.alias(KEY))
+        made = keep(made, fits)
+        keys = self._given_keys(beside(quick.chosen(made, [GID]), rows, GID))
+        made = exchanged(made, keys.alias(KEY))
         if self._needs_key():
-            ready.trouble(made.filter(pl.col(KEY).is_null()).select(GID, reason=pl.lit("has no value for the key that this system needs")))
-            made = made.filter(pl.col(KEY).is_not_null())
+            given = is_given(made[KEY])
+            ready.trouble(keep(made, ~given).select(GID, reason=pl.lit("has no value for the key that this system needs")))
+            made = keep(made, given)
             made = made.drop([name for name in seat.mapping.object.key if name in made.columns])
         if must_find:
             made = self._not_found(made, ready)
         if made.is_empty():
             return
         operations = made.with_row_index(OP).with_columns(pl.col(OP).cast(pl.Int64))
-        image = operations.select(OP, GID).join(native.image, on=GID, how="left", maintain_order="left").drop(GID)
+        image = dropped(beside(quick.chosen(operations, [OP, GID]), native.image, GID), [GID])
         fields = operations.select(OP).with_columns(pl.lit(names, dtype=pl.List(pl.String)).alias(FIELDS))
-        mine = withheld.join(operations.select(GID), on=GID, how="semi")
-        ready.batches.append(Prepared("create", operations, image, fields, None, mine))
+        mine = only(withheld, operations, [GID])
+        ready.batches.append(Prepared("create", operations, image, fields, withheld=mine))
 
     def _indispensable(self) -> list[str]:
         """Fields without which a row cannot be created here."""
@@ -222,9 +244,11 @@ class Lane:
             values = made.select(asked).drop_nulls().unique() if asked else made.clear()
             if not asked or values.is_empty():
                 continue
-            found = seat.connector.find(seat.mapping.object, seat.compiled.read_columns, values)
-            if found.is_empty():
+            standing = seat.connector.find(seat.mapping.object, asked, values)
+            if standing.is_empty():
                 continue
+            found, unread = self._read_targets(standing)
+            made = self._without_unread(made, keep(standing, one_of(standing[KEY], pl.Series(KEY, unread, dtype=pl.String))), asked, ready)
             found, moved = self._unlinked(found)
             hits = made.drop([name for name in (KEY, *_marks(made)) if name in made.columns]).join(
                 found.cast({column: made.schema[column] for column in asked}), on=asked, how="inner", suffix=":found"
@@ -248,6 +272,15 @@ class Lane:
                 ready.trouble(doubtful.with_columns(reason=pl.lit(f"a row that {what} may be this record"), retry_s=pl.lit(0.0)))
         return made
 
+    def _without_unread(self, made: pl.DataFrame, unread: pl.DataFrame, asked: list[str], ready: Preparation) -> pl.DataFrame:
+        """Leave out rows that look like one that is there and cannot be read: nobody knows which record that one is."""
+        if unread.is_empty():
+            return made
+        alike = unread.select(asked).cast({column: made.schema[column] for column in asked})
+        doubtful = made.join(alike, on=asked, how="semi").select(GID)
+        ready.trouble(put_off(doubtful[GID], self._seat.name))
+        return made.join(doubtful, on=GID, how="anti", maintain_order="left")
+
     def _standing(self, hits: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
         """The rows in the place of records, as the state keeps them."""
         rows = found.select(KEY, native_fingerprint(found, self._seat.compiled.value_columns).alias("fingerprint"))
@@ -263,14 +296,18 @@ class Lane:
         return plain if len(plain) == len(rule) else None
 
     def _unlinked(self, found: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
-        """Rows that may be another record than was known: not linked yet, or linked and changed since they were read (their keys)."""
+        """Rows that may be another record than was known: not linked yet, or linked and changed since they were read (their keys).
+
+        Of a linked row outside of the filter nobody has looked at the values: it may have become any record there.
+        """
         with self._store.read() as db:
             known = shadow_table.by_key(db, self._entity.name, self._seat.name, found[KEY])
         linked = known.filter((pl.col("state") != MISSING) & ~pl.col("key").is_in(list(self._parked)))
         prints = native_fingerprint(found, self._seat.compiled.value_columns)
-        same = found.select(KEY, prints.alias("_now")).join(linked.select(pl.col("key").alias(KEY), "fingerprint"), on=KEY)
+        same = found.select(KEY, prints.alias("_now")).join(linked.select(pl.col("key").alias(KEY), "fingerprint", "state"), on=KEY)
         unchanged = pl.col("_now").eq_missing(pl.col("fingerprint"))
-        return found.filter(~pl.col(KEY).is_in(same.filter(unchanged)[KEY].implode())), same.filter(~unchanged)[KEY].to_list()
+        known_as = same.filter(unchanged & (pl.col("state") != FILTERED))[KEY]
+        return found.filter(~pl.col(KEY).is_in(known_as.implode())), same.filter(~unchanged)[KEY].to_list()
 
     def _prepare_updates(self, rows: pl.DataFrame, ready: Preparation) -> None:
         seat = self._seat
@@ -280,7 +317,7 @@ class Lane:
         here, gone = self._read_targets(rows)
         ready.wake += gone
         shown = seat.compiled.to_cells(here)
-        unreadable = here.join(shown.rows.select(KEY), on=KEY, how="anti")[KEY].to_list()
+        unreadable = kept(here[KEY], ~one_of(here[KEY], shown.rows[KEY])).to_list()
         ready.wake += unreadable
         rows, stale = self._as_last_seen(rows, shown.rows)
         ready.wake += stale
@@ -288,15 +325,17 @@ class Lane:
         rows = _without_fields(rows, withheld)
         if rows.is_empty():
             return
-        names = [name for name in writable if rows[FIELDS].list.contains(name).any()]
-        native = seat.compiled.to_native(rows.select(GID, *writable), names, new=False)
-        due = rows.select(GID, FIELDS).explode(FIELDS).rename({FIELDS: "field"})
-        bad = native.rejected.select(GID, "field", "reason").join(due, on=[GID, "field"], how="semi")
-        ready.trouble(bad.join(rows.select(GID, KEY), on=GID, how="left"))
-        rows = _without_fields(rows, bad.select(GID, "field"))
-        if rows.is_empty():
-            return
-        self._update_batch(rows, names, native.rows, native.image, here, withheld, ready)
+        wanted = set(held(rows[FIELDS]))
+        names = [name for name in writable if name in wanted]
+        native = seat.compiled.to_native(quick.chosen(rows, [GID, *writable]), names, new=False)
+        if not native.rejected.is_empty():
+            due = rows.select(GID, FIELDS).explode(FIELDS).rename({FIELDS: "field"})
+            bad = native.rejected.select(GID, "field", "reason").join(due, on=[GID, "field"], how="semi")
+            ready.trouble(bad.join(rows.select(GID, KEY), on=GID, how="left"))
+            rows = _without_fields(rows, bad.select(GID, "field"))
+            if rows.is_empty():
+                return
+        self._update_batch(rows, names, native.rows, native.image, here, shown.rows, withheld, ready)
 
     def _update_batch(
         self,
@@ -305,34 +344,29 @@ class Lane:
         native: pl.DataFrame,
         image: pl.DataFrame,
         here: pl.DataFrame,
+        shown: pl.DataFrame,
         withheld: pl.DataFrame,
         ready: Preparation,
     ) -> None:
         seat = self._seat
         columns = {name: list(seat.compiled.columns_of(name)) for name in names}
-        write = pl.Series(
-            WRITE,
-            [list(dict.fromkeys(column for name in due if name in columns for column in columns[name])) for due in rows[FIELDS].to_list()],
-            dtype=pl.List(pl.String),
-        )
-        operations = (
-            beside(rows.select(GID, KEY, FIELDS, MOVED).with_columns(write), native, GID)
-            .with_row_index(OP)
-            .with_columns(pl.col(OP).cast(pl.Int64))
-        )
-        expected = beside(operations.select(OP, KEY), here, KEY).drop(KEY)
+        write = _columns_due(rows[FIELDS], columns)
+        numbers = pl.int_range(rows.height, dtype=pl.Int64, eager=True).alias(OP)
+        operations = beside(quick.frame([numbers, *quick.chosen(rows, [GID, KEY, FIELDS, MOVED]).get_columns(), write]), native, GID)
+        expected = dropped(beside(quick.chosen(operations, [OP, KEY]), here, KEY), [KEY])
         idle = _unchanged(operations, expected, [column for column in native.columns if not column.startswith("__")])
-        for part, kind in ((operations.filter(idle), "settled"), (operations.filter(~idle), "batch")):
+        for part, kind in ((keep(operations, idle), "settled"), (keep(operations, ~idle), "batch")):
             if part.is_empty():
                 continue
             prepared = Prepared(
                 "update",
-                part.drop(FIELDS, MOVED),
-                beside(part.select(OP, GID), image, GID).drop(GID),
-                part.select(OP, FIELDS),
-                self._with_version(expected.join(part.select(OP), on=OP, how="semi", maintain_order="left")),
+                dropped(part, [FIELDS, MOVED]),
+                dropped(beside(quick.chosen(part, [OP, GID]), image, GID), [GID]),
+                quick.chosen(part, [OP, FIELDS]),
+                self._with_version(only(expected, part, [OP])),
+                dropped(beside(quick.chosen(part, [OP, KEY]), shown, KEY), [KEY]),
                 withheld,
-                frozenset(part.filter(MOVED)[OP].to_list()),
+                frozenset(kept(part[OP], part[MOVED]).to_list()),
             )
             (ready.settled if kind == "settled" else ready.batches).append(prepared)
 
@@ -340,25 +374,20 @@ class Lane:
         """Rows whose due fields still read as last seen, and the keys of those that do not."""
         readable = [name for name in self._entity.shown(self._seat.name) if f"seen:{name}" in rows.columns and name in shown.columns]
         shown = self._translated_back(shown)
-        both = rows.join(
-            shown.select(KEY, *[pl.col(name).alias(f"now:{name}") for name in readable]), on=KEY, how="inner", maintain_order="left"
-        )
-        if both.is_empty():
-            return both, []
-        checks = [
-            ~pl.col(FIELDS).list.contains(name) | pl.col(f"now:{name}").is_null() | pl.col(f"now:{name}").eq_missing(pl.col(f"seen:{name}"))
-            for name in readable
-        ]
-        fresh = both.select(pl.all_horizontal(checks).alias("ok"))["ok"] if checks else pl.Series("ok", [True] * both.height)
-        others = [
-            ~pl.col(FIELDS).list.contains(name)
-            & pl.col(f"now:{name}").is_not_null()
-            & pl.col(f"now:{name}").ne_missing(pl.col(f"seen:{name}"))
-            for name in readable
-        ]
-        both = both.with_columns(pl.any_horizontal(others).alias(MOVED) if others else pl.lit(value=False).alias(MOVED))
-        kept = [name for name in rows.columns if not name.startswith("seen:")]
-        return both.filter(fresh).select(*kept, MOVED), both.filter(~fresh)[KEY].to_list()
+        here = keep(rows, one_of(rows[KEY], shown[KEY]))
+        if here.is_empty():
+            return here, []
+        now = beside(quick.chosen(here, [KEY]), quick.chosen(shown, [KEY, *readable]), KEY)
+        stale = moved = constant(MOVED, value=False, rows=here.height, dtype=pl.Boolean())
+        for name in readable:
+            other = is_given(now[name]) & differ(now[name], here[f"seen:{name}"])
+            if not other.any():
+                continue
+            due = holding(here[FIELDS], name)
+            stale, moved = stale | (other & due), moved | (other & ~due)
+        names = [name for name in rows.columns if not name.startswith("seen:")]
+        here = here[names].hstack([moved.alias(MOVED)])
+        return keep(here, ~stale), kept(here[KEY], stale).to_list()
 
     def _translated_back(self, shown: pl.DataFrame) -> pl.DataFrame:
         if not reference_fields(self._entity, self._seat.name):
@@ -371,13 +400,13 @@ class Lane:
         seat = self._seat
         keys = rows[KEY].to_list()
         pages = list(seat.connector.read(seat.mapping.object, seat.compiled.read_columns, keys=keys))
-        here = pl.concat([page.rows for page in pages], how="vertical_relaxed") if pages else pl.DataFrame({KEY: []})
+        here = pages[0].rows if len(pages) == 1 else _together([page.rows for page in pages])
         present = set(here[KEY].to_list())
         return here, [key for key in keys if key not in present]
 
     def _translate(self, rows: pl.DataFrame, columns: list[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
         if not reference_fields(self._entity, self._seat.name):
-            return rows, pl.DataFrame(schema={GID: pl.Int64(), "field": pl.String()})
+            return rows, NO_FIELDS
         with self._store.read() as db:
             return to_native(db, self._entity, self._seat.name, rows, columns)
 
@@ -386,8 +415,8 @@ class Lane:
         if self._seat.connector.caps.precondition != "native":
             return None
         if VERSION not in expected.columns:
-            expected = expected.with_columns(pl.lit(None, dtype=pl.String).alias(VERSION))
-        return expected.drop([name for name in expected.columns if name.startswith("__") and name not in (OP, VERSION)])
+            expected = expected.hstack([constant(VERSION, None, expected.height, pl.String())])
+        return quick.chosen(expected, [name for name in expected.columns if not name.startswith("__") or name in (OP, VERSION)])
 
     # -------------------------------------------------------------- send
 
@@ -398,7 +427,7 @@ class Lane:
         was given; anything else is somebody's edit, which the next reading finds. A system that fails here leaves the intent behind.
         """
         seat = self._seat
-        untold = outcomes.filter((pl.col("__status") == "done") & ~pl.col("__stored") & pl.col(KEY).is_not_null())
+        untold = keep(outcomes, (outcomes["__status"] == "done") & ~outcomes["__stored"] & is_given(outcomes[KEY]))
         if untold.is_empty():
             return outcomes
         pages = seat.connector.read(seat.mapping.object, seat.compiled.read_columns, keys=untold[KEY].to_list())
@@ -435,37 +464,53 @@ class Lane:
 
     def write(self, prepared: Prepared, golden: pl.DataFrame, now: datetime) -> Written:
         """Record the intent, write, and read back what the answer does not tell."""
+        return Written(self.intend(prepared, golden, now), self.carry_out(prepared))
+
+    def intend(self, prepared: Prepared, golden: pl.DataFrame, now: datetime) -> int:
+        """Record what is about to be written; the number of that intent."""
         seat = self._seat
-        payload = prepared.rows.select(OP, GID, KEY)
+        payload = quick.chosen(prepared.rows, [OP, GID, KEY])
         if prepared.kind != "delete":
             payload = beside(payload, prepared.image, OP)
             if prepared.kind != "create":  # the image of a new row has just the fields that it is given
                 payload = beside(payload, prepared.fields, OP)
-            payload = with_sent(payload, golden.select(GID, *self._entity.written(seat.name)))
-        with self._store.write() as tx:
+            payload = with_sent(payload, quick.chosen(golden, [GID, *self._entity.written(seat.name)]))
+        packed = sending.packed(payload)  # before the state's turn is taken
+        with self._store.write(lasting=True) as tx:
             intent = sending.add(
-                tx, self._entity.name, seat.name, kind=prepared.kind, run=self._run, at=now, owner=self._owner, frame=payload
+                tx, self._entity.name, seat.name, kind=prepared.kind, run=self._run, at=now, owner=self._owner, payload=packed
             )
             trail.about_to_leave(tx, self._entity.name, seat.name, prepared, intent, self._run, at=now)
+        return intent
+
+    def carry_out(self, prepared: Prepared) -> pl.DataFrame:
+        """Write, and read back what the answer does not tell; its intent is recorded."""
+        seat = self._seat
         batch = WriteBatch(
             kind=prepared.kind,
-            rows=prepared.rows.drop(GID),
+            rows=dropped(prepared.rows, [GID]),
             expected=prepared.expected,
             returning=() if prepared.kind == "delete" else seat.returning,
+            lane=self._store.lane(self._entity.name, seat.name),
+            may_land=self._store.must_be_ours,
         )
+        self._store.must_be_ours()
         outcomes = seat.connector.write(seat.mapping.object, batch)
-        joined = beside(outcomes, prepared.rows.select(OP, GID, pl.col(KEY).alias("__known_key")), OP)
-        joined = joined.with_columns(pl.coalesce(KEY, "__known_key").alias(KEY))
-        if prepared.kind != "delete":
-            joined = self._read_back(prepared, joined)
-        return Written(intent, joined.drop("__known_key"))
+        joined = beside(outcomes, renamed(quick.chosen(prepared.rows, [OP, GID, KEY]), KEY, "__known_key"), OP)
+        key = joined[KEY] if KEY in outcomes.columns else joined["__known_key"]
+        joined = dropped(exchanged(joined, key.zip_with(is_given(key), joined["__known_key"]).alias(KEY)), ["__known_key"])
+        return self._read_back(prepared, joined) if prepared.kind != "delete" else joined
 
     def settle(self, prepared: Prepared, written: Written, golden: pl.DataFrame, now: datetime) -> Results:
         """Turn outcomes into what the state must learn; the system is not asked any more."""
         settle = {"create": settle_creates, "update": settle_updates, "delete": settle_deletes}[prepared.kind]
         results = settle(self._entity, self._seat, prepared, written.outcomes, golden, now)
-        results.intent = written.intent
+        results.intent, results.records = written.intent, golden
         return results
+
+
+def _together(pages: list[pl.DataFrame]) -> pl.DataFrame:
+    return pl.concat(pages, how="vertical_relaxed") if pages else pl.DataFrame(schema={KEY: pl.String()})
 
 
 def _marks(rows: pl.DataFrame) -> list[str]:
@@ -475,7 +520,8 @@ def _marks(rows: pl.DataFrame) -> list[str]:
 
 def _by_said(rows: pl.DataFrame, names: list[str]) -> list[tuple[tuple[str, ...], pl.DataFrame]]:
     """Rows grouped by which of the fields have a value at all (null is one), so that nothing unsaid is written."""
-    complete = rows.filter(pl.all_horizontal(pl.col(name).is_not_null() for name in names)) if names else rows
+    some = [name for name in names if rows[name].null_count()]
+    complete = rows.filter(pl.all_horizontal(pl.col(name).is_not_null() for name in some)) if some else rows
     groups = [(tuple(names), complete)] if complete.height else []
     if complete.height == rows.height:
         return groups
@@ -503,16 +549,47 @@ def _without_fields(rows: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _columns_due(lists: pl.Series, columns: Mapping[str, list[str]]) -> pl.Series:
+    """The native columns to write, per list of fields that are due."""
+
+    def told(due: list[str]) -> list[str]:
+        return list(dict.fromkeys(column for name in due for column in columns.get(name, ())))
+
+    if lists.len() <= FEW_ROWS:
+        return pl.Series(WRITE, [told(due) for due in lists.to_list()], dtype=pl.List(pl.String))
+    kinds = lists.unique(maintain_order=True).to_frame(FIELDS)  # rows are many, and what is due in them is mostly alike
+    kinds = kinds.with_columns(pl.Series(WRITE, [told(due) for due in kinds[FIELDS].to_list()], dtype=pl.List(pl.String)))
+    return lists.to_frame(FIELDS).join(kinds, on=FIELDS, how="left", maintain_order="left")[WRITE]
+
+
 def _unchanged(operations: pl.DataFrame, expected: pl.DataFrame, columns: list[str]) -> pl.Series:
     """Per operation: whether every column to write already holds the value to write."""
-    checks = []
-    there = expected.select(OP, *[pl.col(name).alias(f"_{name}") for name in columns if name in expected.columns])
-    frame = beside(operations.select(OP, WRITE, *columns), there, OP)
+    there = beside(
+        quick.chosen(operations, [OP]), quick.chosen(expected, [OP, *(name for name in columns if name in expected.columns)]), OP
+    )
+    idle = constant("idle", bool(columns), operations.height, pl.Boolean())
     for name in columns:
-        if f"_{name}" not in frame.columns or frame.get_column(name).dtype != frame.get_column(f"_{name}").dtype:
-            checks.append(~pl.col(WRITE).list.contains(name))
-        else:
-            checks.append(~pl.col(WRITE).list.contains(name) | pl.col(name).eq_missing(pl.col(f"_{name}")))
-    if not checks:
-        return pl.Series("idle", [False] * operations.height)
-    return frame.select(pl.all_horizontal(checks).alias("idle"))["idle"]
+        same = name in there.columns and there[name].dtype == operations[name].dtype
+        moves = differ(operations[name], there[name]) if same else constant(name, value=True, rows=operations.height, dtype=pl.Boolean())
+        if moves.any():
+            idle &= ~(moves & holding(operations[WRITE], name))
+    return idle
+
+
+def rest(seat: Seat, updates: pl.DataFrame, failed: pl.DataFrame) -> pl.DataFrame:
+    """Rows of which the system rejected named fields: what is left of them, without those fields."""
+    named = [
+        (gid, name)
+        for gid, column, retry_s in failed.select(GID, "field", "retry_s").rows()
+        if column is not None and retry_s is None
+        for name in seat.compiled.fields_of(column)
+    ]
+    if not named:
+        return updates.clear()
+    held = pl.DataFrame(named, schema={GID: pl.Int64(), "_held": pl.String()}, orient="row").group_by(GID).agg("_held")
+    return (
+        updates.join(held, on=GID, how="inner", maintain_order="left")
+        .with_columns(pl.col(FIELDS).list.set_difference("_held").alias(FIELDS))
+        .drop("_held")
+        .filter(pl.col(FIELDS).list.len() > 0)
+    )

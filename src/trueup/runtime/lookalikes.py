@@ -108,3 +108,14 @@ class Lookalikes:
         shared = [split_key(item.key, len(columns)) for item in page.rejected if item.key is not None]
         texts = pl.DataFrame(shared, schema=dict.fromkeys(columns, pl.String()), orient="row")
         return texts.cast({name: page.rows.schema[name] for name in columns}, strict=False)
+
+
+def put_off(gids: pl.Series, system: str) -> pl.DataFrame:
+    """The troubles of new rows that an unreadable row of a system may be already."""
+    return pl.DataFrame({GID: gids}).select(
+        GID,
+        pl.lit(None, dtype=pl.String).alias(KEY),
+        pl.lit(None, dtype=pl.String).alias("field"),
+        pl.lit(f"a row of {system} that cannot be read may be this record: mend that row first").alias("reason"),
+        pl.lit(0.0).alias("retry_s"),
+    )

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 import polars as pl
 
+from trueup.core import quick
+from trueup.core.frames import constant
 from trueup.store import cursor, unsettled_key
 
 if TYPE_CHECKING:
@@ -43,11 +45,11 @@ def read_again(store: Store, entity: str, seat: Seat, keys: Sequence[str], now: 
     """
     if not seat.connector.caps.marks_once or not keys:
         return
-    why, since = pl.lit("looked at by itself").alias("why"), pl.lit(now).cast(pl.Datetime("us", "UTC")).alias("since")
+    named = quick.series("key", list(dict.fromkeys(keys)), pl.String())
+    why = constant("why", "looked at by itself", named.len(), pl.String())
+    since = constant("since", now, named.len(), pl.Datetime("us", "UTC"))
     with store.write() as tx:
-        unsettled_key.put(
-            tx, entity, seat.name, pl.DataFrame({"key": list(dict.fromkeys(keys))}, schema={"key": pl.String()}).with_columns(why, since)
-        )
+        unsettled_key.put(tx, entity, seat.name, quick.frame([named, why, since]))
 
 
 def after_writing(seat: Seat, mark: str | None, error: str | None) -> str | None:

@@ -6,6 +6,7 @@ until all of its systems can be read.
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from contextlib import contextmanager
 from functools import partial
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from trueup.core.cells import GID, KEY, SYSTEM
-from trueup.core.facts import GONE_SCHEMA, Meeting, joined
+from trueup.core.facts import GONE_SCHEMA, MISSING, Meeting, joined
 from trueup.core.match import NEW_SINCE, PARKED_SCHEMA
 from trueup.core.meet import MET
 from trueup.core.reconcile import reconcile
@@ -105,9 +106,11 @@ def _meet(work: Pass, spill: Spill, observations: Mapping[str, Observation], mee
     gone = pl.concat([pl.DataFrame(schema=GONE_SCHEMA), *[seen.gone for seen in observations.values()]])
     chunks = work.regroup(spill, observations, nobody, pl.Series(GID, [], dtype=pl.Int64))
     agreed = asked = 0
-    for number in chunks.order:
-        rows = chunks.frames(number)
-        gids = pl.concat([pl.Series(GID, [], dtype=pl.Int64), *[frame[GID] for frame in rows.values()]]).unique().sort()
+    unheard = _unheard(work, meeting, gone)
+    for rows in itertools.chain(map(chunks.frames, chunks.order), [{}]):
+        read = [frame[GID] for frame in rows.values()]
+        gids = pl.concat([pl.Series(GID, [], dtype=pl.Int64), *read]).unique().sort() if rows else unheard
+        unheard = unheard.filter(~unheard.is_in(gids.implode()))
         decisions: list[Decision] = []
         for some in gids.to_frame().iter_slices(RECONCILED_ROWS):
             these = pl.col(GID).is_in(some[GID].implode())
@@ -120,8 +123,20 @@ def _meet(work: Pass, spill: Spill, observations: Mapping[str, Observation], mee
         asked += decision.frozen.select(GID, "field").unique().height
         if decision.anything:
             with work.store.write() as tx:
-                commit_decision(tx, work.entity, decision, run=work.run, now=work.now)
+                commit_decision(tx, work.entity, decision, run=work.number, now=work.now)
     return agreed, asked
+
+
+def _unheard(work: Pass, meeting: Meeting, gone: pl.DataFrame) -> pl.Series:
+    """Records of which a row that stood for another value than the agreed one is not there, or not to be read."""
+    parts = [pl.Series(GID, [], dtype=pl.Int64)]
+    with work.store.read() as db:
+        for name in work.seats:
+            away = pl.concat([meeting.away.select(SYSTEM, KEY), gone.select(SYSTEM, KEY)]).filter(pl.col(SYSTEM) == name)[KEY]
+            for rows in shadow_table.differing(db, work.entity.name, name):
+                mine = rows.filter(pl.col("key").is_in(away.implode()) | (pl.col("state") == MISSING))
+                parts.append(mine["gid"].alias(GID))
+    return pl.concat(parts).drop_nulls().unique().sort()
 
 
 def _meeting(work: Pass, observations: Mapping[str, Observation], after: Restored) -> Meeting:

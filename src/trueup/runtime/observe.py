@@ -7,16 +7,19 @@ it is matched as any new row, where the entity has match rules.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import polars as pl
 
+from trueup.core import quick
 from trueup.core.cells import ASIDE, AT, GID, KEY, SYSTEM, WAS, beside
-from trueup.core.facts import FILTERED, FINGERPRINT, GONE_SCHEMA, KHASH, MISSING, PRESENT, WITHDRAWN
-from trueup.core.fingerprint import FEW_ROWS, key_hash, match_hash, native_fingerprint
+from trueup.core.facts import FILTERED, FINGERPRINT, KHASH, MISSING, NO_ROWS, NOBODY, PRESENT, WITHDRAWN
+from trueup.core.fingerprint import key_hash, match_hash, native_fingerprint
+from trueup.core.frames import FEW_ROWS, constant, differ, is_given, keep, one_of, stacked, sure, typed
+from trueup.errors import TrueupError
 from trueup.model import Observed
 from trueup.runtime.cursors import step_back
 from trueup.runtime.outsiders import Outsiders
@@ -40,6 +43,7 @@ CONFIRM_ROWS = 10_000
 KNOWN_BY_KEY = 100_000
 """How many touched rows are looked up by key in the state, before the index of all is loaded."""
 FAILURE_SCHEMA = pl.Schema({KEY: pl.String(), "stage": pl.String(), "field": pl.String(), "reason": pl.String()})
+_NO_FAILURES = pl.DataFrame(schema=FAILURE_SCHEMA)
 INDEX_SCHEMA = pl.Schema({KHASH: pl.Int64(), "fingerprint": pl.Int64(), GID: pl.Int64(), "state": pl.Int64()})
 
 
@@ -62,10 +66,10 @@ class Observation:
     full: bool = False
     pages: int = 0
     counts: Observed = field(default_factory=Observed)
-    gone: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=GONE_SCHEMA))
+    gone: pl.DataFrame = field(default_factory=lambda: NO_ROWS)
     filtered: list[str] = field(default_factory=list)
     outside: list[pl.DataFrame] = field(default_factory=list)  # key, fingerprint: how those rows stand there
-    failures: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FAILURE_SCHEMA))
+    failures: pl.DataFrame = field(default_factory=lambda: _NO_FAILURES)
     changed: int = 0
     known_rows: int = 0
     emptied: bool = False
@@ -77,17 +81,28 @@ class Observation:
     known_again: list[pl.DataFrame] = field(default_factory=list)  # known rows that read differently, in the same form
     waiting: set[str] = field(default_factory=set)  # keys of rows with a reference that nobody knows yet
     asked: set[str] = field(default_factory=set)  # keys that were read one by one
-    released: pl.Series = field(default_factory=lambda: pl.Series(GID, [], dtype=pl.Int64))  # records that may get a row now: see Outsiders
+    released: pl.Series = field(default_factory=lambda: NOBODY)  # records that may get a row now: see Outsiders
 
     def take_new_rows(self) -> list[pl.DataFrame]:
         """The new rows, given away: of a first load they are many."""
         rows, self.new_rows = self.new_rows, []
         return rows
 
+    def leave_out(self, keys: frozenset[str]) -> None:
+        """Forget what was read of these rows. Rows that wait in the spill stay there: whoever takes them out leaves out these as well."""
+        left = pl.Series(KEY, sorted(keys), dtype=pl.String)
+        self.new_rows = [keep(rows, ~one_of(rows[KEY], left)) for rows in self.new_rows]
+        self.known_again = [keep(rows, ~one_of(rows[KEY], left)) for rows in self.known_again]
+        self.gone = keep(self.gone, ~one_of(self.gone[KEY], left))
+        self.failures = keep(self.failures, ~one_of(self.failures[KEY], left))
+        self.filtered = [key for key in self.filtered if key not in keys]
+        self.outside = [keep(rows, ~one_of(rows["key"], left)) for rows in self.outside]
+        self.waiting -= keys
+
     @property
     def unreadable(self) -> frozenset[str]:
         """Keys of rows that are there and cannot be read or mapped."""
-        return frozenset(self.failures[KEY].drop_nulls().to_list())
+        return frozenset(key for key in self.failures[KEY].to_list() if key is not None)
 
     @property
     def unplaced(self) -> pl.Series:
@@ -97,7 +112,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class _Index:
-    """Known rows of a system, sorted by key hash, to be searched page by page."""
+    """Known rows of a system, to be searched page by page; sorted by key hash, if they are not few."""
 
     rows: pl.DataFrame
 
@@ -116,7 +131,7 @@ class _Index:
         )
 
     def _look_at_few(self, hashes: pl.Series) -> pl.DataFrame:
-        at = {khash: (number, *rest) for number, (khash, *rest) in enumerate(self.rows.select(KHASH, "fingerprint", GID, "state").rows())}
+        at = {khash: (number, *rest) for number, (khash, *rest) in enumerate(self.rows[[KHASH, "fingerprint", GID, "state"]].rows())}
         schema = {"at": pl.UInt32(), "fingerprint": pl.Int64(), GID: pl.Int64(), "state": pl.Int64()}
         return pl.DataFrame([at.get(khash, (None,) * 4) for khash in hashes.to_list()], schema=schema, orient="row")
 
@@ -248,11 +263,9 @@ class Observer:
         """The index of just these rows."""
         with self._store.read() as db:
             shadows = shadow_table.by_key(db, self._entity, self._seat.name, keys)
-        return _Index(
-            shadows.select(pl.col("khash").alias(KHASH), "fingerprint", pl.col("gid").alias(GID), pl.col("state").cast(pl.Int64)).sort(
-                KHASH
-            )
-        )
+        columns = {KHASH: shadows["khash"], "fingerprint": shadows["fingerprint"], GID: shadows["gid"], "state": shadows["state"]}
+        rows = typed(quick.table(columns), INDEX_SCHEMA)
+        return _Index(rows if keys.len() <= FEW_ROWS else rows.sort(KHASH))
 
     def _take(self, page: Page, index: _Index, result: Observation) -> pl.Series:
         """Keep the page's rows that are new or differ. Returns the index positions that the page showed, rejected rows included."""
@@ -269,27 +282,36 @@ class Observer:
         if self._outsiders is not None:
             self._outsiders.read(pl.concat([hashes, key_hash(pl.Series(KEY, named, dtype=pl.String))]) if named else hashes)
         known = index.look(hashes)
-        marks = native.with_columns(
-            hashes.alias(KHASH),
-            native_fingerprint(native, compiled.value_columns).alias(FINGERPRINT),
-            (known[GID] if not self._rules.match else known.select(pl.when(pl.col("state") != MISSING).then(GID))[GID]),
-            known["at"].alias("_at"),
-            known["fingerprint"].alias("_known"),
-            known["state"].alias("_state"),
+        prints = native_fingerprint(native, compiled.value_columns)
+        state, gids = known["state"], known[GID]
+        if self._rules.match and (state == MISSING).any():
+            gids = known.select(pl.when(pl.col("state") != MISSING).then(GID))[GID]
+        marks = native.hstack(
+            [
+                hashes.alias(KHASH),
+                prints.alias(FINGERPRINT),
+                gids,
+                known["at"].alias("_at"),
+                known["fingerprint"].alias("_known"),
+                state.alias("_state"),
+            ]
         )
-        differs = pl.col("_known").ne_missing(pl.col(FINGERPRINT)) | ~pl.col("_state").is_in([PRESENT, FILTERED, WITHDRAWN])
-        asked = pl.col("_at").is_null() | differs
-        self._keep(marks.filter(asked) if self._reread is None else self._otherwise(marks, asked, self._reread), result)
-        extra = index.look(key_hash(pl.Series(KEY, named, dtype=pl.String)))["at"] if named else pl.Series(dtype=pl.UInt32)
-        return pl.concat([known["at"].drop_nulls(), extra.drop_nulls()])
+        settled = sure((state == PRESENT) | (state == FILTERED) | (state == WITHDRAWN))
+        asked = differ(known["fingerprint"], prints) | ~settled | ~is_given(known["at"])
+        if self._outsiders is not None:
+            self._outsiders.outside(keep(marks, sure(~asked & (state == FILTERED))))
+        self._keep(keep(marks, asked) if self._reread is None else self._otherwise(marks, asked, self._reread), result)
+        places = known["at"]
+        if named:
+            places = pl.concat([places, index.look(key_hash(pl.Series(KEY, named, dtype=pl.String)))["at"]])
+        return places.drop_nulls() if places.null_count() else places
 
     @staticmethod
-    def _otherwise(marks: pl.DataFrame, asked: pl.Expr, reread: Rereading) -> pl.DataFrame:
+    def _otherwise(marks: pl.DataFrame, wanted: pl.Series, reread: Rereading) -> pl.DataFrame:
         """The rows to look at, and those that read otherwise since the mapping changed; `_touched` marks those that somebody wrote."""
         marks = marks.with_columns(~reread.untouched(marks, marks["_known"]).alias("_touched"))
         if reread.every_row:
             return marks
-        wanted = marks.select(asked.alias("_asked"))["_asked"]
         others = (~wanted).arg_true()
         return marks.filter(wanted.scatter(others.filter(reread.otherwise(_native(marks[others]))), values=True))
 
@@ -298,15 +320,15 @@ class Observer:
         if kept.is_empty():
             return
         rows = self._mapped(kept if self._seat.compiled.where is None else self._inside(kept, result), result)
-        fresh = rows.filter(pl.col(GID).is_null())
-        again = rows.filter(pl.col(GID).is_not_null()) if fresh.height < rows.height else rows.clear()
+        linked = is_given(rows[GID])
+        fresh, again = keep(rows, ~linked), keep(rows, linked)
         if self._reread is None:
             result.changed += again.height
         else:
             rows, again = self._both_ways(rows, again, kept, self._reread, result)
         if rows.is_empty():
             return
-        result.gids.append(rows[GID].drop_nulls())
+        result.gids.append(rows[GID].drop_nulls() if rows[GID].null_count() else rows[GID])
         if not fresh.is_empty():
             result.new_rows.append(self._match_rows(fresh, result.pages))
         if not again.is_empty() and self._rules.match:
@@ -319,7 +341,7 @@ class Observer:
         mapped = self._seat.compiled.to_cells(_native(kept))
         if not mapped.rejected.is_empty():
             self._map_failures.append(mapped.rejected.select(KEY, pl.lit("map").alias("stage"), "field", "reason"))
-        rows = beside(mapped.rows, kept.select(KEY, KHASH, FINGERPRINT, GID), KEY)
+        rows = beside(mapped.rows, kept[[KEY, KHASH, FINGERPRINT, GID]], KEY)
         if rows[AT].null_count() < rows.height:
             rows = rows.with_columns(
                 pl.when(pl.col(AT) > self._now).then(pl.lit(self._now)).otherwise(pl.col(AT)).cast(rows.schema[AT]).alias(AT)
@@ -384,7 +406,7 @@ class Observer:
         # One that is outside already is noted again where it reads differently: it is back when it does so once more.
         news = (pl.col("_state") != FILTERED) | pl.col("_known").ne_missing(pl.col(FINGERPRINT))
         if self._outsiders is not None:
-            self._outsiders.outside(kept.filter(~part & pl.col("_at").is_null()))
+            self._outsiders.outside(kept.filter(~part))
         outside = kept.filter(~part & pl.col("_at").is_not_null() & news)
         result.filtered += outside[KEY].to_list()
         result.outside.append(outside.select(pl.col(KEY).alias("key"), pl.col(FINGERPRINT).alias("fingerprint")))
@@ -407,10 +429,11 @@ class Observer:
         hashes = [
             match_hash(rows, rule, number).alias(f"h{number}")
             if shown.issuperset(rule)
-            else pl.lit(None, dtype=pl.Int64).alias(f"h{number}")
+            else constant(f"h{number}", None, rows.height, pl.Int64())
             for number, rule in enumerate(self._rules.match)
         ]
-        return rows.select(KEY, pl.lit(page, dtype=pl.Int32).alias("page"), pl.int_range(pl.len(), dtype=pl.Int32).alias("place"), *hashes)
+        page_of = constant("page", page, rows.height, pl.Int32())
+        return quick.frame([rows[KEY], page_of, pl.int_range(rows.height, dtype=pl.Int32, eager=True).alias("place"), *hashes])
 
     def _reject(self, rejects: Sequence[Reject]) -> None:
         for reject in rejects:
@@ -466,13 +489,23 @@ class Observer:
         result.gone = pl.concat([result.gone, gone]).unique(KEY, keep="first", maintain_order=True)
 
     def _finish(self, result: Observation) -> Observation:
-        rejects = pl.DataFrame(self._rejected, schema=FAILURE_SCHEMA, orient="row")
+        rejects = pl.DataFrame(self._rejected, schema=FAILURE_SCHEMA, orient="row") if self._rejected else _NO_FAILURES
         if self._outsiders is not None:
             result.released = self._outsiders.released(complete=result.complete)
-        result.failures = pl.concat([rejects, *[frame.cast(FAILURE_SCHEMA) for frame in self._map_failures]])
+        result.failures = stacked([rejects, *[frame.cast(FAILURE_SCHEMA) for frame in self._map_failures]])
         # A reject is a row, also where several share a key; a row that cannot be mapped is one, however many of its fields are at fault.
-        result.counts.rejected = rejects.height + result.failures.filter(pl.col("stage") == "map")[KEY].n_unique()
+        result.counts.rejected = rejects.height + keep(result.failures, result.failures["stage"] == "map")[KEY].n_unique()
         return result
+
+
+def read_now(reader: Callable[[], Observation]) -> Future[Observation]:
+    """Read in this thread, answering like a pool does."""
+    task: Future[Observation] = Future()
+    try:
+        task.set_result(reader())
+    except TrueupError as error:
+        task.set_exception(error)
+    return task
 
 
 def _ahead(pages: Iterator[Page]) -> Iterator[Page]:
@@ -492,4 +525,7 @@ def _shown_keys(page: Page) -> pl.Series:
 
 def _native(kept: pl.DataFrame) -> pl.DataFrame:
     """The rows as they were read, without the marks of `Observer._take`."""
-    return kept.drop(KHASH, FINGERPRINT, GID, "_at", "_known", "_state", "_touched", strict=False)
+    return kept[[name for name in kept.columns if name not in _MARKS]]
+
+
+_MARKS = {KHASH, FINGERPRINT, GID, "_at", "_known", "_state", "_touched"}

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from trueup.core import quick
 from trueup.core.cells import GID, KEY, NULL, OP, VERSION, beside
 from trueup.core.deliver import FIELDS
 from trueup.core.facts import SHADOW_SCHEMA
 from trueup.core.fingerprint import key_hash, native_fingerprint
+from trueup.core.frames import constant, differ, dropped, held, holding, keep, kept, one_of, only, renamed, stacked, typed, without
 from trueup.core.shadow import encode_delta
 
 if TYPE_CHECKING:
@@ -22,6 +24,24 @@ if TYPE_CHECKING:
     from trueup.runtime.systems import Seat
 
 FAILED_SCHEMA = pl.Schema({GID: pl.Int64(), KEY: pl.String(), "field": pl.String(), "reason": pl.String(), "retry_s": pl.Float64()})
+_NO_SHADOWS = pl.DataFrame(schema=SHADOW_SCHEMA)
+_NO_FAILED = pl.DataFrame(schema=FAILED_SCHEMA)
+
+
+WRITTEN_SCHEMA = pl.Schema({GID: pl.Int64(), KEY: pl.String(), "fingerprint": pl.Int64(), VERSION: pl.String()})
+CELL_SCHEMA = pl.Schema(
+    {
+        GID: pl.Int64(),
+        KEY: pl.String(),
+        "field": pl.String(),
+        "sent": pl.String(),
+        "seen": pl.String(),
+        "before": pl.String(),
+        "was_read": pl.Boolean(),
+    }
+)
+_NOT_WRITTEN = pl.DataFrame(schema=WRITTEN_SCHEMA)
+_NO_CELLS = pl.DataFrame(schema=CELL_SCHEMA)
 
 
 @dataclass
@@ -29,19 +49,23 @@ class Results:
     """Outcomes of one batch.
 
     created    new shadow rows (SHADOW_SCHEMA), whole
-    written    (__gid, __key, fields written, seen after, fingerprint, version): see `Written`
+    written    updated rows (WRITTEN_SCHEMA), as they are now known
+    cells      the fields written in them (CELL_SCHEMA): the golden value that was sent, what reads there now, and what was there before
+               where that was read
     removed    keys of rows that are gone as wanted
     """
 
-    created: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SHADOW_SCHEMA))
-    written: list[Written] = field(default_factory=list)
+    created: pl.DataFrame = field(default_factory=lambda: _NO_SHADOWS)
+    written: pl.DataFrame = field(default_factory=lambda: _NOT_WRITTEN)
+    cells: pl.DataFrame = field(default_factory=lambda: _NO_CELLS)
     removed: list[str] = field(default_factory=list)
-    failed: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FAILED_SCHEMA))
+    failed: pl.DataFrame = field(default_factory=lambda: _NO_FAILED)
     wake: list[str] = field(default_factory=list)
     done: int = 0
     stale: int = 0
     intent: int | None = None
     doubtful: list[Doubt] = field(default_factory=list)
+    records: pl.DataFrame | None = None  # the golden records that were decided about
     golden: dict[int, dict[str, str | None]] | None = None  # golden cells now, where they may have moved since the values were sent
 
 
@@ -55,19 +79,6 @@ class Doubt:
     shown: str | None
     golden: str | None
     base: str | None
-
-
-@dataclass(frozen=True)
-class Written:
-    """One updated row: the fields that were written, what they read as now, and what they read as before."""
-
-    gid: int
-    key: str
-    sent: dict[str, str | None]  # golden values that were sent
-    seen: dict[str, str | None]  # as stored
-    before: dict[str, str | None]
-    fingerprint: int | None
-    version: str | None
 
 
 def settle_creates(entity: Entity, seat: Seat, prepared: Prepared, outcomes: pl.DataFrame, golden: pl.DataFrame, now: datetime) -> Results:
@@ -105,15 +116,9 @@ def settle_creates(entity: Entity, seat: Seat, prepared: Prepared, outcomes: pl.
             "key": done[KEY],
             "khash": hashes,
             "fingerprint": pl.select(pl.when(~done[GID].is_in(list(unsaid))).then(_fingerprints(seat, done, readable))).to_series(),
-            "seen": pl.Series(
-                [encode_delta(seen[gid]) if gid in seen else None for gid in done[GID].to_list()] if seen else [None] * done.height,
-                dtype=pl.String,
-            ),
-            "sent": pl.Series(
-                [encode_delta(unsent[gid]) if gid in unsent else None for gid in done[GID].to_list()] if unsent else [None] * done.height,
-                dtype=pl.String,
-            ),
-            "before": pl.Series([None] * done.height, dtype=pl.String),
+            "seen": _deltas_of(done[GID], seen),
+            "sent": _deltas_of(done[GID], unsent),
+            "before": constant("before", None, done.height, pl.String()),
             # Kept only where a late reading is possible: eight bytes a row otherwise for nothing.
             "written_at": pl.Series([now if seat.may_lag else None], dtype=pl.Datetime("us", "UTC")).new_from_index(0, done.height),
             "modified": pl.Series([None], dtype=pl.Datetime("us", "UTC")).new_from_index(0, done.height),
@@ -123,6 +128,13 @@ def settle_creates(entity: Entity, seat: Seat, prepared: Prepared, outcomes: pl.
         schema=SHADOW_SCHEMA,
     )
     return results
+
+
+def _deltas_of(gids: pl.Series, told: Mapping[int, dict[str, str | None]]) -> pl.Series:
+    """The delta of each record, null where nothing is told of it."""
+    if not told:
+        return constant("delta", None, gids.len(), pl.String())
+    return pl.Series([encode_delta(told[gid]) if gid in told else None for gid in gids.to_list()], dtype=pl.String)
 
 
 def _unsaid_references(
@@ -141,40 +153,61 @@ def settle_updates(entity: Entity, seat: Seat, prepared: Prepared, outcomes: pl.
     """Updated rows: `seen` moves for the fields written; a difference in any other field is somebody's edit, to be looked at again."""
     del now
     results = _troubles(outcomes, gone_is_done=False)
-    done = outcomes.filter(pl.col("__status") == "done")
+    done = keep(outcomes, outcomes["__status"] == "done")
     results.done = done.height
     if done.is_empty():
         return results
     shown = [name for name in entity.shown(seat.name) if entity.fields[name].type != "reference"]
     stored, _readable = _stored_cells(seat, done, prepared, shown)
-    before = _cells_by_op(seat, prepared.expected) if prepared.expected is not None and not prepared.expected.is_empty() else None
-    fields = prepared.fields.select(OP, FIELDS)
-    rows = beside(done.select(OP, GID, KEY, VERSION), fields, OP)
-    prints = _fingerprints(seat, done).to_list()
-    golden_rows = {row[GID]: row for row in golden.join(rows.select(GID), on=GID, how="semi").iter_rows(named=True)}
-    stored_rows = {row[OP]: row for row in stored.iter_rows(named=True)}
-    before_rows = {row[OP]: row for row in before.iter_rows(named=True)} if before is not None else {}
-    for (op, gid, key, version, names), fingerprint in zip(rows.rows(), prints, strict=True):
-        agreed, now_there, was = golden_rows[gid], stored_rows.get(op, {}), before_rows.get(op, {})
-        sent = {name: agreed[name] for name in names}
-        seen = {name: now_there.get(name, agreed[name]) if name in shown else agreed[name] for name in names}
-        others_moved = op in prepared.moved or any(
-            name not in sent and name in was and now_there.get(name, was[name]) != was[name] for name in shown if name in now_there
-        )
-        if others_moved:
-            results.wake.append(key)
-        results.written.append(
-            Written(
-                gid,
-                key,
-                sent,
-                seen,
-                {name: was[name] for name in names if name in was},
-                None if others_moved else fingerprint,
-                version,
-            )
-        )
+    before = prepared.before
+    if before is None and prepared.expected is not None and not prepared.expected.is_empty():
+        before = _cells_by_op(seat, prepared.expected)
+    rows = beside(quick.chosen(done, [OP, GID, KEY, VERSION]), quick.chosen(prepared.fields, [OP, FIELDS]), OP)
+    prints = _fingerprints(seat, done)
+    moved = one_of(rows[OP], pl.Series(list(prepared.moved), dtype=pl.Int64)) | _others_moved(rows, shown, stored, before)
+    results.wake += kept(rows[KEY], moved).to_list()
+    known = constant("fingerprint", None, rows.height, pl.Int64()).zip_with(moved, prints)
+    results.written = typed(quick.chosen(rows, [GID, KEY, VERSION]).hstack([known.alias("fingerprint")]), WRITTEN_SCHEMA)
+    parts = [_NO_CELLS]
+    for name in held(rows[FIELDS]):
+        mine = keep(rows, holding(rows[FIELDS], name))[[OP, GID, KEY]]
+        mine = mine.hstack([constant("field", name, mine.height, pl.String())])
+        mine = beside(mine, renamed(quick.chosen(golden, [GID, name]), name, "sent"), GID)
+        mine = _with_cell(mine, stored if name in shown else None, name, "now", "is_told")
+        mine = _with_cell(mine, before, name, "before", "was_read")
+        mine = mine.hstack([mine["now"].zip_with(mine["is_told"], mine["sent"]).alias("seen")])
+        parts.append(typed(mine, CELL_SCHEMA))
+    results.cells = stacked(parts)
     return results
+
+
+def _others_moved(rows: pl.DataFrame, shown: list[str], stored: pl.DataFrame, before: pl.DataFrame | None) -> pl.Series:
+    """Per row (__op, __fields): whether a field that was not written reads otherwise than before."""
+    moved = constant("moved", value=False, rows=rows.height, dtype=pl.Boolean())
+    if before is None:
+        return moved
+    aligned = stored[OP].equals(before[OP])
+    compared = [name for name in shown if name in stored.columns and name in before.columns]
+    compared = [name for name in compared if not (aligned and stored[name].equals(before[name]))]
+    if not compared:
+        return moved
+    known = one_of(rows[OP], stored[OP]) & one_of(rows[OP], before[OP])
+    now, was = (
+        beside(quick.chosen(rows, [OP]), quick.chosen(stored, [OP, *compared]), OP),
+        beside(quick.chosen(rows, [OP]), quick.chosen(before, [OP, *compared]), OP),
+    )
+    for name in compared:
+        moved |= differ(now[name], was[name]) & ~holding(rows[FIELDS], name)
+    return (moved & known).alias("moved")
+
+
+def _with_cell(rows: pl.DataFrame, cells: pl.DataFrame | None, name: str, value: str, known: str) -> pl.DataFrame:
+    """The rows with one field of `cells` (by __op) as `value`, and as `known` whether it is told at all."""
+    if cells is None or name not in cells.columns:
+        nothing = constant(value, None, rows.height, pl.String())
+        return rows.hstack([nothing, constant(known, value=False, rows=rows.height, dtype=pl.Boolean())])
+    told = beside(rows, renamed(quick.chosen(cells, [OP, name]), name, value), OP)
+    return told.hstack([one_of(rows[OP], cells[OP]).alias(known)])
 
 
 def settle_deletes(entity: Entity, seat: Seat, prepared: Prepared, outcomes: pl.DataFrame, golden: pl.DataFrame, now: datetime) -> Results:
@@ -236,17 +269,19 @@ def _stored_cells(seat: Seat, done: pl.DataFrame, prepared: Prepared, shown: lis
     Also whether each row's stored form is known and readable, in the order of `done`.
     """
     as_sent = _cells_as_sent(seat, done, prepared, shown)
+    if as_sent is None and prepared.kind == "update":
+        as_sent = _cells_as_before(seat, done, prepared, shown)
     if as_sent is not None:
         return as_sent, [True] * done.height
-    told = done.filter("__stored")
-    image = prepared.image.select(OP, *[name for name in shown if name in prepared.image.columns])
+    told = keep(done, done["__stored"])
+    image = only(quick.chosen(prepared.image, [OP, *(name for name in shown if name in prepared.image.columns)]), done, [OP])
     if told.is_empty():
-        return image.join(done.select(OP), on=OP, how="semi"), [False] * done.height
-    cells = _cells_by_op(seat, told.select(OP, KEY, *seat.returning))
-    cells = cells.select(OP, *[name for name in shown if name in cells.columns])
+        return image, [False] * done.height
+    cells = _cells_by_op(seat, quick.chosen(told, [OP, KEY, *seat.returning]))
+    cells = quick.chosen(cells, [OP, *(name for name in shown if name in cells.columns)])
     known = set(cells[OP].to_list())
-    rest = image.join(done.select(OP), on=OP, how="semi").join(cells.select(OP), on=OP, how="anti")
-    return pl.concat([cells, rest], how="diagonal"), [op in known for op in done[OP].to_list()]
+    rest = without(image, cells, [OP])
+    return pl.concat([cells, rest], how="diagonal") if rest.height else cells, [op in known for op in done[OP].to_list()]
 
 
 def _cells_as_sent(seat: Seat, done: pl.DataFrame, prepared: Prepared, shown: list[str]) -> pl.DataFrame | None:
@@ -272,16 +307,43 @@ def _cells_as_sent(seat: Seat, done: pl.DataFrame, prepared: Prepared, shown: li
     return None if any(column.null_count() for column in cells.get_columns()) else image.with_columns(cells.get_columns())
 
 
+def _cells_as_before(seat: Seat, done: pl.DataFrame, prepared: Prepared, shown: list[str]) -> pl.DataFrame | None:
+    """The image of what was written and what the rows showed before, where each column of every row is as it was given or as it was.
+
+    None where that says too little: what was stored is then to be read.
+    """
+    given, expected, before = prepared.rows, prepared.expected, prepared.before
+    if expected is None or before is None or seat.compiled.where is not None or not done["__stored"].all():
+        return None
+    if not (given[OP].equals(done[OP]) and expected[OP].equals(done[OP]) and before[OP].equals(done[OP])):
+        return None
+    written = {name for names in given["__write"].to_list() for name in names} if "__write" in given.columns else set(given.columns)
+    as_given = {name for name in written if name in done.columns and name in given.columns and _equal(given[name], done[name])}
+    as_it_was = {name for name in seat.returning if name in expected.columns and _equal(expected[name], done[name])}
+    columns = [done[OP]]
+    for reader in seat.compiled.readers:
+        name = reader.field.name
+        if name not in shown:
+            continue
+        if name in prepared.image.columns and as_given.issuperset(reader.columns):
+            columns.append(prepared.image[name])
+        elif name in before.columns and as_it_was.issuperset(reader.columns):
+            columns.append(before[name])
+        else:
+            return None
+    return quick.frame(columns)
+
+
 def _equal(given: pl.Series, stored: pl.Series) -> bool:
     return given.dtype == stored.dtype and given.equals(stored)
 
 
 def _cells_by_op(seat: Seat, native: pl.DataFrame) -> pl.DataFrame:
     """Native rows mapped to cells, by operation number; unreadable rows are left out."""
-    keyed = native.with_columns(pl.col(OP).cast(pl.String).alias(KEY))
-    missing = [pl.lit(None, dtype=pl.String).alias(name) for name in seat.compiled.read_columns if name not in keyed.columns]
-    rows = seat.compiled.to_cells(keyed.drop(OP).with_columns(missing)).rows
-    return rows.with_columns(pl.col(KEY).cast(pl.Int64).alias(OP)).drop(KEY)
+    missing = [constant(name, None, native.height, pl.String()) for name in seat.compiled.read_columns if name not in native.columns]
+    keyed = quick.frame([native[OP].cast(pl.String).alias(KEY), *dropped(native, [OP, KEY]).get_columns(), *missing])
+    rows = seat.compiled.to_cells(keyed).rows
+    return quick.frame([rows[KEY].cast(pl.Int64).alias(OP), *dropped(rows, [KEY]).get_columns()])
 
 
 def _fingerprints(seat: Seat, done: pl.DataFrame, readable: list[bool] | None = None) -> pl.Series:
@@ -291,7 +353,7 @@ def _fingerprints(seat: Seat, done: pl.DataFrame, readable: list[bool] | None = 
         return pl.Series("fingerprint", [None] * done.height, dtype=pl.Int64)
     prints = native_fingerprint(done, columns)
     known = done["__stored"] if readable is None else done["__stored"] & pl.Series(readable)
-    return pl.select(pl.when(known).then(prints).otherwise(None)).to_series()
+    return prints.zip_with(known, constant(prints.name, None, prints.len(), pl.Int64()))
 
 
 def _differences(row: dict[str, object], shown: list[str]) -> dict[str, str | None]:

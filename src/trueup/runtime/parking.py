@@ -15,7 +15,7 @@ from trueup.reports.queues import Parked, Placed
 from trueup.runtime import trail
 from trueup.runtime.explain import golden_cells
 from trueup.runtime.records import find_record
-from trueup.store import golden, history, parked, shadow, unsettled_key
+from trueup.store import audit, golden, history, parked, shadow, unsettled_key
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -150,6 +150,7 @@ def _tell(tx: Db, entity: str, gid: int, system: str, kind: str, rule: str, now:
         pl.lit(golden.next_version(tx), dtype=pl.Int64).alias("version"),
         pl.lit(now).cast(pl.Datetime("us", "UTC")).alias("recorded_at"),
         pl.lit(now).cast(pl.Datetime("us", "UTC")).alias("at"),
+        pl.lit(history.said_by(audit.me())).alias("detail"),
     )
     history.append(tx, entity, line)
 

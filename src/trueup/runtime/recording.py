@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 
 class Recording:
@@ -17,24 +18,47 @@ class Recording:
         self._lanes = lanes
         self._pool: ThreadPoolExecutor | None = None
         self._tasks: dict[str, Future[None]] = {}
+        self._turn = Lock()
 
     def put(self, lane: str, record: Callable[[], None]) -> None:
-        """Record a batch as soon as the one before it is recorded, for which this waits. Raises what recording that one raised."""
-        self.wait(lane)
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(max_workers=self._lanes, thread_name_prefix="record")
-        self._tasks[lane] = self._pool.submit(record)
+        """Record a batch as soon as the one before it is recorded, for which this waits. Raises what recording that one raised.
+
+        Several threads may put batches of one lane.
+        """
+        while True:
+            self.wait(lane)
+            with self._turn:
+                if lane in self._tasks:
+                    continue
+                if self._pool is None:
+                    self._pool = ThreadPoolExecutor(max_workers=self._lanes, thread_name_prefix="record")
+                self._tasks[lane] = self._pool.submit(record)
+                return
 
     def wait(self, lane: str) -> None:
         """Until everything of a lane is recorded."""
-        task = self._tasks.pop(lane, None)
-        if task is not None:
+        with self._turn:
+            task = self._tasks.get(lane)
+        if task is None:
+            return
+        try:
             task.result()
+        finally:
+            with self._turn:
+                if self._tasks.get(lane) is task:
+                    del self._tasks[lane]
 
-    def finish(self) -> None:
-        """Until everything is recorded."""
+    def finish(self, but: Collection[str] = ()) -> None:
+        """Until everything is recorded; lanes in `but` go on for themselves."""
         for lane in list(self._tasks):
-            self.wait(lane)
-        if self._pool is not None:
+            if lane not in but:
+                self.wait(lane)
+        if self._pool is not None and not but:
             self._pool.shutdown()
+            self._pool = None
+
+    def stop(self) -> None:
+        """The pass broke off: what was begun is recorded, or fails; nothing is said of it."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
             self._pool = None

@@ -53,7 +53,7 @@ def record_named(workspace: Workspace, entity: str, name: str) -> tuple[dict[str
         gid = find_record(workspace, db, entity, name)
         links = shadow_table.by_golden(db, entity, pl.Series([gid], dtype=pl.Int64))
     keys: dict[str, list[str]] = {}
-    for linked, native in links.select("system", "key").rows():
+    for linked, native in links[["system", "key"]].rows():
         keys.setdefault(linked, []).append(native)
     return keys, frozenset({gid})
 

@@ -7,7 +7,7 @@ the ordinary observation deals with it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
 
@@ -19,7 +19,7 @@ from trueup.core.normal import letters, may_be_stored_as
 from trueup.core.shadow import decode_delta, encode_delta
 from trueup.errors import SystemUnreachableError
 from trueup.runtime.commit import commit_results
-from trueup.runtime.outcomes import Doubt, Results, Written
+from trueup.runtime.outcomes import CELL_SCHEMA, WRITTEN_SCHEMA, Doubt, Results
 from trueup.store import golden as golden_table
 from trueup.store import sending
 from trueup.store import shadow as shadow_table
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
+    from trueup.connectors.base import Fenced
     from trueup.model import Entity
     from trueup.runtime.systems import Seat
     from trueup.store import Db, Store
@@ -39,10 +40,13 @@ SENT = "sent:"
 def recover(store: Store, entity: Entity, seat: Seat, now: datetime, *, referred: bool = False) -> int:
     """Settle every outstanding intent of one system; returns how many writes turned out to have landed. `referred`: see `commit_results`.
 
+    Nobody is at work on these writes any more: what stands still half-way is ended first, where the system knows of it.
     Raises the connector's error when the system cannot be read: its intents then stay, and it must be left out of this pass.
     """
     with store.read() as db:
         intents = sending.outstanding(db, entity.name, seat.name)
+    if intents and seat.connector.caps.fences:  # whoever began them may stand still, and land only after we have looked
+        cast("Fenced", seat.connector).end_writes(store.lane(entity.name, seat.name))
     landed = 0
     for intent in intents:
         settle = {"create": _creates, "update": _updates, "delete": _deletes}[intent.kind]
@@ -56,12 +60,12 @@ def recover(store: Store, entity: Entity, seat: Seat, now: datetime, *, referred
 
 def with_sent(payload: pl.DataFrame, golden: pl.DataFrame) -> pl.DataFrame:
     """An intent's payload with the golden cells that are sent (`sent:FIELD`), where these are not the image itself in every row."""
-    rows = beside(payload.select(GID), golden, GID)
+    rows = beside(payload[[GID]], golden, GID)
     sent = [rows[name].alias(SENT + name) for name in golden.columns if name != GID]
     told = [
         column for column in sent if (name := column.name.removeprefix(SENT)) not in payload.columns or not payload[name].equals(column)
     ]
-    return payload.with_columns(told)
+    return payload.hstack(told)
 
 
 def _whole(intent: Sending, entity: Entity) -> Sending:
@@ -102,6 +106,8 @@ def _updates(store: Store, entity: Entity, seat: Seat, intent: Sending, now: dat
             last = {name: decode_delta(shadow["seen"]).get(name, agreed[name]) for name in entity.mapped(seat.name)}
             rows.append((row, marks[row[KEY]], last, _sorted_out(entity, intended, row, last)))
     fate = _fate_of_all([found for *_, found in rows]) if seat.connector.caps.atomic else None
+    written: list[tuple[Any, ...]] = []
+    cells: list[tuple[Any, ...]] = []
     for row, mark, last, unjudged in rows:
         intended = wanted[row[KEY]]
         found = unjudged if fate is None else unjudged.knowing(landed=fate)
@@ -117,10 +123,11 @@ def _updates(store: Store, entity: Entity, seat: Seat, intent: Sending, now: dat
         # The fingerprint speaks for the whole row: it may be kept only where nobody else changed anything in it.
         as_known = {**last, **seen}
         whole = all(name in found.ours or row[name] == as_known[name] for name in entity.shown(seat.name) if name in row)
-        results.written.append(
-            Written(intended[GID], row[KEY], sent, seen, {}, mark if whole else None, row.get(VERSION) if whole else None)
-        )
-    results.done = len(results.written)
+        written.append((intended[GID], row[KEY], mark if whole else None, row.get(VERSION) if whole else None))
+        cells += [(intended[GID], row[KEY], name, cell, seen[name], None, False) for name, cell in sent.items()]
+    results.written = pl.DataFrame(written, schema=WRITTEN_SCHEMA, orient="row")
+    results.cells = pl.DataFrame(cells, schema=CELL_SCHEMA, orient="row")
+    results.done = len(written)
     return results
 
 
@@ -183,7 +190,7 @@ def _is_ours(entity: Entity, name: str, intended: dict[str, Any], row: dict[str,
 
 
 def _creates(store: Store, entity: Entity, seat: Seat, intent: Sending, now: datetime) -> Results:
-    """Unlinked rows that read like an image were created. Without a key every row is looked at."""
+    """Unlinked rows that read like an image, but for counters, were created. Without a key every row is looked at."""
     frame = intent.frame
     keyed = frame[KEY].null_count() == 0
     hopes = _Hopes(entity, seat, frame)
@@ -224,9 +231,11 @@ class _Hopes:
         self._entity = entity
         named = {name for row in self.intended.values() for name in row[FIELDS]}
         shown = [name for name in entity.shown(seat.name) if name in named and entity.fields[name].type != "reference"]
-        self._shown = shown
         self._keyed = frame[KEY].null_count() == 0
         rules = [rule for rule in entity.match if set(rule) <= set(shown)]
+        # A new row may be counted on at once. It had not been there before: so it is ours, and what it shows more came on top.
+        known_by = self._keyed or bool(rules)
+        self._compared = [name for name in shown if not (known_by and entity.fields[name].conflict == "add")]
         self._rule = rules[0] if rules else tuple(shown)
         self._index: dict[tuple[str, ...], list[int]] = {}
         for op, row in self.intended.items():
@@ -244,8 +253,13 @@ class _Hopes:
 
     def _alike(self, op: int, row: dict[str, Any]) -> bool:
         image = self.intended[op]
-        names = [name for name in self._shown if name in image[FIELDS] and name in row]
-        return all(may_be_stored_as(image[name], row[name], self._entity.fields[name].type) for name in names)
+        names = [name for name in self._compared if name in image[FIELDS] and name in row]
+        return all(_stored(self._entity, name, image, row) for name in names)
+
+
+def _stored(entity: Entity, name: str, image: dict[str, Any], row: dict[str, Any]) -> bool:
+    """Whether a field may show what was sent, in a form of the system's own."""
+    return may_be_stored_as(image[name], row[name], entity.fields[name].type)
 
 
 def _golden_cells(db: Db, entity: Entity, gids: pl.Series) -> dict[int, dict[str, str | None]]:
@@ -275,6 +289,8 @@ def _shadows(store: Store, entity: Entity, seat: Seat, pairs: list[tuple[dict[st
             stood_for = intended[SENT + name] if name in intended[FIELDS] else None
             is_told = name in shown and entity.fields[name].type != "reference" and name in row
             holds = row[name] if is_told else stood_for
+            if is_told and name in intended[FIELDS] and entity.fields[name].conflict == "add" and not _stored(entity, name, intended, row):
+                holds = intended[name]  # counted on since: that is an edit
             if name not in intended[FIELDS] and holds not in (None, NULL):  # a default, or somebody was quick: news, to be looked at
                 holds = None
             if holds != agreed[name]:

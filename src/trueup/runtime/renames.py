@@ -73,14 +73,14 @@ def carry_out(store: Store, config: Config) -> None:
 
 @contextmanager
 def with_new_names(store: Store, config: Config) -> Iterator[Store]:
-    """The state as a plan is to see it: itself, or a copy in which everything has its new name. Raises StateError where there is none."""
+    """The state as who looks is to see it: itself, or a copy in which everything has its new name. Raises StateError in PostgreSQL."""
     due = renames_due(store, config)
     if not due:
         yield store
         return
     if store.backend != "sqlite":
         raise StateError(
-            f"a plan needs the new names in the state first: {due}",
+            f"the new names are to be in the state first: {due}",
             hint="`trueup sync --limit 0` gives it these, and writes nothing to any system",
         )
     with tempfile.TemporaryDirectory(prefix="trueup-plan-") as folder:

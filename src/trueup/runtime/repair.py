@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from trueup.runtime.apart import bring_together
+from trueup.runtime.renames import carry_out
 from trueup.runtime.verify import verify_systems
 from trueup.store import shadow
 
@@ -36,10 +37,11 @@ def _repair(workspace: Workspace, name: str, suspects: Suspects) -> None:
     """One entity's pass over the suspects and every other row of their records."""
     records = pl.Series("gid", sorted(suspects.records), dtype=pl.Int64)
     keys = {system: dict.fromkeys(found) for system, found in suspects.keys.items()}
-    with workspace.store.read() as db:
-        for system, key in shadow.by_golden(db, name, records).select("system", "key").rows():
-            keys.setdefault(system, {})[key] = None
     with workspace.lock("verify --repair"):
+        carry_out(workspace.store, workspace.config)
+        with workspace.store.read() as db:
+            for system, key in shadow.by_golden(db, name, records).select("system", "key").rows():
+                keys.setdefault(system, {})[key] = None
         with workspace.store.write() as tx:
             for system, found in keys.items():
                 # Forget how these rows read, so that they are compared value by value whatever they look like.

@@ -15,7 +15,7 @@ from trueup.reports.queues import Settled
 from trueup.runtime import trail
 from trueup.runtime.commit import commit_decision, frozen_candidates
 from trueup.runtime.explain import golden_cells, held_cells, open_conflict
-from trueup.store import conflict, golden, shadow
+from trueup.store import audit, conflict, golden, shadow
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -107,7 +107,7 @@ def _settle(tx: Db, row: dict[str, Any], entity: Entity, ruling: Ruling, now: da
     )
     decision = resolve(facts, ruling)
     conflict.close(tx, pl.Series([row["id"]], dtype=pl.Int64), now, ruling.rule)
-    commit_decision(tx, entity, decision, run=None, now=now)
+    commit_decision(tx, entity, decision, run=None, now=now, who=audit.me())
     taken = "a value" if ruling.system is None else ruling.system
     trail.decided(tx, "conflict", {"id": row["id"], "entity": entity.name, "record": row["gid"], "field": ruling.field, "took": taken}, now)
     field = entity.fields[ruling.field]

@@ -12,7 +12,7 @@ A plan is the same pass without the commits and the writes.
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from trueup.core.births import births, no_births
+from trueup.core.births import births, born_alone, no_births
 from trueup.core.cells import AT, GID, KEY, SYSTEM
-from trueup.core.facts import FILTERED, GONE_SCHEMA, SHADOW_SCHEMA, UNREADABLE, Decision, Facts, Meeting, joined
+from trueup.core.facts import FILTERED, GOLDEN_SCHEMA, GONE_SCHEMA, SHADOW_SCHEMA, UNREADABLE, Decision, Facts, Meeting, joined
+from trueup.core.frames import found as with_found
+from trueup.core.frames import in_order, keep, one_of, sure, typed, united
 from trueup.core.match import REUSED
 from trueup.core.reconcile import reconcile
 from trueup.core.shadow import standing_for_what_it_shows
@@ -30,20 +32,20 @@ from trueup.errors import TrueupError
 from trueup.model import EntitySummary, SystemSummary
 from trueup.runtime import marks
 from trueup.runtime.changes import index_begun, index_whole
-from trueup.runtime.chunks import NO_LINKS, Chunks, Page, bare, bounds_of
-from trueup.runtime.commit import commit_decision, frozen_candidates
+from trueup.runtime.chunks import NO_LINKS, UNLINKED, Chunks, Page, bare, bounds_of
+from trueup.runtime.commit import commit_decision, commit_seen, frozen_candidates
 from trueup.runtime.cursors import OVERLAP_S, not_ahead
 from trueup.runtime.deliveries import Deliveries
 from trueup.runtime.failures import mended_failures
 from trueup.runtime.former_keys import wake_referrers
-from trueup.runtime.guards import GuardState, guard_observations, held_lanes
+from trueup.runtime.guards import GuardState, KnownMatters, answers, guard_observations, held_lanes
 from trueup.runtime.identify import Identified, identify, rekeyed
-from trueup.runtime.observe import Observation, Observer
+from trueup.runtime.observe import Observation, Observer, read_now
 from trueup.runtime.pass_options import PassOptions
 from trueup.runtime.recover import recover
 from trueup.runtime.rereadings import Rereadings
 from trueup.runtime.spill import Spill
-from trueup.store import conflict, cursor, failure, former_key, golden, outsider, parked, sending, unsettled_key
+from trueup.store import conflict, cursor, failure, former_key, golden, hold, outsider, parked, sending, unsettled_key
 from trueup.store import shadow as shadow_table
 
 if TYPE_CHECKING:
@@ -62,13 +64,13 @@ ROUNDS = 4
 
 @dataclass
 class Pass:
-    """One pass in work. `clock` gives the moment; `tick(system, rows)` hears of progress."""
+    """One pass in work. `clock` gives the moment; `tick(system, rows)` hears of progress; `run` may be how to begin one."""
 
     store: Store
     entity: Entity
     seats: dict[str, Seat]
     errors: Mapping[str, TrueupError]
-    run: int | None
+    run: int | Callable[[], int] | None
     owner: str
     clock: Callable[[], datetime]
     options: PassOptions = field(default_factory=PassOptions)
@@ -84,6 +86,8 @@ class Pass:
         self._left_alone: dict[str, tuple[list[str], list[str]]] = {}
         self.reused: set[tuple[str, str]] = set()
         self.index_later: list[pl.DataFrame] | None = None
+        self._uncounted = False
+        self._overtaken: dict[str, pl.Series] = {}
         self.past = Rereadings(self.options.changes, self.entity, self.seats)
         self.deliveries = Deliveries(self.store, self.entity, self.seats, self.options, run=self.run, owner=self.owner, clock=self.clock)
         for name in self.entity.precedence:
@@ -91,24 +95,38 @@ class Pass:
         for name, error in self.errors.items():
             self.summary.systems[name].error = str(error)
 
+    @property
+    def number(self) -> int | None:
+        """The run's number; where it begins with the first thing that is kept of it, it begins now."""
+        return self.run() if callable(self.run) else self.run
+
     # -------------------------------------------------------------- the page
 
-    def work(self) -> EntitySummary:
-        """Run the pass; returns its summary. Raises StateError when the state cannot be written."""
-        self.marks = marks.take(self.store, self.entity.name, self.seats, keep=self.options.plan or self.options.keys is not None)
-        if not self.options.plan:
+    def read(self, spill: Spill) -> dict[str, Observation]:
+        """The first half: what every system shows. Where `options.apart`, other passes may run meanwhile. Raises StateError."""
+        if self.options.keys is None:
+            read = {name: seat for name, seat in self.seats.items() if self.options.reads(name)}
+            self.marks = marks.take(self.store, self.entity.name, read, keep=self.options.plan)
+        if not self.options.plan and not self.options.apart:
             self._recover()
-        with Spill() as spill:
-            observations = self.observe(spill, self._first_readers(spill))
-            self._round(spill, observations, first=True)
+        return self.observe(spill, self._first_readers(spill))
+
+    def conclude(self, spill: Spill, observations: dict[str, Observation], overtaken: Mapping[str, frozenset[str]]) -> EntitySummary:
+        """The second half. `overtaken`: keys by system that others have read or written since this was begun: their word is the newer."""
+        for name in overtaken.keys() & observations.keys():
+            observations[name].leave_out(overtaken[name])
+            self.deliveries.unsettle(name, list(overtaken[name]), "looked at by itself during a sweep")
+        self._overtaken = {name: pl.Series(KEY, list(keys), dtype=pl.String) for name, keys in overtaken.items()}
+        self._round(spill, observations, first=True)
+        self._overtaken = {}
         for _number in range(0 if self.options.plan else ROUNDS - 1):
             wake = self.deliveries.take_wake()
             if not wake:
                 break
-            with Spill() as spill:
-                readers = {name: self._looker(spill, name, keys) for name, keys in wake.items() if name in self.seats}
-                again = self.observe(spill, readers)
-                self._round(spill, again, first=False)
+            with Spill() as own:
+                readers = {name: self._looker(own, name, keys) for name, keys in wake.items() if name in self.seats}
+                again = self.observe(own, readers)
+                self._round(own, again, first=False)
         self._finish(observations)
         return self.summary
 
@@ -141,6 +159,8 @@ class Pass:
         with self.store.read() as db:
             held = held_lanes(db, self.entity)
             for name, seat in self.seats.items():
+                if not self.options.reads(name):
+                    continue
                 past = self.past.of(name)
                 observer = Observer(self.store, self.entity, seat, spill, partial(self.tick, name), self.now, reread=past)
                 standing = cursor.get(db, self.entity.name, name)
@@ -162,7 +182,7 @@ class Pass:
     def _looker(self, spill: Spill, name: str, keys: Sequence[str]) -> Callable[[], Observation]:
         past = None if name in self.reread_whole else self.past.of(name)
         observer = Observer(self.store, self.entity, self.seats[name], spill, None, self.now, reread=past)
-        if self.options.keys is not None and not self.options.plan:
+        if not self.options.reads(name) and not self.options.plan:
             marks.read_again(self.store, self.entity.name, self.seats[name], keys, self.now)
         return lambda: observer.look(keys)
 
@@ -171,11 +191,13 @@ class Pass:
         observations: dict[str, Observation] = {}
         if not readers:
             return observations
-        if len(readers) == 1:
-            tasks = {name: _now(reader) for name, reader in readers.items()}
+        *others, last = readers
+        if not others:
+            tasks = {last: read_now(readers[last])}
         else:
-            with ThreadPoolExecutor(max_workers=len(readers), thread_name_prefix="observe") as pool:
-                tasks = {name: pool.submit(reader) for name, reader in readers.items()}
+            with ThreadPoolExecutor(max_workers=len(others), thread_name_prefix="observe") as pool:
+                tasks = {name: pool.submit(readers[name]) for name in others}
+                tasks[last] = read_now(readers[last])
         for name, task in tasks.items():
             try:
                 observations[name] = task.result()
@@ -184,6 +206,7 @@ class Pass:
                 for bucket in [bucket for bucket in spill.buckets() if isinstance(bucket, tuple) and bucket[0] == name]:
                     spill.drop(bucket)
         for name, seen in observations.items():
+            self.options.heard(name, seen.asked)
             if seen.complete:
                 self.complete.add(name)
         return observations
@@ -192,12 +215,11 @@ class Pass:
 
     def _round(self, spill: Spill, observations: dict[str, Observation], *, first: bool) -> None:
         with self.store.read() as db:
+            known = KnownMatters(failures=failure.any_(db), holds=hold.any_(db))
             found = identify(db, self.entity, observations)
             if first:  # later rounds look at single rows of the same pass: what is held stays held
                 self.guards = guard_observations(db, self.entity, observations, found, self.now)
-            leftovers = pl.concat([self._leftovers(db, found, first=first), *(item.released for item in observations.values())]).unique(
-                maintain_order=True
-            )
+            leftovers = united([self._leftovers(db, found, first=first), *(item.released for item in observations.values())])
         if first and any(state.suspect for state in self.guards.values()):
             self._count_precisely(spill, observations, found)
         self.deliveries.held = frozenset(name for name, state in self.guards.items() if state.held_updates)
@@ -208,53 +230,56 @@ class Pass:
         if self.options.plan:
             self._left_alone = {name: (seen.filtered, seen.failures[KEY].drop_nulls().to_list()) for name, seen in observations.items()}
         else:
-            self._commit_identified(observations, found, first=first)
+            self._commit_identified(observations, found, known, first=first)
         with self.store.read() as db:
             self.deliveries.begin_round(db, found, self.complete)
             self.deliveries.mind_unreadable(db, {name: seen.unplaced for name, seen in observations.items()})
         found.gone = self.deliveries.believed(found.gone)
         chunks = self.regroup(spill, observations, found, leftovers)
+        self.deliveries.alone = chunks.count == 1
         bulk = chunks.count > 1 and not self.options.plan and bool(self.entity.match)
         self.index_later = [] if bulk else None
         if bulk:
             index_begun(self.store, self.entity)
         for number in chunks.order:
-            decision = self._decide(chunks.frames(number), chunks.gone(number), chunks.others(number), found, first=first)
-            self._take_in(decision)
+            with self.deliveries.undisturbed():
+                decision = self._decide(chunks, number, found, first=first)
+                self._take_in(decision)
+            self._park_reused(decision)
+            self.deliveries.submit(decision)
+        if self._uncounted and any(state.counts for state in self.guards.values()):
+            with self.store.write() as tx:
+                self._count_edits(tx)
+        self._uncounted = False
         self._unpark(found)
         if self.index_later is not None:
             index_whole(self.store, self.entity, self.index_later)
             self.index_later = None
         self.deliveries.finish_round()
 
-    def _decide(
-        self, rows: Mapping[str, pl.DataFrame], gone: pl.DataFrame, others: pl.Series, found: Identified, *, first: bool
-    ) -> Decision:
+    def _decide(self, chunks: Chunks, number: int, found: Identified, *, first: bool) -> Decision:
         """Facts of one chunk, from the rows and the state, and the decision about them."""
-        count = (
-            pl.concat([frame.select(GID) for frame in rows.values()]).group_by(GID).len()
-            if rows
-            else pl.DataFrame(schema={GID: pl.Int64(), "len": pl.UInt32()})
-        )
-        single = count.filter(pl.col("len") == 1)[GID]
-        single = single.filter(found.is_born(single))
+        rows, gone, others = chunks.frames(number), chunks.gone(number), chunks.others(number)
+        single = born_alone(rows, found.is_born)
         parts = []
         rest: dict[str, pl.DataFrame] = {}
         for name, frame in rows.items():
-            alone = pl.col(GID).is_in(single.implode())
-            mine = frame.filter(alone)
+            alone = one_of(frame[GID], single)
+            mine = keep(frame, alone)
             if not mine.is_empty():
                 parts.append(births(self.entity, name, mine, self.now))
             if mine.height < frame.height:
-                rest[name] = frame.filter(~alone)
+                rest[name] = keep(frame, ~alone)
         decide: Callable[[Facts], Decision] = reconcile
         if first and self.options.ruling is not None:
             decide = partial(self.options.ruling, {name: seat for name, seat in self.seats.items() if name not in self.options.mute})
-        gids = pl.concat([*[frame[GID] for frame in rest.values()], gone[GID], others]).unique(maintain_order=True)
-        for some in gids.sort().to_frame().iter_slices(RECONCILED_ROWS):
-            these = pl.col(GID).is_in(some[GID].implode())
-            few = {name: frame.filter(these) for name, frame in rest.items()} if gids.len() > RECONCILED_ROWS else rest
-            parts.append(decide(self.facts(few, gone.filter(these), some[GID], found)))
+        gids = united([*[frame[GID] for frame in rest.values()], gone[GID], others]).alias(GID)
+        for some in in_order(gids).to_frame().iter_slices(RECONCILED_ROWS):
+            these = some[GID]
+            few = rest
+            if gids.len() > RECONCILED_ROWS:
+                few = {name: keep(frame, one_of(frame[GID], these)) for name, frame in rest.items()}
+            parts.append(decide(self.facts(few, keep(gone, one_of(gone[GID], these)), these, found)))
         return joined(parts) if parts else no_births(self.entity, self.now)
 
     def facts(
@@ -263,22 +288,20 @@ class Pass:
         """Everything that is known about these records."""
         with self.store.read() as db:
             known = golden.fetch(db, self.entity.name, gids)
-            shadows = shadow_table.by_golden(db, self.entity.name, gids).cast(SHADOW_SCHEMA)
+            shadows = typed(shadow_table.by_golden(db, self.entity.name, gids), SHADOW_SCHEMA)
             open_now = conflict.open_of(db, self.entity.name, gids)
         shadows = self._as_it_stands(rekeyed(shadows, found))
         observed = {name: self._in_time(name, frame, shadows) for name, frame in rows.items()}
-        known = known.select("id", "data", "origin_system", "origin_at", "origins", "version", "deleted_at", "alias_of")
-        refused = frozenset(name for name, state in self.guards.items() if state.refused)
+        known = known[list(GOLDEN_SCHEMA)]
         return Facts(
             entity=self.entity,
             observed=observed,
             gone=gone,
             golden=known,
-            shadows=shadows.select(list(SHADOW_SCHEMA)),
+            shadows=shadows[list(SHADOW_SCHEMA)],
             frozen=frozen_candidates(open_now),
             now=self.now,
-            refused=refused,
-            refused_deletes=frozenset(name for name, state in self.guards.items() if state.refused_deletes),
+            **answers(self.guards),
             reread=self.past.fields,
             unread=frozenset(self.past.fields) - self.reread_whole,
             moved=self.past.changes.moved | (frozenset(self.entity.mappings) if self.options.older else frozenset()),
@@ -306,23 +329,28 @@ class Pass:
         return shadows
 
     def _in_time(self, name: str, rows: pl.DataFrame, shadows: pl.DataFrame) -> pl.DataFrame:
-        """Without late readings: rows older than what is known, where only changes were read; they are read again later."""
+        """Without late readings: what was overtaken and, where only changes were read, is older than what is known; read again later."""
+        if name in self._overtaken:
+            rows = keep(rows, ~one_of(rows[KEY], self._overtaken[name]))
         if rows.is_empty() or name in self.complete:
             return rows
-        known = shadows.filter(pl.col("system") == name).select(pl.col("gid").alias(GID), pl.col("modified").alias("_modified"))
-        late = rows.join(known, on=GID, how="left", maintain_order="left")["_modified"] > rows[AT]
-        late = late.fill_null(value=False)
+        if rows[AT].null_count() == rows.height:
+            return rows
+        mine = keep(shadows, shadows["system"] == name)
+        known = pl.DataFrame({GID: mine["gid"], "_modified": mine["modified"]})
+        late = sure(with_found(rows[[GID]], known, [GID])["_modified"] > rows[AT])
         if late.any():
             self.deliveries.unsettle(name, rows.filter(late)[KEY].to_list(), "read later than it was written")
-        return rows.filter(~late)
+        return keep(rows, ~late)
 
     def _take_in(self, decision: Decision) -> None:
-        """Count, commit and deliver one decision."""
+        """Count and commit one decision."""
         summary = self.summary
         summary.created += decision.born.len()
         summary.updated += decision.updated
         summary.reread += decision.reread
         summary.apart += decision.apart
+        summary.left += decision.left
         summary.deleted += decision.deleted_now
         summary.overruled += decision.overruled
         summary.missing += decision.missing
@@ -334,9 +362,10 @@ class Pass:
         if not self.options.plan and decision.anything:
             with self.store.write() as tx:
                 referred = bool(self.options.referrers)
-                commit_decision(tx, self.entity, decision, run=self.run, now=self.now, later=self.index_later, referred=referred)
-        self._park_reused(decision)
-        self.deliveries.submit(decision)
+                commit_decision(tx, self.entity, decision, run=self.number, now=self.now, later=self.index_later, referred=referred)
+                self._count_edits(tx)
+            if self.options.notice is not None:
+                self.options.notice(decision)
 
     def _park_reused(self, decision: Decision) -> None:
         if decision.reused.is_empty():
@@ -352,7 +381,7 @@ class Pass:
             pl.col(KEY).alias("key"),
             pl.format("[{}]", GID).alias("candidates"),
             pl.lit(REUSED).alias("why"),
-            pl.lit(self.run, dtype=pl.Int64).alias("run"),
+            pl.lit(self.number, dtype=pl.Int64).alias("run"),
             pl.lit(self.now).cast(pl.Datetime("us", "UTC")).alias("since"),
         )
         with self.store.write() as tx:
@@ -387,7 +416,7 @@ class Pass:
                 parts.append(golden.since(db, self.entity.name, 0 if name in self.past.changes.considered else done).alias(GID))
             waiting = failure.due(db, self.entity.name, name, self.now)["gid"].drop_nulls()
             parts.append(waiting.alias(GID))
-        return pl.concat([part.cast(pl.Int64) for part in parts]).unique(maintain_order=True)
+        return united([part.cast(pl.Int64) for part in parts])
 
     def _settle_ids(self, found: Identified) -> None:
         """Real golden ids for the records that are born, also where parked rows may be one of them; a plan keeps provisional ones."""
@@ -401,19 +430,21 @@ class Pass:
         """Put the rows read into chunks of records: the same record's rows from all systems into the same chunk, deletes first."""
         held_updates = {name for name, state in self.guards.items() if state.held_updates}
         held_deletes = [name for name, state in self.guards.items() if state.held_deletes]
-        gone = found.gone.filter(~pl.col(SYSTEM).is_in(held_deletes))
+        gone = keep(found.gone, ~one_of(found.gone[SYSTEM], pl.Series(held_deletes, dtype=pl.String)))
         known = [gids for seen in observations.values() for gids in seen.gids]
         linked = {name: bare(links) for name, links in found.take_links().items()}
         bounds = bounds_of([*(links["_gid"] for links in linked.values()), leftovers, *known])
-        real = found.real(pl.col("_gid"))
-        chunks = Chunks(bounds.to_frame("_gid").select(real).to_series(), spill, gone, leftovers)
+        chunks = Chunks(found.real_ids(bounds), spill, gone, leftovers)
         for name, seen in observations.items():
             mine = linked.pop(name, NO_LINKS)
             mine = mine if mine["page"].is_sorted() else mine.sort("page", maintain_order=True)
-            ends = mine["page"].search_sorted(pl.int_range(-1, seen.pages, eager=True), side="right").to_list()
+            pages = pl.Series(range(-1, seen.pages), dtype=pl.Int32)
+            ends = mine["page"].search_sorted(pages, side="right").to_list() if mine.height else [0] * (seen.pages + 1)
             for page, (begin, end) in enumerate(pairwise(ends)):
-                # Copies, so that each page's links go when its rows went; a slice would keep all of them.
-                links = mine.slice(begin, end - begin).select(pl.col("place").gather(pl.int_range(pl.len())), real)
+                links = UNLINKED
+                if end > begin:  # copies, so that each page's links go when its rows went; a slice would keep all of them
+                    part = mine.slice(begin, end - begin)
+                    links = part.select(pl.col("place").gather(pl.int_range(pl.len())), found.real(pl.col("_gid")))
                 chunks.add(Page(name, page, links, seen.gids[page], held=name in held_updates))
         return chunks
 
@@ -438,7 +469,7 @@ class Pass:
         for name, seen in observations.items():
             counts = self.summary.systems[name].observed
             state = self.guards.get(name)
-            gone = 0 if state is not None and state.held_deletes else found.gone.filter(pl.col(SYSTEM) == name).height
+            gone = 0 if state is not None and state.held_deletes else keep(found.gone, found.gone[SYSTEM] == name).height
             created = found.links[name].height if name in found.links else 0
             if first:
                 counts.read += seen.counts.read
@@ -449,15 +480,17 @@ class Pass:
         self.summary.parked += found.parked.height
         if first:
             self.summary.held += sum(state.held_count for state in self.guards.values())
+            self.summary.decided += [word for state in self.guards.values() for word in state.words()]
 
-    def _commit_identified(self, observations: Mapping[str, Observation], found: Identified, *, first: bool) -> None:
-        """What observing and matching found out, apart from values."""
+    def _commit_identified(self, observations: Mapping[str, Observation], found: Identified, known: KnownMatters, *, first: bool) -> None:
+        """What observing and matching found out, apart from values. That edits were made is counted with what is decided about them."""
         name_of = self.entity.name
-        if self._nothing_learned(observations, found, first=first):
+        if self._nothing_learned(observations, found, known, first=first):
+            self._uncounted = first
             return
         moment = pl.lit(self.now).cast(pl.Datetime("us", "UTC"))
         with self.store.write() as tx:
-            for (system,), rows in found.relinked.partition_by(SYSTEM, as_dict=True).items():
+            for (system,), rows in found.relinked.partition_by(SYSTEM, as_dict=True).items() if found.relinked.height else ():
                 moved = rows.filter(pl.col("old_key") != pl.col("new_key"))
                 follow = bool(self.options.referrers) and system not in self.past.changes.moved
                 if follow:
@@ -476,54 +509,28 @@ class Pass:
                         pl.col(KEY).alias("key"),
                         pl.format("[{}]", pl.col("candidates").cast(pl.List(pl.String)).list.join(",")).alias("candidates"),
                         "why",
-                        pl.lit(self.run, dtype=pl.Int64).alias("run"),
+                        pl.lit(self.number, dtype=pl.Int64).alias("run"),
                         moment.alias("since"),
                     ),
                 )
             for name, seen in observations.items():
-                self._commit_seen(tx, name, seen)
+                commit_seen(tx, name_of, name, seen, self.now)
             for name, state in self.guards.items() if first else ():
                 state.commit(tx, self.entity, name, self.now)
 
-    def _nothing_learned(self, observations: Mapping[str, Observation], found: Identified, *, first: bool) -> bool:
+    def _nothing_learned(self, observations: Mapping[str, Observation], found: Identified, known: KnownMatters, *, first: bool) -> bool:
         """Whether the state knows all this already, so that no transaction is needed for it."""
         matched = not found.relinked.is_empty() or not found.parked.is_empty() or bool(found.resolved)
-        if matched or any(seen.filtered or not seen.failures.is_empty() for seen in observations.values()):
+        if matched or known.failures or any(seen.filtered or not seen.failures.is_empty() for seen in observations.values()):
             return False
-        with self.store.read() as db:
-            return not (failure.any_(db) or (first and any(state.has_news(db) for state in self.guards.values())))
+        return not (first and any(state.has_news(holds=known.holds) for state in self.guards.values()))
 
-    def _commit_seen(self, tx: Db, name: str, seen: Observation) -> None:
-        """Rows outside of the filter, unreadable rows and their reasons."""
-        entity = self.entity.name
-        if seen.filtered:
-            shadow_table.set_state(tx, entity, name, pl.Series(seen.filtered, dtype=pl.String), FILTERED)
-            shadow_table.set_fingerprint(tx, entity, name, pl.concat(seen.outside))
-        bad = seen.failures
-        known_bad = bad[KEY].drop_nulls().unique()
-        if known_bad.len():
-            shadow_table.set_state(tx, entity, name, known_bad, UNREADABLE)
-            shadow_table.set_fingerprint(
-                tx, entity, name, pl.DataFrame({"key": known_bad, "fingerprint": pl.Series([None] * known_bad.len(), dtype=pl.Int64)})
-            )
-        recorded = failure.of(tx, entity, name).filter(pl.col("stage").is_in(["read", "map"]))
-        if not recorded.is_empty():
-            looked_at = recorded if seen.complete else recorded.filter(pl.col("key").is_in(list(seen.asked)))
-            mended = looked_at.filter(~pl.col("key").is_in(known_bad.implode()))["id"].to_list()
-            failure.drop(tx, mended)
-        if not bad.is_empty():
-            failure.put(
-                tx,
-                entity,
-                bad.unique([KEY, "stage", "field", "reason"], maintain_order=True).select(
-                    pl.lit(name, dtype=pl.String).alias("system"),
-                    pl.coalesce(KEY, pl.format("({})", pl.col("reason").str.split(": ").list.first())).alias("key"),
-                    "stage",
-                    "field",
-                    "reason",
-                    pl.lit(self.now).cast(pl.Datetime("us", "UTC")).alias("at"),
-                ),
-            )
+    def _count_edits(self, tx: Db) -> None:
+        """For the rolling hour of the guards, once."""
+        if self._uncounted:
+            self._uncounted = False
+            for name, state in self.guards.items():
+                state.commit(tx, self.entity, name, self.now)
 
     def _finish(self, observations: Mapping[str, Observation]) -> None:
         """Cursors, counts and what is still due; only now may a cursor pass the rows that were read."""
@@ -547,6 +554,8 @@ class Pass:
             with self.store.write() as tx:
                 for name in observations.keys() & self.seats.keys():  # not of one that failed when it was looked at again
                     self._advance(tx, name, observations[name])
+                for name, state in self.guards.items():
+                    state.carried_out(tx, self.entity, name)
         with self.store.read() as db:
             mended = mended_failures(db, self.entity, self.seats)
             self.summary.total = golden.count(db, entity)
@@ -575,8 +584,9 @@ class Pass:
         held = state is not None and (state.held_updates or state.held_deletes)
         changes: dict[str, object] = {}
         if seen.complete and not held:
-            mark = marks.after_writing(self.seats[name], seen.mark, self.summary.systems[name].error)
-            changes |= {"full_rows": seen.counts.read, "mark": mark}
+            changes["full_rows"] = seen.counts.read
+            if name not in self.deliveries.detached:  # its connector is at work: the mark of the reading before this one stays, if it may
+                changes["mark"] = marks.after_writing(self.seats[name], seen.mark, self.summary.systems[name].error)
             if seen.whole:
                 changes["full_at"] = self.now
         if seen.cursor is not None and not held and (seen.complete or not seen.full):
@@ -586,13 +596,3 @@ class Pass:
             outsider.remove(tx, entity, name, seen.released.filter(~seen.released.is_in(self.deliveries.outsiders(name))))
         if changes:
             cursor.set_(tx, entity, name, **changes)
-
-
-def _now(reader: Callable[[], Observation]) -> Future[Observation]:
-    """Run in this thread, answering like a pool does."""
-    task: Future[Observation] = Future()
-    try:
-        task.set_result(reader())
-    except TrueupError as error:
-        task.set_exception(error)
-    return task

@@ -9,6 +9,8 @@ import orjson
 import polars as pl
 
 from trueup.reports.standing import EntityStanding, Standing, SystemStanding
+from trueup.runtime.apart import left_standing
+from trueup.runtime.limits import resting_until
 from trueup.store import audit, conflict, cursor, failure, golden, hold, parked, paused, retention
 from trueup.store import run as run_table
 from trueup.store import shadow as shadow_table
@@ -52,8 +54,12 @@ def standing_of(db: Db, config: Config, shown: str, now: datetime) -> Standing:
         one = EntityStanding(max_delay_s=entity.max_delay_s, paused=everything)
         one.total = golden.count(db, name)
         one.conflicts = conflict.count(db, name)
+        left = left_standing(db, entity)
         for system in entity.precedence:
             item = one.systems[system] = _system(db, entity, system, passes, now)
+            values, rows = left.get(system, (0, 0))
+            item.apart, item.missing = values + rows, item.missing - rows
+            item.resting_until = resting_until(config.systems[system], now)
             item.paused = everything or config.systems[system].paused or ("system", system) in pauses
             one.parked += item.parked
             one.failures += item.failures

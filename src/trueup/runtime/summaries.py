@@ -59,7 +59,9 @@ def _entity(summary: EntitySummary) -> dict[str, Any]:
         "failures": {"open": summary.failures_open},
         "systems": systems,
         **({"apart": summary.apart} if summary.apart else {}),
+        **({"left": summary.left} if summary.left else {}),
         **({"notes": summary.notes} if summary.notes else {}),
+        **({"decided": summary.decided} if summary.decided else {}),
     }
 
 

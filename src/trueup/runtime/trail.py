@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from trueup.core.deliver import FIELDS
-from trueup.store import audit
+from trueup.core.frames import FEW_ROWS
+from trueup.store import audit, meta
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from trueup.store import Db
     from trueup.store.sending import Intended
 
+DECIDED = "last decision"
+"""The fact of the state that tells a running `serve` that a person decided something."""
 WORDS = {"create": "created", "update": "updated", "delete": "deleted"}
 
 
@@ -40,6 +44,7 @@ def run_ends(tx: Db, run: int, status: RunStatus, result: RunSummary | None, *, 
 def decided(tx: Db, about: str, what: Mapping[str, Any], now: datetime) -> None:
     """A person decided `about` something that waited for one; `what` names it by numbers, and holds no value."""
     audit.tell(tx, "decision", {"about": about, **what}, at=now)
+    meta.set_(tx, DECIDED, now.isoformat())
 
 
 def about_to_leave(tx: Db, entity: str, system: str, prepared: Prepared, intent: int, run: int | None, *, at: datetime) -> None:
@@ -53,11 +58,13 @@ def _fields(prepared: Prepared) -> dict[str, int]:
     """How many rows are told each field."""
     if prepared.kind == "delete":
         return {}
+    if prepared.kind == "create":  # all rows of a batch are given the same fields: to ask for all lists would make them
+        return {name: prepared.rows.height for names in prepared.fields.head(1)[FIELDS] for name in names}
     lists = prepared.fields[FIELDS]
-    if prepared.kind == "create":  # all rows of a batch are given the same fields
-        return dict.fromkeys(lists[0], prepared.rows.height) if lists.len() else {}
-    counts = lists.explode().drop_nulls().value_counts().sort(FIELDS)
-    return dict(counts.rows())
+    if lists.len() <= FEW_ROWS:
+        counts = Counter(name for names in lists.to_list() for name in names or ())
+        return dict(sorted(counts.items()))
+    return dict(lists.explode().drop_nulls().value_counts().sort(FIELDS).rows())
 
 
 def has_left(tx: Db, entity: str, system: str, intended: Intended, results: Results, *, at: datetime) -> None:

@@ -9,8 +9,9 @@ import polars as pl
 
 from trueup.core.cells import AT, GID, KEY, SYSTEM
 from trueup.core.facts import GONE_SCHEMA
+from trueup.core.merge import APART
 from trueup.core.reconcile import reconcile
-from trueup.core.undo import DELETED, LINE_SCHEMA, LOST, PUT_BACK, RESTORED, REVIVED, SETTING, TAKEN_OUT, Done, reverse
+from trueup.core.undo import DELETED, LINE_SCHEMA, LOOKED_AT_AGAIN, LOST, PUT_BACK, RESTORED, REVIVED, SETTING, TAKEN_OUT, Done, reverse
 from trueup.errors import UsageError
 from trueup.reports.undone import Refused, Undone
 from trueup.store import created, history
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from trueup.runtime.systems import Seat
     from trueup.store import Db, Store
 
-UNDONE_KINDS = (*SETTING, DELETED, REVIVED, TAKEN_OUT, PUT_BACK, LOST, RESTORED)
+UNDONE_KINDS = (*SETTING, DELETED, REVIVED, TAKEN_OUT, PUT_BACK, LOST, RESTORED, APART)
 """Kinds of history that say that a run changed something in some system; the others tell what it did not."""
 
 
@@ -121,6 +122,7 @@ class Undo:
         )
         merged = reversal.merged
         self.undone.values += merged.changes.height + reversal.restores.height + merged.thawed.height
+        self.undone.left += merged.history.filter(pl.col("kind") == LOOKED_AT_AGAIN).height
         self.undone.records += merged.revived.len() + merged.deleted.len()
         self.undone.rows += merged.withdrawn.height + merged.spared.height + merged.returned.height
         self.undone.refused += [

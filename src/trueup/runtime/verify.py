@@ -4,8 +4,8 @@
     row by row what differs is read once more, by key, and compared field by field with what the state says by then
 
 Expected is the golden value; where a system is known to show it in its own form (`seen`, with nothing due), that form, unless it holds the
-value apart since a mapping changed. A field that this mapping cannot write is expected as last seen. What waits for a person (rejected,
-parked, frozen, failed, vanished) is no difference.
+value apart since a mapping changed. What a person left apart is no difference, and is counted for itself. A field that this mapping cannot
+write is expected as last seen. What waits for a person (rejected, parked, frozen, failed, vanished) is no difference.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ import polars as pl
 from trueup.core.cells import GID, KEY, NULL, cell_to_python, json_to_records
 from trueup.core.deliver import Due
 from trueup.core.fingerprint import cell_fingerprint, key_hash
+from trueup.core.merge import LEFT
 from trueup.core.shadow import decode_delta
 from trueup.errors import TrueupError
 from trueup.reports.verify_facts import SAMPLES, Agreement, Disagreement, EntityAgreement, SystemAgreement
-from trueup.runtime.apart import held_apart
+from trueup.runtime.apart import held_apart, left_rows
 from trueup.runtime.lane import Lane
 from trueup.runtime.references import to_golden
 from trueup.store import conflict, failure, golden, parked
@@ -79,6 +80,7 @@ class _Side:
     waiting    golden ids whose row is there and cannot be understood; `lost` counts such rows without a record
     vanished   those of `waiting` whose row is gone, where nothing says that deletes are meant
     outside    golden ids whose row is outside of the mapping's filter
+    left       golden ids of which a person left values, or the missing row, apart; how many
     """
 
     seat: Seat
@@ -92,6 +94,7 @@ class _Side:
     vanished: set[int] = field(default_factory=set)
     lost: int = 0
     outside: set[int] = field(default_factory=set)
+    left: dict[int, int] = field(default_factory=dict)
     differing: set[int] = field(default_factory=set)
 
 
@@ -120,6 +123,7 @@ class _Checker:
             self._look_at_strangers(side)
             side.counts.waiting = len(side.waiting - side.differing) + side.lost
             side.counts.vanished = len(side.vanished - side.differing)
+            side.counts.apart = sum(count for gid, count in side.left.items() if gid not in side.differing)
             self.result.systems[side.seat.name] = side.counts
         return self.result
 
@@ -226,21 +230,23 @@ class _Checker:
             apart = self._apart(db, deltas, cells)
             dead = rows.join(alive.select("id"), on="id", how="anti").select(gid="id")
             for name, side in self._sides.items():
-                doubtful[name].update(self._differing(side, cells, deltas.filter(pl.col("system") == name), apart))
+                doubtful[name].update(self._differing(db, side, cells, deltas.filter(pl.col("system") == name), apart))
                 doubtful[name].update(dead.join(side.seen, on="gid", how="semi")["gid"].to_list())
         return doubtful
 
-    def _apart(self, db: Db, deltas: pl.DataFrame, cells: pl.DataFrame) -> dict[tuple[str, int], set[str]]:
+    def _apart(self, db: Db, deltas: pl.DataFrame, cells: pl.DataFrame) -> dict[tuple[str, int], dict[str, str]]:
         """What is held apart of these records; nearly always nothing."""
         mine = cells.filter(pl.col(GID).is_in(deltas["gid"].implode()))
         return held_apart(db, self.entity, deltas, {row[GID]: row for row in mine.iter_rows(named=True)})
 
-    def _differing(self, side: _Side, cells: pl.DataFrame, deltas: pl.DataFrame, apart: Mapping[tuple[str, int], set[str]]) -> list[int]:
+    def _differing(
+        self, db: Db, side: _Side, cells: pl.DataFrame, deltas: pl.DataFrame, apart: Mapping[tuple[str, int], Mapping[str, str]]
+    ) -> list[int]:
         """Living records whose row reads otherwise than expected, or is not there."""
         writable = set(self.entity.written(side.seat.name))
-        expected = _expected(
-            cells, deltas, side.fields, writable, {gid: names for (name, gid), names in apart.items() if name == side.seat.name}
-        )
+        mine = {gid: rules for (name, gid), rules in apart.items() if name == side.seat.name}
+        side.left |= {gid: count for gid, rules in mine.items() if (count := list(rules.values()).count(LEFT))}
+        expected = _expected(cells, deltas, side.fields, writable, {gid: _by_mapping(rules) for gid, rules in mine.items()})
         prints = cell_fingerprint(_nothing_as_null(expected, side.fields), side.fields)
         both = expected.select(pl.col(GID).alias("gid"), prints.alias("expected"))
         if both.is_empty():
@@ -252,6 +258,10 @@ class _Checker:
         states = unread.join(_between(side.known, first, last), on="gid", how="left", maintain_order="left")
         known = states.filter(pl.col("state").is_not_null())
         vanished = known.filter(pl.col("state") == shadow_table.MISSING)["gid"].to_list()
+        left = left_rows(db, self.entity, side.seat.name, vanished)
+        side.left |= dict.fromkeys(left, 1)
+        side.outside |= left
+        vanished = [gid for gid in vanished if gid not in left]
         if not self._expects_missing(side.seat.name):
             side.waiting.update(vanished)
             side.vanished.update(vanished)
@@ -319,7 +329,7 @@ class _Checker:
             elif gid in dead:
                 self._found(side, "extra", gid, row["key"])
             else:
-                self._compare(side, row, agreed[gid], observed[row["key"]], apart.get((name, gid), set()))
+                self._compare(side, row, agreed[gid], observed[row["key"]], _by_mapping(apart.get((name, gid), {})))
 
     def _not_there(self, side: _Side, gid: int, key: str, *, dead: bool) -> None:
         if not dead:
@@ -410,6 +420,11 @@ def _overlaid(
         name: held[name] if name in held and not (name in due and name in writable and agreed[name] is not None) else agreed[name]
         for name in fields
     }
+
+
+def _by_mapping(rules: Mapping[str, str]) -> set[str]:
+    """The fields that are held apart because a mapping changed, and not because a person said so."""
+    return {name for name, rule in rules.items() if rule != LEFT}
 
 
 def _nothing_as_null(cells: pl.DataFrame, fields: Sequence[str]) -> pl.DataFrame:

@@ -10,12 +10,12 @@ import time
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 from trueup.config.load import load_config
 from trueup.errors import StateMissingError, TrueupError, UsageError
 from trueup.model import EntitySummary, RunSummary, SystemSummary
-from trueup.runtime import trail
+from trueup.runtime import rules, trail
 from trueup.runtime.changes import mapping_changes, remember_mappings
 from trueup.runtime.compaction import compact_daily
 from trueup.runtime.former_keys import referrers_of
@@ -25,15 +25,16 @@ from trueup.runtime.pass_options import PassOptions
 from trueup.runtime.records import find_record, record_named
 from trueup.runtime.renames import carry_out, with_new_names
 from trueup.runtime.run_pass import Pass
+from trueup.runtime.spill import Spill
 from trueup.runtime.status import nothing_yet, standing_of
 from trueup.runtime.summaries import summary_json
 from trueup.runtime.systems import Systems
-from trueup.store import Store, audit, conflict, failure, golden, identity, meta, paused, restored, views
+from trueup.store import Store, audit, conflict, failure, golden, identity, meta, paused, restored, sending, views
 from trueup.store import run as run_table
 from trueup.store.engine import shown as shown_state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
     from trueup.reports.standing import Standing
     from trueup.reports.undone import Undone
     from trueup.reports.verify_facts import Agreement
+    from trueup.runtime.limits import Limits
+
+    Passed = tuple[EntitySummary, str | None]
 
 VIEWS = "shapes of views"  # the name under which the state keeps what its views were made from
 Tick = "Callable[[str, str, int], None]"
@@ -59,13 +63,15 @@ class Workspace:
         connectors: Mapping[str, Connector] | None = None,
         clock: Callable[[], datetime] | None = None,
         store: Store | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """Connect to nothing yet.
 
         `connectors` replaces systems' connectors, `clock` gives the moment (aware, UTC), `store` is an opened state, closed with this.
+        `limits` are shared with others who work on this configuration in this process.
         """
         self.config = config
-        self.systems = Systems(config, connectors)
+        self.systems = Systems(config, connectors, limits=limits)
         self.clock = clock or (lambda: datetime.now(UTC))
         self._store: Store | None = store
         self._views = ""  # the shapes of which the views are known to be there
@@ -237,21 +243,37 @@ class Workspace:
     def _run(self, command: str, passes: Mapping[str, PassOptions], tick: Callable[[str, str, int], None] | None) -> RunSummary:
         """A run with a number, whatever becomes of it; the state is held."""
         carry_out(self.store, self.config)
-        started = self.clock()
-        with self.store.write() as tx:
-            identity.ensure(tx)
-            number = run_table.start(tx, command, at=started)
-            trail.run_begins(tx, number, command, list(passes), at=started)
-        try:
-            result = self._passes(passes, run=number, tick=tick)
-        except BaseException as error:
-            self._finish(number, "failed", started, None, str(error) if isinstance(error, TrueupError) else type(error).__name__)
-            raise
-        self._finish(number, result.status, started, result, result.error)
+        result = self.numbered_run(command, passes, tick)
         compact_daily(self.store, self.config.retention, self.clock())
         return result
 
-    def _finish(self, number: int, status: RunStatus, started: datetime, result: RunSummary | None, error: str | None) -> None:
+    def numbered_run(
+        self, command: str, passes: Mapping[str, PassOptions], tick: Callable[[str, str, int], None] | None = None
+    ) -> RunSummary:
+        """The passes as one run in the list of runs, also where they are broken off. The state is held. Raises StateError."""
+        started = self.clock()
+        with self.store.gathered():
+            number = self.begin_run(command, list(passes))
+        try:
+            with self.store.gathered():
+                result = self._passes(passes, run=number, tick=tick)
+        except BaseException as error:
+            self.end_run(number, "failed", started, None, str(error) if isinstance(error, TrueupError) else type(error).__name__)
+            raise
+        self.end_run(number, result.status, started, result, result.error)
+        return result
+
+    def begin_run(self, command: str, entities: Sequence[str]) -> int:
+        """The number of a run that begins now. The state is held, and stays so until `end_run`. Raises StateError."""
+        at = self.clock()
+        with self.store.write() as tx:
+            identity.ensure(tx)
+            number = run_table.start(tx, command, at=at, who=audit.me())
+            trail.run_begins(tx, number, command, entities, at=at)
+        return number
+
+    def end_run(self, number: int, status: RunStatus, started: datetime, result: RunSummary | None, error: str | None) -> None:
+        """A run that began at `started` is over; `result` is None where it was broken off by `error`. Raises StateError."""
         at = self.clock()
         text = summary_json(result) if result is not None else None
         with self.store.write() as tx:
@@ -265,24 +287,57 @@ class Workspace:
         result = RunSummary(run=run, status="done", started_at=started_at, seconds=0.0)
         stopped: list[str] = []
         for name, options in passes.items():
-            summary, problem = self._pass(name, options, run=run, tick=tick)
+            summary, problem = self.one_pass(name, options, run=run, tick=tick)
             result.entities[name] = summary
             if problem is not None:
                 stopped.append(problem)
         result.seconds = time.perf_counter() - begun
-        result.status = self._status(result, stopped)
+        result.status = status_of(result, stopped)
         result.error = "; ".join(stopped) or None
         return result
 
-    def _pass(
-        self, name: str, options: PassOptions, *, run: int | None, tick: Callable[[str, str, int], None] | None
+    def one_pass(
+        self,
+        name: str,
+        options: PassOptions,
+        *,
+        run: int | Callable[[], int] | None,
+        tick: Callable[[str, str, int], None] | None = None,
     ) -> tuple[EntitySummary, str | None]:
-        """One entity's pass, or why there was none."""
+        """One entity's pass, or why there was none. The caller holds the state, and has begun the run; or `run()` begins it when needed."""
+        parts = self.pass_in_parts(name, options, run=run, tick=tick)
+        try:
+            next(parts)
+            parts.send({})
+        except StopIteration as over:
+            return cast("Passed", over.value)
+        raise AssertionError
+
+    def may_read_apart(self, name: str) -> bool:
+        """Whether a pass may read while others run: not where it would begin by teaching the state something."""
+        entity = self.config.entities[name]
+        with self.store.read() as db:
+            changed = mapping_changes(db, entity, self.config)
+            return changed.nothing and restored.get(db) is None and not any(sending.outstanding(db, name, one) for one in entity.mappings)
+
+    def pass_in_parts(
+        self,
+        name: str,
+        options: PassOptions,
+        *,
+        run: int | Callable[[], int] | None,
+        tick: Callable[[str, str, int], None] | None = None,
+    ) -> Generator[None, Mapping[str, frozenset[str]], Passed]:
+        """See `one_pass`: halts once everything was read. It is sent the keys by system that others have read or written meanwhile."""
         from dataclasses import replace
 
         entity = self.config.entities[name]
-        seats, errors = self.systems.seats(entity, make=not options.plan)
-        problem = _too_few(name, entity.mappings, seats, errors)
+        resting = self.systems.limits.resting(entity.mappings, self.clock())
+        options = replace(options, away=options.away | resting.keys(), rests=self._rests)
+        seats, errors = self.systems.seats(entity, make=not options.plan, away=options.away, known_s=options.known_s)
+        # A look at single rows is to be quick.
+        errors, drifted = rules.drift(self.store, entity, self.systems, seats, errors) if options.keys is None else (errors, [])
+        problem = _too_few(name, entity.mappings, seats, errors, options.away, resting)
         if problem is not None:
             summary = EntitySummary(systems={system: SystemSummary() for system in entity.precedence})
             with self.store.read() as db:
@@ -305,23 +360,35 @@ class Workspace:
             owner = f"{os.getpid()}@{socket.gethostname()}"
             return Pass(self.store, entity, dict(seats), errors, run, owner, self.clock, options, hears)
 
-        notes: list[str] = []
+        notes = [f"{_left_alone(system, until)}: what is due there waits" for system, until in resting.items()]
         if after is not None and after.stage(name) == "meet" and (run is not None or self._is_copy):
             first = new_pass()
             problem = meet_systems(first, after, list(self.config.entities))
             if problem is not None:
                 return first.summary, problem
-            notes = first.summary.notes
+            notes += first.summary.notes
         work = new_pass()
-        summary = work.work()
-        summary.notes[:0] = notes
+        with Spill() as spill:
+            observations = work.read(spill)
+            overtaken = yield
+            if options.triggers is not None:
+                with self.store.read() as db:
+                    overtaken = options.triggers.put_off(db, entity, spill, observations)
+            with work.deliveries.not_outlasting():
+                summary = work.conclude(spill, observations, overtaken)
+        summary.notes[:0] = [*notes, *drifted]
         if older and run is not None and options.keys is None and work.reread_whole >= set(entity.mappings) and not summary.held:
             with self.store.write() as tx:
                 restored.advance(tx, name, "done", list(self.config.entities))
         if run is not None:
             remember_mappings(self.store, entity, self.config, work.reread_whole, self.clock())
+            rules.remember(self.store, entity, self.config, seats if options.keys is None else {})
             self._refresh_views()
         return summary, None
+
+    def _rests(self, system: str) -> bool:
+        """Whether a system is left alone now."""
+        return bool(self.systems.limits.resting([system], self.clock()))
 
     def _refresh_views(self) -> None:
         """Make the views for plain SQL anew where the configured fields changed."""
@@ -343,21 +410,6 @@ class Workspace:
             if everything or system.paused or ("system", name) in pauses:
                 yield name
 
-    def _status(self, result: RunSummary, stopped: Sequence[str]) -> RunStatus:
-        """The outcome of a run from its parts; see the exit statuses."""
-        summaries = list(result.entities.values())
-        if stopped and len(stopped) == len(summaries):
-            return "failed"
-        if any(summary.held for summary in summaries):
-            return "held"
-        troubled = bool(stopped)
-        for summary in summaries:
-            troubled = troubled or summary.missing > 0
-            for system in summary.systems.values():
-                troubled = troubled or system.error is not None or system.observed.rejected > 0 or system.delivered.failed > 0
-            troubled = troubled or summary.failures_open > 0
-        return "partial" if troubled else "done"
-
     def _entities(self, wanted: Sequence[str]) -> list[str]:
         """Entity names in the order of a run. Raises UsageError for one that is not configured."""
         known = self.config.entities
@@ -367,17 +419,47 @@ class Workspace:
         return in_order(known, wanted or known)
 
 
+def status_of(result: RunSummary, stopped: Sequence[str] = ()) -> RunStatus:
+    """The outcome of a run from its parts; see the exit statuses. `stopped`: why entities could not run at all."""
+    summaries = list(result.entities.values())
+    if stopped and len(stopped) == len(summaries):
+        return "failed"
+    if any(summary.held for summary in summaries):
+        return "held"
+    troubled = bool(stopped)
+    for summary in summaries:
+        troubled = troubled or summary.missing > 0
+        for system in summary.systems.values():
+            troubled = troubled or system.error is not None or system.observed.rejected > 0 or system.delivered.failed > 0
+        troubled = troubled or summary.failures_open > 0
+    return "partial" if troubled else "done"
+
+
 def _command(*, full: bool, limit: int | None, record: tuple[str, str] | None) -> str:
     """A run's command as the list of runs shows it."""
     parts = ["sync", *(["--full"] if full else []), *([f"--limit {limit}"] if limit is not None else [])]
     return " ".join([*parts, *(["--record", *record] if record else [])])
 
 
-def _too_few(name: str, mappings: Mapping[str, object], seats: Mapping[str, object], errors: Mapping[str, TrueupError]) -> str | None:
-    """Why an entity cannot run at all: fewer than two systems, or none that may be written."""
-    why = "; ".join(str(error) for error in errors.values())
+def _left_alone(system: str, until: datetime) -> str:
+    return f"{system} is left alone until {until:%Y-%m-%d %H:%M}Z by its `limits`"
+
+
+def _too_few(
+    name: str,
+    mappings: Mapping[str, object],
+    seats: Mapping[str, object],
+    errors: Mapping[str, TrueupError],
+    away: frozenset[str],
+    resting: Mapping[str, datetime],
+) -> str | None:
+    """Why an entity cannot run at all: fewer than two systems, or none that may be written. Those that are `away` will be back."""
+    why = "; ".join([*(str(error) for error in errors.values()), *(_left_alone(*item) for item in resting.items())])
+    if away and seats:
+        return None
     if len(seats) < 2:
-        reason = why or f"{len(mappings)} mapped"
+        left_out = sorted(mappings.keys() & away - resting.keys())
+        reason = why or (f"{', '.join(left_out)}: left out for the moment" if left_out else f"{len(mappings)} mapped")
         return f"{name}: fewer than two systems can be reached: {reason}"
     if not any(getattr(seat, "mapping").writes for seat in seats.values()):  # noqa: B009
         return f"{name}: no system that may be written can be reached" + (f": {why}" if why else "")

@@ -1,4 +1,4 @@
-"""How many rows were deleted or changed lately, for the rolling hour of the guards."""
+"""How many rows were deleted or changed lately: for the rolling hour and day of the guards, and what is usual."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Literal
 
 import sqlalchemy as sa
 
+from trueup.core import quick
 from trueup.store import bulk, lanes
+from trueup.store.moments import to_micros
+from trueup.store.prepared import Prepared, given
 from trueup.store.schema import activity as table
-from trueup.store.schema import to_micros
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 import polars as pl
 
 Kind = Literal["deletes", "updates"]
+_NEVER = (1 << 63) - 1
+_LANE = (table.c.entity == given("entity"), table.c.system == given("system"), table.c.kind == given("kind"))
+_AT = sa.type_coerce(table.c.at, sa.BigInteger)
+_FORGET = Prepared(lambda _backend: table.delete().where(*_LANE, given("first") <= _AT, given("end") > _AT))
 
 
 def add(tx: Db, entity: str, system: str, kind: Kind, *, at: datetime, rows: int) -> None:
@@ -25,7 +31,7 @@ def add(tx: Db, entity: str, system: str, kind: Kind, *, at: datetime, rows: int
     if rows == 0:
         return
     scope = {"entity": tx.entity(entity), "system": tx.system(system), "kind": kind}
-    frame = pl.DataFrame({"at": [to_micros(at)], "rows": [rows]})
+    frame = quick.table({"at": quick.series("at", [to_micros(at)], pl.Int64()), "rows": quick.series("rows", [rows], pl.Int64())})
     bulk.upsert(tx, table, frame, scope, keys=["entity", "system", "kind", "at"], update=[], more={"rows": "activity.rows + excluded.rows"})
 
 
@@ -37,6 +43,16 @@ def since(db: Db, entity: str, system: str, kind: Kind, moment: datetime) -> int
     )
 
 
-def forget(tx: Db, before: datetime) -> None:
-    """Drop what is older than `before`."""
-    tx.execute(table.delete().where(table.c.at < before))
+def lately(db: Db, entity: str, system: str, kind: Kind, moment: datetime) -> pl.DataFrame:
+    """What was counted at or after `moment`, oldest first: at, rows."""
+    statement = sa.select(table.c.at, table.c.rows).where(
+        *lanes.within(db, table, entity, system), table.c.kind == kind, table.c.at >= moment
+    )
+    return db.frame(statement.order_by(table.c.at))
+
+
+def forget(tx: Db, entity: str, system: str, kind: Kind, *, since: datetime | None = None, before: datetime | None = None) -> None:
+    """Drop what was counted from a moment on, or before one."""
+    first = 0 if since is None else to_micros(since)
+    end = _NEVER if before is None else to_micros(before)
+    _FORGET.change(tx, entity=tx.entity(entity), system=tx.system(system), kind=kind, first=first, end=end)

@@ -23,6 +23,7 @@ import sqlalchemy as sa
 from trueup.core.chain import Head, canonical, chained, hash_of
 from trueup.errors import StateError
 from trueup.store import meta
+from trueup.store.prepared import Prepared, given
 from trueup.store.schema import audit as table
 
 if TYPE_CHECKING:
@@ -83,6 +84,12 @@ def _who(pid: int) -> dict[str, Any]:
     return {"user": _text(user), "host": _text(socket.gethostname()), "pid": pid}
 
 
+def me() -> str:
+    """Who runs this process, as the state notes it beside a decision: user@host."""
+    known = _who(os.getpid())
+    return f"{known['user']}@{known['host']}"
+
+
 def tell(tx: Db, kind: Kind, what: Mapping[str, Any], *, at: datetime) -> None:
     """Let the transaction end with this line; `what` is of texts, whole numbers, lists and objects, and holds no value of a record."""
     tx.told.append((kind, what, at))
@@ -100,11 +107,9 @@ def write(tx: Db, target: str) -> None:
         tx.connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ONE_AT_A_TIME, sa.func.hashtext(sa.func.current_schema()))))
     end = head(tx)
     who = _who(os.getpid())
-    rows = []
     for kind, what, at in waiting:
         text, end = chained({"kind": kind, "at": _moment(at), "who": who, "what": what}, end)
-        rows.append({"number": end.number, "line": text, "hash": end.hash})
-    tx.connection.execute(table.insert(), rows)
+        _ADD.change(tx, its_number=end.number, its_line=text, its_hash=end.hash)
 
 
 def committed(target: str) -> None:
@@ -154,10 +159,14 @@ class Line:
         return found
 
 
+_ADD = Prepared(lambda _backend: table.insert().values({name: given(f"its_{name}") for name in ("number", "line", "hash")}))
+_HEAD = Prepared(lambda _backend: sa.select(table.c.number, table.c.hash).order_by(table.c.number.desc()).limit(sa.literal_column("1")))
+
+
 def head(db: Db) -> Head:
     """The end of the trail: number 0 where nothing was ever told."""
-    row = db.execute(sa.select(table.c.number, table.c.hash).order_by(table.c.number.desc()).limit(1)).one_or_none()
-    return Head() if row is None else Head(int(row.number), str(row.hash))
+    row = _HEAD.first(db)
+    return Head() if row is None else Head(int(row[0]), str(row[1]))
 
 
 def lines(db: Db, *, newest_first: bool = False, few: int | None = None) -> Iterator[Line]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from trueup.core import quick
 from trueup.store.db import no_gc
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from trueup.store.db import Db
 
 FEW_ROWS = 100
-_STATEMENT_ROWS = 200
+_STATEMENT_ROWS = (1_000, 100)
+_STATEMENT_VALUES = 32_000  # SQLite takes 32,766
 _PIECE_ROWS = 20_000  # so many rows are Python objects at once
 _LITERAL_ROWS = 64  # from here on it pays to look for columns of one value
 Constant = int | str | None
@@ -86,16 +88,17 @@ def update(tx: Db, table: sa.Table, frame: pl.DataFrame, constants: Mapping[str,
 
 def stored(frame: pl.DataFrame) -> pl.DataFrame:
     """The frame as the tables hold it: times as microseconds. Raises ValueError for a naive time."""
-    changes = []
-    for name, kind in frame.schema.items():
+    columns = frame.get_columns()
+    for place, column in enumerate(columns):
+        kind = column.dtype
         if isinstance(kind, pl.Datetime):
             if kind.time_zone is None:
-                message = f"column {name} holds times without a zone"
+                message = f"column {column.name} holds times without a zone"
                 raise ValueError(message)
-            changes.append(pl.col(name).cast(pl.Datetime("us", kind.time_zone)).to_physical())
+            columns[place] = column.cast(pl.Datetime("us", kind.time_zone)).cast(pl.Int64)
         elif kind == pl.Null:
-            changes.append(pl.col(name).cast(pl.Int64))
-    return frame.with_columns(changes) if changes else frame
+            columns[place] = column.cast(pl.Int64)
+    return quick.frame(columns)
 
 
 def _insert(tx: Db, table: sa.Table, frame: pl.DataFrame, constants: Mapping[str, Constant], conflict: str) -> None:
@@ -120,12 +123,15 @@ def _insert(tx: Db, table: sa.Table, frame: pl.DataFrame, constants: Mapping[str
     # OR FAIL spares SQLite its statement journal, a copy of every page touched: the transaction as a whole is undone on any error.
     verb = "INSERT OR FAIL" if tx.backend == "sqlite" and not conflict else "INSERT"
     head = f"{verb} INTO {table.name} ({columns}) VALUES "
-    whole = frame.height - frame.height % _STATEMENT_ROWS if tx.backend == "sqlite" and not conflict else 0
-    if whole:
-        # Most of the cost of a small row is the step into SQLite, so each step takes several rows (measured: slower with ON CONFLICT).
-        _many(tx, f"{head}{', '.join([row] * _STATEMENT_ROWS)} {conflict}", frame.head(whole), rows=_STATEMENT_ROWS)
-    if whole < frame.height:
-        _many(tx, f"{head}{row} {conflict}", frame.slice(whole))
+    # Each step into SQLite takes several rows: it costs more than a small row does, and lets go of Python and waits for it again (measured:
+    # slower with ON CONFLICT).
+    for rows in _STATEMENT_ROWS if tx.backend == "sqlite" and not conflict else ():
+        whole = frame.height - frame.height % rows
+        if whole and rows * frame.width <= _STATEMENT_VALUES:
+            _many(tx, f"{head}{', '.join([row] * rows)} {conflict}", frame.head(whole), rows=rows)
+            frame = frame.slice(whole)
+    if not frame.is_empty():
+        _many(tx, f"{head}{row} {conflict}", frame)
 
 
 def _split_same(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, Constant]]:
@@ -178,7 +184,7 @@ def _many(tx: Db, statement: str, frame: pl.DataFrame, *, rows: int = 1) -> None
             if rows > 1:
                 flat, step = tuple(chain.from_iterable(values)), rows * piece.width
                 values = (flat[start : start + step] for start in range(0, len(flat), step))
-            tx.connection.exec_driver_sql(statement, list(values))
+            tx.change(statement, list(values))
 
 
 def _mark(tx: Db) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from trueup.errors import StateError, StateMissingError
 from trueup.sealing.sources import sync_folder
-from trueup.store import encryption, engine, locks
+from trueup.store import encryption, engine, in_use, locks
 from trueup.store.encryption import PAGE_BYTES, Access
 
 if TYPE_CHECKING:
@@ -63,11 +63,13 @@ def _path(target: str) -> Path:
 
 
 def _convert(path: Path, purpose: str, now: datetime, masters: MasterKeys | None) -> None:
-    use = locks.InUse(path)
+    use = in_use.InUse(path)
     with locks.FileLock(path).held(purpose, 0.0, now):
         use.alone()
         try:
-            _exchange(path, masters)
+            for file in encryption.files_of(path):
+                if file.exists():
+                    _exchange(file, masters)
         finally:
             use.end()
 
@@ -77,7 +79,7 @@ def _exchange(path: Path, masters: MasterKeys | None) -> None:
     for stale in path.parent.glob(f".{path.name}.*{ENDING}*"):
         stale.unlink()
     before = encryption.access_to(path)
-    if before.key is None and masters is None:  # decrypted, and killed before its key file was removed
+    if before.key is None and masters is None:  # decrypted, and killed before its key file was removed; or in the clear already
         encryption.keep_only(path, None)
         return
     key = encryption.fresh_key(path, masters) if masters is not None else None
@@ -111,7 +113,8 @@ def _copy(path: Path, old: Access, fresh: Path, new: Access) -> None:
         size = "cipher_page_size" if new.key is not None else "page_size"
         connection.execute(f"PRAGMA fresh.{size} = {PAGE_BYTES}")
         connection.execute("SELECT sqlcipher_export('fresh')").fetchall()
-        connection.execute(f"PRAGMA fresh.application_id = {engine.APPLICATION_ID}")
+        for name in ("application_id", "user_version"):  # which sqlcipher_export leaves out
+            connection.execute(f"PRAGMA fresh.{name} = {_pragma(connection, name)[0][0]}")
         connection.execute("DETACH DATABASE fresh")
     with closing(new.connect(str(fresh))) as connection:
         connection.execute("PRAGMA journal_mode = WAL").fetchall()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 import polars as pl
 import sqlalchemy as sa
 
+from trueup.store.arrow import from_arrow, to_arrow
 from trueup.store.schema import created as table
 
 if TYPE_CHECKING:
@@ -20,17 +20,16 @@ def add(tx: Db, entity: str, system: str, run: int, frame: pl.DataFrame) -> None
     """Keep the `gid` and `key` of rows that a run created; nothing for no rows."""
     if frame.is_empty():
         return
-    buffer = io.BytesIO()
     # Numbers that follow each other are small as differences, and take next to no room then.
-    frame.select(pl.col("gid") - pl.col("gid").shift(fill_value=0), "key").write_ipc(buffer, compression="zstd")
-    values = {"run": run, "entity": tx.entity(entity), "system": tx.system(system), "rows": frame.height, "payload": buffer.getvalue()}
+    payload = to_arrow(frame.select(pl.col("gid") - pl.col("gid").shift(fill_value=0), "key"))
+    values = {"run": run, "entity": tx.entity(entity), "system": tx.system(system), "rows": frame.height, "payload": payload}
     tx.execute(table.insert().values(**values))
 
 
 def of_run(db: Db, run: int) -> Iterator[tuple[str, str, pl.DataFrame]]:
     """What a run created, batch by batch: the entity, the system, and a frame of gid Int64 and key String."""
     for row in db.execute(sa.select(table).where(table.c.run == run).order_by(table.c.id)):
-        frame = pl.read_ipc(io.BytesIO(row.payload)).with_columns(pl.col("gid").cum_sum())
+        frame = from_arrow(row.payload).with_columns(pl.col("gid").cum_sum())
         yield _name(db, "entity", row.entity), _name(db, "system", row.system), frame
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from trueup.store import lanes
+from trueup.store.moments import from_micros
+from trueup.store.prepared import Prepared, given
 from trueup.store.schema import cursor as table
 
 if TYPE_CHECKING:
@@ -30,12 +32,20 @@ class Cursor:
     mark: str | None = None
 
 
+_GET = Prepared(
+    lambda _backend: sa.select(
+        table.c.cursor, table.c.full_at, table.c.full_rows, table.c.considered_version, table.c.mapping_version, table.c.mark
+    ).where(table.c.entity == given("entity"), table.c.system == given("system"))
+)
+
+
 def get(db: Db, entity: str, system: str) -> Cursor:
     """The lane's standing; the defaults for one never seen."""
-    row = db.execute(sa.select(table).where(*lanes.within(db, table, entity, system))).one_or_none()
+    row = _GET.first(db, entity=db.entity(entity), system=db.system(system))
     if row is None:
         return Cursor()
-    return Cursor(row.cursor, row.full_at, row.full_rows, row.considered_version, row.mapping_version, row.mark)
+    read_to, full_at, *rest = row
+    return Cursor(read_to, None if full_at is None else from_micros(full_at), *rest)
 
 
 def set_(tx: Db, entity: str, system: str, **changes: Any) -> None:

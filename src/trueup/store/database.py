@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+import uuid
+from collections import deque
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from trueup.errors import StateError
-from trueup.store import ask, audit, engine, locks, migrate
+from trueup.store import ask, audit, engine, identity, in_use, job, locks, member, migrate
 from trueup.store.before_upgrade import copy_sqlite
-from trueup.store.db import Db, Names, matters
+from trueup.store.db import Db, Names, with_matters
 from trueup.store.encryption import access_to
 
 if TYPE_CHECKING:
@@ -23,12 +25,21 @@ if TYPE_CHECKING:
 
 WAIT_FOR_WRITER_S = 600.0
 ANALYZE_FROM_ROWS = 10_000
+KEPT_READERS = 4
 
 
 class Store:
     """One state: a SQLite file, or a schema in a PostgreSQL database. Made by `Store.open`; usable from several threads."""
 
-    def __init__(self, target: str, backend: engine.Backend, writer: sa.Engine | None, reader: sa.Engine, lock: locks.ProcessLock) -> None:
+    def __init__(
+        self,
+        target: str,
+        backend: engine.Backend,
+        writer: sa.Engine | None,
+        reader: sa.Engine,
+        lock: locks.ProcessLock,
+        serving: locks.ProcessLock,
+    ) -> None:
         """Take over opened engines; `writer` is None for a state opened read-only."""
         self.target = target
         self.backend: engine.Backend = backend
@@ -41,9 +52,16 @@ class Store:
         self._growth: dict[str, tuple[int, int]] = {}  # table -> rows added since it was looked at, and how many make it worth looking
         self._turn = threading.RLock()
         self._current: Db | None = None
+        self._idle: deque[sa.Connection] = deque()  # connections to a file that nobody reads by now
+        self._closed = False
+        self._gathered = 0  # blocks at work whose commits need not wait for the disk
         self._process_lock = lock
+        self._serving = serving
         self._connection: sa.Connection | None = None
-        self._use: locks.InUse | None = None
+        self._use: in_use.InUse | None = None
+        self._session = engine.SESSION
+        self.lease: member.Lease | None = None
+        self._installation: str | None = None
 
     # ------------------------------------------------------------ life
 
@@ -62,7 +80,7 @@ class Store:
     @classmethod
     def _open_sqlite(cls, target: str, *, create: bool, read_only: bool, older: bool, upgrade: bool) -> Store:
         path = Path(target).expanduser()
-        use = locks.InUse(path)
+        use = in_use.InUse(path)
         use.share()
         try:
             access = access_to(path)
@@ -78,13 +96,14 @@ class Store:
         except BaseException:
             use.end()
             raise
-        store = cls(target, "sqlite", writer, reader, locks.FileLock(path))
+        store = cls(target, "sqlite", writer, reader, locks.FileLock(path), locks.FileLock(path, ".serve"))
         store._use = use
         return store
 
     @classmethod
     def _open_postgres(cls, target: str, *, create: bool, read_only: bool, older: bool, upgrade: bool) -> Store:
-        both, schema = engine.postgres_engine(target, read_only=read_only)
+        session = f"{engine.SESSION} {uuid.uuid4().hex[:12]}"
+        both, schema = engine.postgres_engine(target, read_only=read_only, session=session)
         writer, shown = None if read_only else both, engine.shown(target)
 
         def prepare() -> None:
@@ -92,15 +111,21 @@ class Store:
             migrate.bring_up_to_date(both, writer if upgrade else None, shown=shown, older=older)
 
         _prepared(prepare, shown, both, None)
-        return cls(target, "postgresql", writer, both, locks.AdvisoryLock(both, schema))
+        store = cls(target, "postgresql", writer, both, locks.AdvisoryLock(both, schema), locks.AdvisoryLock(both, schema, "serve"))
+        store._session = session
+        return store
 
     def close(self) -> None:
         """Give back every connection and the process lock. May be called twice."""
         with self._turn:
             self._process_lock.release_all()
+            self._serving.release_all()
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
         if self._writer is not None:
             self._writer.dispose()
         self._reader.dispose()
@@ -118,10 +143,26 @@ class Store:
     # ------------------------------------------------------------ transactions
 
     @contextmanager
-    def write(self) -> Iterator[Db]:
+    def gathered(self) -> Iterator[None]:
+        """While the block runs, a commit to a file waits for the disk only where it is to be `lasting`, and those before it with it.
+
+        A power cut then loses the last commits, never one without all that came after it: as if the process had been killed before them.
+        Whoever opens the block ends with a commit outside of it, before anybody is told what was done.
+        """
+        with self._turn:
+            self._gathered += 1
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._gathered -= 1
+
+    @contextmanager
+    def write(self, *, lasting: bool = False) -> Iterator[Db]:
         """A transaction that may change the state: one at a time in this process, committed at the end, undone on any error.
 
-        Inside another `write()` of the same thread it joins that one. Raises StateError where the database refuses, the disk is full,
+        Inside another `write()` of the same thread it joins that one. `lasting`: it is on disk when the block ends, also within `gathered`,
+        because something outside of the state is about to follow from it. Raises StateError where the database refuses, the disk is full,
         or this process has lost the state to another one.
         """
         if self._writer is None:
@@ -133,18 +174,23 @@ class Store:
                 yield self._current
                 return
             with self._told():
-                yield from self._transaction(self._writer)
+                yield from self._transaction(self._writer, lasting=lasting or not self._gathered)
         finally:
             self._turn.release()
 
-    def _transaction(self, writer: sa.Engine) -> Iterator[Db]:
+    def _transaction(self, writer: sa.Engine, *, lasting: bool) -> Iterator[Db]:
         if self._connection is None or self._connection.invalidated:
             self._connection = writer.connect()
         connection = self._connection
+        if self.backend == "sqlite":
+            engine.wait_for_disk(connection, wait=lasting)
         try:
             with connection.begin():
                 tx = self._current = Db(connection, self._names, self.backend, writable=True, runs=self._runs)
+                self._process_lock.turn(connection)
                 self._process_lock.check(connection)
+                if self.lease is not None:
+                    self.lease.check(connection)
                 yield tx
                 audit.write(tx, self.target)
                 self._count_rows(tx)
@@ -170,13 +216,33 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Db]:
         """A snapshot of the committed state; other threads may write meanwhile. Raises StateError where the database refuses."""
-        with self._told(), self._reader.connect() as plain:
-            connection = plain
-            if self.backend == "postgresql":
+        with self._told():
+            if self.backend == "sqlite":
+                yield from self._snapshot()
+                return
+            with self._reader.connect() as plain:
                 connection = plain.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            with connection.begin():
-                # The snapshot is taken by the first statement, not by BEGIN.
-                yield Db(connection, self._names, self.backend, writable=False, matters=matters(connection))
+                with connection.begin():
+                    # The snapshot is taken by the first statement, not by BEGIN.
+                    yield with_matters(Db(connection, self._names, self.backend, writable=False))
+
+    def _snapshot(self) -> Iterator[Db]:
+        """As `read`, of a file: on a connection kept at hand, as fetching and returning one takes longer than a few rows do."""
+        connection = self._idle.pop() if self._idle else self._reader.connect()
+        try:
+            driver: Any = connection.connection.driver_connection
+            driver.execute("BEGIN")
+            yield with_matters(Db(connection, self._names, self.backend, writable=False))
+            connection.rollback()
+            driver.rollback()
+        except BaseException:
+            connection.invalidate()
+            connection.close()
+            raise
+        if len(self._idle) < KEPT_READERS and not self._closed:
+            self._idle.append(connection)
+        else:
+            connection.close()
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -217,10 +283,56 @@ class Store:
             raise StateError(f"the state {self.shown} was opened for reading only", hint="this command does not change the state")
         return self._process_lock.held(purpose, wait_s or 0.0, now)
 
+    def serving(self, now: datetime) -> AbstractContextManager[None]:
+        """Be the one server of this state while the block runs. Raises StateLockedError with the pid and host of another one."""
+        return self._serving.held("serving", 0.0, now)
+
+    def join(self, role: str, agreed: str, now: datetime) -> member.Lease:
+        """Become one of the processes that share this state, which is in PostgreSQL: from now on nothing is written without the lease."""
+        assert self.backend == "postgresql"
+        with self._told():
+            self.lease = member.join(self._reader, role, self._session, agreed, now)
+        return self.lease
+
+    def others(self) -> list[member.Member]:
+        """Everybody who shares this state now, this process among them."""
+        with self._told():
+            return member.living(self._reader)
+
+    def bury(self) -> list[int]:
+        """Declare members gone whose lease has run out; their numbers."""
+        lock = self._process_lock
+        assert isinstance(lock, locks.AdvisoryLock)
+        with self._told():
+            return member.bury(self._reader, lock.writer)
+
+    def bell(self) -> job.Bell:
+        """What rings when a member asks another one for something, or answers; begun."""
+        found = job.Bell(self._reader)
+        found.start()
+        return found
+
+    def lane(self, entity: str, system: str) -> str:
+        """The name under which rows of an entity are written to a system; no other state uses it."""
+        if self._installation is None:
+            with self.read() as db:
+                self._installation = identity.of(db)[0]
+        return f"{self._installation or ''} {entity} {system}"
+
+    def must_be_ours(self) -> None:
+        """Asked just before something is sent to a system. Raises LeaseLostError where others have taken over."""
+        if self.lease is not None:
+            self.lease.must_hold()
+
     @property
     def locked(self) -> bool:
         """Whether this store holds the process lock now."""
         return self._process_lock.depth > 0
+
+    @property
+    def wanted(self) -> bool:
+        """Whether another process has been waiting for the process lock within the last moments."""
+        return self._process_lock.wanted()
 
     def query(self, sql: str, limit: int = 1000) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Column names and at most `limit` rows of one reading SQL statement. Raises StateError for anything else than a read."""

@@ -15,6 +15,7 @@ import orjson
 import polars as pl
 import sqlalchemy as sa
 
+from trueup.core import quick
 from trueup.store import schema
 
 if TYPE_CHECKING:
@@ -83,13 +84,9 @@ class Db:
         *,
         writable: bool,
         runs: set[int] | None = None,
-        matters: frozenset[str] | None = None,
     ) -> None:
-        """Wrap a connection that is already inside its transaction; `runs` are the numbers of the store's own running runs.
-
-        `matters` are the tables of `OPEN_MATTERS` that hold any row in this snapshot; None: to be asked table by table.
-        """
-        self._matters = matters
+        """Wrap a connection that is already inside its transaction; `runs` are the numbers of the store's own running runs."""
+        self.matters: frozenset[str] | None = None  # those of OPEN_MATTERS that hold any row in this snapshot; None: to be asked one by one
         self.connection = connection
         self.backend: Backend = backend
         self.writable = writable
@@ -97,6 +94,7 @@ class Db:
         self.grown: dict[str, int] = {}  # rows added in this transaction, by table
         self.told: list[tuple[Kind, Mapping[str, Any], datetime]] = []  # what `audit.tell` writes at its end
         self._names = names
+        self._driver: Any = connection.connection.driver_connection if backend == "sqlite" else None
 
     # ------------------------------------------------------------ names
 
@@ -133,7 +131,7 @@ class Db:
         distinct = set((names if names.len() <= FEW else names.unique()).to_list()) - {None}
         lookup = {name: (self.entity if kind == "entity" else self.system)(name) for name in sorted(distinct)}
         if names.len() <= FEW:
-            return pl.Series(names.name, [lookup.get(name) for name in names.to_list()], dtype=pl.Int64)
+            return quick.series(names.name, [lookup.get(name) for name in names.to_list()], pl.Int64())
         return names.cast(pl.String).replace_strict(lookup, default=None, return_dtype=pl.Int64)
 
     def decode(self, kind: str, codes: pl.Series) -> pl.Series:
@@ -144,16 +142,38 @@ class Db:
         if not wanted <= known.keys():
             known = {code: name for name, code in self._load(table).items()}
         if codes.len() <= FEW:
-            return pl.Series(codes.name, [known.get(code) for code in codes.to_list()], dtype=pl.String)
+            return quick.series(codes.name, [known.get(code) for code in codes.to_list()], pl.String())
         return codes.cast(pl.Int64).replace_strict(known, default=None, return_dtype=pl.String)
 
     # ------------------------------------------------------------ statements
 
     def holds(self, table: sa.Table) -> bool:
         """Whether one of the `OPEN_MATTERS` has any row. Most of the time they are empty, and asking them one by one would cost more."""
-        if self._matters is not None:
-            return table.name in self._matters
-        return bool(self.connection.exec_driver_sql(_any_row(table)).scalar_one())
+        if self.matters is not None:
+            return table.name in self.matters
+        return bool(self.rows(_any_row(table))[0][0])
+
+    @property
+    def _direct(self) -> Any:
+        """SQLite's own connection, unless somebody listens to statements: nine tenths of a small statement would be SQLAlchemy's."""
+        return None if self._driver is None or self.connection.dispatch.before_cursor_execute else self._driver
+
+    def rows(self, sql: str, values: Any = ()) -> list[tuple[Any, ...]]:
+        """All rows of a statement in the database's own words, as the driver gives them."""
+        if (direct := self._direct) is not None:
+            found: list[tuple[Any, ...]] = direct.execute(sql, values).fetchall()
+            return found
+        result = self.connection.exec_driver_sql(sql, values or None)
+        cursor: Any = result.cursor
+        found = cursor.fetchall()
+        result.close()
+        return found
+
+    def change(self, sql: str, values: Any = ()) -> int:
+        """Run a statement in the database's own words that gives no rows; how many it changed. A list of values: once for each of them."""
+        if (direct := self._direct) is None:
+            return int(self.connection.exec_driver_sql(sql, values or None).rowcount)
+        return int((direct.executemany if isinstance(values, list) else direct.execute)(sql, values).rowcount)
 
     def execute(self, statement: sa.Executable, values: Mapping[str, Any] | None = None) -> sa.CursorResult[Any]:
         """Run one Core statement."""
@@ -169,24 +189,31 @@ class Db:
 
     def frame(self, statement: sa.Select[Any]) -> pl.DataFrame:
         """All rows of a select, typed by its columns: times as Datetime("us", "UTC"), every whole number as Int64."""
-        columns = statement.selected_columns
-        names = [column.key or "" for column in columns]
+        columns = tuple(statement.selected_columns)
         with no_gc():
             result = self.connection.execute(statement)
             raw: Any = result.cursor
             rows: Sequence[tuple[Any, ...]] = raw.fetchall()
             result.close()
-            stored = {name: dtype_of(column.type) for name, column in zip(names, columns, strict=True)}
-            if self.backend == "sqlite":
-                stored = {name: pl.Int64() if kind == pl.Boolean else kind for name, kind in stored.items()}
-            if not rows:
-                return no_rows(columns)
-            frame = pl.DataFrame(rows, schema=stored, orient="row", strict=True)
-        return frame.with_columns(
-            _shown(name, column.type)
-            for name, column in zip(names, columns, strict=True)
-            if isinstance(column.type, schema.Moment | sa.Boolean)
-        )
+            return framed(rows, columns, self.backend)
+
+
+def framed(rows: Sequence[tuple[Any, ...]], columns: Sequence[Any], backend: Backend) -> pl.DataFrame:
+    """Rows as the driver gives them, as `Db.frame` tells them."""
+    if not rows:
+        return no_rows(columns)
+    names = [column.key or "" for column in columns]
+    if len(rows) <= FEW:
+        each = zip(names, zip(*rows, strict=True), columns, strict=True)
+        return quick.frame([_shown(quick.series(name, told, _stored(column.type, backend)), column.type) for name, told, column in each])
+    stored = {name: _stored(column.type, backend) for name, column in zip(names, columns, strict=True)}
+    frame = pl.DataFrame(rows, schema=stored, orient="row", strict=True)
+    return quick.frame([_shown(series, column.type) for series, column in zip(frame.get_columns(), columns, strict=True)])
+
+
+def _stored(kind: sa.types.TypeEngine[Any], backend: Backend) -> pl.DataType:
+    """The type in which a driver gives a column: SQLite knows no booleans."""
+    return pl.Int64() if backend == "sqlite" and isinstance(kind, sa.Boolean) else dtype_of(kind)
 
 
 OPEN_MATTERS = (
@@ -210,10 +237,11 @@ def _any_row(table: sa.Table) -> str:
 WHICH_MATTERS = f"SELECT {', '.join(f'({_any_row(table)})' for table in OPEN_MATTERS)}"
 
 
-def matters(connection: sa.Connection) -> frozenset[str]:
-    """The open matters that hold any row; as the first statement of a reading transaction it takes the snapshot as well."""
-    row = connection.exec_driver_sql(WHICH_MATTERS).one()
-    return frozenset(table.name for table, any_row in zip(OPEN_MATTERS, row, strict=True) if any_row)
+def with_matters(db: Db) -> Db:
+    """Look which of the open matters hold any row; as the first statement of a reading transaction that takes the snapshot as well."""
+    row = db.rows(WHICH_MATTERS)[0]
+    db.matters = frozenset(table.name for table, any_row in zip(OPEN_MATTERS, row, strict=True) if any_row)
+    return db
 
 
 @lru_cache(maxsize=512)
@@ -242,5 +270,7 @@ def _seen(kind: sa.types.TypeEngine[Any]) -> pl.DataType:
     return MOMENT if isinstance(kind, schema.Moment) else dtype_of(kind)
 
 
-def _shown(name: str, kind: sa.types.TypeEngine[Any]) -> pl.Expr:
-    return pl.col(name).cast(MOMENT) if isinstance(kind, schema.Moment) else pl.col(name).cast(pl.Boolean)
+def _shown(column: pl.Series, kind: sa.types.TypeEngine[Any]) -> pl.Series:
+    if isinstance(kind, schema.Moment):
+        return column.cast(MOMENT)
+    return column.cast(pl.Boolean) if isinstance(kind, sa.Boolean) else column

@@ -65,6 +65,11 @@ def literal(key: Key) -> str:
     return f"x'{key.raw.hex()}'"
 
 
+def files_of(state: Path) -> tuple[Path, Path]:
+    """The files of a state in a file, each of which is encrypted if the state is: itself, and its inbox."""
+    return state, state.with_name(state.name + "-inbox.db")
+
+
 def key_file(path: Path) -> Path:
     """Where the key of a state's file is."""
     return path.with_name(path.name + ".key")

@@ -73,7 +73,9 @@ def sqlite_engine(path: Path, *, writer: bool, read_only: bool, access: Access |
     begin = "BEGIN IMMEDIATE" if writer else "BEGIN"
 
     def start(connection: sa.Connection) -> None:
-        connection.exec_driver_sql(begin)
+        driver: Any = connection.connection.driver_connection
+        if not driver.in_transaction:  # one that `Store.read` began
+            driver.execute(begin)
 
     sa.event.listen(engine, "begin", start)
     return engine
@@ -87,6 +89,15 @@ def _prepare_sqlite(connection: Any, *, writer: bool) -> None:
     connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_CHECKPOINT_PAGES}")
     if not writer:
         connection.execute("PRAGMA query_only = ON")
+
+
+def wait_for_disk(connection: sa.Connection, *, wait: bool) -> None:
+    """Whether the next commits of a writer wait until they are on disk. In WAL mode one that does brings there those before it."""
+    info = connection.info
+    if info.get("waits", True) != wait:
+        driver: Any = connection.connection.driver_connection
+        driver.execute(f"PRAGMA synchronous = {'FULL' if wait else 'NORMAL'}")
+        info["waits"] = wait
 
 
 def create_sqlite(path: Path, *, create: bool, shown_as: str, access: Access | None = None) -> bool:
@@ -143,8 +154,14 @@ def _into_wal(connection: Any, driver: Any) -> None:
             return
 
 
-def postgres_engine(target: str, *, read_only: bool) -> tuple[sa.Engine, str]:
-    """An engine on a PostgreSQL state and the schema its tables live in (`?schema=` in the URL, else `trueup`)."""
+SESSION = "trueup state"
+
+
+def postgres_engine(target: str, *, read_only: bool, session: str = SESSION) -> tuple[sa.Engine, str]:
+    """An engine on a PostgreSQL state and the schema its tables live in (`?schema=` in the URL, else `trueup`).
+
+    `session` is the name under which the server shows its connections.
+    """
     text = target.replace("postgres://", "postgresql://", 1) if target.startswith("postgres://") else target
     try:
         url = sa.make_url(text)
@@ -161,7 +178,7 @@ def postgres_engine(target: str, *, read_only: bool) -> tuple[sa.Engine, str]:
         pool_size=4,
         max_overflow=28,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": 10, "application_name": "trueup state", "keepalives_idle": 30},
+        connect_args={"connect_timeout": 10, "application_name": session, "keepalives_idle": 30},
     )
 
     def connected(connection: Any, _record: Any) -> None:

@@ -16,7 +16,7 @@ from trueup.store import bulk, lanes
 from trueup.store.schema import failure as table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from trueup.store.db import Db
@@ -97,6 +97,17 @@ def of(db: Db, entity: str | None = None, system: str | None = None) -> pl.DataF
     if not db.holds(table):
         return lanes.nothing(table, without=("subject",))
     return _frame(db, _select().where(*lanes.within(db, table, entity, system)))
+
+
+def about(db: Db, entity: str, gid: int, keys: Mapping[str, str | None]) -> pl.DataFrame:
+    """Failures of one golden record, oldest first: under its number or its key, by system; those of a whole mapping among them."""
+    if not db.holds(table) or not keys:
+        return lanes.nothing(table, without=("subject",))
+    subjects = ["", f"g{gid}", *(f"k{key}" for key in keys.values() if key is not None)]
+    wanted = (table.c.entity == db.entity(entity), table.c.system.in_([db.system(name) for name in keys]), table.c.subject.in_(subjects))
+    found = _frame(db, _select().where(*wanted))
+    mine = pl.col("key").is_null() | (pl.col("key") == pl.col("system").replace_strict(dict(keys), default=None, return_dtype=pl.String()))
+    return found.filter(mine)
 
 
 def due(db: Db, entity: str, system: str, now: datetime) -> pl.DataFrame:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import polars as pl
 import sqlalchemy as sa
 
+from trueup.core.frames import exchanged, is_given, keep
 from trueup.store import bulk
+from trueup.store.prepared import Prepared, given, given_many
 from trueup.store.schema import counter
 from trueup.store.schema import golden as table
 
@@ -23,8 +25,25 @@ if TYPE_CHECKING:
 
 ALIVE = sa.and_(table.c.deleted_at.is_(None), table.c.alias_of.is_(None))
 _MAX_ALIAS_STEPS = 64
-_ADVANCE = sa.text(
-    "INSERT INTO counter (name, value) VALUES (:name, :n) ON CONFLICT (name) DO UPDATE SET value = counter.value + :n RETURNING value"
+_MORE_THAN_ANYBODY_MADE = 1_000_000_000  # since a backup; JavaScript still counts exactly after nine million restores
+_COUNTER = Prepared(lambda _backend: sa.select(counter.c.value).where(counter.c.name == given("name")))
+_FETCH = Prepared(
+    lambda backend: (
+        sa.select(*[column for column in table.c if column.name != "entity"])
+        .where(table.c.entity == given("entity"), table.c.id.in_(given_many("ids", backend, sa.BigInteger)))
+        .order_by(table.c.id)
+    )
+)
+_ALIVE_AMONG = Prepared(  # with the entity asked for, SQLite walks all of its records
+    lambda backend: sa.select(sa.func.count()).select_from(table).where(ALIVE, table.c.id.in_(given_many("ids", backend, sa.BigInteger)))
+)
+_ADVANCE = Prepared(
+    lambda _backend: sa.text(
+        "INSERT INTO counter (name, value) VALUES (:name, :n) ON CONFLICT (name) DO UPDATE SET value = counter.value + :n RETURNING value"
+    )
+)
+_COUNT_MORE = Prepared(
+    lambda _backend: counter.update().where(counter.c.name == given("its_name")).values(value=counter.c.value + given("more"))
 )
 
 
@@ -39,16 +58,22 @@ def next_version(tx: Db) -> int:
     return _advance(tx, "version", 1)
 
 
+def skip_versions(tx: Db) -> None:
+    """Give only versions from now on that are larger than any that was given by a later state, in whose place this one is put."""
+    _advance(tx, "version", _MORE_THAN_ANYBODY_MADE)
+
+
 def current_version(db: Db) -> int:
     """The newest version given out; 0 where there is none."""
-    return int(db.execute(sa.select(counter.c.value).where(counter.c.name == "version")).scalar_one_or_none() or 0)
+    known = _COUNTER.first(db, name="version")
+    return 0 if known is None else int(known[0])
 
 
 def _advance(tx: Db, name: str, n: int) -> int:
     if n < 1:
         message = f"a counter moves forward: {n}"
         raise ValueError(message)
-    return int(tx.execute(_ADVANCE, {"name": name, "n": n}).scalar_one())
+    return int(_ADVANCE.rows(tx, name=name, n=n)[0][0])
 
 
 def upsert(tx: Db, entity: str, frame: pl.DataFrame, *, new: bool = False) -> None:
@@ -57,11 +82,11 @@ def upsert(tx: Db, entity: str, frame: pl.DataFrame, *, new: bool = False) -> No
     `new=True` says that none of the ids is stored yet, which is faster; an id that is raises StateError.
     """
     if "origin_system" in frame.columns:
-        frame = frame.with_columns(origin_system=tx.encode("system", frame["origin_system"]))
+        frame = exchanged(frame, tx.encode("system", frame["origin_system"]))
     constants = {"entity": tx.entity(entity)}
     lived = 0 if new else _alive_among(tx, frame["id"])
-    if new:
-        bulk.insert(tx, table, frame, constants)
+    if new:  # in order: SQLite then fills one page after the other, and splits none
+        bulk.insert(tx, table, frame if frame["id"].is_sorted() else frame.sort("id"), constants)
     else:
         bulk.upsert(tx, table, frame, constants, keys=["id"])
     _keep_count(tx, entity, _alive_in(tx, frame, new=new) - lived)
@@ -69,13 +94,13 @@ def upsert(tx: Db, entity: str, frame: pl.DataFrame, *, new: bool = False) -> No
 
 def fetch(db: Db, entity: str, ids: pl.Series) -> pl.DataFrame:
     """The records with these ids, deleted ones and aliases too, by id; ids that do not exist are left out."""
-    return _named(db, db.frame(_select(db, entity).where(table.c.id.in_(db.each(ids))).order_by(table.c.id)))
+    return _named(db, _FETCH.frame(db, entity=db.entity(entity), ids=ids.cast(pl.Int64)))
 
 
 def count(db: Db, entity: str) -> int:
     """How many living records the entity has: neither deleted nor an alias. `upsert` keeps it: counting takes longer with every record."""
-    kept = db.execute(sa.select(counter.c.value).where(counter.c.name == _count_name(db, entity))).scalar_one_or_none()
-    return _counted(db, table.c.entity == db.entity(entity)) if kept is None else int(kept)
+    kept = _COUNTER.first(db, name=_count_name(db, entity))
+    return _counted(db, table.c.entity == db.entity(entity)) if kept is None else int(kept[0])
 
 
 def _count_name(db: Db, entity: str) -> str:
@@ -87,7 +112,7 @@ def _counted(db: Db, *only: sa.ColumnElement[bool]) -> int:
 
 
 def _alive_among(db: Db, ids: pl.Series) -> int:
-    return _counted(db, table.c.id.in_(db.each(ids.cast(pl.Int64))))  # with the entity asked for, SQLite walks all of its records
+    return int(_ALIVE_AMONG.rows(db, ids=ids.cast(pl.Int64))[0][0])
 
 
 def _alive_in(tx: Db, frame: pl.DataFrame, *, new: bool) -> int:
@@ -95,16 +120,16 @@ def _alive_in(tx: Db, frame: pl.DataFrame, *, new: bool) -> int:
     whole = {"deleted_at", "alias_of"} <= set(frame.columns)
     if not (new or whole):
         return _alive_among(tx, frame["id"])
-    rows = frame if new else frame.unique("id", keep="last")
-    ends = [pl.col(name).is_null() for name in ("deleted_at", "alias_of") if name in frame.columns]
-    return rows.filter(*ends).height if ends else rows.height
+    rows = frame if new or frame.height == 1 else frame.unique("id", keep="last")
+    for name in {"deleted_at", "alias_of"} & set(frame.columns):
+        rows = keep(rows, ~is_given(rows[name]))
+    return rows.height
 
 
 def _keep_count(tx: Db, entity: str, more: int) -> None:
     """Count records that were added; all of them where they were never counted."""
     name = _count_name(tx, entity)
-    counted = tx.execute(counter.update().where(counter.c.name == name).values(value=counter.c.value + more))
-    if not counted.rowcount:
+    if not _COUNT_MORE.change(tx, its_name=name, more=more):
         tx.execute(counter.insert().values(name=name, value=_counted(tx, table.c.entity == tx.entity(entity))))
 
 
@@ -143,9 +168,5 @@ def stream(db: Db, entity: str, chunk_rows: int = 50_000) -> Iterator[pl.DataFra
         yield _named(db, frame)
 
 
-def _select(db: Db, entity: str) -> sa.Select[tuple[object, ...]]:
-    return sa.select(*[column for column in table.c if column.name != "entity"]).where(table.c.entity == db.entity(entity))
-
-
 def _named(db: Db, frame: pl.DataFrame) -> pl.DataFrame:
-    return frame.with_columns(origin_system=db.decode("system", frame["origin_system"]))
+    return exchanged(frame, db.decode("system", frame["origin_system"]))

@@ -1,16 +1,18 @@
 """History: every accepted, losing and overruled edit and why.
 
-Frames: version Int64, gid Int64, run Int64, field String (null: the whole
-record), kind String, system String, at (when it was edited; null: unknown), recorded_at, rule, before, after, detail String.
+Frames: version Int64, gid Int64, run Int64, field String (null: the whole record), kind String, system String, at (when it was edited;
+null: unknown), recorded_at, rule, before, after, detail String (JSON: `who` decided).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import polars as pl
 import sqlalchemy as sa
 
+from trueup.core.frames import exchanged, renamed
 from trueup.store import bulk
 from trueup.store.schema import history as table
 
@@ -21,11 +23,16 @@ if TYPE_CHECKING:
     from trueup.store.db import Db
 
 
+def said_by(who: str) -> str:
+    """The `detail` of a line that a person made: user@host."""
+    return orjson.dumps({"who": who}).decode()
+
+
 def append(tx: Db, entity: str, frame: pl.DataFrame) -> None:
     """Add lines; `version`, `gid`, `kind` and `recorded_at` are needed, other columns may be missing (null)."""
     if "system" in frame.columns:
-        frame = frame.with_columns(system=tx.encode("system", frame["system"]))
-    bulk.insert(tx, table, frame.rename({"gid": "golden_id"}, strict=False), {"entity": tx.entity(entity)})
+        frame = exchanged(frame, tx.encode("system", frame["system"]))
+    bulk.insert(tx, table, renamed(frame, "gid", "golden_id"), {"entity": tx.entity(entity)})
 
 
 def of(db: Db, entity: str, gid: int) -> pl.DataFrame:
@@ -61,6 +68,17 @@ def lines(db: Db, entity: str, gids: pl.Series, kind: str) -> pl.DataFrame:
     """All lines of one kind about these golden records, oldest first, as `of` gives them."""
     wanted = (table.c.entity == db.entity(entity), table.c.golden_id.in_(db.each(gids.cast(pl.Int64))), table.c.kind == kind)
     return _frame(db, sa.select(*_columns()).where(*wanted))
+
+
+def of_kind(db: Db, entity: str, kind: str) -> pl.DataFrame:
+    """All lines of one kind about any golden record of an entity, oldest first, as `of` gives them."""
+    return _frame(db, sa.select(*_columns()).where(table.c.entity == db.entity(entity), table.c.kind == sa.literal_column(f"'{kind}'")))
+
+
+def records(db: Db, entity: str, system: str, kinds: Sequence[str], *, run: int) -> int:
+    """How many golden records have a line of these kinds from a system since a run, it among them."""
+    told = (table.c.entity == db.entity(entity), table.c.system == db.system(system), table.c.kind.in_(list(kinds)))
+    return int(db.execute(sa.select(sa.func.count(table.c.golden_id.distinct())).where(table.c.run >= run, *told)).scalar_one())
 
 
 def count(db: Db, entity: str, kinds: Sequence[str]) -> int:

@@ -1,7 +1,7 @@
-"""Held parts of a run: a guard stopped them, and a person approves up to a ceiling or refuses.
+"""Held parts of a run: a guard stopped them, and a person approves up to a ceiling, refuses, or leaves both sides as they are.
 
 Frames: id Int64, entity, system, kind String, counts / limit_ String (JSON), since,
-decision `approved` | `refused` (null: none yet), ceiling Int64, decided_at.
+decision `approved` | `refused` | `left` (null: none yet), ceiling Int64, decided_at, decided_by String.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import polars as pl
 
     from trueup.store.db import Db
+
+
+Decision = Literal["approved", "refused", "left"]
 
 
 def put(tx: Db, entity: str, system: str, kind: str, *, counts: str, limit: str, since: datetime) -> int:
@@ -52,15 +55,15 @@ def get(db: Db, id_: int) -> dict[str, Any] | None:
     return lanes.one(db, sa.select(*lanes.columns(table)).where(table.c.id == id_))
 
 
-def decide(tx: Db, id_: int, decision: Literal["approved", "refused"], *, at: datetime, ceiling: int | None = None) -> bool:
-    """Record a person's decision; False where there is no undecided hold of this id."""
+def decide(tx: Db, id_: int, decision: Decision, *, at: datetime, ceiling: int | None = None, who: str | None = None) -> bool:
+    """Record the decision of a person (`who`: user@host); False where there is no undecided hold of this id."""
     statement = table.update().where(table.c.id == id_, table.c.decision.is_(None))
-    return tx.execute(statement.values(decision=decision, ceiling=ceiling, decided_at=at)).rowcount > 0
+    return tx.execute(statement.values(decision=decision, ceiling=ceiling, decided_at=at, decided_by=who)).rowcount > 0
 
 
-def clear(tx: Db, entity: str, system: str, kind: str | None = None) -> None:
-    """Forget the holds of a lane, of one kind or (None) of all, decided or not: the run that they stopped has passed."""
+def clear(tx: Db, entity: str, system: str, kind: str, *, decided: bool) -> None:
+    """Forget the holds of one kind in a lane: those that nobody decided, or those of which the decision was carried out."""
     if not tx.holds(table):
         return
-    statement = table.delete().where(*lanes.within(tx, table, entity, system))
-    tx.execute(statement if kind is None else statement.where(table.c.kind == kind))
+    open_ = table.c.decision.is_not(None) if decided else table.c.decision.is_(None)
+    tx.execute(table.delete().where(*lanes.within(tx, table, entity, system), table.c.kind == kind, open_))

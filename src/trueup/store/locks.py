@@ -1,7 +1,8 @@
 """Only one process works on a state. The lock belongs to the operating system or the server, so a dead process never holds it.
 
 SQLite: an advisory lock (flock) on `STATE.lock`, whose text names the holder. PostgreSQL: a session's advisory lock, with the
-holder's name and a token in a row; every write transaction checks that the token is still ours.
+holder's name and a token in a row; every write transaction checks that the token is still ours. There the members of one state
+(`store/member.py`) hold the lock together; whoever types a command has it alone, which changes the token.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import xxhash
 
 from trueup.errors import StateError, StateLockedError
 from trueup.store import engine, schema
+from trueup.store.moments import to_micros
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,9 +31,27 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _ASK_AGAIN_S = 0.1
-WAIT_FOR_EXCHANGE_S = 60.0
-WAIT_FOR_OTHERS_S = 5.0
+GIVES_WAY = "serve"
+"""Whoever holds the lock for this lets go of it soon when another process asks."""
+WORKS = "work"
+"""Held for this by those whom a server asked to do something: it gives way for them as well, by asking for nothing more."""
+WAIT_FOR_WAY_S = 30.0
+WANTED_WITHIN_S = 1.0
 _NAME_ITSELF_S = 1.0  # how long a new holder may take to write its name
+
+
+_LOOK_EVERY_S = 0.3
+_NOW = "(extract(epoch from clock_timestamp()) * 1000000)::bigint"
+_ASK = f"""
+    INSERT INTO lock_holder (name, token, pid, host, purpose, since) VALUES ('wanted', 0, %(pid)s, %(host)s, 'waits', {_NOW})
+    ON CONFLICT (name) DO UPDATE SET pid = excluded.pid, host = excluded.host, since = excluded.since
+"""
+_HELD_TOGETHER = """
+    INSERT INTO lock_holder (name, token, pid, host, purpose, since) VALUES (%(name)s, 1, %(pid)s, %(host)s, %(purpose)s, %(since)s)
+    ON CONFLICT (name) DO UPDATE SET pid = excluded.pid, host = excluded.host, purpose = excluded.purpose, since = excluded.since
+    RETURNING token
+"""
+_ASKED = f"SELECT count(*) > 0 FROM lock_holder WHERE name = 'wanted' AND since > {_NOW} - %(within)s"
 
 
 class ProcessLock(Protocol):
@@ -47,8 +67,16 @@ class ProcessLock(Protocol):
         """Raise StateError inside a write transaction where a lock held before has been lost meanwhile."""
         ...
 
+    def turn(self, connection: sa.Connection) -> None:
+        """Let one transaction write at a time, whichever process it is of; until its end."""
+        ...
+
     def release_all(self) -> None:
         """Give the lock back whatever the depth."""
+        ...
+
+    def wanted(self) -> bool:
+        """Whether another process has been waiting for this lock within the last moments."""
         ...
 
 
@@ -81,20 +109,37 @@ class _Counted(ABC):
             self._give_back()
 
     def _wait(self, purpose: str, wait_s: float, now: datetime) -> None:
-        until = time.monotonic() + wait_s
+        begun, until = time.monotonic(), time.monotonic() + wait_s
         while not self._take(purpose, now):
             if time.monotonic() >= until:
-                pid, host = self._holder()
-                raise StateLockedError(pid, host)
+                pid, host, held_for = self._holder()
+                gives_way = held_for in {GIVES_WAY, WORKS} and purpose not in {GIVES_WAY, WORKS}
+                if not gives_way or time.monotonic() - begun >= WAIT_FOR_WAY_S:
+                    raise StateLockedError(pid, host)
+                until = time.monotonic() + _ASK_AGAIN_S
+            if not self._together(purpose):
+                self._ask_for_it()
             time.sleep(min(_ASK_AGAIN_S, max(until - time.monotonic(), 0.0)))
+
+    def _together(self, purpose: str) -> bool:  # noqa: ARG002  children may look at it
+        """Whether several processes may hold the lock at once for this purpose."""
+        return False
 
     @abstractmethod
     def _take(self, purpose: str, now: datetime) -> bool:
         """True when the lock was free and is now ours."""
 
     @abstractmethod
-    def _holder(self) -> tuple[int, str]:
-        """Pid and host of whoever holds it."""
+    def _holder(self) -> tuple[int, str, str]:
+        """Pid and host of whoever holds it, and what for."""
+
+    @abstractmethod
+    def _ask_for_it(self) -> None:
+        """Let the holder know that this process waits."""
+
+    @abstractmethod
+    def wanted(self) -> bool:
+        """Whether another process has been waiting for this lock within the last moments."""
 
     @abstractmethod
     def _give_back(self) -> None:
@@ -104,14 +149,18 @@ class _Counted(ABC):
 class FileLock(_Counted):
     """The lock of a SQLite state: `STATE.lock` beside it. The file stays; only the lock on it means anything."""
 
-    def __init__(self, state: Path) -> None:
-        """Prepare; nothing is opened yet."""
+    def __init__(self, state: Path, ending: str = ".lock") -> None:
+        """Prepare; nothing is opened yet. `ending` tells several locks of one state apart."""
         super().__init__()
-        self._path = state.with_name(state.name + ".lock")
+        self._path = state.with_name(state.name + ending)
+        self._asked = state.with_name(state.name + ".wanted")
         self._file: int | None = None
 
     def check(self, connection: sa.Connection) -> None:
         """A lock of the operating system is not lost while its file is open."""
+
+    def turn(self, connection: sa.Connection) -> None:
+        """SQLite lets one transaction write at a time by itself."""
 
     def _take(self, purpose: str, now: datetime) -> bool:
         try:
@@ -124,21 +173,34 @@ class FileLock(_Counted):
             os.close(handle)
             return False
         self._file = handle
+        with suppress(OSError):
+            self._asked.unlink()
         text = {"pid": os.getpid(), "host": socket.gethostname(), "purpose": purpose, "since": now.isoformat()}
         with suppress(OSError):  # the name is a courtesy to others: on a full disk the lock still holds
             os.ftruncate(handle, 0)
             os.pwrite(handle, orjson.dumps(text) + b"\n", 0)
         return True
 
-    def _holder(self) -> tuple[int, str]:
+    def _holder(self) -> tuple[int, str, str]:
         until = time.monotonic() + _NAME_ITSELF_S
         while True:
             with suppress(OSError, ValueError, KeyError, TypeError):
                 found = orjson.loads(self._path.read_bytes())
-                return int(found["pid"]), str(found["host"])
+                return int(found["pid"]), str(found["host"]), str(found["purpose"])
             if time.monotonic() >= until:
-                return 0, "this machine"
+                return 0, "this machine", ""
             time.sleep(0.01)
+
+    def _ask_for_it(self) -> None:
+        with suppress(OSError):
+            self._asked.touch(mode=0o644)
+
+    def wanted(self) -> bool:
+        """Whether another process has been waiting for this lock within the last moments."""
+        try:
+            return abs(time.time() - self._asked.stat().st_mtime) < WANTED_WITHIN_S
+        except OSError:
+            return False
 
     def _give_back(self) -> None:
         if self._file is not None:
@@ -171,72 +233,33 @@ else:
         return True
 
 
-class InUse:
-    """Whether any process has a state's file open: a shared lock on its folder, held as long as a store is open.
-
-    Who puts another file in its place must know that nobody has the old one open: SQLite finds the log of a file by its name, and would
-    take the new file's log for the old one's.
-    """
-
-    def __init__(self, state: Path) -> None:
-        """Prepare; nothing is locked yet."""
-        self._folder = state.parent
-        self._handle: int | None = None
-
-    def share(self) -> None:
-        """Have it open; nothing where that was said already, or the folder is not there yet. Raises StateError while it is exchanged."""
-        if self._handle is None and sys.platform != "win32":
-            with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
-                self._take(fcntl.LOCK_SH, "the state is being encrypted or decrypted by another process", WAIT_FOR_EXCHANGE_S)
-
-    def alone(self) -> None:
-        """Be the only one. Raises StateError where another process has a state of this folder open."""
-        if sys.platform != "win32":
-            self._take(fcntl.LOCK_EX, f"another trueup has a state in {self._folder} open", WAIT_FOR_OTHERS_S)
-
-    def _take(self, kind: int, refused: str, wait_s: float) -> None:
-        handle = os.open(self._folder, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        until = time.monotonic() + wait_s
-        while True:
-            try:
-                fcntl.flock(handle, kind | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= until:
-                    os.close(handle)
-                    raise StateError(refused, hint="run again when it has ended") from None
-                time.sleep(_ASK_AGAIN_S)
-            except OSError:  # a file system without such locks
-                os.close(handle)
-                return
-            else:
-                self._handle = handle
-                return
-
-    def end(self) -> None:
-        """Let go; nothing where it is not held."""
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
-
-
 class AdvisoryLock(_Counted):
     """The lock of a PostgreSQL state: a connection of its own that holds an advisory lock."""
 
-    def __init__(self, pool: sa.Engine, schema_name: str) -> None:
-        """Prepare; nothing is connected yet."""
+    def __init__(self, pool: sa.Engine, schema_name: str, name: str = "state") -> None:
+        """Prepare; nothing is connected yet. `name` tells several locks of one state apart."""
         super().__init__()
         self._pool = pool
-        self._number = xxhash.xxh3_64_intdigest(f"trueup state {schema_name}".encode()) - (1 << 63)
+        self._name = name
+        self.writer = xxhash.xxh3_64_intdigest(f"trueup writes {schema_name}".encode()) - (1 << 63)
+        self._number = xxhash.xxh3_64_intdigest(f"trueup {name} {schema_name}".encode()) - (1 << 63)
         self._connection: sa.Connection | None = None
         self._token = 0
+        self._looked = (0.0, False)
 
     def check(self, connection: sa.Connection) -> None:
         """Raise StateError where another process took the state after this one's connection to the server was lost."""
         if self.depth == 0:
             return
-        token = connection.execute(sa.select(schema.lock_holder.c.token).where(schema.lock_holder.c.name == "state")).scalar_one_or_none()
+        token = connection.execute(
+            sa.select(schema.lock_holder.c.token).where(schema.lock_holder.c.name == self._name)
+        ).scalar_one_or_none()
         if token != self._token:
             raise StateError("another process took over this state after the connection to the server was lost", hint="run again")
+
+    def turn(self, connection: sa.Connection) -> None:
+        """Wait until no other transaction of any process writes to the state, and keep them waiting until the end of this one."""
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (self.writer,))
 
     def _take(self, purpose: str, now: datetime) -> bool:
         try:
@@ -245,28 +268,58 @@ class AdvisoryLock(_Counted):
             self._drop()
             raise engine.state_error(error, "") from error
 
+    def _together(self, purpose: str) -> bool:
+        return purpose in {GIVES_WAY, WORKS}
+
     def _try(self, purpose: str, now: datetime) -> bool:
+        if purpose == GIVES_WAY and self.wanted():
+            return False
         if self._connection is None:
             self._connection = self._pool.connect().execution_options(isolation_level="AUTOCOMMIT")
         connection = self._connection
+        if self._together(purpose):
+            return self._try_together(connection, purpose, now)
         if not connection.execute(sa.select(sa.func.pg_try_advisory_lock(self._number))).scalar_one():
             return False
         holder = schema.lock_holder
-        found = connection.execute(sa.select(holder.c.token).where(holder.c.name == "state")).scalar_one_or_none()
+        found = connection.execute(sa.select(holder.c.token).where(holder.c.name == self._name)).scalar_one_or_none()
         self._token = (found or 0) + 1
         values = {"token": self._token, "pid": os.getpid(), "host": socket.gethostname(), "purpose": purpose, "since": now}
         if found is None:
-            connection.execute(holder.insert().values(name="state", **values))
+            connection.execute(holder.insert().values(name=self._name, **values))
         else:
-            connection.execute(holder.update().where(holder.c.name == "state").values(**values))
+            connection.execute(holder.update().where(holder.c.name == self._name).values(**values))
         return True
 
-    def _holder(self) -> tuple[int, str]:
+    def _try_together(self, connection: sa.Connection, purpose: str, now: datetime) -> bool:
+        """Hold it besides others who do: the token stays as it is, so that only who has the lock alone makes it another."""
+        if not connection.execute(sa.select(sa.func.pg_try_advisory_lock_shared(self._number))).scalar_one():
+            return False
+        told = {"name": self._name, "pid": os.getpid(), "host": socket.gethostname(), "purpose": purpose, "since": to_micros(now)}
+        self._token = connection.exec_driver_sql(_HELD_TOGETHER, told).scalar_one()
+        return True
+
+    def _holder(self) -> tuple[int, str, str]:
         holder = schema.lock_holder
         with self._pool.connect() as connection:
-            row = connection.execute(sa.select(holder.c.pid, holder.c.host).where(holder.c.name == "state")).one_or_none()
+            asked = sa.select(holder.c.pid, holder.c.host, holder.c.purpose).where(holder.c.name == self._name)
+            row = connection.execute(asked).one_or_none()
         self._drop()
-        return (0, "another machine") if row is None else (int(row.pid), str(row.host))
+        return (0, "another machine", "") if row is None else (int(row.pid), str(row.host), str(row.purpose))
+
+    def _ask_for_it(self) -> None:
+        with suppress(*engine.driver_errors(self._pool)), self._pool.begin() as connection:
+            connection.exec_driver_sql(_ASK, {"pid": os.getpid(), "host": socket.gethostname()})
+
+    def wanted(self) -> bool:
+        """Whether another process has been waiting for this lock within the last moments; asked of the server some times a second."""
+        when, answer = self._looked
+        if time.monotonic() - when >= _LOOK_EVERY_S:
+            answer = False
+            with suppress(*engine.driver_errors(self._pool)), self._pool.connect() as connection:
+                answer = bool(connection.exec_driver_sql(_ASKED, {"within": int(WANTED_WITHIN_S * 1e6)}).scalar_one())
+            self._looked = (time.monotonic(), answer)
+        return answer
 
     def _give_back(self) -> None:
         self._drop()

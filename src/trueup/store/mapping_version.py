@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from trueup.store import cursor, lanes
+from trueup.store.moments import from_micros
+from trueup.store.prepared import Prepared, given
 from trueup.store.schema import mapping_version as table
 
 if TYPE_CHECKING:
@@ -43,14 +45,23 @@ def amend(tx: Db, id_: int, spec: str) -> None:
     tx.execute(table.update().where(table.c.id == id_).values(spec=spec))
 
 
+_SINCE = Prepared(
+    lambda _backend: (
+        sa.select(table.c.id, table.c.spec, table.c.at)
+        .where(table.c.entity == given("entity"), table.c.system == given("system"), table.c.id >= given("whole"))
+        .order_by(table.c.id)
+    )
+)
+
+
 def behind(db: Db, entity: str, system: str) -> list[MappingVersion]:
     """The mappings that may be behind a lane's shadows, oldest first: that of its last whole reading, and those begun since."""
     whole = cursor.get(db, entity, system).mapping_version
     if whole is None:
         newest = latest(db, entity, system)
         return [] if newest is None else [newest]
-    statement = sa.select(table).where(*lanes.within(db, table, entity, system), table.c.id >= whole).order_by(table.c.id)
-    return [MappingVersion(row.id, row.spec, row.at) for row in db.execute(statement).all()]
+    rows = _SINCE.rows(db, entity=db.entity(entity), system=db.system(system), whole=whole)
+    return [MappingVersion(id_, spec, from_micros(at)) for id_, spec, at in rows]
 
 
 def latest(db: Db, entity: str, system: str) -> MappingVersion | None:

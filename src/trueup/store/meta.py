@@ -6,15 +6,19 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from trueup.store.prepared import Prepared, given
 from trueup.store.schema import meta as table
 
 if TYPE_CHECKING:
     from trueup.store.db import Db
 
+_GET = Prepared(lambda _backend: sa.select(table.c.value).where(table.c.key == given("key")))
+
 
 def get(db: Db, key: str) -> str | None:
     """The text; None where there is none."""
-    return db.execute(sa.select(table.c.value).where(table.c.key == key)).scalar_one_or_none()
+    found = _GET.first(db, key=key)
+    return None if found is None else str(found[0])
 
 
 def set_(tx: Db, key: str, value: str | None) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from trueup.errors import StateError, StateMissingError
-from trueup.store import schema, viewlist
+from trueup.store import fresh, schema, viewlist
 from trueup.store.before_upgrade import keep_copy
 
 if TYPE_CHECKING:
@@ -44,11 +44,13 @@ def bring_up_to_date(reader: sa.Engine, writer: sa.Engine | None, *, shown: str,
     with writer.connect() as connection, connection.begin():
         one_at_a_time(connection)
         # Another process may have done it while this one waited for its turn.
-        if current_revision(connection) != schema.REVISION:
+        standing = current_revision(connection)
+        if standing != schema.REVISION:
             if found is not None:
                 keep_copy(reader, found, schema.REVISION)
             viewlist.drop_all(connection)
-            upgrade(connection)
+            if standing is not None or not fresh.make(connection):
+                upgrade(connection)
     for pool in {reader, writer}:
         pool.dispose()  # a connection knows the statistics of the tables as they were when it was opened
 

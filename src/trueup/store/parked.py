@@ -42,6 +42,23 @@ def of(db: Db, entity: str | None = None, system: str | None = None) -> pl.DataF
     return lanes.named(db, db.frame(sa.select(*lanes.columns(table)).where(*lanes.within(db, table, entity, system)).order_by(table.c.id)))
 
 
+def at(db: Db, entity: str, system: str, key: str) -> dict[str, Any] | None:
+    """The parked row under one key; None where there is none."""
+    if not db.holds(table):
+        return None
+    return lanes.one(db, sa.select(*lanes.columns(table)).where(*lanes.within(db, table, entity, system), table.c.key == key))
+
+
+def perhaps(db: Db, entity: str, system: str, gid: int) -> pl.DataFrame:
+    """The rows of one system that may be this golden record, as far as anybody knows; oldest first."""
+    if not db.holds(table):
+        return lanes.nothing(table)
+    number = f",{gid},"
+    listed = sa.literal(",") + sa.func.replace(sa.func.replace(table.c.candidates, "[", ""), "]", "") + sa.literal(",")
+    wanted = (*lanes.within(db, table, entity, system), listed.contains(number, autoescape=True))
+    return lanes.named(db, db.frame(sa.select(*lanes.columns(table)).where(*wanted).order_by(table.c.id)))
+
+
 def get(db: Db, id_: int) -> dict[str, Any] | None:
     """One parked row as a dict; None where there is none."""
     return lanes.one(db, sa.select(*lanes.columns(table)).where(table.c.id == id_))

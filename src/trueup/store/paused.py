@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Literal
 
 import sqlalchemy as sa
 
+from trueup.store.prepared import Prepared
 from trueup.store.schema import paused as table
 
 if TYPE_CHECKING:
     from trueup.store.db import Db
 
 Kind = Literal["entity", "system", "all"]
+_ALL = Prepared(lambda _backend: sa.select(table.c.kind, table.c.name))
 
 
 def set_(tx: Db, kind: Kind, name: str = "") -> None:
@@ -27,4 +29,4 @@ def unset(tx: Db, kind: Kind, name: str = "") -> bool:
 
 def list_(db: Db) -> list[tuple[str, str]]:
     """All (kind, name) that are paused, sorted."""
-    return sorted((row.kind, row.name) for row in db.execute(sa.select(table.c.kind, table.c.name)))
+    return sorted((str(kind), str(name)) for kind, name in _ALL.rows(db))

@@ -5,7 +5,6 @@ Ended conflicts and the history follow, so that they can be read under the names
 
 from __future__ import annotations
 
-import io
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from trueup.store import bulk, lanes, names, schema
+from trueup.store.arrow import from_arrow, to_arrow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -111,10 +111,8 @@ def _rename_in_intents(tx: Db, entity: str, old: str, new: str) -> None:
     """Writes whose outcome nobody knows: what was sent is compared under the new name."""
     table = schema.sending
     for row in tx.execute(sa.select(table).where(*lanes.within(tx, table, entity, None))).all():
-        frame = pl.read_ipc(io.BytesIO(row.payload))
+        frame = from_arrow(row.payload)
         columns = {name: name[: -len(old)] + new for name in frame.columns if name in (old, f"sent:{old}")}
         listed = [name for name, kind in frame.schema.items() if kind == pl.List(pl.String)]
         frame = frame.with_columns(pl.col(name).list.eval(pl.element().replace(old, new)) for name in listed).rename(columns)
-        buffer = io.BytesIO()
-        frame.write_ipc(buffer, compression="zstd")
-        tx.execute(table.update().where(table.c.id == row.id).values(payload=buffer.getvalue()))
+        tx.execute(table.update().where(table.c.id == row.id).values(payload=to_arrow(frame)))

@@ -13,9 +13,10 @@ import sqlalchemy as sa
 from trueup.core.facts import MISSING, PRESENT, WITHDRAWN
 from trueup.core.match import TO_BE_DELETED
 from trueup.errors import StateError, StateMissingError
-from trueup.store import audit, backup, bulk, encryption, engine, identity, locks, meta, migrate, restored, schema, viewlist
+from trueup.store import audit, backup, bulk, encryption, engine, identity, in_use, locks, meta, migrate, restored, schema, viewlist
 from trueup.store.database import Store
 from trueup.store.db import Db, Names
+from trueup.store.golden import skip_versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -142,6 +143,7 @@ def as_restored(
         tx.execute(shadow.update().where(shadow.c.state == WITHDRAWN).values(state=MISSING))
         identity.ensure(tx)
         identity.begin_line(tx)
+        skip_versions(tx)
         restored.put(tx, restored.Restored(manifest.taken_at, at.isoformat(), moved))
         meta.set_(tx, "shapes of views", None)
         audit.tell(tx, "decision", {"about": "restore", "taken_at": manifest.taken_at, "replaced": replaced}, at=at)
@@ -236,7 +238,7 @@ def put_in_place(new: str, target: str, at: datetime) -> str | None:
     """Let the state made at `new` be the one at `target`; says where the one that was there is now, None where there was none."""
     stamp = at.strftime("%Y%m%dT%H%M%SZ")
     if engine.backend_of(target) == "sqlite":
-        use = locks.InUse(Path(target))
+        use = in_use.InUse(Path(target))
         use.alone()  # the log of the file that is replaced must not be taken for that of the new one
         try:
             return _files_in_place(Path(new), Path(target), stamp)

@@ -26,6 +26,8 @@ META_KEY = "compacted"
 STEP_LINES = 20_000
 """So many lines are looked at in one transaction: others may write in between."""
 NEWEST_RUNS = 200
+SAMPLES, SAMPLED_LINES = 40, 250
+"""How many lines are looked at to tell how many would go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +85,19 @@ def refuse_past(db: Db, moment: datetime) -> None:
 
 
 def compact(
-    store: Store, setting: Sequence[str], *, at: datetime, before: datetime | None, lines: int | None, runs_before: datetime | None
+    store: Store,
+    setting: Sequence[str],
+    standing: Sequence[str],
+    *,
+    at: datetime,
+    before: datetime | None,
+    lines: int | None,
+    runs_before: datetime | None,
 ) -> Removed:
     """Take out what is older, or beyond the newest `lines` lines of history; None: nothing for that reason.
 
-    `setting` are the kinds of history that set a value: the newest of them per value stays.
+    `setting` are the kinds of history that set a value: the newest of them per value stays. Those of the kinds `standing` stay until a
+    value was set after them.
     """
     with store.read() as db:
         last = _last_line(db, before, lines)
@@ -97,7 +107,7 @@ def compact(
     while last is not None and start is not None and start <= last:
         with store.write() as tx:
             step = min(start + STEP_LINES - 1, last)
-            removed += _take_out(tx, setting, start, step, at)
+            removed += _take_out(tx, setting, standing, start, step, at)
             start = tx.execute(sa.select(sa.func.min(schema.history.c.id)).where(schema.history.c.id > step)).scalar_one()
     if before is not None:
         closed = schema.conflict.c.closed_at
@@ -127,7 +137,8 @@ def _last_line(db: Db, before: datetime | None, lines: int | None) -> int | None
     return found if found >= lowest else None
 
 
-def _take_out(tx: Db, setting: Sequence[str], first: int, last: int, at: datetime) -> int:
+def _doomed(setting: Sequence[str], standing: Sequence[str], first: int, last: int) -> sa.ColumnElement[bool]:
+    """Which of the lines from one number to another go: all but the newest that sets a value, and of those that stand the newest."""
     table, later = schema.history, schema.history.alias("later")
     newer = sa.exists(
         sa.select(sa.literal(1)).where(
@@ -138,7 +149,32 @@ def _take_out(tx: Db, setting: Sequence[str], first: int, last: int, at: datetim
             later.c.id > table.c.id,
         )
     )
-    doomed = sa.and_(table.c.id.between(first, last), sa.or_(table.c.kind.not_in(list(setting)), newer))
+    return sa.and_(table.c.id.between(first, last), sa.or_(table.c.kind.not_in([*setting, *standing]), newer))
+
+
+def doomed_lines(db: Db, setting: Sequence[str], standing: Sequence[str], *, before: datetime | None, lines: int | None) -> int:
+    """How many lines of history `compact` would take out: counted where they are few, else told from samples of all ages."""
+    table = schema.history
+    last = _last_line(db, before, lines)
+    first = db.execute(sa.select(sa.func.min(table.c.id))).scalar_one()
+    if last is None or first is None or first > last:
+        return 0
+    every = last - first + 1
+    if every <= SAMPLES * SAMPLED_LINES:
+        return _count_doomed(db, _doomed(setting, standing, first, last))
+    step = every // SAMPLES
+    starts = range(first, last - SAMPLED_LINES + 2, step)
+    found = sum(_count_doomed(db, _doomed(setting, standing, start, start + SAMPLED_LINES - 1)) for start in starts)
+    return int(found / (len(starts) * SAMPLED_LINES) * every)
+
+
+def _count_doomed(db: Db, doomed: sa.ColumnElement[bool]) -> int:
+    return int(db.execute(sa.select(sa.func.count()).select_from(schema.history).where(doomed)).scalar_one())
+
+
+def _take_out(tx: Db, setting: Sequence[str], standing: Sequence[str], first: int, last: int, at: datetime) -> int:
+    table = schema.history
+    doomed = _doomed(setting, standing, first, last)
     run = tx.execute(sa.select(sa.func.max(table.c.run)).where(doomed)).scalar_one()
     until = tx.execute(sa.select(sa.func.max(table.c.recorded_at)).where(doomed)).scalar_one()
     removed = tx.execute(table.delete().where(doomed)).rowcount
@@ -176,6 +212,25 @@ def size(db: Db, now: datetime, lately: datetime) -> Size:
     recent = table.c.id > (before if before is not None else 0)
     lately_lines = int(db.execute(sa.select(sa.func.count()).select_from(table).where(recent)).scalar_one())
     return Size(size_bytes, lines, lately_lines, max((now - since).total_seconds() / 86_400, 1.0))
+
+
+def table_bytes(db: Db) -> dict[str, int]:
+    """What each table takes with its indexes, the largest first; empty where the library of a SQLite state cannot tell."""
+    if db.backend == "postgresql":
+        statement = (
+            "SELECT relname, pg_total_relation_size(oid) FROM pg_class"
+            " WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace ORDER BY 2 DESC, 1"
+        )
+    else:
+        statement = (
+            "SELECT about.tbl_name, sum(dbstat.pgsize) FROM dbstat JOIN sqlite_schema AS about ON about.name = dbstat.name"
+            " WHERE dbstat.aggregate = 1 GROUP BY about.tbl_name ORDER BY 2 DESC, 1"
+        )
+    try:
+        rows = db.connection.exec_driver_sql(statement).all()
+    except sa.exc.OperationalError:  # built without dbstat
+        return {}
+    return {str(name): int(size) for name, size in rows if name in schema.metadata.tables}
 
 
 def shrink(store: Store) -> int:

@@ -9,21 +9,20 @@ Indexes of a part of a table's rows are in `indexes.py`.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from trueup.store.moments import from_micros, to_micros
+
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
-REVISION = "0010"
+REVISION = "0017"
 """The newest migration; a state at this revision opens without loading Alembic."""
 
 VERSION_TABLE = "schema_version"
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 class Moment(sa.types.TypeDecorator[datetime]):
@@ -39,19 +38,6 @@ class Moment(sa.types.TypeDecorator[datetime]):
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002  the base class asks for it
         """The aware time; None stays None."""
         return None if value is None else from_micros(int(value))
-
-
-def to_micros(moment: datetime) -> int:
-    """Microseconds since the epoch. Raises ValueError for a naive time, whose meaning would depend on this machine."""
-    if moment.tzinfo is None:
-        message = f"a time without a zone cannot be stored: {moment}"
-        raise ValueError(message)
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def from_micros(micros: int) -> datetime:
-    """The aware UTC time of a number of microseconds since the epoch."""
-    return _EPOCH + micros * _MICROSECOND
 
 
 metadata = sa.MetaData()
@@ -184,7 +170,7 @@ history = sa.Table(
     sa.Column("detail", sa.Text),
     sqlite_autoincrement=True,
 )
-sa.Index("history_golden", history.c.entity, history.c.golden_id)
+sa.Index("history_golden", history.c.golden_id, history.c.entity)
 sa.Index("history_run", history.c.run)
 
 sending = sa.Table(
@@ -286,6 +272,7 @@ hold = sa.Table(
     sa.Column("decision", sa.Text),
     sa.Column("ceiling", sa.BigInteger),
     sa.Column("decided_at", Moment),
+    sa.Column("decided_by", sa.Text),
     sqlite_autoincrement=True,
 )
 
@@ -365,6 +352,7 @@ run = sa.Table(
     sa.Column("pid", sa.BigInteger),
     sa.Column("host", sa.Text),
     sa.Column("error", sa.Text),
+    sa.Column("who", sa.Text),
     sqlite_autoincrement=True,
 )
 
@@ -414,4 +402,71 @@ audit = sa.Table(
     sa.Column("number", _ID, primary_key=True, autoincrement=False),
     sa.Column("line", sa.Text, nullable=False),
     sa.Column("hash", sa.Text, nullable=False),
+)
+
+# What fires now, or has ended and was not told yet. `subject` says what it is about: an entity, a system, `SYSTEM in ENTITY`, or nothing.
+alert = sa.Table(
+    "alert",
+    metadata,
+    sa.Column("rule", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("owner", sa.Text),
+    sa.Column("what", sa.Text, nullable=False),
+    sa.Column("remedy", sa.Text, nullable=False),
+    sa.Column("since", Moment, nullable=False),
+    sa.Column("told_at", Moment),
+    sa.Column("ended_at", Moment),
+    sa.PrimaryKeyConstraint("rule", "subject"),
+    sqlite_with_rowid=False,
+)
+
+# Who is told of changes. Everything up to (`version`, `golden_id`) was told, or is in `notice_open`; `token` is in the ids of its notices.
+# `failing_since` and `failures` are about the last tries in a row; nothing is sent before `next_try_at`, nor while it is `stopped`.
+notice_subscriber = sa.Table(
+    "notice_subscriber",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("token", sa.Text, nullable=False),
+    sa.Column("since", Moment, nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("golden_id", sa.BigInteger, nullable=False),
+    sa.Column("failures", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("failing_since", Moment),
+    sa.Column("next_try_at", Moment),
+    sa.Column("reason", sa.Text),
+    sa.Column("sent_at", Moment),
+    sa.Column("stopped", sa.Text),
+    sa.Column("stopped_at", Moment),
+)
+
+# Notices that were tried in vain: at most one per subscriber and record, which tells of everything after `since_version`. With `dead_at`
+# it is not tried any more; `born`: the subscriber has not heard of the record yet.
+notice_open = sa.Table(
+    "notice_open",
+    metadata,
+    _id_column(),
+    sa.Column("subscriber", sa.Text, nullable=False),
+    _entity(),
+    sa.Column("golden_id", sa.BigInteger, nullable=False),
+    sa.Column("born", sa.Boolean, nullable=False),
+    sa.Column("since_version", sa.BigInteger, nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("first_at", Moment, nullable=False),
+    sa.Column("last_at", Moment, nullable=False),
+    sa.Column("next_try_at", Moment),
+    sa.Column("dead_at", Moment),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.UniqueConstraint("subscriber", "golden_id"),
+    sqlite_autoincrement=True,
+)
+
+# The ids of records that one commit made, as long as a subscriber has not heard of it.
+notice_birth = sa.Table(
+    "notice_birth",
+    metadata,
+    sa.Column("version", _ID, primary_key=True, autoincrement=False),
+    _entity(),
+    sa.Column("first_id", sa.BigInteger, nullable=False),
+    sa.Column("last_id", sa.BigInteger, nullable=False),
 )

@@ -15,7 +15,9 @@ import polars as pl
 import polars.selectors as cs
 import sqlalchemy as sa
 
+from trueup.core.frames import FEW_ROWS, exchanged, keep, one_of, renamed, sorted_by
 from trueup.store import bulk
+from trueup.store.prepared import Prepared, given, given_many
 from trueup.store.schema import shadow as table
 
 if TYPE_CHECKING:
@@ -32,6 +34,19 @@ _COLUMNS = [
     for column in table.c
     if column.name not in {"entity", "system"}
 ]
+_LANE = (table.c.entity == given("entity"), table.c.system == given("system"))
+_ANY = Prepared(lambda _backend: sa.select(table.c.state).where(*_LANE).limit(sa.literal_column("1")))
+_BY_KEY = Prepared(
+    lambda backend: sa.select(*_COLUMNS).where(*_LANE, table.c.key.in_(given_many("keys", backend, sa.Text))).order_by(table.c.key)
+)
+_LINKS = Prepared(
+    lambda backend: sa.select(table.c.key, table.c.golden_id).where(*_LANE, table.c.key.in_(given_many("keys", backend, sa.Text)))
+)
+_BY_GOLDEN = Prepared(
+    lambda backend: sa.select(table.c.system, *_COLUMNS).where(
+        table.c.entity == given("entity"), table.c.golden_id.in_(given_many("gids", backend, sa.BigInteger))
+    )
+)
 
 
 def index(db: Db, entity: str, system: str, *, part: tuple[int, int] | None = None) -> pl.DataFrame:
@@ -151,18 +166,15 @@ def _index_postgres(db: Db, scope: tuple[int, int], part: tuple[int, int] | None
 
 def by_key(db: Db, entity: str, system: str, keys: pl.Series) -> pl.DataFrame:
     """The shadows with these keys, all columns, by key; keys that are not known are left out."""
-    return db.frame(_select(db, entity, system).where(table.c.key.in_(db.each(keys.cast(pl.String)))).order_by(table.c.key))
+    return _BY_KEY.frame(db, entity=db.entity(entity), system=db.system(system), keys=keys.cast(pl.String))
 
 
 def by_golden(db: Db, entity: str, gids: pl.Series, systems: Sequence[str] | None = None) -> pl.DataFrame:
     """The shadows linked to these golden records in the given systems (None: all), with the system's name in `system`."""
-    statement = sa.select(table.c.system, *_COLUMNS).where(
-        table.c.entity == db.entity(entity), table.c.golden_id.in_(db.each(gids.cast(pl.Int64)))
-    )
+    frame = _BY_GOLDEN.frame(db, entity=db.entity(entity), gids=gids.cast(pl.Int64))
     if systems is not None:
-        statement = statement.where(table.c.system.in_([db.system(name) for name in systems]))
-    frame = db.frame(statement)
-    return frame.with_columns(system=db.decode("system", frame["system"])).sort("gid", "system")
+        frame = keep(frame, one_of(frame["system"], pl.Series([db.system(name) for name in systems], dtype=pl.Int64)))
+    return sorted_by(exchanged(frame, db.decode("system", frame["system"])), ("gid", "system"))
 
 
 def deltas(db: Db, entity: str, first: int, last: int) -> pl.DataFrame:
@@ -185,10 +197,30 @@ def upsert(tx: Db, entity: str, system: str, frame: pl.DataFrame, *, new: bool =
     a system would be linked to one golden record.
     """
     frame = _physical(frame)
+    frame = frame if frame.height < 2 else frame.sort("key")
     if new:
-        bulk.insert(tx, table, frame.sort("key"), _scope(tx, entity, system))
-    else:
-        bulk.upsert(tx, table, frame.sort("key"), _scope(tx, entity, system), keys=["entity", "system", "key"])
+        bulk.insert(tx, table, frame, _scope(tx, entity, system))
+        return
+    for part, columns in _by_link(tx, entity, system, frame):
+        bulk.upsert(tx, table, part, _scope(tx, entity, system), keys=["entity", "system", "key"], update=columns)
+
+
+def _by_link(tx: Db, entity: str, system: str, frame: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, list[str]]]:
+    """The rows and the columns to change in them: the link only where it is another than the one that is known.
+
+    SQLite writes the entry of an index anew where a column of it is set at all, to the same value, too: of rows that are spread over the
+    table these were a third of all pages written. For a few rows it is not worth asking.
+    """
+    names = [name for name in frame.columns if name != "key"]
+    if tx.backend != "sqlite" or frame.height <= FEW_ROWS or "golden_id" not in names:
+        yield frame, names
+        return
+    known = _LINKS.frame(tx, entity=tx.entity(entity), system=tx.system(system), keys=frame["key"].cast(pl.String))
+    pairs = frame.select("key", "golden_id")
+    same = pairs.join(known, on=["key", "golden_id"], how="semi", maintain_order="left")["key"]
+    linked = one_of(frame["key"], same)
+    yield keep(frame, linked), [name for name in names if name != "golden_id"]
+    yield keep(frame, ~linked), names
 
 
 def set_fingerprint(tx: Db, entity: str, system: str, frame: pl.DataFrame) -> None:
@@ -246,7 +278,7 @@ def pending(db: Db, entity: str, system: str) -> pl.Series:
 
 def any_(db: Db, entity: str, system: str) -> bool:
     """Whether any row is known."""
-    return db.execute(sa.select(table.c.state).where(*_where(db, entity, system)).limit(1)).first() is not None
+    return _ANY.first(db, entity=db.entity(entity), system=db.system(system)) is not None
 
 
 def count(db: Db, entity: str, system: str, state: int | None = None) -> int:
@@ -267,8 +299,9 @@ def keys(db: Db, entity: str, system: str, chunk_rows: int = 50_000) -> Iterator
 
 
 def differing(db: Db, entity: str, system: str, chunk_rows: int = 50_000) -> Iterator[pl.DataFrame]:
-    """The rows that show something else than the golden record, in chunks by key: frames `key`, `seen`, `sent`."""
-    statement = sa.select(table.c.key, table.c.seen, table.c.sent).where(*_where(db, entity, system), table.c.seen.is_not(None))
+    """The rows that show something else than the golden record, in chunks by key: frames `key`, `gid`, `seen`, `sent`, `state`."""
+    columns = (table.c.key, table.c.golden_id.label("gid"), table.c.seen, table.c.sent, table.c.state)
+    statement = sa.select(*columns).where(*_where(db, entity, system), table.c.seen.is_not(None))
     yield from _by_key_order(db, statement, chunk_rows)
 
 
@@ -296,7 +329,7 @@ def _select(db: Db, entity: str, system: str) -> sa.Select[Any]:
 
 
 def _physical(frame: pl.DataFrame) -> pl.DataFrame:
-    return frame.rename({"gid": "golden_id"}, strict=False)
+    return renamed(frame, "gid", "golden_id")
 
 
 def linked(db: Db, entity: str) -> tuple[dict[str, int], dict[str, int]]:

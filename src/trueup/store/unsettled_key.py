@@ -33,3 +33,11 @@ def of(db: Db, entity: str, system: str) -> pl.DataFrame:
         return lanes.nothing(table, without=("entity", "system"))
     statement = sa.select(*lanes.columns(table, without=("entity", "system"))).where(*lanes.within(db, table, entity, system))
     return db.frame(statement.order_by(table.c.key))
+
+
+def why(db: Db, entity: str, system: str, key: str) -> str | None:
+    """Why one key is to be read again; None where it is not."""
+    if not db.holds(table):
+        return None
+    found: str | None = db.execute(sa.select(table.c.why).where(*lanes.within(db, table, entity, system), table.c.key == key)).scalar()
+    return found

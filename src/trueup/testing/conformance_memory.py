@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,7 +13,7 @@ from trueup.model import ColumnInfo
 from trueup.testing.conformance_world import DEFAULT_TYPES, Row, Traits, Trial, World, holds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from trueup.connectors.base import Connector
     from trueup.connectors.memory import MemoryTable
@@ -26,7 +27,16 @@ class MemoryTrialWorld(World):
     """A memory world of its own with the given abilities; `plain` is one without versions, in which every column is present."""
 
     traits: ClassVar[Traits] = Traits(
-        types=_TYPES, versions=True, absent=True, misfits=True, rounds=True, refuses=frozenset({"length", "null", "unique", "number"})
+        types=_TYPES,
+        versions=True,
+        absent=True,
+        misfits=True,
+        rounds=True,
+        transactions=True,
+        watch_keys=True,
+        watch_durable=True,
+        watch_remembered=True,
+        refuses=frozenset({"length", "null", "unique", "number"}),
     )
     connector: ClassVar[type[Connector]] = MemoryConnector
 
@@ -79,6 +89,16 @@ class MemoryTrialWorld(World):
         table = self._table(obj)
         for key in [key for key, row in table.rows.items() if holds(row.values, where)]:
             table.remove(key)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """See World."""
+        with self.memory.transaction():
+            yield
+
+    def made(self) -> list[str]:
+        """See World."""
+        return sorted(self.memory.watched)
 
     def close(self) -> None:
         """See World."""

@@ -10,6 +10,7 @@ from trueup.testing.conformance_marks import mark_rule
 from trueup.testing.conformance_reading import read_rule
 from trueup.testing.conformance_tools import Rule, RuleBrokenError, abilities
 from trueup.testing.conformance_values import value_rule
+from trueup.testing.conformance_watch import watch_rule
 from trueup.testing.conformance_whole import whole_rule
 from trueup.testing.conformance_world import Traits
 from trueup.testing.conformance_writing import write_rule
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from trueup.testing.conformance_world import World
 
-RULES: list[Rule] = [*value_rule.all, *read_rule.all, *mark_rule.all, *write_rule.all, *whole_rule.all]
+RULES: list[Rule] = [*value_rule.all, *read_rule.all, *mark_rule.all, *write_rule.all, *watch_rule.all, *whole_rule.all]
 
 UNDECLARED = "undeclared:"
 """How the reason of a skip begins where a connector does not declare what a rule needs."""

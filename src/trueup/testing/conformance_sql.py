@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from trueup.testing.conformance_world import Column, Row, Trial, World
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from trueup.model import ColumnType, ObjectSpec
 
@@ -78,6 +79,24 @@ class SqlWorld(World):
             names = ", ".join(map(self.name, row))
             marks = ", ".join(self.mark for _ in row)
             self.execute(f"INSERT INTO {self._table(obj)} ({names}) VALUES ({marks})", list(row.values()))  # noqa: S608 - names are quoted
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """See World."""
+        self.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            self.execute("ROLLBACK")
+            raise
+        self.execute("COMMIT")
+
+    def bulk(self, obj: ObjectSpec, rows: Sequence[Row]) -> None:
+        """See World."""
+        names, marks = ", ".join(map(self.name, rows[0])), ", ".join(self.mark for _ in rows[0])
+        with self.transaction():
+            statement = f"INSERT INTO {self._table(obj)} ({names}) VALUES ({marks})"  # noqa: S608 - names are quoted
+            self.connection().cursor().executemany(statement, [[self.bound(value) for value in row.values()] for row in rows])
 
     def rows(self, obj: ObjectSpec) -> list[Row]:
         """See World."""

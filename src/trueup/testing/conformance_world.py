@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -18,9 +19,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from trueup.model import ColumnType, ObjectSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from trueup.connectors.base import Connector
+
+PATIENCE_S = 20.0
+"""How long a rule waits for what is to come: it comes long before, but a slow machine breaks no rule."""
 
 Row = dict[str, Any]
 Refusal = Literal["length", "null", "unique", "number"]
@@ -41,6 +45,10 @@ class Traits:
     several_writers   two connectors may write the same object at once
     makes_objects     prepare() makes an object that is not there
     rounds            a decimal column of a given scale rounds what it stores
+    transactions      the world can hold a transaction open
+    watch_keys        a watch tells keys, not only that something changed
+    watch_durable     a watch tells what happened while nobody watched
+    watch_remembered  the system itself keeps something for a watch, which `unwatch` removes
     refuses           what the system itself refuses: text over a column's length, null, a value that another row has, text in a number
     assign            what a mapping says where the system gives keys (`system`, `sequence`, `uuid`)
     assigned_type     type of a key column that the system fills
@@ -60,6 +68,10 @@ class Traits:
     several_writers: bool = True
     makes_objects: bool = True
     rounds: bool = False
+    transactions: bool = False
+    watch_keys: bool = False
+    watch_durable: bool = False
+    watch_remembered: bool = False
     refuses: frozenset[Refusal] = frozenset()
     assign: str = "system"
     assigned_type: ColumnType = "integer"
@@ -111,6 +123,7 @@ class World(ABC):
         """`directory` is where the connector's relative paths start."""
         self.directory = directory
         self.opens: Callable[[World, Mapping[str, Any]], Connector] = World.open_plainly
+        self.patience_s = PATIENCE_S
         self._names = itertools.count(1)
 
     # ------------------------------------------------------------ what an author writes
@@ -147,6 +160,20 @@ class World(ABC):
     def spoil(self, obj: ObjectSpec, where: Row, column: str) -> None:
         """Put a value into `column` that is not of its type; needed where `traits.misfits`."""
         self.edit(obj, where, {column: "not a number"})
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """What is edited in the block is committed at its end; needed where `traits.transactions`."""
+        yield
+
+    def bulk(self, obj: ObjectSpec, rows: Sequence[Row]) -> None:
+        """Add many rows in one transaction."""
+        with self.transaction():
+            self.insert(obj, rows)
+
+    def made(self) -> list[str]:
+        """Names of all that stands in the system besides objects, where a watch may make such things (triggers, slots)."""
+        return []
 
     # ------------------------------------------------------------ what rules use
 

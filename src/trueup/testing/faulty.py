@@ -24,7 +24,8 @@ from trueup.errors import AccessRefusedError, SystemUnreachableError, TrueupErro
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from trueup.connectors.base import Connector, Marking, Page, WriteBatch
+    from trueup.connectors.base import Connector, Fenced, Marking, Page, WriteBatch
+    from trueup.connectors.watching import Watch, Watching, Way
     from trueup.model import Caps, ObjectInfo, ObjectSpec, OperationKind
 
 CallName = Literal["discover", "describe", "read", "find", "write", "prepare"]
@@ -259,6 +260,10 @@ class FaultyConnector:
             return pages
         return _cut_short(list(pages), fault)
 
+    def end_writes(self, lane: str) -> None:
+        """See base.Fenced."""
+        cast("Fenced", self.inner).end_writes(lane)
+
     def mark(self, obj: ObjectSpec) -> str | None:
         """See base.Marking. What lags behind can promise nothing."""
         return None if self._remembers else cast("Marking", self.inner).mark(obj)
@@ -275,6 +280,18 @@ class FaultyConnector:
         if pages is None or fault is None or fault.how not in {"after", "partial"}:
             return pages
         return _cut_short(list(pages), fault)
+
+    def way(self, objects: Sequence[ObjectSpec]) -> Way:
+        """See watching.Watching."""
+        return cast("Watching", self.inner).way(objects)
+
+    def watch(self, objects: Sequence[ObjectSpec], *, name: str, since: str | None = None) -> Watch:
+        """See watching.Watching; its hints meet no faults."""
+        return cast("Watching", self.inner).watch(objects, name=name, since=since)
+
+    def unwatch(self, *, name: str) -> None:
+        """See watching.Watching."""
+        cast("Watching", self.inner).unwatch(name=name)
 
     def write(self, obj: ObjectSpec, batch: WriteBatch) -> pl.DataFrame:
         """See base.Connector."""

@@ -18,7 +18,8 @@ from trueup.connectors.base import PAGE_ROWS, Page
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from trueup.connectors.base import Connector, Marking, WriteBatch
+    from trueup.connectors.base import Connector, Fenced, Marking, WriteBatch
+    from trueup.connectors.watching import Watch, Watching, Way
     from trueup.model import Caps, ObjectInfo, ObjectSpec
     from trueup.testing.conformance_world import World
 
@@ -83,6 +84,10 @@ class Lie:
         self.batch = batch
         return self._outcomes(self.inner.write(obj, self._batch(batch)))
 
+    def end_writes(self, lane: str) -> None:
+        """See base.Fenced."""
+        cast("Fenced", self.inner).end_writes(lane)
+
     def mark(self, obj: ObjectSpec) -> str | None:
         """See base.Marking."""
         return cast("Marking", self.inner).mark(obj)
@@ -94,6 +99,18 @@ class Lie:
     def moved(self, obj: ObjectSpec, columns: Sequence[str], mark: str) -> Iterator[Page] | None:
         """See base.Marking."""
         return cast("Marking", self.inner).moved(obj, columns, mark)
+
+    def way(self, objects: Sequence[ObjectSpec]) -> Way:
+        """See watching.Watching."""
+        return cast("Watching", self.inner).way(objects)
+
+    def watch(self, objects: Sequence[ObjectSpec], *, name: str, since: str | None = None) -> Watch:
+        """See watching.Watching."""
+        return cast("Watching", self.inner).watch(objects, name=name, since=since)
+
+    def unwatch(self, *, name: str) -> None:
+        """See watching.Watching."""
+        cast("Watching", self.inner).unwatch(name=name)
 
     def prepare(self, obj: ObjectSpec, columns: Mapping[str, str]) -> None:
         """See base.Connector."""
@@ -132,9 +149,11 @@ class Mutant:
     def at_work(self, world: World) -> Iterator[None]:
         """Every connector that the world opens inside the block lies."""
         world.opens = self.lie.opens
+        patience_s, world.patience_s = world.patience_s, 1.0  # what a liar does not tell is not worth a long wait
         try:
             yield
         finally:
+            world.patience_s = patience_s
             world.opens = type(world).open_plainly
 
 

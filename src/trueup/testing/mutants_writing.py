@@ -312,6 +312,38 @@ class ComparesThenWrites(Lie):
         return pl.concat([outcomes, restated(claimed(self.inner, obj, only(batch, other)), other, "stale")])
 
 
+# ---------------------------------------------------------------- writes that are ended
+
+
+@lie("an_ended_write_never_lands")
+class EndsNothing(Lie):
+    """Who ends a write is told that it is ended."""
+
+    def end_writes(self, lane: str) -> None:
+        """See base.Fenced."""
+
+
+@lie("writes_of_other_lanes_are_left_alone")
+class OneLaneForAll(Lie):
+    """All lanes have the same name."""
+
+    def _batch(self, batch: WriteBatch) -> WriteBatch:
+        return replace(batch, lane="one")
+
+    def end_writes(self, lane: str) -> None:
+        """See base.Fenced."""
+        del lane
+        super().end_writes("one")
+
+
+@lie("what_may_not_land_does_not")
+class AsksNobody(Lie):
+    """Whether a write may land is not asked."""
+
+    def _batch(self, batch: WriteBatch) -> WriteBatch:
+        return replace(batch, may_land=None)
+
+
 # ---------------------------------------------------------------- isolation
 
 

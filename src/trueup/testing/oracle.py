@@ -202,14 +202,17 @@ class _Key:
 
 
 def _join(question: Question, said: list[Said], answer: Answer) -> None:
-    """A field that waits for a person: further values join the candidates; it thaws when all that is left is one value."""
+    """A field that waits for a person: further values join the candidates; it thaws when all that is left is one value.
+
+    A counter does not: the same number in two systems may be two changes.
+    """
     mine = {item.system: item.observed for item in said}
     kept = {(system, value) for system, value in answer.open if system is not None and system not in mine}
     golden = {(system, value) for system, value in answer.open if system is None}
     if any(item.sent == question.golden and not item.first for item in said):
         golden = set()
     everyone: set[tuple[str | None, Cell]] = kept | golden | set(mine.items())
-    if len({value for _system, value in everyone}) == 1:
+    if len({value for _system, value in everyone}) == 1 and question.rule != "add":
         answer.open = set()
         answer.golden = said[0].observed
     else:
@@ -349,7 +352,7 @@ def _union(golden: Cell, edits: list[tuple[Cell, Cell]]) -> str:
         items -= _items(seen) - _items(observed)
         added |= _items(observed) - _items(seen)
     merged = sorted(items | added)
-    empty = not merged and (edits[-1][0] == NULL or golden in (None, NULL))
+    empty = not merged and (edits[-1][0] == NULL or (golden in (None, NULL) and all(_items(seen) for _observed, seen in edits)))
     return NULL if empty else orjson.dumps(merged).decode()
 
 

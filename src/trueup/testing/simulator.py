@@ -26,11 +26,12 @@ from trueup.runtime.workspace import Workspace
 from trueup.store import hold, parked
 from trueup.store import shadow as shadow_table
 from trueup.testing.simulator_checks import BrokenPromiseError, check_always, check_settled, counters
-from trueup.testing.simulator_deciding import decide, open_questions, refused_systems
+from trueup.testing.simulator_deciding import decide, decided_against, open_questions
 from trueup.testing.simulator_moves import MOVES, WEIGHTS
 from trueup.testing.simulator_orders import Clerks, add_table, check_orders, order_entity
 from trueup.testing.simulator_people import People
 from trueup.testing.simulator_scenario import ENTITY, Scenario, draw_scenario
+from trueup.testing.simulator_states import Keeper
 from trueup.testing.simulator_world import Clock, Faults, Kill, Killer, MortalStore, SimulatedSystem, one_thread
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ class Simulation:
         self.changes: Counter[str] = Counter()
         self.syncs = 0
         self.systems: dict[str, SimulatedSystem] = {}
-        self.workspace = self._open()
+        self.keeper = Keeper(self)
+        self.workspace = self.open()
 
     def __enter__(self) -> Self:
         return self
@@ -102,8 +104,8 @@ class Simulation:
         """The entity as configured now."""
         return self.workspace.config.entities[ENTITY]
 
-    def _open(self) -> Workspace:
-        """A new process: everything that was in memory is gone."""
+    def revive(self) -> None:
+        """A new process, which has opened nothing yet: everything that was in memory is gone."""
         self.killer = Killer()
         faults = {name: system.faults for name, system in self.systems.items()}
         self.systems = {
@@ -113,6 +115,10 @@ class Simulation:
             system.page_rows = self.scenario.systems[name].page_rows
             system.faults = faults.get(name, system.faults)
             system.deleted = partial(self._watch_delete, name)
+
+    def open(self) -> Workspace:
+        """A new process at work."""
+        self.revive()
         state = str(self.folder / "state.db")
         store = MortalStore.open(state)
         store.killer = self.killer  # type: ignore[attr-defined]
@@ -123,7 +129,7 @@ class Simulation:
     def restart(self) -> None:
         """End the process in peace and start another one, with the configuration as it is now."""
         self.workspace.close()
-        self.workspace = self._open()
+        self.workspace = self.open()
 
     def call(self, old: str, new: str) -> None:
         """A system has another name from now on."""
@@ -171,22 +177,24 @@ class Simulation:
         for system in self.systems.values():
             system.calls.clear()
             system.others.clear()
-        refused = refused_systems(self)
+        refused = decided_against(self)
         before = list(self.people.edits)  # who edits while the run is at work may come too late for it
         counted = self.people.looked_at()
+        agreed = self.keeper.before_run()
         try:
             with one_thread():
                 summary = self.workspace.sync(full=full)
         except Kill:
             self.kills[self.killer.where.partition(" to ")[0]] += 1
             self.workspace.close()
-            self.workspace = self._open()
+            self.workspace = self.open()
             return None
         finally:
             self.people.refused(refused)
             counted -= self.people.unread.keys()  # changed once more meanwhile
             self.people.looked_at()
         self.killer.at = None
+        self.keeper.check_first_run(agreed)
         self._look_at(summary, before, counted)
         return summary
 
@@ -233,7 +241,8 @@ class Simulation:
         with one_thread():
             planned = self.workspace.plan(every_change=True)
         done = self.sync()
-        told = planned.entities[ENTITY].notes  # after a kill: the run finds out first what became of writes on their way
+        # After a kill the run finds out first what became of writes on their way, and says so.
+        told = [note for note in planned.entities[ENTITY].notes if not note.startswith("the state was restored")]
         if done is None or planned.status == "failed" or done.entities[ENTITY].held or told:
             return done
         for name, system in planned.entities[ENTITY].systems.items():

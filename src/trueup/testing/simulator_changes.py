@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, get_args
 from trueup.model import Deletes, Direction
 from trueup.store import golden, names
 from trueup.store.renames import fields_known
-from trueup.testing.simulator_deciding import refused_systems
+from trueup.testing.simulator_deciding import decided_against
 from trueup.testing.simulator_people import TYPED
 from trueup.testing.simulator_scenario import (
     CLEANS,
@@ -273,7 +273,7 @@ def rename_system(sim: Simulation, random: Random) -> None:
     """A system is called otherwise in the configuration, which says what it was called before."""
     with sim.workspace.store.read() as db:
         known = names.list_(db, "system")
-    able = [name for name in sim.scenario.systems if name in known and name not in refused_systems(sim)]
+    able = [name for name in sim.scenario.systems if name in known and name not in decided_against(sim)]
     if able:
         old = random.choice(able)
         new = f"{old.partition('_')[0]}_{sim.people.token()}"

@@ -6,9 +6,12 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import orjson
+import polars as pl
 
-from trueup.core.cells import cell_to_python
+from trueup.core.cells import cell_to_python, json_to_records
 from trueup.core.facts import FILTERED, MISSING, PRESENT
+from trueup.core.merge import LEFT
+from trueup.runtime.apart import held_apart
 from trueup.store import conflict, failure, golden, history, parked
 from trueup.store import shadow as shadow_table
 from trueup.testing.simulator_people import tokens
@@ -68,7 +71,9 @@ class _State:
         self.dead: set[int] = set()
         self.texts: dict[str, str] = {}
         self.edits: list[tuple[int, str, Any, Any, str, int]] = []  # golden changes: record, field, before, after, rule, version
+        texts: dict[int, str] = {}
         for frame in golden.stream(db, ENTITY):
+            texts.update(zip(frame["id"], frame["data"].fill_null("{}"), strict=True))
             for row in frame.iter_rows(named=True):
                 values = {items[name]: value for name, value in orjson.loads(row["data"] or "{}").items()}
                 if row["deleted_at"] is not None or row["alias_of"] is not None:
@@ -81,6 +86,12 @@ class _State:
             for frame in shadow_table.keys(db, ENTITY, name):
                 for key, gid, state in frame.select("key", "gid", "state").rows():
                     self.links[name][key] = (gid, state)
+        shadows = shadow_table.by_golden(db, ENTITY, pl.Series("gid", list(self.golden), dtype=pl.Int64))
+        cells = json_to_records(pl.Series(texts.values(), dtype=pl.String), sim.entity.fields)
+        apart = held_apart(db, sim.entity, shadows, dict(zip(texts, cells.iter_rows(named=True), strict=True)))
+        self.left = {
+            (system, gid, items[called]) for (system, gid), rules in apart.items() for called, rule in rules.items() if rule == LEFT
+        }
         self.parked = {(system, key) for system, key in parked.of(db, ENTITY).select("system", "key").rows()}
         self.parked_for: dict[str, set[int]] = {}
         for system, candidates in parked.of(db, ENTITY).select("system", "candidates").rows():
@@ -148,7 +159,7 @@ def _check_agreement(sim: Simulation, state: _State) -> None:
             if row_state != PRESENT or gid in state.dead or plan.direction == "read" or (name, key) in state.parked:
                 continue
             for item in plan.fields:
-                if (gid, item) in open_fields or (name, gid) in failed:
+                if (gid, item) in open_fields or (name, gid) in failed or (name, gid, item) in state.left:
                     continue
                 agreed = state.golden[gid].get(item)
                 shown = rows[key].values.get(f"c_{item}")
@@ -186,7 +197,7 @@ def _check_presence(sim: Simulation, state: _State) -> None:  # noqa: C901 - eve
         linked = {gid for gid, _state in state.links[name].values()}
         for gid, values in state.alive().items():
             outside = plan.filtered and any(
-                row.values.get(REGION) != HERE and key not in state.links[name] and _same(sim, row.values, values)
+                row.values.get(REGION) != HERE and takes_no_part(state.links[name].get(key)) and _same(sim, row.values, values)
                 for key, row in table.rows.items()
             )
             waits = outside or gid in state.parked_for.get(name, set()) or (name, gid) in failed_records
@@ -198,6 +209,11 @@ def _check_presence(sim: Simulation, state: _State) -> None:  # noqa: C901 - eve
                 raise BrokenPromiseError(f"I1: record {gid} is deleted, but still has a row in {name}")
     for code in sim.unasked_deletes:
         raise BrokenPromiseError(f"I10: the engine deleted {code}, which nobody had deleted")
+
+
+def takes_no_part(link: tuple[int, int] | None) -> bool:
+    """Whether a row has no link, or one by which nobody looks at what it says: it may have become any record."""
+    return link is None or link[1] == FILTERED
 
 
 def _same(sim: Simulation, row: dict[str, Any], values: dict[str, Any]) -> bool:

@@ -10,7 +10,7 @@ import polars as pl
 from trueup.runtime.resolve import take_system, take_value
 from trueup.store import conflict, golden, hold, parked
 from trueup.store import shadow as shadow_table
-from trueup.testing.simulator_scenario import ENTITY, GRADES
+from trueup.testing.simulator_scenario import ENTITY, GRADES, ORDER
 
 if TYPE_CHECKING:
     from random import Random
@@ -33,6 +33,7 @@ def decide(sim: Simulation, random: Random, some: float = 1.0) -> bool:
         conflicts = conflict.open_of(db, ENTITY)
         rows = parked.of(db, ENTITY).filter(pl.col("system").is_in(list(sim.worlds)))
         holds = hold.of(db, ENTITY, decided=False).filter(pl.col("system").is_in(list(sim.worlds)))
+        orders = conflict.open_of(db, ORDER)  # after a restore, whatever their rules say
     for id_ in holds["id"].to_list():
         if random.random() < some:
             _decide_hold(sim, random, id_)
@@ -42,22 +43,27 @@ def decide(sim: Simulation, random: Random, some: float = 1.0) -> bool:
     for row in conflicts.iter_rows(named=True):
         if random.random() < some and row["field"] in sim.entity.fields:
             _resolve(sim, random, row)
-    return not (conflicts.is_empty() and rows.is_empty() and holds.is_empty())
+    for id_, sides in orders.select("id", "candidates").rows():
+        systems = [item["system"] for item in orjson.loads(sides) if item["system"] in sim.clerks.places()]
+        if systems and random.random() < some:
+            take_system(sim.workspace.store, sim.workspace.config, id_, random.choice(systems), sim.clock())
+    return not (conflicts.is_empty() and rows.is_empty() and holds.is_empty() and orders.is_empty())
 
 
-def refused_systems(sim: Simulation) -> dict[str, str]:
-    """Systems of which a person refused what a guard holds, and nobody carried that out yet: system -> kind."""
+def decided_against(sim: Simulation) -> dict[str, str]:
+    """Systems of which a person refused, or left as it is, what a guard holds, and nobody carried that out yet: system -> kind."""
     with sim.workspace.store.read() as db:
         decided = hold.of(db, ENTITY, decided=True)
-    return dict(decided.filter(pl.col("decision") == "refused").sort("kind").select("system", "kind").rows())
+    return dict(decided.filter(pl.col("decision").is_in(["refused", "left"])).sort("kind").select("system", "kind").rows())
 
 
 def _decide_hold(sim: Simulation, random: Random, id_: int) -> None:
+    chance = random.random()
     with sim.workspace.store.write() as tx:
-        if random.random() < 0.5:
+        if chance < 0.45:
             hold.decide(tx, id_, "approved", at=sim.clock(), ceiling=CEILING)
         else:
-            hold.decide(tx, id_, "refused", at=sim.clock())
+            hold.decide(tx, id_, "refused" if chance < 0.75 else "left", at=sim.clock())
 
 
 def _place(sim: Simulation, system: str, key: str, why: str) -> None:

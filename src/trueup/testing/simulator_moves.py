@@ -172,6 +172,22 @@ def _undo(sim: Simulation, random: Random) -> None:
     undo_some_run(sim, random)
 
 
+def _backup(sim: Simulation, random: Random) -> None:
+    del random
+    sim.keeper.back_up()
+
+
+def _restore(sim: Simulation, random: Random) -> None:
+    """The state is one of before again; perhaps a person wants to see the plan of it first."""
+    sim.keeper.restore(random)
+    if random.random() < 0.3:
+        sim.plan_and_sync()
+
+
+def _rebuild(sim: Simulation, random: Random) -> None:
+    sim.keeper.rebuild(random)
+
+
 def _plan(sim: Simulation, random: Random) -> None:
     del random
     sim.plan_and_sync()
@@ -208,6 +224,9 @@ MOVES: dict[str, Callable[[Simulation, Random], None]] = {
     "plan": _plan,
     "undo": _undo,
     "burst": _burst,
+    "backup": _backup,
+    "restore": _restore,
+    "rebuild": _rebuild,
 }
 WEIGHTS = {
     "add": 14,
@@ -234,6 +253,9 @@ WEIGHTS = {
     "plan": 1,
     "undo": 2,
     "burst": 1,
+    "backup": 3,
+    "restore": 2,
+    "rebuild": 1,
 }
 HARSH = {"add": 6, "edit": 14, "edit twice": 4, "burst": 6, "kill": 22, "fault": 24, "listing": 10, "settle": 4}
 """Little but trouble: for games that are to break what is fragile."""

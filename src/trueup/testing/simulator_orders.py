@@ -14,7 +14,7 @@ import polars as pl
 
 from trueup.connectors.memory import MemoryColumn
 from trueup.core.facts import PRESENT
-from trueup.core.undo import TAKEN_OUT
+from trueup.core.undo import PUT_BACK, TAKEN_OUT
 from trueup.model import ColumnInfo, Entity, Field, FieldMapping, Mapping, ObjectSpec
 from trueup.store import failure, former_key, golden, history, parked
 from trueup.store import shadow as shadow_table
@@ -151,7 +151,7 @@ def check_orders(sim: Simulation) -> None:
             key = known.keys[name].get(gid)
             if key is not None:
                 _check_order(known, name, key, rows[key], values)
-            elif (name, gid) in known.taken_out:
+            elif (name, gid) in known.taken_out | sim.keeper.lacking:
                 continue
             elif known.native(name, values.get("customer")) is not None and not known.waits(name, rows, values["number"]):
                 raise BrokenPromiseError(f"I1: the order {values['number']} is not in {name}, where its customer is: {known.failures}")
@@ -194,8 +194,7 @@ class _Orders:
             self.customers = {name: _keys(shadow_table.keys(db, ENTITY, name)) for name in sim.clerks.places()}
             self.parked = set(parked.of(db, ENTITY).select("system", "key").rows())
             self.former = {name: self._former(db, name) for name in sim.clerks.places()}
-            taken_out = history.lines(db, ORDER, pl.Series(list(self.golden), dtype=pl.Int64), TAKEN_OUT)
-            self.taken_out = set(taken_out.select("system", "gid").rows())  # by an undo
+            self.taken_out = self._taken_out(db)
             self.failures = failure.of(db, ORDER).select("system", "key", "gid", "field", "reason").rows()
         self.keys = {name: {gid: key for key, gid in links.items()} for name, links in self.links.items()}
         self.people = {name: {gid: key for key, gid in links.items()} for name, links in self.customers.items()}
@@ -217,6 +216,13 @@ class _Orders:
         if key is None or (system, str(key)) in self.parked:
             return True
         return str(key) not in self.customers[system] and self.former[system].get(str(key)) not in self.people[system]
+
+    def _taken_out(self, db: Db) -> set[tuple[str, int]]:
+        """(system, record) of rows that an undo took out, and no undo of it has put back."""
+        gids = pl.Series(list(self.golden), dtype=pl.Int64)
+        told = pl.concat([history.lines(db, ORDER, gids, kind) for kind in (TAKEN_OUT, PUT_BACK)]).sort("id")
+        last = told.unique(["system", "gid"], keep="last")
+        return set(last.filter(pl.col("kind") == TAKEN_OUT).select("system", "gid").rows())
 
     def _former(self, db: Db, system: str) -> dict[str, int]:
         """Whose rows stood under keys that orders name."""

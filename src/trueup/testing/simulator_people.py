@@ -5,6 +5,7 @@ Every value that a person types carries a number of its own (a *token*), so that
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ class People:
     """Everyone who edits, and their memory of it.
 
     typed     (system, key, field) -> the value there when a person last typed it
+    typings   (code, field) -> how often people typed it, in any system
     sums      code -> sum of the changes to its counter since the last time everything agreed
     unread    (system, code) -> those among them that no run can have read yet
     glimpsed  (system, code) of those among them that some run may have read, or not
@@ -51,6 +53,7 @@ class People:
     scenario: Scenario
     edits: list[Edit] = field(default_factory=list)
     typed: dict[tuple[str, str, str], Any] = field(default_factory=dict)
+    typings: Counter[tuple[str, str]] = field(default_factory=Counter)
     sums: dict[str, int] = field(default_factory=dict)
     unread: dict[tuple[str, str], int] = field(default_factory=dict)
     glimpsed: set[tuple[str, str]] = field(default_factory=set)
@@ -284,6 +287,7 @@ class People:
         """Remember what stands in a cell after a person typed it."""
         stored = self.table(system).rows[key].values.get(f"c_{name}")
         self.typed[system, key, name] = stored
+        self.typings[self.code(system, key), name] += 1
         known = {item.token for item in self.edits if (item.system, item.key, item.field) == (system, key, name)}
         for token in tokens(name, stored) - known:
             self.edits.append(Edit(system, key, self.code(system, key), name, token))
@@ -322,7 +326,7 @@ class People:
             self.typed.pop((system, key, name), None)
 
     def refused(self, kinds: Mapping[str, str]) -> None:
-        """A run took back what people did in these systems (system -> kind of what a guard held): that is not there any more."""
+        """A run took back, or told nobody, what people did in these systems (system -> kind of what a guard held)."""
         for system in kinds.keys() & self.worlds.keys():
             self.unsure |= self.codes(system)
             for place in [place for place in self.typed if place[0] == system]:

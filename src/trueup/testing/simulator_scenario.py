@@ -122,6 +122,10 @@ class SystemPlan:
         kept = self.manners.get(name)
         return value if kept is None or value is None else kept(value)
 
+    def meant(self, name: str, value: Any) -> Any:
+        """What a value of this system says, in the words that all of them understand."""
+        return next((grade for grade, word in self.words.items() if word == value), value) if name == "grade" else value
+
     def mapping(self, called: MappingType[str, str]) -> Mapping:
         """This system's mapping as the configuration has it; `called` are the fields' present names."""
         spec = ObjectSpec(name=self.table, key=(self.key,), modified=MODIFIED if self.dated else None, assign=self.assign)

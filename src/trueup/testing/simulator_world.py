@@ -77,12 +77,12 @@ class MortalStore(Store):
     killer = Killer()
 
     @contextmanager
-    def write(self) -> Iterator[Db]:
+    def write(self, *, lasting: bool = False) -> Iterator[Db]:
         """See Store.write."""
         outer = self._current is None
         if outer:
             self.killer.point("before a commit")
-        with super().write() as tx:
+        with super().write(lasting=lasting) as tx:
             yield tx
         if outer:
             self.killer.point("after a commit")

@@ -44,7 +44,9 @@ SHOW = (
     ("record", "customer", "crm:1"), ("explain", "customer", "crm:1"), ("sql", "SELECT 1"), ("plan",), ("drift",), ("check",), ("verify",),
     ("conflicts",), ("matches",), ("failures",),
 )  # fmt: skip
-QUIET = (("status",), ("runs",), ("run", "1"), ("holds",), ("doctor",), ("audit",), ("audit", "verify"), ("schema",))
+QUIET = (
+    ("status",), ("runs",), ("run", "1"), ("holds",), ("notices",), ("alerts",), ("doctor",), ("audit",), ("audit", "verify"), ("schema",),
+)  # fmt: skip
 
 
 def test_commands_that_show_records_are_told_and_those_that_do_not_are_not(tmp_path):
@@ -59,9 +61,10 @@ def test_commands_that_show_records_are_told_and_those_that_do_not_are_not(tmp_p
 
 
 CHANGE = {
-    "sync", "pause", "resume", "conflicts resolve", "matches link", "matches unlink", "failures retry", "failures drop", "holds approve",
-    "holds refuse", "undo", "restore", "rebuild", "compact", "secrets set", "secrets remove", "secrets rotate", "keys new",
-    "keys rotate", "keys forget", "keys encrypt", "keys decrypt",
+    "sync", "pause", "resume", "conflicts resolve", "matches link", "matches unlink", "failures retry", "failures drop",
+    "holds approve", "holds refuse", "holds leave", "notices resend", "notices drop", "notices stop", "notices start", "notices send",
+    "serve", "worker", "undo", "restore", "rebuild", "compact", "secrets set",
+    "secrets remove", "secrets rotate", "keys new", "keys rotate", "keys forget", "keys encrypt", "keys decrypt",
 }  # fmt: skip
 """Commands that change the state: whatever writes to it is told (`Store.write`), so nothing has to be done for these."""
 
@@ -80,7 +83,13 @@ def test_every_command_is_known_to_show_to_change_or_to_be_quiet():
         *CHANGE,
         *(args[0] for args in SHOW),
         *(" ".join(args[:2]) if args[0] == "audit" else args[0] for args in QUIET),
+        "decide",  # before there is a state
+        "init",
         "audit export",
+        "notices dead",  # told where there are any
+        "notices test",
+        "alerts test",
+        "alerts suggest",
         "backup",
         "secrets",
         "secrets list",
@@ -214,6 +223,7 @@ def test_a_state_that_may_only_be_read_is_shown_with_a_word_about_it(tmp_path):
     assert "ada@example.com" in ended.out
 
 
+@pytest.mark.slow
 def test_a_killed_sync_leaves_a_trail_that_says_what_left(tmp_path):
     """Of every batch that was announced, the outcome is told or the intent still stands; of both there is exactly one."""
     chance = random.Random(11)

@@ -69,6 +69,23 @@ def test_warnings_and_notes_stand_at_their_lines(tmp_path):
     assert "No problems, 4 warnings." in told
 
 
+def test_a_schedule_that_cannot_keep_what_is_tolerated(tmp_path):
+    project = shop(tmp_path)
+
+    def warned(when: str, limits: str = "") -> list[str]:
+        text = CONFIG.replace("    match:", f"    max_delay: 2h\n{when}    match:").replace("sheet.csv}", f"sheet.csv{limits}}}")
+        project.write("trueup.yaml", text)
+        problems = project.trueup("check", "--json").expect(0).json["warnings"]
+        return [problem["message"] for problem in problems if "tolerates" in problem["message"]]
+
+    assert ["nothing runs it" in message for message in warned("")] == [True]
+    assert ["wait for up to 24 h" in message for message in warned('    when: [{at: "02:00"}]\n')] == [True]
+    assert warned("    when: [{every: 1h}]\n") == []
+    assert warned('    when: [realtime, {at: "02:00"}]\n') == []
+    office = ', limits: {not_between: ["09:00", "17:00"]}'
+    assert ["sheet is left alone for up to 8 h" in message for message in warned("    when: [realtime]\n", office)] == [True]
+
+
 def test_a_zone_settles_the_times(tmp_path):
     project = shop(tmp_path)
     project.write("trueup.yaml", CONFIG.replace("path: shop.db", "path: shop.db, timezone: Europe/London"))

@@ -150,7 +150,7 @@ def test_a_full_disk_and_a_growing_state(tmp_path, monkeypatch):
     """The figures are made up here: a disk cannot be filled on demand."""
     from types import SimpleNamespace
 
-    from trueup.runtime import doctor, doctor_state
+    from trueup.runtime import doctor, doctor_growth
 
     project = company(tmp_path)
     project.trueup("sync").expect(0)
@@ -158,11 +158,80 @@ def test_a_full_disk_and_a_growing_state(tmp_path, monkeypatch):
     for free, level in ((10 * 1024**2, "broken"), (100 * 1024**2, "risk")):
         disk = SimpleNamespace(disk_usage=lambda _path, free=free: SimpleNamespace(free=free))
         monkeypatch.setattr(doctor, "shutil", disk)
-        monkeypatch.setattr(doctor_state, "shutil", SimpleNamespace(disk_usage=lambda _path: SimpleNamespace(free=1024**2)))
+        monkeypatch.setattr(doctor_growth, "shutil", SimpleNamespace(disk_usage=lambda _path: SimpleNamespace(free=1024**2)))
         found = doctor.diagnose(tmp_path / "trueup.yaml")
         assert {one.level for one in found.findings if one.check == "space"} == {level}
         assert [one.level for one in found.findings if one.check == "growth"] == ["risk"]
     assert found.facts["state"]["days"] == pytest.approx(5, abs=0.2)
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_how_the_state_grows_and_what_compact_would_free(tmp_path, monkeypatch, few):
+    from trueup.runtime import doctor
+    from trueup.store import retention
+
+    if not few:  # so that it is told from samples
+        monkeypatch.setattr(retention, "SAMPLES", 8)
+        monkeypatch.setattr(retention, "SAMPLED_LINES", 10)
+    project = company(tmp_path, "retention: {history: 2d}\n" + CONFIG)
+    project.trueup("sync").expect(0)
+    project.sql("UPDATE run SET started_at = started_at - 10 * 86400 * 1000000", database=STATE)
+    project.sql("UPDATE history SET recorded_at = recorded_at - 10 * 86400 * 1000000", database=STATE)
+    now = datetime.now(UTC)
+    begun = int((now - timedelta(days=10)).timestamp()) * 1_000_000
+    project.sql(
+        "INSERT INTO history (version, entity, golden_id, run, field, kind, system, at, recorded_at, rule, before, after)"
+        " WITH RECURSIVE numbered(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbered WHERE n < 399)"
+        """ SELECT n + 9, 1, 1, 1, 'name', 'edit', 1, :begun + n * :step, :begun + n * :step, 'accepted', '"a"', '"b"' FROM numbered""",
+        {"begun": begun, "step": 35 * 60 * 1_000_000},
+        database=STATE,
+    )
+    told = doctor.diagnose(tmp_path / "trueup.yaml")
+    facts = told.facts["state"]
+    assert {"history", "golden", "shadow"} <= {one["table"] for one in facts["tables"]}
+    assert facts["history_per_day_lately"] == pytest.approx(40, rel=0.1)
+    assert "`trueup compact` would take out about" in told.as_text()
+    assert "MiB a day" in told.as_text()
+    freed = project.trueup("compact", "--json").expect(0).json["lines"]
+    assert freed > 300
+    assert facts["compact_would_free"]["lines"] == (freed if few else pytest.approx(freed, rel=0.2))
+    assert facts["compact_would_free"]["bytes"] > 0
+    assert doctor.diagnose(tmp_path / "trueup.yaml").facts["state"]["compact_would_free"]["lines"] == 0
+
+
+def test_a_modified_column_without_an_index(tmp_path, postgres_url, mariadb_url):
+    import psycopg
+    import pymysql
+    from sqlalchemy import make_url
+
+    address = make_url(mariadb_url)
+
+    def everywhere(statement: str) -> None:
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute(statement)
+        opened = pymysql.connect(
+            host=address.host, port=address.port or 3306, user=address.username, password=address.password or "", database=address.database
+        )
+        with closing(opened) as other, other.cursor() as cursor:
+            cursor.execute(statement)
+        project.sql(statement)
+
+    project = Project(tmp_path)
+    config = 'systems:\n  pg: {connector: postgres, url: "${PG}"}\n  my: {connector: mysql, url: "${MY}"}\n'
+    config += (
+        "  lite: {connector: sqlite, path: crm.db}\nentities:\n  customer:\n    match: [[email]]\n    fields: {email: {}}\n    mappings:\n"
+    )
+    for name in ("pg", "my", "lite"):
+        config += f"      {name}: {{object: contacts, key: id, modified: changed_at, fields: {{email: email}}}}\n"
+    project.write("trueup.yaml", config)
+    urls = {"PG": postgres_url, "MY": mariadb_url}
+    everywhere("CREATE TABLE contacts (id int PRIMARY KEY, email varchar(90), changed_at timestamp)")
+    everywhere("CREATE INDEX other ON contacts (email, changed_at)")
+    found = findings(project, 0, **urls)
+    assert [one["message"].split(":")[0] for one in found["modified"]] == [f"customer in {name}" for name in ("pg", "my", "lite")]
+    assert "changed_at" in found["modified"][0]["message"]
+    everywhere("CREATE INDEX since ON contacts (changed_at, email)")
+    assert "modified" not in findings(project, 0, **urls)
 
 
 def test_the_clocks_of_databases(tmp_path, postgres_url, mariadb_url):

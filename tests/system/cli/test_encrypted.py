@@ -37,7 +37,8 @@ def test_every_command_works_on_an_encrypted_state(tmp_path, first):
         project.trueup("sync").expect(0)
     backup = project.trueup("backup", "--json").expect(0).json
     kept = next((str(value) for value in backup.values() if str(value).endswith(".trueup")), "")
-    known = set(project.trueup("--help").expect(0).out.partition("Commands:")[2].split()) & set(COMMANDS)
+    never_end, before_a_state = {"serve", "worker"}, {"decide", "init"}
+    known = set(project.trueup("--help").expect(0).out.partition("Commands:")[2].split()) & set(COMMANDS) - never_end - before_a_state
     assert len(known) > 15
     for name in (
         [*sorted(known - set(LAST), key=COMMANDS.index), *(name for name in LAST if name in known)] if first else ["sync", "verify"]

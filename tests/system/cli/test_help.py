@@ -11,11 +11,14 @@ from tests.system.cli.tool import Project, environment
 from trueup import __version__
 
 COMMANDS = [
-    "drift", "check", "plan", "sync", "pause", "resume", "status", "runs", "run", "record", "explain", "conflicts", "matches", "failures",
-    "holds", "verify", "undo", "audit", "backup", "restore", "rebuild", "compact", "doctor", "sql", "secrets", "keys", "schema",
+    "decide", "init", "drift", "check", "plan", "sync", "serve", "worker", "pause", "resume", "status", "runs", "run", "record",
+    "explain", "conflicts", "matches", "failures", "holds", "notices", "alerts", "verify", "undo", "audit", "backup", "restore",
+    "rebuild", "compact", "doctor", "sql", "secrets", "keys", "schema",
 ]  # fmt: skip
 HEAVY = [
+    "apprise",
     "polars",
+    "prometheus_client",
     "sqlalchemy",
     "pydantic",
     "pydantic_core",

@@ -54,7 +54,7 @@ def test_a_small_run_between_databases_loads_what_it_needs(tmp_path: Path, postg
         project = Project(tmp_path)
         place = f'{{connector: postgres, url: "{postgres_url}"}}'
         project.write("trueup.yaml", reading(CONFIG.replace("{SHOP}", place).replace("{CRM}", place)))
-        assert loaded(project) & {"alembic"}, "a new state is made by migrations: the names are looked for rightly"
+        assert "polars" in loaded(project), "the names are looked for rightly"
         for change in ("", "UPDATE customers SET name = 'changed', changed = now() WHERE id % 100 = 0"):
             if change:
                 database.execute(change)

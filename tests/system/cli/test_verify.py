@@ -54,7 +54,7 @@ def test_agreement_and_its_exit_status(tmp_path):
     project = agreed(tmp_path)
     body = project.trueup("verify", "--json").expect(0).json
     assert body["entities"]["customer"]["agree"] is True
-    assert body["entities"]["customer"]["systems"] == {"crm": {"rows": 4, **QUIET}, "sheet": {"rows": 4, **QUIET}}
+    assert body["entities"]["customer"]["systems"] == {name: {"rows": 4, **QUIET, "apart": 0} for name in ("crm", "sheet")}
     assert "all 2 systems agree with 4 agreed records" in project.trueup("verify").expect(0).out
 
 
@@ -69,8 +69,8 @@ def test_differences_are_counted_shown_and_change_nothing(tmp_path):
     assert "Adda" in ended.out
     body = project.trueup("verify", "customer", "--json").expect(3).json["entities"]["customer"]
     assert body["agree"] is False
-    assert body["systems"]["crm"] == {"rows": 4, "differ": 1, "missing": 1, "extra": 1, "waiting": 0}
-    assert body["systems"]["sheet"] == {"rows": 4, **QUIET}
+    assert body["systems"]["crm"] == {"rows": 4, "differ": 1, "missing": 1, "extra": 1, "waiting": 0, "apart": 0}
+    assert body["systems"]["sheet"] == {"rows": 4, **QUIET, "apart": 0}
     found = {item["kind"]: item for item in body["differences"]}
     assert found["differ"]["fields"] == {"name": ["Ada", "Adda"]}
     assert (found["missing"]["key"], found["extra"]["key"]) == ("2", "50")

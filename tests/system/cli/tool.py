@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests import forks
+
+LIMIT_S = 120
 CONFIG = """\
 systems:
   crm:   {connector: sqlite, path: crm.db}
@@ -75,11 +78,22 @@ class Project:
 
     folder: Path
 
-    def trueup(self, *args: str, **env: str) -> Ended:
-        """Run one command to its end."""
-        done = subprocess.run(
-            command(*args), cwd=self.folder, env=environment(**env), capture_output=True, encoding="utf-8", timeout=120, check=False
-        )
+    def trueup(self, *args: str, told: str | None = None, **env: str) -> Ended:
+        """Run one command to its end; `told` stands on its stdin."""
+        surroundings = environment(**env)
+        if forks.may_fork(surroundings):
+            done = forks.run(list(args), cwd=self.folder, env=surroundings, told=told, timeout_s=LIMIT_S)
+        else:
+            done = subprocess.run(
+                command(*args),
+                cwd=self.folder,
+                env=surroundings,
+                input=told,
+                capture_output=True,
+                encoding="utf-8",
+                timeout=LIMIT_S,
+                check=False,
+            )
         return Ended(done.returncode, done.stdout, done.stderr)
 
     def write(self, name: str, text: str) -> Path:

@@ -125,7 +125,7 @@ def test_an_encrypted_state_works_as_any_other(path, masters):
 
 
 def test_a_state_that_is_open_is_not_converted(path, masters, monkeypatch):
-    monkeypatch.setattr("trueup.store.locks.WAIT_FOR_OTHERS_S", 0.2)
+    monkeypatch.setattr("trueup.store.in_use.WAIT_FOR_OTHERS_S", 0.2)
     before = content(path)
     with Store.open(str(path), read_only=True), pytest.raises(StateError, match=r"has a state in .* open"):
         convert.encrypt(str(path), masters, NOW)

@@ -96,13 +96,15 @@ def test_a_state_is_lean(tmp_path: Path) -> None:
     numbers = pl.DataFrame({"gid": ids}).with_columns(
         khash=pl.col("gid").hash(1).reinterpret(signed=True), key=pl.col("gid").cast(pl.String)
     )
+    Store.open(str(tmp_path / "state.db")).close()
+    empty = (tmp_path / "state.db").stat().st_size
     with Store.open(str(tmp_path / "state.db")) as store, store.write() as tx:
         golden.upsert(tx, "customer", pl.DataFrame({"id": ids, "data": ["x" * 200] * rows, "version": [1] * rows}), new=True)
         for system in ("crm", "shop"):
             shadow.upsert(tx, "customer", system, numbers.with_columns(fingerprint="khash", modified=pl.lit(NOW)), new=True)
         match_key.add(tx, "customer", numbers.select("gid", rule=pl.lit(0), hash="khash"))
     # 200 bytes of data a record, and everything else that is kept of it in two systems.
-    assert (tmp_path / "state.db").stat().st_size / rows < 200 + 240
+    assert ((tmp_path / "state.db").stat().st_size - empty) / rows < 200 + 225
 
 
 @pytest.mark.parametrize("options", [{"create": False}, {"read_only": True}])
@@ -202,7 +204,9 @@ def described(connection: sa.Connection) -> object:
         rows = connection.exec_driver_sql(
             "SELECT name, sql FROM sqlite_master WHERE type <> 'trigger' AND name NOT LIKE 'sqlite_%' ORDER BY name"
         )
-        return {name: sorted(" ".join(sql.replace('"', "").split()).split(", ")) for name, sql in rows if name != schema.VERSION_TABLE}
+        # A column that was added later stands right before the last bracket, without a line end.
+        parts = {name: " ".join(sql.replace('"', "").removesuffix(")").split()).split(", ") for name, sql in rows}
+        return {name: sorted(part.strip() for part in found) for name, found in parts.items() if name != schema.VERSION_TABLE}
     columns = connection.exec_driver_sql(
         "SELECT table_name, column_name, ordinal_position, data_type, is_nullable, column_default, is_identity"
         " FROM information_schema.columns WHERE table_schema = current_schema() ORDER BY 1, 3"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -27,6 +28,7 @@ from trueup.store import (
     parked,
     paused,
     run,
+    schema,
     sending,
     shadow,
     unsettled_key,
@@ -131,6 +133,22 @@ def test_any_key_text_is_found_again(store: Store, extra: int) -> None:
         assert set(pl.concat(shadow.keys(db, "customer", "crm", 4))["key"]) == set(keys)
         assert shadow.index(db, "customer", "crm").height == len(keys)
         assert shadow.count(db, "customer", "crm") == len(keys)
+
+
+def test_many_rows_are_changed_whether_their_links_stay_or_move(store: Store) -> None:
+    keys = [f"k{number:03}" for number in range(100)]
+    before = shadows(keys, list(range(1, 101)))
+    # One is released, one becomes another record's, the rest stays with its record; some are new.
+    links = [None, 501, *range(3, 101), *range(600, 610)]
+    after = shadows([*keys, *(f"n{number}" for number in range(10))], links).with_columns(fingerprint=pl.lit(7, dtype=pl.Int64))
+    with store.write() as tx:
+        shadow.upsert(tx, "customer", "crm", before)
+        shadow.upsert(tx, "customer", "crm", after)
+    with store.read() as db:
+        found = shadow.by_key(db, "customer", "crm", after["key"]).select("key", "gid", "fingerprint")
+        assert_frame_equal(found.sort("key"), after.select("key", "gid", "fingerprint").sort("key"), check_dtypes=False)
+        linked = shadow.by_golden(db, "customer", pl.Series([1, 2, 3, 501, 600]))
+        assert dict(linked.select("gid", "key").rows()) == {3: "k002", 501: "k001", 600: "n0"}
 
 
 def test_a_census_counts_settled_rows_and_adds_up_their_keys(store: Store) -> None:
@@ -286,8 +304,8 @@ def test_intents_keep_their_frame_until_they_are_removed(store: Store) -> None:
     frame = pl.DataFrame({"__op": [1], "key": ["x"], "image": ["\x00"], "at": [NOW], "names": [["a", "b"]]})
     with store.write() as tx:
         number = run.start(tx, "sync", at=NOW)
-        first = sending.add(tx, "customer", "crm", "create", frame, run=number, at=NOW, owner="me")
-        second = sending.add(tx, "customer", "crm", "delete", frame.clear(), run=None, at=LATER)
+        first = sending.add(tx, "customer", "crm", "create", sending.packed(frame), run=number, at=NOW, owner="me")
+        second = sending.add(tx, "customer", "crm", "delete", sending.packed(frame.clear()), run=None, at=LATER)
     with store.read() as db:
         a, b = sending.outstanding(db, "customer", "crm")
         assert (a.id, a.kind, a.run, a.at, a.owner) == (first, "create", number, NOW, "me")
@@ -297,6 +315,16 @@ def test_intents_keep_their_frame_until_they_are_removed(store: Store) -> None:
     with store.write() as tx:
         sending.remove(tx, first)
         assert [one.id for one in sending.outstanding(tx, "customer", "crm")] == [second]
+
+
+def test_an_intent_of_an_older_state_is_read(store: Store) -> None:
+    frame = pl.DataFrame({"__op": [1], "names": [["a", "b"]]})
+    file = io.BytesIO()
+    frame.write_ipc(file, compression="zstd")
+    with store.write() as tx:
+        sending.add(tx, "customer", "crm", "create", sending.packed(frame.clear()), run=None, at=NOW)
+        tx.execute(schema.sending.update().values(payload=file.getvalue()))
+        assert_frame_equal(sending.outstanding(tx, "customer", "crm")[0].frame, frame)
 
 
 def opened(gid: int, golden_value: str, at: datetime = NOW) -> pl.DataFrame:
@@ -420,7 +448,9 @@ def test_a_hold_is_decided_once(store: Store) -> None:
         assert hold.of(db, decided=False)["id"].to_list() == [second]
         assert hold.of(db, "customer", "crm", decided=True)["id"].to_list() == [first]
     with store.write() as tx:
-        hold.clear(tx, "customer", "crm", "deletes")
+        hold.clear(tx, "customer", "crm", "deletes", decided=False)
+        assert hold.of(tx)["id"].to_list() == [first]
+        hold.clear(tx, "customer", "crm", "deletes", decided=True)
         assert hold.of(tx).is_empty()
 
 
@@ -489,8 +519,13 @@ def test_recent_activity_adds_up_and_is_forgotten(store: Store) -> None:
         assert activity.since(tx, "customer", "crm", "deletes", NOW) == 12
         assert activity.since(tx, "customer", "crm", "deletes", LATER) == 5
         assert activity.since(tx, "customer", "crm", "updates", NOW) == 0
-        activity.forget(tx, LATER)
+        assert activity.lately(tx, "customer", "crm", "deletes", NOW).rows() == [(NOW, 7), (LATER, 5)]
+        activity.forget(tx, "customer", "crm", "deletes", before=LATER)
         assert activity.since(tx, "customer", "crm", "deletes", NOW) == 5
+        activity.forget(tx, "customer", "crm", "updates", since=NOW)
+        assert activity.since(tx, "customer", "crm", "deletes", NOW) == 5
+        activity.forget(tx, "customer", "crm", "deletes", since=LATER)
+        assert activity.since(tx, "customer", "crm", "deletes", NOW) == 0
 
 
 def test_small_facts(store: Store) -> None:

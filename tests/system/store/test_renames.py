@@ -43,7 +43,7 @@ def fill(store: Store) -> None:
         trouble = {"system": ["crm"], "key": ["1"], "gid": [first], "stage": ["write"], "field": [OLD], "reason": ["no"], "at": [NOW]}
         failure.put(tx, "customer", pl.DataFrame(trouble))
         frame = pl.DataFrame({"__op": [0], "__gid": [first], OLD: ["Ann"], f"sent:{OLD}": ["Anna"], "__fields": [[OLD, "other"]]})
-        sending.add(tx, "customer", "crm", "update", frame, run=None, at=NOW)
+        sending.add(tx, "customer", "crm", "update", sending.packed(frame), run=None, at=NOW)
         mapping_version.put(tx, "customer", "crm", json.dumps(spec), at=NOW)
         paused.set_(tx, "system", "crm")
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.system.store.older import make_state_of
 from trueup.errors import StateError
-from trueup.store import Store, before_upgrade, migrate, schema
+from trueup.store import Store, before_upgrade, fresh, migrate, schema
 
 SOURCE = Path(__file__).parents[3] / "src"
 ROW = "INSERT INTO meta (key, value) VALUES ('kept', 'as it was')"
@@ -63,6 +63,42 @@ def test_a_new_state_and_looking_leave_no_copies(tmp_path):
         Store.open(str(older), read_only=True)
     assert before_upgrade.copies(older) == []
     assert revision_of(older) == "0005"
+
+
+def tables_of(path: Path) -> tuple[object, ...]:
+    """Everything that a state's file says about its tables, without the lines in which it says it, and what stands in them."""
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY name").fetchall()
+        made = [(kind, name, " ".join(sql.split()) if sql else None) for kind, name, sql in rows]
+        return made, {
+            name: sorted(connection.execute(f'SELECT * FROM "{name}"').fetchall()) for kind, name, _sql in rows if kind == "table"
+        }
+
+
+def test_a_new_state_is_what_the_migrations_make_of_nothing(tmp_path, monkeypatch):
+    quick, slow = tmp_path / "quick.db", tmp_path / "slow.db"
+    Store.open(str(quick)).close()
+    made = fresh.statements()
+    with monkeypatch.context() as patch:
+        patch.setattr(fresh, "statements", tuple)
+        Store.open(str(slow)).close()
+    assert made
+    assert tables_of(quick) == tables_of(slow)
+    assert revision_of(quick) == schema.REVISION
+
+
+def test_tables_of_another_revision_are_not_made(tmp_path, monkeypatch):
+    other = tmp_path / "fresh.sql"
+    other.write_text("-- revision 0001\n\nCREATE TABLE wrong (id INTEGER);\n", encoding="utf-8")
+    monkeypatch.setattr(fresh, "_FILE", other)
+    fresh.statements.cache_clear()
+    try:
+        Store.open(str(tmp_path / "state.db")).close()
+    finally:
+        fresh.statements.cache_clear()
+    made, _rows = tables_of(tmp_path / "state.db")
+    assert revision_of(tmp_path / "state.db") == schema.REVISION
+    assert "wrong" not in str(made)
 
 
 def test_only_some_copies_are_kept(tmp_path):

@@ -89,4 +89,4 @@ def test_every_setting_has_a_help_text(shape):
 
 
 def test_settings_of_the_top_are_those_documented():
-    assert ConfigShape.settings() == ("state", "master_key", "systems", "entities", "retention")
+    assert ConfigShape.settings() == ("state", "master_key", "systems", "entities", "retention", "alerts", "notices", "metrics")

@@ -11,7 +11,7 @@ import pytest
 
 from trueup.config.load import load_config
 from trueup.config.secrets import read_state_place
-from trueup.errors import ConfigError, MasterKeyError
+from trueup.errors import ConfigError, MasterKeyError, Problem, TrueupError
 from trueup.model import Config, KeyPlace
 from trueup.sealing import MasterKeys
 from trueup.store import Store, migrate, schema
@@ -43,6 +43,19 @@ def test_secrets_are_filled_in_beside_variables(load, kept):
     config = load(KEY + CRM % "postgresql://${secret:USER}:${secret:PW}@${HOST}/$${db}", HOST="server")
     assert config.systems["crm"].settings["url"] == "postgresql://ann:p$$w${HOST}@server/${db}"
     assert "ann" not in repr(config)
+
+
+def test_no_error_carries_the_value_of_a_secret(load, kept):
+    kept(WORDS=f"it's {MARKER}", FEW="abc")
+    load(KEY + "systems: {crm: {connector: csv, path: 'x.csv', encoding: '${secret:WORDS}', delimiter: '${secret:FEW}'}}\n")
+    told = TrueupError(f"unknown encoding it's {MARKER}", hint=f"write another word than {f'it{chr(39)}s {MARKER}'!r}")
+    assert (told.message, told.hint) == ("unknown encoding ${secret:WORDS}", 'write another word than "${secret:WORDS}"')
+    assert str(Problem("trueup.yaml", 3, "systems.crm", f"no it's {MARKER}")) == "trueup.yaml:3: systems.crm: no ${secret:WORDS}"
+    assert str(TrueupError("abc")) == "abc"
+
+
+def test_a_problem_without_a_file_begins_with_its_path():
+    assert str(Problem("", 0, "systems.crm", "is odd")) == "systems.crm: is odd"
 
 
 def test_a_secret_that_is_not_set_is_named_with_what_to_do(problems, kept):

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trueup.core.cells import NULL, cell_from_python, cell_to_python, from_cells, json_to_records, records_to_json, to_cells
+from trueup.core.frames import FEW_ROWS
 from trueup.core.types import canonical_json
 from trueup.model import Field, FieldType
 
@@ -73,6 +74,15 @@ def test_records_survive_json(data):
     frame = pl.DataFrame(records, schema=dict.fromkeys(KINDS, pl.String))
     column = records_to_json(frame, FIELDS)
     assert json_to_records(column, FIELDS).equals(frame)
+
+
+@given(data=st.data())
+def test_few_records_are_told_as_many_are(data):
+    cells = st.one_of(st.none(), st.just(NULL), st.sampled_from(["", "a", "1", "-1.5", "1e5", "true", "[]", '["a"]', 'q"\\', "ä\n", "{}"]))
+    fields = {name: item for name, item in FIELDS.items() if name != "json"}
+    row = {name: data.draw(cells) for name in fields}
+    one = pl.DataFrame(row, schema=dict.fromkeys(fields, pl.String))
+    assert set(records_to_json(pl.concat([one] * (1 + FEW_ROWS)), fields).to_list()) == set(records_to_json(one, fields).to_list())
 
 
 def test_json_is_typed_and_says_what_is_known():

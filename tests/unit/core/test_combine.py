@@ -141,6 +141,10 @@ def test_an_emptied_list_is_empty_and_a_nulled_one_null():
     assert union(edit("crm", NULL, tags("a"), tags("a"))) == NULL
 
 
+def test_a_list_that_everybody_says_is_empty_is_no_null():
+    assert union(edit("crm", tags(), NULL, NULL), edit("shop", tags(), NULL, NULL)) == "[]"
+
+
 def test_a_list_that_was_null_and_got_nothing_stays_null():
     assert union(edit("crm", tags(), tags("a"), NULL)) == NULL
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trueup.core.cells import NULL
-from trueup.core.fingerprint import FEW_ROWS, bucket_sums, cell_fingerprint, key_hash, match_hash, native_fingerprint
+from trueup.core.fingerprint import bucket_sums, cell_fingerprint, key_hash, match_hash, native_fingerprint
+from trueup.core.frames import FEW_ROWS
 
 CELL = st.one_of(st.none(), st.text(st.characters(codec="utf-8"), max_size=4), st.sampled_from(["", "\x00", "\x1f", "a\x1fb", "1", "null"]))
 
@@ -94,3 +95,11 @@ def test_no_rows_and_no_columns():
     assert native_fingerprint(pl.DataFrame(schema={"a": pl.String}), ["a"]).to_list() == []
     assert native_fingerprint(pl.DataFrame({"a": [1, 2]}), []).to_list() == [0, 0]
     assert bucket_sums(pl.Series([], dtype=pl.Int64), pl.Series([], dtype=pl.Int64), 4).is_empty()
+
+
+@given(st.lists(st.tuples(CELL, CELL), min_size=1, max_size=6), st.integers(0, 3))
+def test_few_rows_have_the_match_hashes_of_many(rows, rule):
+    few = pl.DataFrame(rows, schema={"a": pl.String, "b": pl.String}, orient="row")
+    many = pl.concat([few] * (FEW_ROWS + 1))
+    for names in (["a"], ["a", "b"]):
+        assert match_hash(few, names, rule).to_list() == match_hash(many, names, rule).to_list()[: few.height]

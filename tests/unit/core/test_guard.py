@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trueup.core.guard import GuardedKind, Verdict, judge
+from trueup.core.guard import Day, GuardedKind, Verdict, drip, judge
+from trueup.core.patterns import Pattern
 from trueup.model import Guard
 
 GUARD = Guard(deletes=0.05, updates=0.30, at_least=20)
@@ -96,3 +97,29 @@ def test_the_limit_told_is_the_largest_number_that_passes(kind: GuardedKind, row
 def test_more_is_never_let_through_where_less_is_held(rows: int, count: int, recent: int) -> None:
     if judged("deletes", count, rows=rows, recent=recent) is not None:
         assert judged("deletes", count + 1, rows=rows, recent=recent) is not None
+
+
+def dripped(count: int, day: Day, guard: Guard = GUARD) -> Verdict | None:
+    """A system that held a thousand rows before the last 24 hours."""
+    return drip(guard, count, day, rows=1000 - day.rows, ceiling=None)
+
+
+def test_many_small_deletes_are_as_much_as_a_large_one() -> None:
+    held = dripped(11, Day(90, 3))
+    assert held is not None
+    assert held.pattern == Pattern("drip", None, 101, 1000, usual=0, passes=4)
+    assert dripped(10, Day(90, 3)) is None
+    assert dripped(140, Day()) is None
+    assert drip(GUARD, 11, Day(90, 3), rows=910, ceiling=11) is None
+
+
+def test_a_day_like_others_is_no_drip() -> None:
+    assert dripped(11, Day(90, 3, busiest=50)) is not None
+    assert dripped(11, Day(90, 3, busiest=51)) is None
+
+
+def test_the_share_of_a_day_is_never_below_that_of_a_pass_and_may_be_off() -> None:
+    assert dripped(11, Day(90, 3), Guard(deletes=0.2)) is None
+    assert dripped(45, Day(160, 3), Guard(deletes=0.2)) is not None
+    assert dripped(11, Day(90, 3), Guard(deletes_a_day=None)) is None
+    assert dripped(11, Day(90, 3), Guard(deletes=None)) is None

@@ -249,6 +249,25 @@ def test_an_absent_value_says_nothing_against_another_record():
     assert decision.reused.height == 1
 
 
+@pytest.mark.parametrize(("before", "after"), [(None, None), (None, "222"), ("111", None)])
+def test_an_empty_value_says_nothing_against_another_record(before: str | None, after: str | None) -> None:
+    was, now = (NULL if value is None else value for value in (before, after))
+    facts = agreed(MATCHED, {1: ADA | {"phone": was}})
+    assert reconcile(shows(facts, crm={1: OTHER | {"phone": now}})).reused.height == 1
+
+
+@pytest.mark.parametrize(("kept", "parked"), [("name", True), ("phone", True), ("email", False)])
+def test_in_another_place_most_values_must_have_stayed(kept: str, parked: bool) -> None:
+    facts = shows(agreed(MATCHED, {1: PHONE}), crm={1: OTHER | {kept: PHONE[kept]}})
+    assert reconcile(replace(facts, moved=frozenset({"shop"}))).reused.is_empty()
+    assert reconcile(replace(facts, moved=frozenset({"crm"}))).reused.height == parked
+
+
+def test_an_edit_of_a_match_value_in_another_place_is_an_edit() -> None:
+    facts = shows(agreed(MATCHED, {1: PHONE}), crm={1: {"email": OTHER["email"]}})
+    assert reconcile(replace(facts, moved=frozenset({"crm"}))).reused.is_empty()
+
+
 def test_a_value_that_was_unknown_before_says_nothing_against_another_record():
     facts = agreed(MATCHED, {1: ADA}, deltas=[shadow(1, "crm", seen={"phone": None})])
     assert reconcile(shows(facts, crm={1: OTHER})).reused.height == 1

@@ -36,7 +36,8 @@ from tests.unit.core.tools import (
 from trueup.core.cells import NULL, SYSTEM
 from trueup.core.facts import FILTERED, MISSING, UNREADABLE, Decision, Facts
 from trueup.core.fingerprint import match_hash
-from trueup.core.rebase import APART, rebase
+from trueup.core.merge import APART
+from trueup.core.rebase import rebase
 from trueup.core.reconcile import reconcile
 from trueup.core.shadow import decode_delta
 from trueup.model import Field

@@ -357,6 +357,17 @@ def test_when_all_agree_it_thaws_and_the_others_are_told():
     assert [updates(owed(facts, decision, system)) for system in SYSTEMS] == [{}, {}, {1: {"name": "Ann"}}]
 
 
+def test_counters_that_happen_to_show_the_same_stay_frozen():
+    """Nobody knows whether the shop's 15 has the last delivery in it; 2 more in the CRM make 15 there, too, and are 2 more all the same."""
+    shape = counting("add")
+    open_now = [candidate("shop", "15", field="points", base="11"), candidate(None, "13", field="points", base="11")]
+    told = [shadow(1, "shop", seen={"points": "15"}, sent={"points": "15"})]
+    decision = reconcile(shows(agreed(shape, {1: ADA | {"points": "13"}}, frozen=open_now, deltas=told), crm={1: {"points": "15"}}))
+    assert value(decision, "points") == "13"
+    assert waiting(decision, "points") == {("crm", "15"), ("shop", "15")}
+    assert decision.thawed.is_empty()
+
+
 def test_a_golden_value_that_an_agreeing_edit_did_not_know_keeps_it_frozen():
     facts = agreed(MANUAL, frozen=[candidate(None, "Ada"), candidate("shop", "Bob")], deltas=DISPUTED)
     decision = reconcile(shows(facts, crm={1: {"name": "Bob"}}))

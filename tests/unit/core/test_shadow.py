@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,7 +47,17 @@ def test_deltas_of_many_shadows_come_back_each_to_its_own(deltas: dict[tuple[int
     long = long_deltas(shadows, "seen")
     assert long.schema == DELTA_SCHEMA
     assert long.height == sum(map(len, deltas.values()))
-    assert encode_deltas(list(deltas), long) == shadows["seen"].to_list()
+    assert encode_deltas(shadows, long).to_list() == shadows["seen"].to_list()
+
+
+@given(st.lists(st.one_of(st.none(), DELTAS, st.dictionaries(st.just("name"), st.text('a\\"\n\x00é', max_size=3), min_size=1)), max_size=6))
+def test_many_deltas_are_read_and_written_as_few_are(deltas: list[dict[str, str | None] | None]) -> None:
+    shadows = pl.DataFrame([shadow(number, "crm", seen=cells or {}) for number, cells in enumerate(deltas)], schema=SHADOW_SCHEMA)
+    one_by_one = long_deltas(shadows, "seen")
+    with mock.patch("trueup.core.shadow.FEW_ROWS", 0):
+        together = long_deltas(shadows, "seen")
+        assert together.equals(one_by_one)
+        assert encode_deltas(shadows, together).to_list() == shadows["seen"].to_list()
 
 
 def test_seen_and_sent_are_read_from_their_own_column():
@@ -56,4 +68,5 @@ def test_seen_and_sent_are_read_from_their_own_column():
 
 def test_a_shadow_of_which_no_cell_differs_is_written_without_a_delta():
     cells = pl.DataFrame([(1, "crm", "name", "Ada")], schema=[GID, SYSTEM, "field", "cell"], orient="row")
-    assert encode_deltas([(2, "crm"), (1, "shop"), (1, "crm")], cells) == [None, None, '{"name":"Ada"}']
+    pairs = pl.DataFrame({"gid": [2, 1, 1], "system": ["crm", "shop", "crm"]})
+    assert encode_deltas(pairs, cells).to_list() == [None, None, '{"name":"Ada"}']

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from trueup.errors import StateError
 from trueup.store import bulk, engine
-from trueup.store.schema import from_micros, to_micros
+from trueup.store.moments import from_micros, to_micros
 
 
 @given(st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=45)), timezone(-timedelta(hours=11))])))

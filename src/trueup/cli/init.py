@@ -1,0 +1,169 @@
+"""`trueup init`: from the systems' addresses to a project that `check` accepts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trueup.cli.shared import NEEDS_PERSON, AsJson, complain, leave, say, say_json, style
+
+if TYPE_CHECKING:
+    from trueup.decide.answers import Answers
+    from trueup.setup.addresses import Address
+    from trueup.setup.proposal import ProposedEntity
+    from trueup.setup.samples import Sample
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("init", short_help="From the systems' addresses to a project.")(init)
+
+
+def init(
+    systems: Annotated[
+        list[str], typer.Argument(metavar="NAME=ADDRESS...", help="The systems: a database's URL, or a file.", show_default=False)
+    ],
+    *,
+    into: Annotated[
+        Path, typer.Option("--into", metavar="FOLDER", help="Where the project goes (default: here).", show_default=False, file_okay=False)
+    ] = Path(),
+    answers: Annotated[
+        Path | None,
+        typer.Option(
+            "--answers", metavar="FILE", help="Answers to `decide`: they set the pace and the owner.", show_default=False, dir_okay=False
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look at the systems, propose which records, keys and fields belong together, and write a `trueup.yaml` with the reasons beside it.
+
+    Only reads the systems. Of what is not certain, the file holds a comment. An existing `trueup.yaml` is never touched.
+    """
+    from trueup.errors import UsageError
+    from trueup.setup.addresses import read_address
+    from trueup.setup.proposal import propose
+    from trueup.setup.written import as_environment, as_yaml, proposals
+
+    addresses = [read_address(text) for text in systems]
+    doubled = {item.name for item in addresses if sum(other.name == item.name for other in addresses) > 1}
+    if doubled:
+        raise UsageError(f"`{min(doubled)}` is given twice", hint="give each system a name of its own")
+    if len(addresses) < 2:
+        raise UsageError("with fewer than two systems there is nothing to keep together", hint="name another one")
+    target = into / "trueup.yaml"
+    if target.exists():
+        raise UsageError(f"{target} is there already", hint="name another folder with --into, or move it away")
+    given = _answers(answers)
+    samples, left_out = _looked(addresses)
+    entities = propose(samples, given)
+    for line in left_out:
+        complain(f"left out: {line}")
+    if not entities:
+        raise UsageError(
+            "no two objects of these systems seem to hold the same records: nothing was written",
+            hint="name their objects and fields in a trueup.yaml: docs/getting-started.md shows how",
+        )
+    _write(target, as_yaml(_from(addresses, into), entities, given), into, as_environment(addresses))
+    if as_json:
+        say_json({"file": str(target), "entities": proposals(entities), "left_out": left_out})
+    else:
+        _tell(entities, target)
+    leave(NEEDS_PERSON if left_out else 0)
+
+
+def _answers(path: Path | None) -> Answers | None:
+    from trueup.config.answers import read_answers
+    from trueup.errors import UsageError
+
+    if path is None:
+        return None
+    records = read_answers(path)
+    if len(records) > 1:
+        raise UsageError(
+            f"{path} answers for several kinds of record", hint="give answers for one kind: its pace and owner hold for what is found"
+        )
+    return next(iter(records.values()))
+
+
+def _looked(addresses: list[Address]) -> tuple[dict[str, tuple[Sample, ...]], list[str]]:
+    """What each system holds, and what was left out. Raises what a system that cannot be reached raises."""
+    from trueup.connectors.registry import connector_class
+    from trueup.setup.samples import look
+
+    found: dict[str, tuple[Sample, ...]] = {}
+    left_out: list[str] = []
+    for item in addresses:
+        connector = connector_class(item.connector).open(item.name, item.settings, directory=str(Path.cwd()))
+        try:
+            looked = look(item.name, connector)
+        finally:
+            connector.close()
+        found[item.name] = looked.samples
+        left_out += looked.left_out
+    return found, left_out
+
+
+def _from(addresses: list[Address], into: Path) -> list[Address]:
+    """The addresses as they are written in that folder: paths of files relative to it."""
+    from dataclasses import replace
+
+    folder = into.resolve()
+    return [replace(item, path=os.path.relpath(Path(item.path).resolve(), folder)) if item.path is not None else item for item in addresses]
+
+
+def _write(target: Path, text: str, into: Path, environment: str) -> None:
+    """The files of the project: the configuration appears whole and valid, and passwords in a file that only its owner may read."""
+    from trueup.config.load import load_config
+    from trueup.errors import UsageError
+
+    draft = into / ".trueup-init.yaml"
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+        if environment:
+            _add_environment(into / ".env", environment)
+        try:
+            draft.write_text(text, encoding="utf-8")
+            load_config(draft)  # what is proposed has to hold
+            os.link(draft, target)
+        finally:
+            draft.unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(f"{target} cannot be written: {error.strerror}", hint="name a folder that you may write to with --into") from error
+
+
+def _add_environment(path: Path, lines: str) -> None:
+    """Add lines to `.env`; a variable that it has already keeps its value where that is the same, and is an error where not."""
+    from trueup.errors import UsageError
+
+    there = path.read_text(encoding="utf-8") if path.exists() else ""
+    known = dict(line.split("=", 1) for line in there.splitlines() if "=" in line)
+    wanted = dict(line.split("=", 1) for line in lines.splitlines())
+    for name, value in wanted.items():
+        if known.get(name, value) != value:
+            raise UsageError(f"{path} says something else for {name}", hint="remove that line, or give the system another name")
+    new = "".join(f"{name}={value}\n" for name, value in wanted.items() if name not in known)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8") as file:
+        file.write(("\n" if there and not there.endswith("\n") else "") + new)
+
+
+def _tell(entities: list[ProposedEntity], target: Path) -> None:
+    from trueup.reports.table import table
+    from trueup.setup.pairing import SURE
+
+    for entity in entities:
+        places = ", ".join(f"{system}: {sample.name}" for system, sample in entity.samples.items())
+        say(f"{entity.name} ({places}), matched by {', '.join(name for name, _why in entity.match)}")
+        rows = []
+        for item in entity.fields.values():
+            others = [shown for shown in item.shown.values() if shown.evidence]
+            why = min(others, key=lambda shown: shown.confidence).evidence if others else ""
+            columns = [item.shown[system].column if system in item.shown else "–" for system in entity.samples]
+            rows.append([item.name, *columns, "sure" if item.confidence >= SURE else "to look at", why])
+        say(table(["field", *entity.samples, "this is", "because"], rows, style(), indent="  ", open_end=True))
+        if entity.left_out:
+            say(f"  Not mapped: {', '.join(entity.left_out)}")
+        say()
+    say(f"The project is in {target}. Read it; `trueup check`, `trueup drift` and `trueup plan` only look, `trueup sync` writes.")

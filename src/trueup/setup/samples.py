@@ -1,0 +1,142 @@
+"""What a system holds, as far as a proposal needs to know: its objects, their columns and keys, and some of their rows."""
+
+from __future__ import annotations
+
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from trueup.errors import TrueupError
+from trueup.model import ObjectSpec
+from trueup.setup import words
+from trueup.setup.kinds import Column, column_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from trueup.connectors.base import Connector
+    from trueup.model import ObjectInfo
+
+SAMPLED = 5_000
+"""Rows of each object that are looked at."""
+MOST_OBJECTS = 200
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """An object of a system. `key` are the columns that tell its rows apart, empty where none was found; `rows` is None where unknown."""
+
+    system: str
+    name: str
+    kind: str
+    key: tuple[str, ...]
+    assigns_key: bool
+    columns: Mapping[str, Column]
+    rows: int | None
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        """Words for the things that it holds."""
+        return words.about(self.name)
+
+    @property
+    def modified(self) -> str | None:
+        """The column that tells when a row was last changed, None where there is none."""
+        for column in self.columns.values():
+            if column.kind == "datetime" and column.filled == 1.0 and words.meaning(column.name, self.about) == "modified":
+                return column.name
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """The objects of one system; `left_out` says why others are not among them."""
+
+    samples: tuple[Sample, ...]
+    left_out: tuple[str, ...] = ()
+
+
+def look(system: str, connector: Connector) -> Looked:
+    """Read some rows of each object. Raises SystemUnreachableError, AccessRefusedError."""
+    infos = connector.discover()
+    found: list[Sample] = []
+    left_out: list[str] = []
+    for info in infos[:MOST_OBJECTS]:
+        try:
+            found.append(_sample(system, connector, info))
+        except TrueupError as error:
+            left_out.append(f"{system}: {info.name}: {error.message}")
+    if len(infos) > MOST_OBJECTS:
+        left_out.append(f"{system}: {len(infos) - MOST_OBJECTS} objects beyond the first {MOST_OBJECTS} were not looked at")
+    return Looked(tuple(found), tuple(left_out))
+
+
+def _sample(system: str, connector: Connector, info: ObjectInfo) -> Sample:
+    names = [name for name, column in info.columns.items() if column.type not in _UNREADABLE]
+    notes: list[str] = []
+    key = info.key
+    if not key:
+        key = _likely_key(connector, info, names)
+        if key:
+            notes.append(f"no key is declared; `{key[0]}` tells all sampled rows apart")
+    frame, whole = (_rows(connector, ObjectSpec(name=info.name, key=key), names)) if key else (pl.DataFrame(), True)
+    columns = {name: column_of(info.columns[name], _texts(frame, name)) for name in names}
+    rows = frame.height if whole and key else info.rows
+    return Sample(system, info.name, info.kind, key, info.assigns_key, columns, rows, tuple(notes))
+
+
+_UNREADABLE = frozenset({"json", "binary", "bytes"})
+
+
+def _rows(connector: Connector, spec: ObjectSpec, names: Sequence[str]) -> tuple[pl.DataFrame, bool]:
+    """The first rows, and whether these are all."""
+    pages = connector.read(spec, names, page_rows=SAMPLED)
+    parts: list[pl.DataFrame] = []
+    whole = False
+    with closing(pages):  # type: ignore[type-var]  # an iterator of a generator
+        for page in islice(pages, 2):
+            parts.append(page.rows)
+            whole = page.complete
+            if page.complete or sum(part.height for part in parts) >= SAMPLED:
+                break
+    return (pl.concat(parts, how="vertical_relaxed") if parts else pl.DataFrame()), whole
+
+
+def _likely_key(connector: Connector, info: ObjectInfo, names: Sequence[str]) -> tuple[str, ...]:
+    """The column of an object without a key that looks like one: it is named so, full, and every value is there once."""
+    for name in sorted(names, key=lambda item: (_rank(item, info), names.index(item))):
+        if _rank(name, info) >= len(_KEY_WORDS):
+            break
+        with suppress(TrueupError):
+            frame, _whole = _rows(connector, ObjectSpec(name=info.name, key=(name,)), [name])
+            values = [text for text in _texts(frame, name) if text]
+            if values and len(set(values)) == len(values) == frame.height:
+                return (name,)
+    return ()
+
+
+_KEY_WORDS = ("id", "number", "key", "sku", "code", "reference", "email")
+
+
+def _rank(name: str, info: ObjectInfo) -> int:
+    meaning = words.meaning(name, words.about(info.name))
+    last = meaning.split()[-1] if meaning else ""
+    return _KEY_WORDS.index(last) if last in _KEY_WORDS else len(_KEY_WORDS)
+
+
+def _texts(frame: pl.DataFrame, name: str) -> list[str | None]:
+    if name not in frame.columns:
+        return []
+    return [_text(value) for value in frame[name].to_list()]
+
+
+def _text(value: Any) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)

@@ -1,0 +1,171 @@
+"""A proposal as a `trueup.yaml` that a person reads and goes on with: every choice with its reason beside it."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+from trueup.decide.starter import MAX_DELAY, WHEN
+from trueup.decide.verdict import judge
+from trueup.setup.pairing import SURE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from trueup.decide.answers import Answers
+    from trueup.setup.addresses import Address
+    from trueup.setup.proposal import ProposedEntity, ProposedField
+    from trueup.setup.samples import Sample
+
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*(?: [A-Za-z0-9_./-]+)*")
+_RESERVED = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
+
+
+def as_yaml(addresses: Sequence[Address], entities: Sequence[ProposedEntity], answers: Answers | None) -> str:
+    """The file. What was proposed without certainty stands in it as a comment."""
+    return "\n".join([*_systems(addresses), "", *_entities(entities, answers), ""])
+
+
+def as_environment(addresses: Sequence[Address]) -> str:
+    """The lines of `.env`: addresses that may hold passwords. Empty where there are none."""
+    return "".join(f"{item.variable}={item.url}\n" for item in addresses if item.url is not None)
+
+
+def _systems(addresses: Sequence[Address]) -> Iterator[str]:
+    yield "# Proposed by `trueup init` from what the systems hold. Nothing was written to any of them."
+    yield "# Read it, change what is wrong, then: trueup check, trueup drift, trueup plan."
+    yield ""
+    yield "systems:"
+    for item in addresses:
+        place = f'url: "${{{item.variable}}}"' if item.url is not None else f"path: {text(item.path or '')}"
+        said = f"    # in .env: {item.variable}" if item.url is not None else ""
+        yield f"  {item.name}: {{connector: {item.connector}, {place}}}{said}"
+
+
+def _entities(entities: Sequence[ProposedEntity], answers: Answers | None) -> Iterator[str]:
+    yield "entities:"
+    for number, entity in enumerate(entities):
+        if number:
+            yield ""
+        yield from _entity(entity, answers)
+
+
+def _entity(entity: ProposedEntity, answers: Answers | None) -> Iterator[str]:
+    yield f"  {entity.name}:"
+    for name, why in entity.match:
+        yield f"    match: [[{name}]]    # {why}"
+    yield f"    precedence: [{', '.join(entity.precedence)}]    # the fuller and tidier first: {entity.why_precedence}"
+    yield "    fields:"
+    width = max(len(name) for name in entity.fields) + 1
+    for item in entity.fields.values():
+        mark = "" if _certain(item, entity) else "# "
+        yield f"      {mark}{f'{item.name}:':<{width}} {_settings(item)}{_remark(item)}"
+    yield "    mappings:"
+    for system, sample in entity.samples.items():
+        yield from _mapping(system, sample, entity)
+    if answers is not None:
+        verdict = judge(answers)
+        if verdict.pace in WHEN:
+            yield f"    when: {WHEN[verdict.pace]}    # {verdict.approach}, as the checklist has it"
+        yield f"    max_delay: {MAX_DELAY[answers.delay]}"
+    else:
+        yield "    # when: [{every: 1h}]    # for `trueup serve`; `trueup decide` helps to choose"
+    yield "    # owner: the role or person who is told when something needs a decision"
+
+
+def _certain(item: ProposedField, entity: ProposedEntity) -> bool:
+    """Whether a field stands in the file as it is: what is matched by does, and what two systems certainly hold."""
+    return item.confidence >= SURE or any(item.name == name for name, _why in entity.match)
+
+
+def _settings(item: ProposedField) -> str:
+    parts = [f"type: {item.type}"]
+    if item.clean:
+        parts.append(f"clean: [{', '.join(item.clean)}]")
+    if item.owner is not None:
+        parts.append(f"source_of_truth: {item.owner}")
+    elif item.rule == "add":
+        parts.append("conflict: {merge: add}")
+    elif item.rule is not None:
+        parts.append(f"conflict: {item.rule}")
+    return "{" + ", ".join(parts) + "}"
+
+
+def _remark(item: ProposedField) -> str:
+    said = [] if item.owner is not None or not item.why_rule else [item.why_rule]
+    least = min(item.shown.values(), key=lambda shown: shown.confidence)
+    if least.confidence < SURE:
+        said.append(f"LOW CONFIDENCE ({round(100 * least.confidence)} %): {least.evidence}")
+    elif least.evidence:
+        said.append(least.evidence)
+    return f"    # {'; '.join(said)}" if said else ""
+
+
+def _mapping(system: str, sample: Sample, entity: ProposedEntity) -> Iterator[str]:
+    yield f"      {system}:"
+    if sample.kind != "file":
+        yield f"        object: {text(sample.name)}"
+    yield f"        key: {_key(system, sample, entity)}{f'    # {sample.notes[0]}' if sample.notes else ''}"
+    if sample.kind in {"view", "query"}:
+        yield f"        direction: read    # a {sample.kind}"
+    if sample.modified is not None:
+        yield f"        modified: {text(sample.modified)}"
+    yield "        fields:"
+    used = set()
+    for item in entity.fields.values():
+        shown = item.shown.get(system)
+        if shown is None:
+            continue
+        used.add(shown.column)
+        mark = "" if _certain(item, entity) else "# "
+        form = sample.columns[shown.column].format
+        column = f"{{column: {text(shown.column)}, format: {json.dumps(form)}}}" if form else text(shown.column)
+        yield f"          {mark}{item.name}: {column}"
+    rest = [name for name in sample.columns if name not in used and name not in (*sample.key, sample.modified)]
+    if rest:
+        yield f"        # not mapped: {', '.join(rest)}"
+
+
+def _key(system: str, sample: Sample, entity: ProposedEntity) -> str:
+    if len(sample.key) > 1:
+        return f"[{', '.join(text(name) for name in sample.key)}]"
+    column = sample.key[0]
+    for item in entity.fields.values():
+        if system in item.shown and item.shown[system].column == column and _certain(item, entity):
+            return f"{{column: {text(column)}, assign: {item.name}}}"
+    return text(column)
+
+
+def text(value: str) -> str:
+    """A text as YAML takes it, on one line."""
+    return value if _PLAIN.fullmatch(value) and value.casefold() not in _RESERVED else json.dumps(value, ensure_ascii=False)
+
+
+def proposals(entities: Sequence[ProposedEntity]) -> list[dict[str, object]]:
+    """The proposal for programs."""
+    return [
+        {
+            "entity": entity.name,
+            "match": [name for name, _why in entity.match],
+            "precedence": list(entity.precedence),
+            "systems": {system: {"object": sample.name, "key": list(sample.key)} for system, sample in entity.samples.items()},
+            "fields": {item.name: _told(item) for item in entity.fields.values()},
+            "not_mapped": entity.left_out,
+        }
+        for entity in entities
+    ]
+
+
+def _told(item: ProposedField) -> Mapping[str, object]:
+    return {
+        "type": item.type,
+        "confidence": round(item.confidence, 2),
+        "sure": item.confidence >= SURE,
+        "rule": item.rule,
+        "source_of_truth": item.owner,
+        "columns": {
+            system: {"column": shown.column, "confidence": round(shown.confidence, 2), "evidence": shown.evidence}
+            for system, shown in item.shown.items()
+        },
+    }

@@ -1,0 +1,129 @@
+"""From addresses to a project that runs: on a database and a file, and with everything that can be wrong about either."""
+
+from __future__ import annotations
+
+import csv
+import stat
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.system.cli.tool import Project
+from tests.unit.setup.schemas import people
+
+PASSWORD_PLACE = "crm=postgresql://nobody:sesame-9z@127.0.0.1:1/none"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A newsletter's list, of which a shop has most; names with an apostrophe, an accent, right-to-left and an emoji among them."""
+    import random
+
+    made = Project(tmp_path)
+    known = people(random.Random(4))
+    for number, name in enumerate(("O'Neil", "Zoë", "שלום", "Grin 😀")):
+        known[number]["last"] = name
+    made.sql(
+        "CREATE TABLE customers (id INTEGER PRIMARY KEY, first_name TEXT, last_name TEXT, email TEXT, town TEXT, credit DECIMAL,"
+        " updated_at TEXT)",
+        database="shop.db",
+    )
+    for number, it in enumerate(known[:90]):
+        row = (number, it["first"], it["last"], it["email"], it["town"], it["credit"], "2026-03-01T08:00:00Z")
+        made.sql("INSERT INTO customers VALUES (?, ?, ?, ?, ?, ?, ?)", row, database="shop.db")
+    made.sql("CREATE TABLE audit_log (at TEXT, what TEXT)", database="shop.db")
+    with (tmp_path / "newsletter.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["No", "Given name", "Surname", "E-Mail", "City"])
+        writer.writerows([f"{number:04}", it["first"], it["last"], it["email"], it["town"]] for number, it in enumerate(known[10:]))
+    return made
+
+
+def test_from_two_addresses_to_systems_that_agree(project: Project) -> None:
+    told = project.trueup("init", "shop=shop.db", "news=newsletter.csv").expect(0)
+    assert "customer (shop: customers, news: newsletter.csv), matched by email" in told.out
+    assert "to look at" not in told.out
+    project.trueup("check").expect(0)
+    planned = project.trueup("plan", "--json").expect(0).json["entities"]["customer"]
+    assert planned["golden"]["created"] == 120
+    project.trueup("sync").expect(0)
+    project.trueup("verify").expect(0)
+    assert len(project.sql("SELECT 1 FROM customers", database="shop.db")) == 120
+    again = project.trueup("init", "shop=shop.db", "news=newsletter.csv").expect(2)
+    assert "trueup.yaml is there already" in again.err
+
+
+def test_what_programs_are_told(project: Project) -> None:
+    said = project.trueup("init", "shop=shop.db", "news=newsletter.csv", "--into", "made/here", "--json").expect(0).json
+    (customer,) = said["entities"]
+    assert customer["match"] == ["email"]
+    assert customer["fields"]["last_name"]["columns"]["news"]["column"] == "Surname"
+    assert customer["fields"]["last_name"]["sure"]
+    assert customer["not_mapped"] == ["shop.credit", "shop.updated_at"]
+    assert "path: ../../shop.db" in project.read("made/here/trueup.yaml").replace('"', "")
+    project.trueup("check", "-c", "made/here/trueup.yaml").expect(0)
+
+
+def test_answers_set_the_pace_and_the_owner(project: Project) -> None:
+    project.write(
+        "answers.yaml",
+        "records:\n  customers: {frequency: real-time, delay: minutes, error_cost: high, people: 3, systems: 2, ownership: clear, "
+        "quality: clean, maintenance: true}\n",
+    )
+    project.trueup("init", "shop=shop.db", "news=newsletter.csv", "--answers", "answers.yaml").expect(0)
+    written = project.read("trueup.yaml")
+    assert "when: [realtime]" in written
+    assert "max_delay: 15m" in written
+    assert written.count("source_of_truth: ") == 4
+    project.trueup("check").expect(0)
+
+
+def test_a_password_goes_into_a_file_of_its_own(project: Project, postgres_url: str) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as db:
+        db.execute("CREATE TABLE clients (id serial PRIMARY KEY, mail text, surname text, place text)")
+        for _number, mail, last, town in project.sql("SELECT id, email, last_name, town FROM customers", database="shop.db"):
+            db.execute("INSERT INTO clients (mail, surname, place) VALUES (%s, %s, %s)", (mail, last, town))
+    told = project.trueup("init", f"crm={postgres_url}", "news=newsletter.csv").expect(0)
+    written = project.read("trueup.yaml")
+    assert "${CRM_URL}" in written
+    assert postgres_url not in written + told.out + told.err
+    assert project.read(".env") == f"CRM_URL={postgres_url}\n"
+    assert stat.S_IMODE((project.folder / ".env").stat().st_mode) == 0o600
+    project.trueup("check").expect(0)
+
+
+BAD = {
+    "fewer than two systems": (["shop=shop.db"], 2),
+    "`shop` is given twice": (["shop=shop.db", "shop=newsletter.csv"], 2),
+    "names no system and its address": (["shop.db", "news=newsletter.csv"], 2),
+    "`my shop` cannot name a system": (["my shop=shop.db", "news=newsletter.csv"], 2),
+    "nothing reads shop.fdb": (["shop=shop.fdb", "news=newsletter.csv"], 2),
+    "nothing connects to `oracle://` addresses": (["shop=oracle://me:sesame-9z@host/x", "news=newsletter.csv"], 2),
+    "gone.csv": (["shop=shop.db", "news=gone.csv"], 1),
+    "crm": ([PASSWORD_PLACE, "news=newsletter.csv"], 1),
+    "no two objects of these systems": (["shop=shop.db", "log=log.csv"], 2),
+    "cannot be written": (["shop=shop.db", "news=newsletter.csv", "--into", "shop.db/x"], 2),
+}
+
+
+@pytest.mark.parametrize("said", BAD)
+def test_what_cannot_be_done_is_said_and_nothing_is_written(project: Project, said: str) -> None:
+    project.write("log.csv", "id,happened\n1,rain\n2,snow\n")
+    before = project.files()
+    words, status = BAD[said]
+    told = project.trueup("init", *words).expect(status)
+    assert said in told.err
+    assert "sesame" not in told.err + told.out
+    assert project.files() == before
+
+
+def test_other_values_in_env_are_not_overwritten(project: Project, postgres_url: str) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as db:
+        db.execute("CREATE TABLE clients (id serial PRIMARY KEY, mail text)")
+        for (mail,) in project.sql("SELECT email FROM customers", database="shop.db"):
+            db.execute("INSERT INTO clients (mail) VALUES (%s)", (mail,))
+    project.write(".env", "OTHER=1\nCRM_URL=elsewhere")
+    told = project.trueup("init", f"crm={postgres_url}", "news=newsletter.csv").expect(2)
+    assert "says something else for CRM_URL" in told.err
+    assert project.read(".env") == "OTHER=1\nCRM_URL=elsewhere"

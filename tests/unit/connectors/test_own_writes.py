@@ -1,0 +1,28 @@
+"""What a connector wrote itself is remembered by transaction, and not for ever."""
+
+from __future__ import annotations
+
+from trueup.connectors.watching import OwnWrites
+
+
+def test_rows_are_known_until_they_were_told() -> None:
+    own = OwnWrites()
+    own.note(7, ["a", "b"])
+    assert own.of(7) == {"a", "b"}
+    assert own.of(8) == frozenset()
+    own.forget(7)
+    own.forget(7)
+    assert own.of(7) == frozenset()
+
+
+def test_of_too_many_the_oldest_are_forgotten() -> None:
+    own = OwnWrites(keys=3)
+    own.note(1, ["a", "b"])
+    own.note(2, ["c", "d"])
+    assert not own.of(1)
+    assert own.of(2) == {"c", "d"}
+    own.note(3, ["e", "f", "g", "h"])
+    assert own.of(3) == frozenset()
+    own.forget(2)
+    own.note(4, ["i", "j", "k"])
+    assert own.of(4) == {"i", "j", "k"}

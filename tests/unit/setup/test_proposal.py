@@ -1,0 +1,156 @@
+"""What is proposed for pairs of schemas whose answers are known, and for those that hold nothing in common."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from tests.unit.setup.schemas import ALL, Schemas, crm_and_accounting, people, sample
+from trueup.decide.answers import Answers
+from trueup.setup.pairing import SURE, grouped, match_objects
+from trueup.setup.proposal import ProposedEntity, propose
+from trueup.setup.words import meaning
+
+
+def proposed(schemas: Schemas, answers: Answers | None = None) -> ProposedEntity:
+    """The one entity."""
+    (entity,) = propose({schemas.left.system: [schemas.left], schemas.right.system: [schemas.right]}, answers)
+    return entity
+
+
+def pairs_of(entity: ProposedEntity, schemas: Schemas) -> dict[tuple[str, str], float]:
+    """The proposed pairs of columns, and how sure each is."""
+    return {
+        (item.shown[schemas.left.system].column, item.shown[schemas.right.system].column): item.confidence
+        for item in entity.fields.values()
+    }
+
+
+@pytest.mark.parametrize("make", ALL, ids=lambda make: str(make.__name__))
+def test_nine_in_ten_are_right_and_none_is_wrong_without_a_mark(make: Any) -> None:
+    schemas = make()
+    found = pairs_of(proposed(schemas), schemas)
+    right = found.keys() & schemas.answers
+    assert len(right) >= 0.9 * len(schemas.answers), schemas.answers - right
+    assert {pair for pair in found.keys() - schemas.answers if found[pair] >= SURE} == set()
+
+
+@pytest.mark.parametrize("make", ALL, ids=lambda make: str(make.__name__))
+def test_without_a_common_row_only_names_speak_and_nothing_wrong_is_sure(make: Any) -> None:
+    """The right system's rows are others: a pair may be missed, or doubted, but not be wrong and sure."""
+    schemas = make()
+    strange = {
+        name: [None if value is None else f"{value}x" if column.kind in {"text", "code", "email"} else value for value in column.values]
+        for name, column in schemas.right.columns.items()
+    }
+    rows = [dict(zip(strange, values, strict=True)) for values in zip(*strange.values(), strict=True)]
+    right = sample("other", schemas.right.name, schemas.right.key[0], dict.fromkeys(strange, "text"), rows)
+    tie = match_objects(schemas.left, right)
+    assert {(pair.left, pair.right) for pair in tie.pairs if pair.confidence >= SURE} <= schemas.answers
+
+
+def test_what_is_matched_by_and_what_settles_edits() -> None:
+    entity = proposed(crm_and_accounting())
+    assert entity.name == "contact"
+    assert [name for name, _why in entity.match] == ["email"]
+    rules = {name: (item.type, item.rule, item.clean) for name, item in entity.fields.items()}
+    assert rules["email"] == ("text", "last_write_wins", ("trim", "lower"))
+    assert rules["credit"] == ("decimal", None, ())
+    assert rules["active"] == ("boolean", None, ())
+    assert rules["phone"] == ("text", "last_write_wins", ())
+    assert entity.fields["customer_since"].type == "date"
+    assert "accounting.VAT ID" in entity.left_out
+
+
+def test_stock_adds_up() -> None:
+    entity = proposed(ALL[1]())
+    assert entity.fields["quantity"].rule == "add"
+    assert entity.fields["barcode"].type == "text"
+
+
+def test_where_the_owner_is_clear_the_tidier_system_is_proposed() -> None:
+    answers = Answers(
+        frequency="nightly", delay="hours", error_cost="medium", people=2, systems=2, ownership="clear", quality="clean", maintenance=True
+    )
+    entity = proposed(crm_and_accounting(), answers)
+    assert {item.owner for item in entity.fields.values()} == {"crm"}
+
+
+def test_objects_that_hold_other_things_are_not_put_together() -> None:
+    customers = crm_and_accounting().left
+    weather = [
+        {"id": number, "name": f"Station {number}", "temperature": number % 30, "status": "ok" if number % 3 else "broken"}
+        for number in range(90)
+    ]
+    other = sample("weather", "stations", "id", {"id": "integer", "name": "text", "temperature": "integer", "status": "text"}, weather)
+    assert propose({"crm": [customers], "weather": [other]}) == []
+
+
+def test_the_same_numbers_in_two_systems_are_no_sign_of_the_same_rows() -> None:
+    """Both number their rows from one; nobody is in both."""
+    chance = random.Random(5)
+    ours = [{"id": number, "name": it["last"], "email": it["email"]} for number, it in enumerate(people(chance))]
+    theirs = [{"id": number, "name": it["first"], "email": "x" + it["email"]} for number, it in enumerate(people(chance))]
+    kinds = {"id": "integer", "name": "text", "email": "text"}
+    tie = match_objects(sample("a", "customers", "id", kinds, ours), sample("b", "clients", "id", kinds, theirs))
+    assert tie.aligned is None
+    assert all("id" not in (pair.left, pair.right) for pair in tie.pairs)
+
+
+def test_three_systems_become_one_entity() -> None:
+    schemas = crm_and_accounting()
+    third = sample(
+        "letters",
+        "subscribers",
+        "E-mail address",
+        dict.fromkeys(("E-mail address", "Forename", "Opt in"), "text"),
+        [
+            {"E-mail address": mail, "Forename": name, "Opt in": "yes"}
+            for mail, name in zip(schemas.left.columns["EmailAddress"].values, schemas.left.columns["FirstName"].values, strict=True)
+        ],
+    )
+    (entity,) = propose({"crm": [schemas.left], "accounting": [schemas.right], "letters": [third]})
+    assert set(entity.samples) == {"crm", "accounting", "letters"}
+    assert set(entity.fields["email"].shown) == {"crm", "accounting", "letters"}
+    assert set(entity.fields["first_name"].shown) == {"crm", "accounting", "letters"}
+
+
+def test_a_thousand_columns_are_compared() -> None:
+    names = [f"column {number:03}" for number in range(1000)]
+    rows = [{"id": row, **{name: f"{name} {row}" for name in names}} for row in range(12)]
+    kinds = {"id": "integer", **dict.fromkeys(names, "text")}
+    others = [{**row, "id": 500 - number} for number, row in enumerate(rows)]
+    tie = match_objects(sample("a", "wide", "id", kinds, rows), sample("b", "wide", "id", kinds, others))
+    assert {(pair.left, pair.right) for pair in tie.pairs} == {(name, name) for name in names}
+
+
+def test_empty_tables_are_paired_by_their_names_and_nothing_is_matched_by() -> None:
+    kinds = {"id": "integer", "email": "text", "name": "text"}
+    ours, theirs = sample("a", "customers", "id", kinds, []), sample("b", "clients", "id", kinds, [])
+    assert all(pair.evidence.endswith("no rows to compare") for pair in match_objects(ours, theirs).pairs)
+    assert propose({"a": [ours], "b": [theirs]}) == []
+    assert grouped({"a": [ours], "b": []}) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("E-Mail", "email_address"),
+        ("Tel.", "PhoneNumber"),
+        ("PLZ", "zip_code"),
+        ("custEmail", "E-mail"),
+        ("Given name", "FIRST_NAME"),
+        ("Qty", "stock_level"),
+        ("dob", "Date of Birth"),
+        ("Item no", "sku"),
+    ],
+)
+def test_names_that_mean_the_same(one: str, other: str) -> None:
+    assert meaning(one, ("customer",)) == meaning(other, ("customer",))
+
+
+@pytest.mark.parametrize(("one", "other"), [("phone", "mobile"), ("price", "cost"), ("first name", "last name"), ("created", "modified")])
+def test_names_that_do_not(one: str, other: str) -> None:
+    assert meaning(one) != meaning(other)
