@@ -326,6 +326,24 @@ class Config:
     metrics_token: str | None = field(default=None, repr=False)  # who reads `/metrics` must show it; None: only this machine may
 
 
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """What nobody but trueup may change in one native object.
+
+    `columns` is native column -> the system where it is changed. `rows`: the systems where rows are added and removed, none: anybody may
+    do so here. The order of both means nothing, and is that of the alphabet.
+    """
+
+    columns: MappingType[str, str] = field(default_factory=dict)
+    rows: tuple[str, ...] = ()
+
+    def by_place(self) -> dict[str, tuple[str, ...]]:
+        """The columns by the system where they are changed."""
+        return {
+            place: tuple(name for name, where in self.columns.items() if where == place) for place in sorted(set(self.columns.values()))
+        }
+
+
 # ---------------------------------------------------------------- what a connector says
 
 
@@ -344,6 +362,7 @@ class Caps:
     atomic         what one write call changes is there whole or not at all, whatever interrupts it (refused rows aside)
     fences         end_writes() works: a write that somebody has begun can be kept from landing
     watch          watch() yields keys that may have changed
+    locks          lock() works: others can be kept from changing columns that are changed elsewhere
     fingerprint    fingerprint() is pushed down
     """
 
@@ -362,6 +381,7 @@ class Caps:
     atomic: bool = False
     fences: bool = False
     watch: bool = False
+    locks: bool = False
     fingerprint: bool = False
 
 

@@ -29,6 +29,7 @@ from trueup.cli import (
     holds,
     init,
     keys,
+    lock,
     matches,
     notices,
     pause,
@@ -49,7 +50,7 @@ from trueup.cli.shared import COULD_NOT, INTERRUPTED, USAGE, ConfigFile, Session
 
 _ORDER = (
     "decide", "init", "drift", "check", "plan", "sync", "serve", "worker", "pause", "resume", "status", "runs", "run", "record",
-    "explain", "conflicts", "matches", "failures", "holds", "notices", "alerts", "verify", "undo", "audit", "backup", "restore",
+    "explain", "conflicts", "matches", "failures", "holds", "notices", "alerts", "verify", "undo", "lock", "audit", "backup", "restore",
     "rebuild", "compact", "doctor", "sql", "secrets", "keys", "schema",
 )  # fmt: skip
 
@@ -102,7 +103,7 @@ def root(
 
 for _verb in (
     decide, init, drift, check, plan, sync, serve, worker, pause, status, runs, record, explain, conflicts, matches, failures, holds,
-    notices, alerts, verify, undo, audit, backup, compact, doctor, sql, secrets, keys, schema,
+    notices, alerts, verify, undo, lock, audit, backup, compact, doctor, sql, secrets, keys, schema,
 ):  # fmt: skip
     _verb.register(app)
 

@@ -29,7 +29,7 @@ from trueup.connectors.mysql_errors import (
     column_at_fault,
     in_words,
 )
-from trueup.connectors.mysql_fence import FencedConnector
+from trueup.connectors.mysql_lock import LockingConnector
 from trueup.connectors.mysql_session import Address, Session, as_text, frame_of
 from trueup.connectors.mysql_tables import DDL_TYPES, KEY_TEXT, MyFacts, all_tables, find_table, load_query, load_table, match, quoted
 from trueup.connectors.mysql_watching import SETTING
@@ -63,10 +63,12 @@ _SWITCHES = {"ssl_verify_cert", "ssl_verify_identity", "ssl_disabled"}
 _USABLE_CURSOR = {"integer": r"-?\d+", "decimal": r"-?\d+(\.\d+)?", "float": r"[-+.\deE]+"}
 
 
-class MysqlConnector(FencedConnector):
+class MysqlConnector(LockingConnector):
     """One MySQL or MariaDB database, reached by a URL."""
 
-    caps = replace(SqlConnector.caps, atomic=False, fences=True, watch=True)  # a MyISAM table keeps what an interrupted transaction wrote
+    caps = replace(
+        SqlConnector.caps, atomic=False, fences=True, watch=True, locks=True
+    )  # a MyISAM table keeps what an interrupted transaction wrote
 
     def __init__(self, name: str, address: Address, *, lock_timeout_s: float, statement_timeout_s: float) -> None:
         """Keep how to connect; nothing is opened yet."""

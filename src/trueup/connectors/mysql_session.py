@@ -84,7 +84,8 @@ class Session:
         version = str(self.connection.get_server_info())  # type: ignore[no-untyped-call]
         self.is_mariadb = "mariadb" in version.lower()
         self.version = _numbers(version)
-        self.run(f"SET SESSION sql_mode = '{_SQL_MODE}', time_zone = '+00:00', net_write_timeout = {_SLOW_READER_S}")
+        # The variable says to locks that what is written here is ours.
+        self.run(f"SET SESSION sql_mode = '{_SQL_MODE}', time_zone = '+00:00', net_write_timeout = {_SLOW_READER_S}, @trueup_writes = 1")
         wait_s = max(1, round(lock_timeout_s))
         self.run(f"SET SESSION innodb_lock_wait_timeout = {wait_s}, lock_wait_timeout = {wait_s}")
         if statement_timeout_s:

@@ -18,7 +18,7 @@ import polars as pl
 import psycopg
 from psycopg import conninfo
 
-from trueup.connectors.postgres_fence import FencedConnector
+from trueup.connectors.postgres_lock import LockingConnector
 from trueup.connectors.postgres_rows import few_frames, many_frames, raw_schema, typed_frame
 from trueup.connectors.postgres_tables import (
     DDL_TYPES,
@@ -69,10 +69,10 @@ _REFUSED_WHOLE = {
 }
 
 
-class PostgresConnector(FencedConnector):
+class PostgresConnector(LockingConnector):
     """One PostgreSQL database, reached by a libpq URL."""
 
-    caps = replace(SqlConnector.caps, marks=True, fences=True, watch=True)
+    caps = replace(SqlConnector.caps, marks=True, fences=True, watch=True, locks=True)
 
     def __init__(
         self, name: str, info: Mapping[str, Any], *, schema: str | None, lock_timeout_s: float, statement_timeout_s: float

@@ -114,6 +114,7 @@ _RELATIONS = """
             FROM pg_constraint k, pg_attribute x
             WHERE k.conrelid = c.oid AND x.attrelid = c.oid AND x.attnum = ANY(k.conkey) GROUP BY k.conname) k) AS constraints,
         (SELECT coalesce(bit_or(g.tgtype::int), 0) FROM pg_trigger g WHERE NOT g.tgisinternal AND g.tgenabled <> 'D'
+            AND NOT starts_with(g.tgname, 'trueup_lock_') -- a lock changes no row
             AND (g.tgrelid = c.oid OR c.relkind = 'p' AND g.tgrelid IN (SELECT relid FROM pg_partition_tree(c.oid)))) AS triggers
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 """

@@ -25,11 +25,12 @@ import polars as pl
 from trueup.connectors.sql_read import OP, Select, conjunction, null_patterns, split_name
 from trueup.connectors.sql_write import BusyError, Job, RowRefusedError, TransactionLostError, paired
 from trueup.connectors.sqlbase import SqlConnector, checked_settings
+from trueup.connectors.sqlite_lock import LockingConnector
 from trueup.connectors.sqlite_pages import PageFile
 from trueup.connectors.sqlite_rows import AdbcRows, PlainRows, frame_of, values_of
 from trueup.connectors.sqlite_tables import DDL_TYPES, SqliteFacts, find_object, literal, load_query, load_table, quoted, sqlite_column
 from trueup.connectors.sqlite_turns import clear, turn
-from trueup.connectors.sqlite_watch import SETTING, WatchingConnector
+from trueup.connectors.sqlite_watch import SETTING
 from trueup.errors import (
     AccessRefusedError,
     ObjectMissingError,
@@ -50,10 +51,10 @@ _VALUES = "trueup_values"  # the temporary table that carries a job's or a looku
 _ISO_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)")
 
 
-class SqliteConnector(WatchingConnector):
+class SqliteConnector(LockingConnector):
     """One SQLite database file. It is never created, unless a mapping says `create: true` for a table in it."""
 
-    caps = replace(SqlConnector.caps, marks=True, marks_once=True, watch=True)
+    caps = replace(SqlConnector.caps, marks=True, marks_once=True, watch=True, locks=True)
     fast_reads = True  # full reads through ADBC; the plain driver gives the same rows
 
     def __init__(self, name: str, path: Path, *, lock_timeout_s: float = 5.0, foreign_keys: bool = True) -> None:
@@ -217,7 +218,8 @@ class SqliteConnector(WatchingConnector):
         """See base.Connector."""
         with turn(self.path, self), self._errors():
             names = self._reader().execute(
-                "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
+                "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+                " AND name <> 'trueup_lock' ORDER BY name"
             )
             return [self._load(ObjectSpec(name=quoted(name), key=())).info for (name,) in names.fetchall()]
 
@@ -358,7 +360,9 @@ class SqliteConnector(WatchingConnector):
         self._in_write = True
         try:
             with self._errors():
+                self._open_gate(connection)
                 yield
+                self._shut_gate(connection)
                 connection.execute("COMMIT")
         finally:
             self._in_write = False

@@ -187,7 +187,8 @@ def load_table(connection: sqlite3.Connection, obj: ObjectSpec, found: tuple[str
     triggers = [
         row[0].upper()
         for row in connection.execute(
-            f"SELECT sql FROM {quoted(schema)}.sqlite_schema WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE AND sql IS NOT NULL",
+            f"SELECT sql FROM {quoted(schema)}.sqlite_schema WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE AND sql IS NOT NULL"
+            " AND substr(name, 1, 12) <> 'trueup_lock_'",  # a lock changes no row
             (name,),
         )
     ]

@@ -13,9 +13,11 @@ from trueup.core.cells import KEY, cell_to_python
 from trueup.core.mapping import MappingError, compile_mapping
 from trueup.errors import ObjectMissingError, TrueupError
 from trueup.reports.findings import Findings, Sample, SystemFinding
+from trueup.reports.lock_facts import WELL, remedy
 from trueup.reports.table import duration
 from trueup.runtime.channels import unknown
 from trueup.runtime.limits import longest_rest_s
+from trueup.runtime.locks import look
 from trueup.runtime.schedule import is_realtime, longest_wait_s
 from trueup.yamlfile import read_yaml
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from trueup.core.mapping import CompiledMapping
     from trueup.model import Config, Entity, Mapping, ObjectInfo
     from trueup.runtime.systems import Systems
+    from trueup.store.write_lock import WriteLock
     from trueup.yamlfile import YamlDocument, YamlPath
 
 SAMPLE_ROWS = 5
@@ -63,6 +66,7 @@ class Checker:
     config: Config
     systems: Systems
     findings: Findings = field(default_factory=Findings)
+    locks: Sequence[WriteLock] = ()
 
     def __post_init__(self) -> None:
         self._document: YamlDocument = read_yaml(self.config.file)
@@ -88,6 +92,7 @@ class Checker:
         for name, seen in self.findings.systems.items():
             if seen.reachable:
                 self._watch(name)
+        self._locks()
         self.findings.problems.sort(key=lambda problem: (problem.line, problem.path))
         self.findings.warnings.sort(key=lambda problem: (problem.line, problem.path))
         return self.findings
@@ -135,6 +140,13 @@ class Checker:
             )
             self._warn(("systems", name), f"{name} {what}: an edit made in that moment would be overwritten")
         return found
+
+    def _locks(self) -> None:
+        """Whether the locks that were made are there, and keep out what the configuration says now."""
+        for one in look(self.config, self.systems, self.locks).findings if self.locks else ():
+            if one.standing not in WELL and one.standing != "unknown":  # a system that does not answer is told by itself
+                message, _, hint = remedy(one).partition(": ")
+                self._warn(("systems", one.system), f"{one.place} {message}", hint)
 
     def _watch(self, name: str) -> None:
         """How the changes of a system are noticed, where an entity is to be kept in agreement as they happen."""
@@ -404,6 +416,6 @@ def _shape(reason: str) -> str:
     return re.sub(r"'[^']*'|\"[^\"]*\"|\d+", "…", reason)
 
 
-def check(config: Config, systems: Systems) -> Findings:
-    """Compare a configuration with its systems. Raises nothing for what is wrong with them: that is what is found."""
-    return Checker(config, systems).run()
+def check(config: Config, systems: Systems, locks: Sequence[WriteLock] = ()) -> Findings:
+    """Compare a configuration with its systems; `locks` are those that the state knows. Raises nothing for what is wrong: that is found."""
+    return Checker(config, systems, locks=locks).run()

@@ -19,8 +19,10 @@ from trueup.core.cells import KEY
 from trueup.errors import AccessRefusedError, ConfigError, TrueupError
 from trueup.model import ObjectSpec
 from trueup.reports.health import Diagnosis
+from trueup.reports.lock_facts import WELL, remedy
 from trueup.runtime.doctor_indexes import look_for_index
 from trueup.runtime.doctor_state import look_at_state
+from trueup.runtime.locks import kept_locks, look
 from trueup.runtime.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ def diagnose(path: Path, clock: Callable[[], datetime] = lambda: datetime.now(UT
         _space(found, workspace)
         if usable:
             _systems(found, workspace)
+            _locks(found, workspace)
     return found
 
 
@@ -166,6 +169,19 @@ def _systems(found: Diagnosis, workspace: Workspace) -> None:
             answers = False
             _unreachable(found, name, error)
         facts[name] = {"connector": system.connector, "answers": answers, "paused": system.paused}
+
+
+def _locks(found: Diagnosis, workspace: Workspace) -> None:
+    """The locks that were made in systems: whether they are there, and as they were made."""
+    known = kept_locks(workspace.state_target)
+    if not known:
+        return
+    locks = look(workspace.config, workspace.systems, known)
+    for one in locks.findings:
+        if one.standing not in WELL and one.standing != "unknown":  # a system that does not answer is told by itself
+            message, _, what = remedy(one).partition(": ")
+            found.add("risk", "locks", f"{one.place} {message}", what)
+    found.facts["locks"] = {"made": len(known), "well": sum(one.standing == "locked" for one in locks.findings)}
 
 
 def _unreachable(found: Diagnosis, name: str, error: TrueupError) -> None:

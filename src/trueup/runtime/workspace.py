@@ -112,8 +112,9 @@ class Workspace:
     def check(self) -> Findings:
         """Compare the configuration with what is really there. Changes nothing, makes no state; problems are found, not raised."""
         from trueup.runtime.check import check
+        from trueup.runtime.locks import kept_locks
 
-        return check(self.config, self.systems)
+        return check(self.config, self.systems, kept_locks(self.state_target))
 
     def status(self) -> Standing:
         """How things stand, from the state alone. A state that is not there yet is not made. Raises StateError."""

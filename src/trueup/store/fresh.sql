@@ -1,5 +1,5 @@
 -- Written by `make generate` from the migrations; do not edit.
--- revision 0017
+-- revision 0018
 
 CREATE TABLE schema_version (
 	version_num VARCHAR(32) NOT NULL,
@@ -381,6 +381,16 @@ CREATE TABLE notice_birth (
 
 CREATE INDEX golden_gone ON golden (entity, version) WHERE deleted_at IS NOT NULL OR alias_of IS NOT NULL;
 
+CREATE TABLE write_lock (
+	system INTEGER NOT NULL,
+	object TEXT NOT NULL,
+	spec TEXT NOT NULL,
+	digest TEXT,
+	at BIGINT NOT NULL,
+	who TEXT,
+	PRIMARY KEY (system, object)
+);
+
 ANALYZE sqlite_master;
 
 DELETE FROM sqlite_stat1;
@@ -393,4 +403,4 @@ INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ('shadow', 'shadow_not_present'
 
 INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ('shadow', 'shadow_sent', '1000 500 100 1');
 
-INSERT INTO schema_version VALUES ('0017');
+INSERT INTO schema_version VALUES ('0018');

@@ -19,7 +19,7 @@ from trueup.store.moments import from_micros, to_micros
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
-REVISION = "0017"
+REVISION = "0018"
 """The newest migration; a state at this revision opens without loading Alembic."""
 
 VERSION_TABLE = "schema_version"
@@ -469,4 +469,18 @@ notice_birth = sa.Table(
     _entity(),
     sa.Column("first_id", sa.BigInteger, nullable=False),
     sa.Column("last_id", sa.BigInteger, nullable=False),
+)
+
+# Locks made in systems (`Locking`): `spec` is the object with what is locked, as JSON, `digest` what it was like when it was made. Without
+# `digest` it was begun and nothing is known of its end.
+write_lock = sa.Table(
+    "write_lock",
+    metadata,
+    _system(),
+    sa.Column("object", sa.Text, nullable=False),
+    sa.Column("spec", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("who", sa.Text),
+    sa.PrimaryKeyConstraint("system", "object"),
 )

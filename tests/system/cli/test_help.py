@@ -12,7 +12,7 @@ from trueup import __version__
 
 COMMANDS = [
     "decide", "init", "drift", "check", "plan", "sync", "serve", "worker", "pause", "resume", "status", "runs", "run", "record",
-    "explain", "conflicts", "matches", "failures", "holds", "notices", "alerts", "verify", "undo", "audit", "backup", "restore",
+    "explain", "conflicts", "matches", "failures", "holds", "notices", "alerts", "verify", "undo", "lock", "audit", "backup", "restore",
     "rebuild", "compact", "doctor", "sql", "secrets", "keys", "schema",
 ]  # fmt: skip
 HEAVY = [

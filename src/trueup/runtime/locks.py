@@ -1,0 +1,211 @@
+"""Locks in the systems: how they stand, making them, and taking them away.
+
+The state knows a lock before it is begun, and knows its digest once it is there: whatever ends the program in between leaves a lock that
+is known to be unfinished, which making it again completes and removing it takes away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
+
+from trueup.core.locks import Place, changed_where, places
+from trueup.errors import ObjectMissingError, StateError, TrueupError, UsageError, WriteRefusedError
+from trueup.reports.lock_facts import LockFinding, Locks
+from trueup.runtime.order import in_order
+from trueup.runtime.trail import decided
+from trueup.store import Store, audit, write_lock
+from trueup.store.write_lock import WriteLock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from trueup.connectors.locking import Locking
+    from trueup.model import Config, ObjectSpec
+    from trueup.reports.lock_facts import Standing
+    from trueup.runtime.systems import Systems
+    from trueup.runtime.workspace import Workspace
+
+PUT_BACK = "such edits are put back and reported"
+FILTERED = f"only some of its rows take part (`where`), and a lock is of all of them (--whole-tables); {PUT_BACK}"
+OVERRULED = {"file": f"a file cannot be locked; {PUT_BACK}", "push": "it only pushes; what it says of such fields is not taken"}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked about: systems and entities by name (empty: all), and whether tables are locked of which only some rows take part."""
+
+    systems: tuple[str, ...] = ()
+    entities: tuple[str, ...] = ()
+    whole_tables: bool = False
+
+
+def asked_for(config: Config, names: Sequence[str], *, whole_tables: bool) -> Asked:
+    """What the names mean, `system:NAME` or `entity:NAME` where one is both. Raises UsageError for a name that is neither, or both."""
+    kinds: dict[str, list[str]] = {"system": [], "entity": []}
+    for name in names:
+        prefix, _, rest = name.partition(":")
+        meant = [kind for kind, known in (("system", config.systems), ("entity", config.entities)) if name in known]
+        if not meant and prefix in kinds and rest in (config.systems if prefix == "system" else config.entities):
+            kinds[prefix].append(rest)
+        elif len(meant) == 1:
+            kinds[meant[0]].append(name)
+        elif meant:
+            raise UsageError(f"{name} is both a system and an entity", hint=f"say system:{name} or entity:{name}")
+        else:
+            raise UsageError(f"there is no system or entity {name!r}", hint=f"configured: {', '.join((*config.systems, *config.entities))}")
+    return Asked(tuple(kinds["system"]), tuple(kinds["entity"]), whole_tables)
+
+
+def kept_locks(target: str) -> list[WriteLock]:
+    """The locks that a state knows; none where there is no state, or it cannot be read now."""
+    try:
+        with Store.open(target, read_only=True) as store, store.read() as db:
+            return write_lock.list_(db)
+    except StateError:
+        return []
+
+
+def look(config: Config, systems: Systems, known: Sequence[WriteLock], asked: Asked = Asked()) -> Locks:
+    """How the locks stand. Asks the systems and changes nothing; one that does not answer is told as such."""
+    entities = asked.entities or tuple(in_order(config.entities, config.entities))
+    found = Locks(fields=[one for one in changed_where(config, entities) if one.system is not None])
+    by_place = {(one.system, one.object.label): one for one in known}
+    for place in places(config, asked.systems or tuple(config.systems), entities):
+        found.findings.append(_finding(systems, place, by_place.pop((place.system, place.object.label), None), asked))
+    if not asked.entities:
+        left = [one for one in by_place.values() if one.system in (asked.systems or config.systems)]
+        found.findings += [_leftover(systems, one) for one in left]
+    return found
+
+
+def _finding(systems: Systems, place: Place, known: WriteLock | None, asked: Asked) -> LockFinding:
+    shown = LockFinding(place.system, place.object.label, place.entities, place.lock.columns, place.lock.rows, "open")
+    try:
+        connector = systems.connector(place.system)
+        if not connector.caps.locks:
+            why = OVERRULED.get(connector.caps.kind, f"nothing can be locked there; {PUT_BACK}")
+            return replace(shown, standing="overruled", why=why)
+        if known is None and place.filtered and not asked.whole_tables:
+            return replace(shown, standing="overruled", why=FILTERED)
+        locking = cast("Locking", connector)
+        plan = locking.lock_plan(place.object, place.lock)
+        there = locking.locked(place.object)
+    except WriteRefusedError as error:
+        return replace(shown, standing="overruled", why=f"{error.message}; {PUT_BACK}")
+    except ObjectMissingError as error:
+        if known is None and systems.is_unmade(systems.config.entities[place.entities[0]].mappings[place.system]):
+            return replace(shown, standing="overruled", why="it is not there yet: the first sync makes it")
+        return replace(shown, standing="unknown", why=str(error))
+    except TrueupError as error:
+        return replace(shown, standing="unknown", why=str(error))
+    standing = _standing(place, known, there)
+    make = () if standing == "locked" else plan.make
+    return replace(shown, standing=standing, make=make, remove=plan.remove, passes=plan.passes)
+
+
+def _standing(place: Place, known: WriteLock | None, there: str | None) -> Standing:
+    if known is None:
+        return "open" if there is None else "stranger"
+    if known.digest is None:
+        return "unfinished"
+    if there is None:
+        return "missing"
+    if there != known.digest:
+        return "altered"
+    return "locked" if known.lock == place.lock else "outdated"
+
+
+def _leftover(systems: Systems, known: WriteLock) -> LockFinding:
+    """A lock that was made of an object of which nothing is changed elsewhere any more."""
+    shown = LockFinding(known.system, known.object.label, (), known.lock.columns, known.lock.rows, "leftover")
+    try:
+        there = cast("Locking", systems.connector(known.system)).locked(known.object)
+    except ObjectMissingError:
+        return replace(shown, why="the table is gone as well")
+    except TrueupError as error:
+        return replace(shown, standing="unknown", why=str(error))
+    return shown if there is not None else replace(shown, why="it is gone already")
+
+
+def apply(workspace: Workspace, asked: Asked) -> list[tuple[LockFinding, str]]:
+    """Lock what can be locked; per object what became of it, and why not. Objects that are locked as they should be are left alone."""
+    with workspace.store.read() as db:
+        known = write_lock.list_(db)
+    done = []
+    by_place = {(one.system, one.object): one for one in look(workspace.config, workspace.systems, known, asked).findings}
+    for place in _asked_places(workspace, asked):
+        one = by_place[place.system, place.object.label]
+        if one.standing == "unknown":
+            done.append((one, one.why))
+        elif one.standing == "locked":
+            done.append((one, ""))
+        elif one.standing != "overruled":
+            done.append(_make(workspace, place, one))
+    return done
+
+
+def _asked_places(workspace: Workspace, asked: Asked) -> Iterator[Place]:
+    config = workspace.config
+    yield from places(config, asked.systems or tuple(config.systems), asked.entities or tuple(config.entities))
+
+
+def _make(workspace: Workspace, place: Place, one: LockFinding) -> tuple[LockFinding, str]:
+    now, who = workspace.clock(), audit.me()
+    begun = WriteLock(place.system, place.object, place.lock, None, now, who)
+    with workspace.store.write() as tx:
+        write_lock.keep(tx, begun)
+        decided(tx, "lock", {"system": place.system, "object": place.object.label, "columns": list(place.lock.columns)}, now)
+    try:
+        digest = cast("Locking", workspace.systems.connector(place.system)).lock(place.object, place.lock)
+    except TrueupError as error:
+        _after_failure(workspace, begun)
+        return one, str(error)
+    with workspace.store.write() as tx:
+        write_lock.keep(tx, replace(begun, digest=digest))
+    return replace(one, standing="locked"), ""
+
+
+def _after_failure(workspace: Workspace, begun: WriteLock) -> None:
+    """A lock that could not be made: forgotten where nothing of it is there, else kept as unfinished."""
+    try:
+        there = cast("Locking", workspace.systems.connector(begun.system)).locked(begun.object)
+    except TrueupError:
+        return
+    if there is None:
+        with workspace.store.write() as tx:
+            write_lock.forget(tx, begun.system, begun.object.label)
+
+
+def remove(workspace: Workspace, asked: Asked) -> list[tuple[LockFinding, str]]:
+    """Take away what was locked; per object what became of it, and why not."""
+    with workspace.store.read() as db:
+        known = {(one.system, one.object.label): one for one in write_lock.list_(db)}
+    done = []
+    for one in look(workspace.config, workspace.systems, list(known.values()), replace(asked, whole_tables=True)).findings:
+        kept = known.get((one.system, one.object))
+        if kept is None and one.standing != "stranger":
+            continue
+        done.append(_take_away(workspace, one, kept))
+    return done
+
+
+def _take_away(workspace: Workspace, one: LockFinding, kept: WriteLock | None) -> tuple[LockFinding, str]:
+    obj = kept.object if kept is not None else _spec_of(workspace.config, one)
+    try:
+        cast("Locking", workspace.systems.connector(one.system)).unlock(obj)
+    except ObjectMissingError:
+        pass  # gone with its table
+    except TrueupError as error:
+        return one, str(error)
+    now = workspace.clock()
+    with workspace.store.write() as tx:
+        write_lock.forget(tx, one.system, one.object)
+        decided(tx, "unlock", {"system": one.system, "object": one.object}, now)
+    return replace(one, standing="open"), ""
+
+
+def _spec_of(config: Config, one: LockFinding) -> ObjectSpec:
+    """The object as its mapping says."""
+    mappings = [config.entities[name].mappings[one.system] for name in one.entities]
+    return next(mapping.object for mapping in mappings if mapping.object.label == one.object)
