@@ -3,11 +3,13 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: help setup demo test test-slow check format generate bench growth alarms soak soak-serve lock clean
+.PHONY: help setup demo example test test-slow check format generate bench growth alarms soak soak-serve lock clean
 
 RUN := .venv/bin/python
 # Every processor for the tests: a worker has servers of its own.
 WORKERS ?= auto
+# The folder of an example.
+NAME ?= stock-two-tills
 # More arguments for pytest: make test ARGS="-k excel"
 ARGS ?=
 # How long `make soak-serve` plays.
@@ -23,6 +25,9 @@ setup: ## .venv from the lock file; afterwards .venv/bin/trueup works
 
 demo: setup ## a small company appears in ./demo, drifted apart, and is brought into agreement
 	@$(RUN) scripts/demo.py
+
+example: setup ## one example at work, command by command: make example NAME=stock-two-tills
+	@$(RUN) -m tests.docs.pages --show examples/$(NAME)/README.md
 
 test: setup ## unit, conformance, stories, system and documentation tests, with private servers
 	@$(RUN) -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(ARGS)

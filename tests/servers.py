@@ -125,7 +125,7 @@ class Server(ABC):
         """
         for _ in range(1 if self.port else PORT_ATTEMPTS):
             chosen = self.port
-            self.port = chosen or _free_port()
+            self.port = chosen or free_port()
             if self._came_up():
                 return
             if not chosen:
@@ -416,7 +416,8 @@ def _directory(path: Path) -> Path:
     return path
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -5,9 +5,10 @@
 
 A command that ends with another exit status than 0 has a last line `(exit status N)`. A command after which nothing else is shown may print
 anything. Times, durations, hashes, users with their processes, and the width of gaps may differ. `<!-- a new folder -->` starts again in an
-empty one.
+empty one. Ports from 8460 to 8479 stand for free ones, so that pages run beside each other; processes whose number is in a file `*.pid` end
+with the page.
 
-`python -m tests.docs.pages PAGE…` runs pages and writes what they print now into them.
+`python -m tests.docs.pages PAGE…` runs pages and writes what they print now into them, `--show PAGE…` shows them at work (`make example`).
 """
 
 from __future__ import annotations
@@ -15,17 +16,22 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tests.servers import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NEW_FOLDER = "<!-- a new folder -->"
 STATUS = "(exit status "
 LIMIT_S = 60
+PORT = re.compile(r"(?<![\d.])84[67]\d(?!\d)")
 
 SQLITE = """#!{python}
 import signal, sqlite3, sys
@@ -129,6 +135,7 @@ class Player:
         self.page = page
         self.folder = folder
         self._number = 0
+        self._ports: dict[str, str] = {}
         programs = folder / "bin"
         programs.mkdir()
         _program(programs / "trueup", f'#!/bin/bash\nexec {sys.executable} -m trueup "$@"\n')
@@ -148,31 +155,52 @@ class Player:
         place = self.folder / f"work{self._number}"
         if self.page.parent.parent.name == "examples":
             shutil.copytree(self.page.parent, place, ignore=shutil.ignore_patterns("__pycache__", ".trueup"))
+            for file in place.glob("*.*"):
+                file.write_bytes(self._with_free_ports(file.read_bytes().decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape"))
         else:
             place.mkdir()
         return place
 
+    def _with_free_ports(self, text: str) -> str:
+        return PORT.sub(lambda said: self._ports.setdefault(said[0], str(free_port())), text)
+
+    def _as_said(self, line: str) -> str:
+        """What was printed, with the ports of the page."""
+        for said, port in self._ports.items():
+            line = re.sub(rf"(?<!\d){port}(?!\d)", said, line)
+        return line
+
     def run(self, command: Command) -> list[str]:
         """Run one command; returns what it printed, with its exit status where that is not 0."""
-        done = subprocess.run(
-            ["bash", "-c", command.text], cwd=self.place, env=self.environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
-        )
+        words = ["bash", "-c", self._with_free_ports(command.text)]
+        done = subprocess.run(words, cwd=self.place, env=self.environment, capture_output=True, text=True, timeout=LIMIT_S, check=False)
         assert "Traceback" not in done.stderr, done.stderr
-        printed = [line.rstrip() for line in (done.stdout + done.stderr).rstrip("\n").splitlines()]
+        printed = [self._as_said(line.rstrip()) for line in (done.stdout + done.stderr).rstrip("\n").splitlines()]
         return [*printed, f"{STATUS}{done.returncode})"] if done.returncode else printed
 
     def play(self) -> Iterator[tuple[Command, list[str]]]:
         """Every command of the page with what it printed."""
-        for block in blocks(self.page.read_text(encoding="utf-8")):
-            if block is None:
-                self.place = self._fresh()
-            elif block.file is not None:
-                target = self.place / block.file
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_text("\n".join([*block.lines, ""]), encoding="utf-8")
-            else:
-                for command in block.commands():
-                    yield command, self.run(command)
+        try:
+            for block in blocks(self.page.read_text(encoding="utf-8")):
+                if block is None:
+                    self.place = self._fresh()
+                elif block.file is not None:
+                    target = self.place / block.file
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_text(self._with_free_ports("\n".join([*block.lines, ""])), encoding="utf-8")
+                else:
+                    for command in block.commands():
+                        yield command, self.run(command)
+        finally:
+            self._end_processes()
+
+    def _end_processes(self) -> None:
+        """Those that the page began and did not end, because a step of it went wrong."""
+        for file in self.folder.glob("work*/*.pid"):
+            number = int(file.read_text(encoding="utf-8"))
+            with suppress(OSError):
+                if Path(f"/proc/{number}/cwd").readlink() == file.parent:
+                    os.kill(number, signal.SIGKILL)
 
 
 def _status(lines: list[str]) -> list[str]:
@@ -214,6 +242,25 @@ def update(page: Path) -> None:
     page.write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
+def show(page: Path) -> bool:
+    """Run a page before somebody's eyes; whether everything was as it says."""
+    print(f"{page.relative_to(ROOT)}, in a folder of its own\n", flush=True)
+    right = True
+    with tempfile.TemporaryDirectory() as folder:
+        for command, printed in Player(page, Path(folder)).play():
+            print("\n".join([f"$ {command.text}", *printed, ""]), flush=True)
+            right &= _status(printed) == _status(settled(command.shown))
+    return right
+
+
+def main(words: list[str]) -> int:
+    """What the command line asks for; 1 where a page that is shown went wrong."""
+    if words[:1] != ["--show"]:
+        for name in words:
+            update(Path(name).resolve())
+        return 0
+    return 0 if all([show(Path(name).resolve()) for name in words[1:]]) else 1
+
+
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        update(Path(name).resolve())
+    sys.exit(main(sys.argv[1:]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,24 @@ def test_a_page_that_is_right_keeps_its_times(tmp_path):
     before = page.read_text(encoding="utf-8")
     update(page)
     assert page.read_text(encoding="utf-8") == before
+
+
+def test_pages_with_the_same_port_run_beside_each_other(tmp_path, monkeypatch):
+    monkeypatch.setattr("tests.docs.pages.ROOT", tmp_path)
+    page = _page(tmp_path, "```text file=a.txt", "http://127.0.0.1:8461/", "```", "```console run", "$ cat a.txt", "http://127.0.0.1:8461/", "```")
+    assert differences(page, tmp_path) == []
+    assert "8461" not in (tmp_path / "work1" / "a.txt").read_text(encoding="utf-8")
+
+
+def test_a_process_that_a_broken_page_leaves_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr("tests.docs.pages.ROOT", tmp_path)
+    page = _page(tmp_path, "```console run", "$ sleep 600 > /dev/null 2>&1 & echo $! > one.pid", "$ false", "```")
+    assert len(differences(page, tmp_path)) == 1
+    number = int((tmp_path / "work1" / "one.pid").read_text(encoding="utf-8"))
+    end = time.monotonic() + 30
+    while Path(f"/proc/{number}/cwd").exists():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_a_mark_that_means_nothing_is_refused():
