@@ -156,7 +156,9 @@ class Player:
         if self.page.parent.parent.name == "examples":
             shutil.copytree(self.page.parent, place, ignore=shutil.ignore_patterns("__pycache__", ".trueup"))
             for file in place.glob("*.*"):
-                file.write_bytes(self._with_free_ports(file.read_bytes().decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape"))
+                file.write_bytes(
+                    self._with_free_ports(file.read_bytes().decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+                )
         else:
             place.mkdir()
         return place

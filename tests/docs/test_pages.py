@@ -30,9 +30,20 @@ def _guides_text() -> str:
 LONG = {"operations.md", "deletes-and-guards.md", "notices.md", "conflicts-and-rules.md", "monitoring.md", "audit.md", "security.md"}
 
 
+QUICK = {
+    "one-way-csv-to-sqlite",
+    "two-way-crm-and-sheet",
+    "stock-two-tills",
+    "source-of-truth",
+    "excel-price-list",
+    "orders-with-references",
+}
+
+
 def _case(page: Path) -> Any:
-    """A page as a case of a test: those with many commands are among the slow ones."""
-    return pytest.param(page, id=_name(page), marks=[pytest.mark.slow] if page.name in LONG else [])
+    """A page as a case of a test: those with many commands, or with a server, are among the slow ones."""
+    slow = page.name in LONG or (page in EXAMPLES and page.parent.name not in QUICK)
+    return pytest.param(page, id=_name(page), marks=[pytest.mark.slow] if slow else [])
 
 
 @pytest.mark.parametrize("page", [_case(page) for page in RUNNABLE if page.name != "scaling.md"])
@@ -183,7 +194,9 @@ def test_a_page_that_is_right_keeps_its_times(tmp_path):
 
 def test_pages_with_the_same_port_run_beside_each_other(tmp_path, monkeypatch):
     monkeypatch.setattr("tests.docs.pages.ROOT", tmp_path)
-    page = _page(tmp_path, "```text file=a.txt", "http://127.0.0.1:8461/", "```", "```console run", "$ cat a.txt", "http://127.0.0.1:8461/", "```")
+    page = _page(
+        tmp_path, "```text file=a.txt", "http://127.0.0.1:8461/", "```", "```console run", "$ cat a.txt", "http://127.0.0.1:8461/", "```"
+    )
     assert differences(page, tmp_path) == []
     assert "8461" not in (tmp_path / "work1" / "a.txt").read_text(encoding="utf-8")
 

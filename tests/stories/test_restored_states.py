@@ -66,7 +66,7 @@ def wait_then_arrive(project: Project, edit: str, *since: str, lost: bool) -> No
     project.run("resume", "list")
 
 
-LOST = pytest.mark.parametrize("lost", [True, False], ids=["state lost", "state there"])
+LOST = pytest.mark.parametrize("lost", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["state lost", "state there"])
 
 
 # ---------------------------------------------------------------- what happened since

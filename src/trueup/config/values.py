@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 def typed(value: Any, field_type: FieldType) -> Any:
     """The value in Python's type for the field (exact Decimal, aware datetime …). Raises ValueError with a reason for people.
 
-    None and empty text are refused: a configuration states values, not their absence.
+    None and empty text are refused: a configuration states values, not their absence. `[]` is the list of nothing.
     """
     written = value.text if isinstance(value, WrittenFloat) or (isinstance(value, WrittenInt) and field_type == "text") else plain(value)
     if field_type == "text" and isinstance(written, bool | dict | list):
         raise ValueError(f"{json.dumps(written)} is not text: put it in quotes if the text is meant")
     found = coerce_value(written, Target(field_type))
-    if found is None or found == []:
+    if found is None or (found == [] and written != []):
         raise ValueError(f"an empty value is no {field_type}")
     return Decimal(plain_decimal(found)) if isinstance(found, Decimal) else found
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from trueup.core.cells import AT, GID, KEY, SYSTEM, cell_from_python, json_to_records
 from trueup.core.facts import FILTERED, GONE_SCHEMA, NO_ROWS, NOBODY, WITHDRAWN
-from trueup.core.merge import APART, CHANGE_SCHEMA, HISTORY_SCHEMA, LEFT, NO_CHANGES, NO_HISTORY
+from trueup.core.merge import APART, HISTORY_SCHEMA, LEFT, NO_CHANGES, NO_HISTORY, NO_UPDATES
 from trueup.core.observe import holders
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ class DeleteVerdict:
     """What follows from rows that are gone.
 
     changes   golden changes of `archive`
+    stated    what the rows gone stand for by that (as `merge.UPDATE_SCHEMA`): one that returns and shows otherwise was edited
     removed   shadows to drop (__gid, __system, __key)
     missing   rows to be left alone from now on (__gid, __system, __key, told: whether a person must hear of it)
     deleted   golden ids deleted now; `dead` all golden ids at hand that are deleted afterwards; `revived` those that live again;
@@ -29,6 +30,7 @@ class DeleteVerdict:
     """
 
     changes: pl.DataFrame
+    stated: pl.DataFrame
     removed: pl.DataFrame
     missing: pl.DataFrame
     history: pl.DataFrame
@@ -72,7 +74,7 @@ def settle_deletes(facts: Facts, merged: Merged) -> DeleteVerdict:
         entitled = entitled.clear()
     losing = entitled.clear() if facts.older else _losing(facts, merged, entitled)
     standing = entitled.join(losing.select(GID, SYSTEM), on=[GID, SYSTEM], how="anti")
-    changes = pl.DataFrame(schema=CHANGE_SCHEMA)
+    changes, stated = NO_CHANGES, NO_UPDATES
     missing = others
     deleted = pl.concat([standing[GID], merged.deleted]).unique()
     removed = pl.concat([losing, refused, done])
@@ -82,7 +84,7 @@ def settle_deletes(facts: Facts, merged: Merged) -> DeleteVerdict:
         _history(kept, facts, APART, LEFT),
     ]
     if rule is not None and rule.action == "archive":
-        changes = _archive(facts, standing)
+        changes, stated = _archive(facts, standing)
         missing = pl.concat([others, standing.with_columns(told=pl.lit(value=False))])
         deleted = merged.deleted
         told.append(_history(standing, facts, "archive", "deletes: archive"))
@@ -93,6 +95,7 @@ def settle_deletes(facts: Facts, merged: Merged) -> DeleteVerdict:
     dead = pl.concat([was_dead, deleted]).unique()
     return DeleteVerdict(
         changes=changes,
+        stated=stated,
         removed=removed,
         missing=missing,
         history=pl.concat(told),
@@ -106,6 +109,7 @@ def settle_deletes(facts: Facts, merged: Merged) -> DeleteVerdict:
 def _nothing_gone() -> DeleteVerdict:
     return DeleteVerdict(
         changes=NO_CHANGES,
+        stated=NO_UPDATES,
         removed=NO_ROWS,
         missing=_NOTHING_MISSING,
         history=NO_HISTORY,
@@ -128,29 +132,32 @@ def _losing(facts: Facts, merged: Merged, entitled: pl.DataFrame) -> pl.DataFram
     return pl.concat([unaware, against]).unique()
 
 
-def _archive(facts: Facts, rows: pl.DataFrame) -> pl.DataFrame:
-    """The golden changes that `archive` makes: each field of `set` to its value."""
-    parts = [pl.DataFrame(schema=CHANGE_SCHEMA)]
+def _archive(facts: Facts, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The golden changes that `archive` makes, each field of `set` to its value, and what the rows gone stand for by that."""
+    changes, stated = [NO_CHANGES], [NO_UPDATES]
     ids = facts.golden.select(pl.col("id").alias(GID))
     golden = pl.concat([ids, json_to_records(facts.golden["data"], facts.entity.fields)], how="horizontal")
     deletes = facts.entity.deletes
     for name, value in (deletes.set if deletes else {}).items():
-        cell = cell_from_python(value, facts.entity.fields[name])
-        parts.append(
+        cell = pl.lit(cell_from_python(value, facts.entity.fields[name]), dtype=pl.String)
+        changes.append(
             rows.unique(GID)
             .join(golden.select(GID, pl.col(name).alias("before")), on=GID)
-            .filter(pl.col("before").ne_missing(pl.lit(cell)))
+            .filter(pl.col("before").ne_missing(cell))
             .select(
                 GID,
                 pl.lit(name).alias("field"),
                 "before",
-                pl.lit(cell).alias("after"),
+                cell.alias("after"),
                 SYSTEM,
                 pl.lit(facts.now).cast(pl.Datetime("us", "UTC")).alias(AT),
                 pl.lit("deletes: archive").alias("rule"),
             )
         )
-    return pl.concat(parts)
+        shown = [system for system in facts.entity.mappings if name in facts.entity.shown(system)]
+        said = rows.filter(pl.col(SYSTEM).is_in(shown))
+        stated.append(said.select(GID, SYSTEM, pl.lit(name).alias("field"), cell.alias("seen"), cell.alias("sent")))
+    return pl.concat(changes), pl.concat(stated)
 
 
 def _history(rows: pl.DataFrame, facts: Facts, kind: str, rule: str) -> pl.DataFrame:

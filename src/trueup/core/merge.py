@@ -71,7 +71,7 @@ CANDIDATE_SCHEMA = pl.Schema(
     }
 )
 FREEZE_SCHEMA = pl.Schema({**CANDIDATE_SCHEMA, "base": pl.String(), "kind": pl.String()})
-_NO_UPDATES = pl.DataFrame(schema=UPDATE_SCHEMA)
+NO_UPDATES = pl.DataFrame(schema=UPDATE_SCHEMA)
 NO_CHANGES = pl.DataFrame(schema=CHANGE_SCHEMA)
 NO_HISTORY = pl.DataFrame(schema=HISTORY_SCHEMA)
 NO_CANDIDATES = pl.DataFrame(schema=FREEZE_SCHEMA)
@@ -115,7 +115,7 @@ class Merged:
     and made again. `again` are rows to be compared anew when they are next read; where they were left as missing, as if they were there.
     """
 
-    updates: pl.DataFrame = field(default_factory=lambda: _NO_UPDATES)
+    updates: pl.DataFrame = field(default_factory=lambda: NO_UPDATES)
     changes: pl.DataFrame = field(default_factory=lambda: NO_CHANGES)
     history: pl.DataFrame = field(default_factory=lambda: NO_HISTORY)
     frozen: pl.DataFrame = field(default_factory=lambda: NO_CANDIDATES)

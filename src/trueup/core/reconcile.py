@@ -68,6 +68,8 @@ def reconcile(facts: Facts, ruling: Merged | None = None) -> Decision:
     )
     merged = _with_thawed(merged, rebased)
     verdict = settle_deletes(facts, merged)
+    if not verdict.stated.is_empty():
+        merged = replace(merged, updates=stacked([merged.updates, verdict.stated]))
     changes = stacked([merged.changes, verdict.changes])
     records = apply_changes(golden, changes)
     removed = stacked([verdict.removed, merged.returned])

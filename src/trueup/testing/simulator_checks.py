@@ -225,10 +225,7 @@ def _same(sim: Simulation, row: dict[str, Any], values: dict[str, Any]) -> bool:
 
 def _check_ownership(sim: Simulation, state: _State) -> None:
     """I4: where the owner holds a record, what it says stands."""
-    archived = set(sim.scenario.deletes.set) if sim.scenario.deletes else set()
     for item, owner in sim.scenario.owners.items():
-        if item in archived:
-            continue
         for key, (gid, row_state) in state.links[owner].items():
             if row_state != PRESENT or gid in state.dead or (owner, key) in state.parked:
                 continue

@@ -181,7 +181,10 @@ def test_while_it_is_started_anew_connections_wait(started: Start, tmp_path):
     first = handle.pid
     os.kill(first, signal.SIGKILL)
     assert post(handle, "till", BODY, WITH_TOKEN)[0] == 202  # not refused: the socket is there all the time
-    assert handle.pid != first
+    end = time.monotonic() + 30
+    while handle.pid == first:  # it answers before it is known by its number
+        assert time.monotonic() < end
+        time.sleep(0.02)
     assert handle.alive()
 
 
@@ -356,7 +359,7 @@ def test_what_it_counts_is_told(started: Start, tmp_path):
     assert handle.counts["answers"] == {"shop": {"202": 2, "401": 1}, "": {"404": 1}}
     assert handle.counts["repeats"] == {"shop": 1}
     assert sum(handle.counts["stored_s"]) == 2
-    assert "42" not in json.dumps(handle.counts)
+    assert '"42"' not in json.dumps(handle.counts)  # the record's key
 
 
 def test_a_taken_port_is_told(started: Start, tmp_path):

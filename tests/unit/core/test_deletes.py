@@ -176,6 +176,23 @@ def test_archive_deletes_nothing():
     assert decision.missing == 0
 
 
+@pytest.mark.parametrize("owner", [None, "crm"])
+def test_a_row_that_returns_takes_back_what_archived_it(owner: str | None):
+    archived = shape("archive")
+    status = replace(archived.fields["status"], source_of_truth=owner)
+    facts = agreed(replace(archived, fields=archived.fields | {"status": status}), {1: ADA | {"status": "new"}}, gone=[(1, "crm")])
+    later = shows(delivered(facts, reconcile(facts)), crm={1: {"status": "new"}})
+    back = reconcile(later)
+    assert value(back, "status") == "new"
+    assert state(back, "crm") == PRESENT
+    assert updates(owed(later, back, "shop")) == {1: {"status": "new"}}
+
+
+def test_a_row_that_returns_as_it_was_archived_changes_nothing():
+    facts, decision = vanished("archive")
+    assert reconcile(shows(delivered(facts, decision), crm={1: {"status": "gone"}})).golden.is_empty()
+
+
 def test_what_is_archived_already_is_not_changed_again():
     facts = agreed(shape("archive"), {1: ADA | {"status": "gone"}}, gone=[(1, "crm")])
     decision = reconcile(facts)
