@@ -83,7 +83,8 @@ def _begun() -> socket.socket:
     with theirs:
         command = [sys.executable, "-m", "tests.forks", str(theirs.fileno())]
         path = os.pathsep.join(entry for entry in sys.path if entry)
-        environment = {**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"}
+        # Where NumPy is installed, openpyxl loads it, and its OpenBLAS would start a thread for each processor.
+        environment = {**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8", "OPENBLAS_NUM_THREADS": "1"}
         process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL)
     _server = (process, ours)
     atexit.register(_end)

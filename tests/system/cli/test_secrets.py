@@ -186,7 +186,9 @@ def test_a_value_on_the_command_line_is_refused_and_not_repeated(tmp_path):
 _RARE = [("v\r\n", "v"), ("v", "v"), ("a\nb\n", "a\nb"), ("ü日本\n", "ü日本")]
 
 
-@pytest.mark.parametrize(("given", "kept"), [("v\n", "v"), (" v \n\n", " v \n"), *(pytest.param(*one, marks=pytest.mark.slow) for one in _RARE)])
+@pytest.mark.parametrize(
+    ("given", "kept"), [("v\n", "v"), (" v \n\n", " v \n"), *(pytest.param(*one, marks=pytest.mark.slow) for one in _RARE)]
+)
 def test_one_line_end_behind_the_value_is_not_part_of_it(tmp_path, given, kept):
     project = Project(tmp_path)
     project.write("trueup.yaml", "master_key: {file: k}\nsystems:\n  a: {connector: sqlite, path: '${secret:P}'}\n")
