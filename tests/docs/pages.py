@@ -246,11 +246,12 @@ def update(page: Path) -> None:
 
 def show(page: Path) -> bool:
     """Run a page before somebody's eyes; whether everything was as it says."""
-    print(f"{page.relative_to(ROOT)}, in a folder of its own\n", flush=True)
+    sys.stdout.write(f"{page.relative_to(ROOT)}, in a folder of its own\n\n")
     right = True
     with tempfile.TemporaryDirectory() as folder:
         for command, printed in Player(page, Path(folder)).play():
-            print("\n".join([f"$ {command.text}", *printed, ""]), flush=True)
+            sys.stdout.write("\n".join([f"$ {command.text}", *printed, "\n"]))
+            sys.stdout.flush()
             right &= _status(printed) == _status(settled(command.shown))
     return right
 
@@ -261,7 +262,8 @@ def main(words: list[str]) -> int:
         for name in words:
             update(Path(name).resolve())
         return 0
-    return 0 if all([show(Path(name).resolve()) for name in words[1:]]) else 1
+    right = [show(Path(name).resolve()) for name in words[1:]]
+    return 0 if all(right) else 1
 
 
 if __name__ == "__main__":

@@ -180,7 +180,7 @@ def test_archive_deletes_nothing():
 def test_a_row_that_returns_takes_back_what_archived_it(owner: str | None):
     archived = shape("archive")
     status = replace(archived.fields["status"], source_of_truth=owner)
-    facts = agreed(replace(archived, fields=archived.fields | {"status": status}), {1: ADA | {"status": "new"}}, gone=[(1, "crm")])
+    facts = agreed(replace(archived, fields={**archived.fields, "status": status}), {1: ADA | {"status": "new"}}, gone=[(1, "crm")])
     later = shows(delivered(facts, reconcile(facts)), crm={1: {"status": "new"}})
     back = reconcile(later)
     assert value(back, "status") == "new"
