@@ -96,6 +96,20 @@ class MasterKeyError(TrueupError):
     """The master key is missing, cannot be read, may be read by others, or is not the one that something was sealed under."""
 
 
+PackageTrouble = Literal["half-copied", "tampered", "wrong", "missing", "repeat"]
+"""`half-copied`: not all of it is there yet; `tampered`: not what its maker wrote; `wrong`: its maker's mistake; `missing`: one before it
+never came; `repeat`: its number was there before."""
+
+
+class PackageError(TrueupError):
+    """A data package that is not taken. Nothing was touched."""
+
+    def __init__(self, message: str, *, kind: PackageTrouble, hint: str | None = None) -> None:
+        """Say what is wrong with it, and of which kind that is."""
+        super().__init__(message, hint=hint)
+        self.kind: PackageTrouble = kind
+
+
 class StateError(TrueupError):
     """The state store cannot be opened, read or written."""
 

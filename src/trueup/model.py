@@ -305,6 +305,35 @@ class Subscription:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """Data packages of one entity, out to a place or in from one (`direction`).
+
+    `system` is the one whose file the package becomes, None going out. `cutoff` is the time of day as of which records go out; None: the
+    moment of the export. `expected_by` is when one must have come, `answered_within_s` how long an answer may take.
+    """
+
+    name: str
+    direction: Literal["out", "in"]
+    entity: str
+    place: str = field(repr=False)  # as written; it may hold a password
+    system: str | None = None
+    form: Literal["csv", "jsonl"] = "csv"
+    zipped: bool = False
+    fields: tuple[str, ...] = ()
+    when: tuple[When, ...] = ()
+    cutoff: When | None = None
+    timezone: str = "UTC"
+    expected_by: When | None = None
+    answered_within_s: float | None = None
+    answers: str | None = field(default=None, repr=False)  # where answers are put or looked for; None: where the packages are
+    whole: bool = True  # a package of which a row cannot be taken is refused as a whole
+    sign: str | None = field(default=None, repr=False)
+    signers: tuple[str, ...] = ()
+    encrypt: str | None = field(default=None, repr=False)  # one or more keys; the first one seals
+    owner: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """A whole configuration, validated. `directory` is where relative paths start; `state` is an absolute path or a postgresql:// URL.
 
@@ -323,6 +352,7 @@ class Config:
     retention: Retention = field(default_factory=Retention)
     alerts: Alerts = field(default_factory=Alerts)
     notices: MappingType[str, Subscription] = field(default_factory=dict)
+    packages: MappingType[str, Package] = field(default_factory=dict)
     metrics_token: str | None = field(default=None, repr=False)  # who reads `/metrics` must show it; None: only this machine may
 
 

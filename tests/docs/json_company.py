@@ -11,8 +11,9 @@ from tests.system.cli.tool import CONFIG, Project, company
 COMMANDS = (
     "decide --answers answers.yaml", "init crm=crm.db sheet=customers.csv --into proposed", "drift", "check", "plan", "sync", "status",
     "runs", "run 2", "record customer crm:1", "explain customer crm:1 name", "conflicts",
-    "matches", "failures", "holds", "verify", "undo 1 --plan", "pause sheet", "resume sheet", "audit --kind configuration", "audit verify",
-    "doctor", "sql 'SELECT id, name FROM customer'", "secrets set SHOP_PASSWORD", "secrets", "secrets rotate",
+    "matches", "failures", "holds", "verify", "undo 1 --plan",
+    "export customer --to outbox", "import outbox -c office.yaml", "packages -c office.yaml",
+    "pause sheet", "resume sheet", "audit --kind configuration", "audit verify", "doctor", "sql 'SELECT id, name FROM customer'", "secrets set SHOP_PASSWORD", "secrets", "secrets rotate",
     "secrets remove SHOP_PASSWORD", "keys", "keys new --print", "keys rotate", "backup kept.trueup --encrypt", "restore kept.trueup",
     "compact", "rebuild --replace",
 )  # fmt: skip
@@ -43,11 +44,31 @@ records:
 """
 
 
+OFFICE = """\
+state: office.db
+systems:
+  sales: {connector: jsonl, path: received}
+  list:  {connector: csv, path: list.csv}
+entities:
+  customer:
+    match: [[email]]
+    source_of_truth: sales
+    fields: {email: text, credit: decimal}
+    mappings:
+      sales: {object: customer.jsonl, key: trueup_id, direction: read, create: true, fields: {email: email, credit: credit}}
+      list:  {key: E-mail, create: true, fields: {email: E-mail, credit: Credit}}
+packages:
+  from-sales: {import: customer, from: outbox, system: sales}
+"""
+
+
 def busy_company(folder: Path) -> Project:
     """Two runs behind it: a conflict, a row that cannot be read, a parked twin, a held mass of edits, and edits since."""
     begin = "retention: {history: 400d}\nmaster_key: {file: master.key}\n"
     project = company(folder, begin + CONFIG.replace("    precedence: [crm, sheet]\n", ""), SHEET, PEOPLE)
     project.write("answers.yaml", ANSWERS)
+    project.write("office.yaml", OFFICE)
+    (folder / "outbox").mkdir()
     project.trueup("keys", "new").expect(0)
     project.trueup("sync").expect(3)
     project.sql("UPDATE contacts SET name = 'Ada One' WHERE id = 1")

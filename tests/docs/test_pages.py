@@ -27,7 +27,16 @@ def _guides_text() -> str:
     return "\n".join(page.read_text(encoding="utf-8") for page in (ROOT / "README.md", *GUIDES))
 
 
-LONG = {"operations.md", "deletes-and-guards.md", "notices.md", "conflicts-and-rules.md", "monitoring.md", "audit.md", "security.md"}
+LONG = {
+    "operations.md",
+    "deletes-and-guards.md",
+    "notices.md",
+    "conflicts-and-rules.md",
+    "monitoring.md",
+    "audit.md",
+    "security.md",
+    "packages.md",
+}
 
 
 QUICK = {

@@ -43,7 +43,9 @@ def list_(
     *,
     kind: Annotated[
         str | None,
-        typer.Option("--kind", metavar="KIND", help="Only command, configuration, run, decision, sending or sent.", show_default=False),
+        typer.Option(
+            "--kind", metavar="KIND", help="Only command, configuration, run, decision, sending, sent or package.", show_default=False
+        ),
     ] = None,
     user: Annotated[str | None, typer.Option("--user", metavar="USER", help="Only of this user.", show_default=False)] = None,
     run: Annotated[int | None, typer.Option("--run", metavar="N", help="Only of this run.", show_default=False)] = None,

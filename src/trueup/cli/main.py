@@ -32,6 +32,7 @@ from trueup.cli import (
     lock,
     matches,
     notices,
+    packages,
     pause,
     plan,
     record,
@@ -50,8 +51,8 @@ from trueup.cli.shared import COULD_NOT, INTERRUPTED, USAGE, ConfigFile, Session
 
 _ORDER = (
     "decide", "init", "drift", "check", "plan", "sync", "serve", "worker", "pause", "resume", "status", "runs", "run", "record",
-    "explain", "conflicts", "matches", "failures", "holds", "notices", "alerts", "verify", "undo", "lock", "audit", "backup", "restore",
-    "rebuild", "compact", "doctor", "sql", "secrets", "keys", "schema",
+    "explain", "conflicts", "matches", "failures", "holds", "notices", "alerts", "verify", "undo", "lock", "export", "import", "packages",
+    "audit", "backup", "restore", "rebuild", "compact", "doctor", "sql", "secrets", "keys", "schema",
 )  # fmt: skip
 
 
@@ -103,7 +104,7 @@ def root(
 
 for _verb in (
     decide, init, drift, check, plan, sync, serve, worker, pause, status, runs, record, explain, conflicts, matches, failures, holds,
-    notices, alerts, verify, undo, lock, audit, backup, compact, doctor, sql, secrets, keys, schema,
+    notices, alerts, verify, undo, lock, packages, audit, backup, compact, doctor, sql, secrets, keys, schema,
 ):  # fmt: skip
     _verb.register(app)
 

@@ -11,6 +11,7 @@ from trueup.config.digests import digests
 from trueup.config.entities import build_entities
 from trueup.config.environment import open_environment, secrets_used, substitute
 from trueup.config.notices import build_notices
+from trueup.config.packages import build_packages
 from trueup.config.report import Report
 from trueup.config.secrets import NEITHER, StoredSecrets, master_key_place, state_target
 from trueup.config.shapes import read_shape
@@ -70,12 +71,13 @@ def _build(shape: ConfigShape, file: str, directory: Path, environment: Environm
             report.note(("systems", name), f"no entity has a mapping for {name}", "map it, or remove the system")
     notices = build_notices(shape.notices, entities, systems, report)
     owners = {entity.owner for entity in entities.values()} | {built.system.owner for built in systems.values()}
-    owners |= {subscription.owner for subscription in notices.values()}
+    packages = build_packages(shape.packages, entities, systems, report)
+    owners |= {told.owner for told in notices.values()} | {told.owner for told in packages.values()}
     for name in shape.alerts.to.keys() - owners - {"default"}:
         report.note(
             ("alerts", "to", name),
             f"nothing has the owner {name}: nobody is told there",
-            "name it as `owner` of an entity, a system or under `notices`",
+            "name it as `owner` of an entity, a system, or under `notices` or `packages`",
         )
     return Config(
         file=file,
@@ -90,6 +92,7 @@ def _build(shape: ConfigShape, file: str, directory: Path, environment: Environm
         else Retention(),
         alerts=Alerts(shape.alerts.to, shape.alerts.repeat, shape.alerts.gather, shape.alerts.rules.model_dump()),
         notices=notices,
+        packages=packages,
         metrics_token=None if shape.metrics is None else shape.metrics.token,
     )
 

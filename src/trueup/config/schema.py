@@ -6,167 +6,38 @@ value may look like is in `forms.py`; whether values fit each other is checked i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import ConfigDict, Field
 
-from trueup.config import alert_forms, forms
+from trueup.config.schema_base import (
+    HIDDEN,
+    Addresses,
+    CleanForm,
+    ClockRanges,
+    Comparing,
+    ConflictForm,
+    CountOrOff,
+    Days,
+    Duration,
+    DurationOrOff,
+    KeyForm,
+    MatchRule,
+    Names,
+    ObjectForm,
+    OnOrOff,
+    Schedule,
+    Secrets,
+    Shape,
+    Share,
+    SizeOrOff,
+    Text,
+    Zone,
+)
+from trueup.config.schema_packages import PackageShape
 from trueup.model import DeleteAction, Direction, FieldType, When
 
-if TYPE_CHECKING:
-    from pydantic import GetJsonSchemaHandler
-    from pydantic.json_schema import JsonSchemaValue
-    from pydantic_core import CoreSchema
-
-_NAMES_SCHEMA: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
 _EXPRESSION = "a Polars SQL expression over one row"
-
-Text = Annotated[str, BeforeValidator(forms.filled_text)]
-Duration = Annotated[
-    float, PlainValidator(forms.duration_s), WithJsonSchema({"type": "string", "pattern": forms.DURATION_PATTERN, "examples": ["15m"]})
-]
-Share = Annotated[
-    float | None,
-    PlainValidator(forms.share),
-    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string"}, {"const": False}]}),
-]
-Zone = Annotated[str, PlainValidator(forms.zone), WithJsonSchema({"type": "string", "examples": ["Europe/London", "UTC"]})]
-Names = Annotated[tuple[str, ...], PlainValidator(forms.name_list), WithJsonSchema(_NAMES_SCHEMA)]
-Secrets = Annotated[str | tuple[str, ...], PlainValidator(forms.secrets), WithJsonSchema(_NAMES_SCHEMA)]
-MatchRule = Annotated[
-    tuple[str, ...], PlainValidator(forms.match_rule), WithJsonSchema({"type": "array", "items": {"type": "string"}, "minItems": 1})
-]
-Days = Annotated[tuple[int, ...], PlainValidator(forms.days), WithJsonSchema(_NAMES_SCHEMA)]
-ClockRanges = Annotated[
-    tuple[tuple[str, str], ...], PlainValidator(forms.clock_ranges), WithJsonSchema({"type": "array", "examples": [["09:00", "17:00"]]})
-]
-OrOff = {"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}]}
-DurationOrOff = Annotated[float | None, PlainValidator(alert_forms.duration), WithJsonSchema(OrOff)]
-CountOrOff = Annotated[float | None, PlainValidator(alert_forms.count), WithJsonSchema(OrOff)]
-SizeOrOff = Annotated[float | None, PlainValidator(alert_forms.size), WithJsonSchema(OrOff)]
-OnOrOff = Annotated[float | None, PlainValidator(alert_forms.switch), WithJsonSchema(OrOff)]
-Addresses = Annotated[tuple[str, ...], PlainValidator(alert_forms.addresses), WithJsonSchema(_NAMES_SCHEMA)]
-Schedule = Annotated[
-    When,
-    PlainValidator(forms.when),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"const": "realtime"},
-                {"type": "object", "properties": {"every": {"type": "string"}}, "required": ["every"], "additionalProperties": False},
-                {
-                    "type": "object",
-                    "properties": {"at": {"type": "string"}, "days": _NAMES_SCHEMA, "timezone": {"type": "string"}},
-                    "required": ["at"],
-                    "additionalProperties": False,
-                },
-                {
-                    "type": "object",
-                    "properties": {"cron": {"type": "string"}, "timezone": {"type": "string"}},
-                    "required": ["cron"],
-                    "additionalProperties": False,
-                },
-            ]
-        }
-    ),
-]
-ConflictForm = Annotated[
-    forms.Conflict,
-    PlainValidator(forms.conflict),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"enum": list(forms.PLAIN_RULES)},
-                {
-                    "type": "object",
-                    "properties": {"merge": {"enum": list(forms.MERGES)}},
-                    "required": ["merge"],
-                    "additionalProperties": False,
-                },
-                {"type": "object", "properties": {"rule": {"type": "string"}}, "required": ["rule"], "additionalProperties": False},
-            ]
-        }
-    ),
-]
-CleanForm = Annotated[
-    tuple[Any, ...],
-    PlainValidator(forms.clean_steps),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": ["string", "object"]}}]}),
-]
-KeyForm = Annotated[
-    forms.Key,
-    PlainValidator(forms.key),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                *_NAMES_SCHEMA["anyOf"],
-                {
-                    "type": "object",
-                    "properties": {"column": _NAMES_SCHEMA, "assign": _NAMES_SCHEMA},
-                    "required": ["column"],
-                    "additionalProperties": False,
-                },
-            ]
-        }
-    ),
-]
-ObjectForm = Annotated[
-    forms.NativeObject,
-    PlainValidator(forms.native_object),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string"},
-                {"type": "object", "properties": {"sql": {"type": "string"}}, "required": ["sql"], "additionalProperties": False},
-            ]
-        }
-    ),
-]
-
-
-Comparing = Annotated[
-    When | None, PlainValidator(forms.comparing), WithJsonSchema({"anyOf": [{"type": "object"}, {"const": "off"}, {"const": False}]})
-]
-HIDDEN: dict[str, Any] = {"hidden": True}
-"""Marks what only the short form of a shape sets."""
-
-
-class Shape(BaseModel):
-    """Base of all shapes: unknown settings are refused, an empty setting (`where:`) is as if not said."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, hide_input_in_errors=True, alias_generator=lambda name: name.rstrip("_"), arbitrary_types_allowed=True
-    )
-    short_schema: ClassVar[dict[str, Any] | None] = None  # JSON Schema of the short form, where there is one
-
-    @classmethod
-    def from_short(cls, value: Any) -> Any:
-        """The long form of a short one; anything else unchanged."""
-        return value
-
-    @classmethod
-    def settings(cls) -> tuple[str, ...]:
-        """The names that a person may write here."""
-        return tuple(info.alias or name for name, info in cls.model_fields.items() if info.json_schema_extra is not HIDDEN)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _prepare(cls, value: Any) -> Any:
-        value = cls.from_short(value)
-        if not isinstance(value, dict):
-            return value
-        known = {info.alias or name for name, info in cls.model_fields.items()}
-        return {name: item for name, item in value.items() if item is not None or name not in known}
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """The long form, and the short one beside it."""
-        schema = handler.resolve_ref_schema(handler(core_schema))
-        for name in [name for name, part in schema.get("properties", {}).items() if "hidden" in part]:
-            del schema["properties"][name]
-        if cls.short_schema is None:
-            return schema
-        return {"description": schema.pop("description", ""), "anyOf": [cls.short_schema, schema]}
 
 
 class LimitsShape(Shape):
@@ -287,7 +158,7 @@ class SystemShape(Shape):
 class FieldShape(Shape):
     """One field of an entity, as all systems agree on it."""
 
-    short_schema = {"type": "string", "description": "write a type (text), or {type: text, …}"}
+    short_schema: ClassVar[dict[str, Any] | None] = {"type": "string", "description": "write a type (text), or {type: text, …}"}
 
     type: FieldType = Field("text", description="What kind of value it is.")
     entity: Text | None = Field(None, description="The entity that a reference points to.", examples=["customer"])
@@ -325,7 +196,7 @@ class FieldShape(Shape):
 class FieldMappingShape(Shape):
     """How one system shows one field: a column, or expressions for reading and writing."""
 
-    short_schema = {"type": "string", "description": "write a column's name, or {read: …, write: {…}}"}
+    short_schema: ClassVar[dict[str, Any] | None] = {"type": "string", "description": "write a column's name, or {read: …, write: {…}}"}
 
     column: Text | None = Field(None, description="The native column: the same value both ways.", examples=["email_address"])
     read: Text | None = Field(
@@ -393,7 +264,10 @@ class DeletesShape(Shape):
 class GuardShape(Shape):
     """What a pass may change without being asked: it is held where both the share and the count are exceeded."""
 
-    short_schema = {"enum": ["off", "on", True, False], "description": 'write off, or {deletes: "5%", updates: "30%", at_least: 20}'}
+    short_schema: ClassVar[dict[str, Any] | None] = {
+        "enum": ["off", "on", True, False],
+        "description": 'write off, or {deletes: "5%", updates: "30%", at_least: 20}',
+    }
 
     deletes: Share = Field(0.05, description="Share of the rows of a system that may be deleted.", examples=["5%"])
     updates: Share = Field(0.30, description="Share of the rows of a system that may be updated.", examples=["30%"])
@@ -517,6 +391,13 @@ class AlertRulesShape(Shape):
     notices_age: DurationOrOff = Field(3600.0, description="How long a subscriber is not told of all changes.", examples=["1h"])
     notices_dead: CountOrOff = Field(1.0, description="Notices for a subscriber that were given up.", examples=[1])
     notices_stopped: OnOrOff = Field(1.0, description="Whether it is told that a subscriber is told nothing more.", examples=["off"])
+    package_late: OnOrOff = Field(1.0, description="Whether it is told that a package did not come by `expected_by`.", examples=["off"])
+    package_missing: OnOrOff = Field(1.0, description="Whether it is told that a package never came.", examples=["off"])
+    package_half_copied: DurationOrOff = Field(900.0, description="How long a package is there in part.", examples=["15m"])
+    package_tampered: OnOrOff = Field(1.0, description="Whether it is told that a package is not what was sent.", examples=["off"])
+    package_refused: OnOrOff = Field(1.0, description="Whether it is told that a package was not taken.", examples=["off"])
+    package_unanswered: OnOrOff = Field(1.0, description="Whether it is told that no acknowledgement came in time.", examples=["off"])
+    package_unsent: OnOrOff = Field(1.0, description="Whether it is told that a package could not be sent or fetched.", examples=["off"])
     channel: OnOrOff = Field(1.0, description="Whether it is told that somebody's alerts cannot be sent.", examples=["off"])
 
 
@@ -591,4 +472,5 @@ class ConfigShape(Shape):
     retention: RetentionShape | None = Field(None, description="How long history and runs are kept; left out: for good.")
     alerts: AlertsShape = Field(AlertsShape(), description="Who is told of troubles, and of which; left out: nobody is told.")
     notices: dict[str, NoticesShape] = Field({}, description="Who is told when golden records change, by names of your own.")
+    packages: dict[str, PackageShape] = Field({}, description="Data packages out and in, by names of your own.")
     metrics: MetricsShape | None = Field(None, description="Who may read the metrics; left out: only this machine.")

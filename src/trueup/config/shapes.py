@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 from pydantic import ValidationError
 
 from trueup.config.forms import kind_of
-from trueup.config.schema import ConfigShape, Shape
+from trueup.config.schema import ConfigShape
+from trueup.config.schema_base import Shape
 from trueup.config.suggest import did_you_mean, listing
 
 if TYPE_CHECKING:

@@ -223,6 +223,69 @@ def _notices_stopped(picture: Picture, _limit: float) -> Found:
             yield Firing("notices_stopped", name, told.owner, what, remedy, told.stopped_at)
 
 
+def _package_late(picture: Picture, _limit: float) -> Found:
+    for name, one in picture.packages.items():
+        if one.late_since is not None and not one.missing:
+            what = f"the package of {one.entity} that was due at {moment(one.late_since)} has not come ({name})"
+            yield Firing("package_late", name, one.owner, what, "ask the sender; `trueup packages` shows the last one", one.late_since)
+
+
+def _package_missing(picture: Picture, _limit: float) -> Found:
+    for name, one in picture.packages.items():
+        if one.trouble == "missing" and one.since is not None:
+            what = f"a package of {one.entity} is missing ({name}): {one.why}"
+            remedy = f"have the sender look for it; to go on without it, `trueup import {name} --next NUMBER`"
+            yield Firing("package_missing", name, one.owner, what, remedy, one.since)
+        elif one.missing and one.late_since is not None:
+            what = f"no package of {one.entity} has come since {moment(one.late_since)}, and more than one was due ({name})"
+            yield Firing("package_missing", name, one.owner, what, "ask the sender; `trueup packages` shows the last one", one.late_since)
+
+
+def _package_half_copied(picture: Picture, limit: float) -> Found:
+    for name, one in picture.packages.items():
+        if one.trouble == "half-copied" and one.since is not None and (picture.at - one.since).total_seconds() >= limit:
+            what = f"{one.about} has been there in part for {duration((picture.at - one.since).total_seconds())} ({name}): {one.why}"
+            remedy = "have it copied once more, under another name, and renamed when it is whole; it is then taken by itself"
+            yield Firing("package_half_copied", name, one.owner, what, remedy, one.since)
+
+
+def _package_tampered(picture: Picture, _limit: float) -> Found:
+    for name, one in picture.packages.items():
+        if one.trouble == "tampered" and one.since is not None:
+            what = f"{one.about} is not what was sent, and was refused ({name}): {one.why}"
+            remedy = "find out who can write to the place; the next package is taken as usual"
+            yield Firing("package_tampered", name, one.owner, what, remedy, one.since)
+
+
+def _package_refused(picture: Picture, _limit: float) -> Found:
+    for name, one in picture.packages.items():
+        if one.trouble in {"wrong", "repeat"} and one.since is not None:
+            what = f"{one.about} was not taken ({name}): {one.why}"
+            yield Firing(
+                "package_refused", name, one.owner, what, "tell the sender; the answer beside the package says the same", one.since
+            )
+        elif one.refused is not None and one.refused_at is not None:
+            what = f"a package of {one.entity} was refused by its receiver ({name}): {one.refused}"
+            yield Firing(
+                "package_refused", name, one.owner, what, "mend what it says; the next package tells all of it anew", one.refused_at
+            )
+
+
+def _package_unanswered(picture: Picture, _limit: float) -> Found:
+    for name, one in picture.packages.items():
+        if one.unanswered is not None and one.unanswered_since is not None:
+            what = f"no acknowledgement of {one.unanswered} has come since {moment(one.unanswered_since)} ({name})"
+            yield Firing("package_unanswered", name, one.owner, what, "ask the receiver whether the packages arrive", one.unanswered_since)
+
+
+def _package_unsent(picture: Picture, _limit: float) -> Found:
+    for name, one in picture.packages.items():
+        if one.trouble == "unreachable" and one.since is not None:
+            done = "sent" if one.direction == "out" else "fetched"
+            what = f"packages of {one.entity} cannot be {done} since {moment(one.since)} ({name}): {one.why}"
+            yield Firing("package_unsent", name, one.owner, what, "mend that; it is tried again every minute", one.since)
+
+
 def _channel(picture: Picture, _limit: float) -> Found:
     for to, since in picture.broken_channels.items():
         what = f"alerts for {to} cannot be sent since {moment(since)}"
@@ -246,6 +309,13 @@ RULES = (
     Rule("notices_age", "a subscriber has not been told of all changes for more than {}", _notices_age),
     Rule("notices_dead", "{} or more notices for a subscriber were given up", _notices_dead),
     Rule("notices_stopped", "a subscriber is told of no more changes: its receiver said so, or a person", _notices_stopped),
+    Rule("package_late", "a data package has not come by `expected_by`", _package_late),
+    Rule("package_missing", "a data package never came: the one after it is there, or due as well", _package_missing),
+    Rule("package_half_copied", "a data package is there in part for {}", _package_half_copied),
+    Rule("package_tampered", "a data package is not what its sender wrote", _package_tampered),
+    Rule("package_refused", "a data package was not taken, here or by its receiver", _package_refused),
+    Rule("package_unanswered", "no acknowledgement came within `answered_within`", _package_unanswered),
+    Rule("package_unsent", "a data package could not be put to its place, or fetched", _package_unsent),
     Rule("channel", "alerts cannot be sent to somebody", _channel),
 )  # fmt: skip
 NAMES = tuple(rule.name for rule in RULES)

@@ -39,8 +39,15 @@ class Suggested(Protocol):
         ...
 
 
-SECONDS = frozenset({"queue_age", "conflicts_age", "hold", "unreachable", "overdue", "old_secrets", "notices_age"})
-SWITCHES = frozenset({"max_delay", "notices_stopped", "channel"})
+SECONDS = frozenset({"queue_age", "conflicts_age", "hold", "unreachable", "overdue", "old_secrets", "notices_age", "package_half_copied"})
+SWITCHES = frozenset(
+    {
+        "max_delay",
+        "notices_stopped",
+        "channel",
+        *(f"package_{what}" for what in ("late", "missing", "tampered", "refused", "unanswered", "unsent")),
+    }
+)
 
 
 def threshold(rule: str, value: float | None) -> str:

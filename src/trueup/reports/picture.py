@@ -169,6 +169,25 @@ class ToldPicture:
 
 
 @dataclass
+class PackagePicture:
+    """Data packages out or in. `trouble` is one of the kinds of `PackageError`, or `unreachable`."""
+
+    owner: str | None = None
+    direction: str = "out"
+    entity: str = ""
+    late_since: datetime | None = None  # one should have come then
+    missing: bool = False  # and the one after it as well
+    trouble: str | None = None
+    about: str = ""  # the package that it is about; empty: none
+    why: str = ""
+    since: datetime | None = None
+    refused: str | None = None  # why the receiver refused the last one that it answered
+    refused_at: datetime | None = None
+    unanswered: str | None = None  # the last one that was sent, where no answer has come for longer than is tolerated
+    unanswered_since: datetime | None = None
+
+
+@dataclass
 class Picture:
     """All of it. `webhooks` is what the receiver counts (`web.tally.Tally.plain`); empty where nothing was."""
 
@@ -185,4 +204,5 @@ class Picture:
     firing: Mapping[str, int] = field(default_factory=dict)  # rule -> how many alerts
     sent: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (to whom, outcome) -> alert messages
     told: dict[str, ToldPicture] = field(default_factory=dict)  # those who are told of changes
+    packages: dict[str, PackagePicture] = field(default_factory=dict)  # data packages, by name
     broken_channels: Mapping[str, datetime] = field(default_factory=dict)  # to whom -> since when its channel does not answer

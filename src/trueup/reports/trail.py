@@ -86,7 +86,18 @@ def _words(line: Mapping[str, Any]) -> str:
         case "sent":
             counts = [f"{count:,} {name}" for name, count in what.items() if name in {"created", "updated", "deleted", "refused", "stale"}]
             return f"{_run_of(what)}{what['entity']} in {what['system']}: {', '.join(counts) or 'nothing was written'}"
+        case "package":
+            return _package(what)
     return " ".join(_argument(name, value) for name, value in what.items())
+
+
+def _package(what: Mapping[str, Any]) -> str:
+    """A package that goes out (before it does), or what became of one that came."""
+    if what["event"] == "export":
+        rows = counted(what["rows"], "record")
+        return f"{what['package']} to {what['place']}: {rows}, {', '.join(what['fields'])}, hash {what['statement'][:12]}…"
+    rows = f": {counted(what['rows'], 'record')}" if what["event"] == "accepted" else f": {what['kind']}"
+    return f"{what['package']} {what['event']} as {what['system']}{rows}, hash {what['statement'][:12]}…"
 
 
 def _argument(name: str, value: Any) -> str:

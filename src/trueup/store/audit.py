@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from trueup.store.db import Db
 
-Kind = Literal["command", "configuration", "run", "decision", "sending", "sent"]
-KINDS: tuple[Kind, ...] = ("command", "configuration", "run", "decision", "sending", "sent")
+Kind = Literal["command", "configuration", "run", "decision", "sending", "sent", "package"]
+KINDS: tuple[Kind, ...] = ("command", "configuration", "run", "decision", "sending", "sent", "package")
 
 CONFIGURATION = "audited configuration"
 """Under this name `meta` keeps the digests of the configuration that the last `configuration` line told of."""

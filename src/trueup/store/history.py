@@ -64,6 +64,11 @@ def after_run(db: Db, entity: str, gids: pl.Series, run: int, ended_at: datetime
     return _frame(db, sa.select(*_columns()).where(*wanted))
 
 
+def since(db: Db, entity: str, moment: datetime) -> pl.DataFrame:
+    """All lines of an entity that were recorded after a moment, oldest first, as `of` gives them."""
+    return _frame(db, sa.select(*_columns()).where(table.c.entity == db.entity(entity), table.c.recorded_at > moment))
+
+
 def lines(db: Db, entity: str, gids: pl.Series, kind: str) -> pl.DataFrame:
     """All lines of one kind about these golden records, oldest first, as `of` gives them."""
     wanted = (table.c.entity == db.entity(entity), table.c.golden_id.in_(db.each(gids.cast(pl.Int64))), table.c.kind == kind)

@@ -10,7 +10,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from trueup.config import json_schema
-from trueup.config.schema import ConfigShape, Shape
+from trueup.config.schema import ConfigShape
+from trueup.config.schema_base import Shape
 from trueup.yamlfile import parse_yaml, plain, read_yaml
 
 ASSETS = Path(__file__).parent / "assets"
@@ -89,4 +90,4 @@ def test_every_setting_has_a_help_text(shape):
 
 
 def test_settings_of_the_top_are_those_documented():
-    assert ConfigShape.settings() == ("state", "master_key", "systems", "entities", "retention", "alerts", "notices", "metrics")
+    assert ConfigShape.settings() == ("state", "master_key", "systems", "entities", "retention", "alerts", "notices", "packages", "metrics")

@@ -10,7 +10,7 @@ import pytest
 from trueup.config.schema import AlertRulesShape
 from trueup.reports.alert_rules import NAMES, judge
 from trueup.reports.alert_words import message, threshold
-from trueup.reports.picture import EntityPicture, Moved, Picture, RunFacts, SystemPicture, ToldPicture, Verified, Waiting
+from trueup.reports.picture import EntityPicture, Moved, PackagePicture, Picture, RunFacts, SystemPicture, ToldPicture, Verified, Waiting
 from trueup.store.alert import Alert
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -51,6 +51,13 @@ TROUBLES = {
     "notices_age": picture(told={"flow": ToldPicture(behind_s=4_000, why="nobody listens there")}),
     "notices_dead": picture(told={"flow": ToldPicture(dead=2, dead_at=ago(minutes=1))}),
     "notices_stopped": picture(told={"flow": ToldPicture(stopped="a person stopped it", stopped_at=ago(hours=1), behind_s=4_000)}),
+    "package_late": picture(packages={"nightly": PackagePicture(direction="in", late_since=ago(hours=1))}),
+    "package_missing": picture(packages={"nightly": PackagePicture(direction="in", late_since=ago(days=2), missing=True)}),
+    "package_half_copied": picture(packages={"nightly": PackagePicture(trouble="half-copied", about="a-000002", since=ago(hours=1))}),
+    "package_tampered": picture(packages={"nightly": PackagePicture(trouble="tampered", about="a-000002", since=ago(minutes=1))}),
+    "package_refused": picture(packages={"nightly": PackagePicture(refused="wrong: a row is missing", refused_at=ago(minutes=1))}),
+    "package_unanswered": picture(packages={"nightly": PackagePicture(unanswered="a-000002", unanswered_since=ago(hours=7))}),
+    "package_unsent": picture(packages={"nightly": PackagePicture(trouble="unreachable", why="no such folder", since=ago(minutes=1))}),
     "channel": picture(broken_channels={"Head of Sales": ago(minutes=1)}),
 }
 QUIET = [

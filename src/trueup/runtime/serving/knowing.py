@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from trueup.errors import TrueupError
-from trueup.reports.picture import DAYS_S, LONG_S, EntityPicture, Picture, RunFacts, Spread, SystemPicture, ToldPicture, Verified, Waiting
+from trueup.reports.picture import (
+    DAYS_S,
+    LONG_S,
+    EntityPicture,
+    PackagePicture,
+    Picture,
+    RunFacts,
+    Spread,
+    SystemPicture,
+    ToldPicture,
+    Verified,
+    Waiting,
+)
 from trueup.runtime.measured import Calls
 from trueup.store import meta, notice, secret, waiting
 from trueup.store import run as runs
@@ -84,6 +96,7 @@ class Knowing:
             picture.systems[name] = self._system(name)
         self._add_webhooks(picture)
         picture.told = {name: self._told(name) for name in self._server.config.notices}
+        picture.packages = self._packages(picture.at)
         picture.old_secrets = dict(self._state.secrets)
         picture.firing, picture.sent = dict(self.firing), dict(self.sent)
         picture.broken_channels = dict(self.broken_channels)
@@ -173,6 +186,15 @@ class Knowing:
         waited = (now - min(since)).total_seconds() if since else 0.0
         found.behind_s = max(0.0, waited, telling.behind_s(name))
         return found
+
+    def _packages(self, now: datetime) -> dict[str, PackagePicture]:
+        from trueup.runtime.packages.pictured import pictured
+
+        packages = self._server.config.packages
+        if not packages:
+            return {}
+        with self._server.store.read() as db:
+            return {name: pictured(db, self._server.config, one, now) for name, one in packages.items()}
 
     def _lag(self, name: str, watcher: Watcher) -> Lag | None:
         """How far a watch is behind, as last known: its system is asked beside, for it may not answer for long."""

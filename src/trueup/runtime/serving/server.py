@@ -24,6 +24,7 @@ from trueup.runtime.serving.alerting import Alerting
 from trueup.runtime.serving.breakers import Breakers
 from trueup.runtime.serving.clock import ScheduleClock
 from trueup.runtime.serving.events import Log
+from trueup.runtime.serving.exchanging import Exchanging
 from trueup.runtime.serving.figures import Figures
 from trueup.runtime.serving.hold import Hold
 from trueup.runtime.serving.knowing import Knowing
@@ -108,6 +109,7 @@ class Server:
         self.alerting = Alerting(config, self.knowing, lambda: self._main.store, self.log)
         self.verifying = Verifying(self)
         self.telling = Telling(self)
+        self.exchanging = Exchanging(self)
         self.figures.heard = self.telling.wake
 
     # -------------------------------------------------------------- life
@@ -146,6 +148,8 @@ class Server:
             self.ready.set()
             self.alerting.start()
             self.verifying.start()
+            if self.config.packages:
+                self.exchanging.start()
             self.log.event("serving", entities=", ".join(self.workers), systems=", ".join(self.watchers))
             try:
                 self._attend(hold, rolling, clock)
@@ -186,14 +190,15 @@ class Server:
 
     def _begin(self, shared: Shared, name: str) -> None:
         left_alone = room()
+        comes = {one.entity for one in self.config.packages.values() if one.direction == "in"}
         for entity in self.config.entities.values():
-            if entity.when:
+            if entity.when or entity.name in comes:
                 notes = {system: OwnWrites() for system in self._realtime(entity.name)}
                 own = self._workspace(entity.name, notes)
                 at_once = is_realtime(entity)
                 beside = self._workspace(entity.name, notes) if self.team is None and at_once else None
                 self.workers[entity.name] = Worker(entity.name, own, shared, beside, None if at_once else left_alone)
-        if not self.workers:
+        if not self.workers and not self.config.packages:
             self.log.event("nothing to do", why="no entity has `when`: add for example `when: [realtime]`")
         self._begin_watching(name)
         told = {name: self._objects_of(name) for name, system in self.config.systems.items() if system.webhook is not None}
@@ -272,6 +277,7 @@ class Server:
         self.log.event("stopping")
         self.alerting.stop()
         self.verifying.stop()
+        self.exchanging.stop()
         self.telling.stop()
         for watcher in self.watchers.values():
             watcher.stop()

@@ -1,0 +1,1 @@
+"""Packages at work: exported from the golden records, imported through an ordinary pass."""

@@ -1,0 +1,40 @@
+"""Packages as the picture of a moment has them, which alerts judge."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trueup.reports.picture import PackagePicture
+from trueup.runtime.packages.chosen import shown
+from trueup.runtime.packages.standing import Received, Trouble, overdue, received, sent
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from trueup.model import Config, Package
+    from trueup.store import Db
+
+
+def pictured(db: Db, config: Config, package: Package, now: datetime) -> PackagePicture:
+    """How one packages stand, from the state alone."""
+    found = PackagePicture(package.owner, package.direction, package.entity)
+    if package.direction == "in":
+        known = received(db, package) or Received(since=now)
+        lacking = overdue(package, known, now)
+        if lacking is not None:
+            found.late_since, found.missing = lacking.since, lacking.missing
+        _trouble(found, known.trouble)
+        return found
+    out = sent(db, package, shown(config, package.place))
+    _trouble(found, out.trouble)
+    if out.answer is not None and out.answer["status"] == "refused":
+        found.refused, found.refused_at = f"{out.answer['kind']}: {out.answer['why']}", out.at
+    patience, since = package.answered_within_s, out.unanswered_since
+    if patience is not None and since is not None and (now - since).total_seconds() > patience:
+        found.unanswered, found.unanswered_since = out.name, since
+    return found
+
+
+def _trouble(found: PackagePicture, trouble: Trouble | None) -> None:
+    if trouble is not None:
+        found.trouble, found.about, found.why, found.since = trouble.kind, trouble.name, trouble.why, trouble.since
