@@ -13,7 +13,8 @@ COMMANDS = (
     "runs", "run 2", "record customer crm:1", "explain customer crm:1 name", "conflicts",
     "matches", "failures", "holds", "verify", "undo 1 --plan",
     "export customer --to outbox", "import outbox -c office.yaml", "packages -c office.yaml",
-    "pause sheet", "resume sheet", "audit --kind configuration", "audit verify", "doctor", "sql 'SELECT id, name FROM customer'", "secrets set SHOP_PASSWORD", "secrets", "secrets rotate",
+    "pause sheet", "resume sheet", "audit --kind configuration", "audit verify", "doctor",
+    "sql 'SELECT id, name FROM customer'", "secrets set SHOP_PASSWORD", "secrets", "secrets rotate",
     "secrets remove SHOP_PASSWORD", "keys", "keys new --print", "keys rotate", "backup kept.trueup --encrypt", "restore kept.trueup",
     "compact", "rebuild --replace",
 )  # fmt: skip

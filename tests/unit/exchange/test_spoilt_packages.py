@@ -47,6 +47,11 @@ def said(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
     return write
 
 
+def latin_1(folder: Path) -> None:
+    edited(folder, "invoice.csv", "O'Neill, „x“".encode(), b"O'Neill \xfc")
+    restated(folder)
+
+
 HALF = {
     "datapackage.json is not there": lambda folder: (folder / FILE).unlink(),
     "breaks off": lambda folder: (folder / FILE).write_bytes((folder / FILE).read_bytes()[:300]),
@@ -59,7 +64,7 @@ TAMPERED = {
     " were written": lambda folder: edited(folder, "invoice.csv", b"0.1", b"10.1"),
     "does not speak of: 'more.csv'": lambda folder: (folder / "more.csv").write_text("x"),
 }
-WRONG: dict[str, Callable[[Path], None]] = {
+WRONG: dict[str, Callable[[Path], object]] = {
     "columns are not trueup_id, number, net": rewritten("invoice.csv", "trueup_id,number,net", "trueup_id,net,number"),
     "row 1: it has 4 values": rewritten("invoice.csv", "1,A-1,0.1", "1,A-1,0.1,x"),
     'row 1: net: "0,1" is not written': rewritten("invoice.csv", "1,A-1,0.1", '1,A-1,"0,1"'),
@@ -71,7 +76,7 @@ WRONG: dict[str, Callable[[Path], None]] = {
     "row 3: trueup_id 3 is out of order": rewritten("invoice.csv", "\n9,", "\n3,"),
     "row 1: it holds a NUL": rewritten("invoice.csv", "A-1", "A\x00"),
     "it is no CSV": rewritten("invoice.csv", "A-1", '"A"1'),
-    "not in UTF-8": lambda folder: (edited(folder, "invoice.csv", "O'Neill, „x“".encode(), b"O'Neill \xfc"), restated(folder))[1],
+    "not in UTF-8": latin_1,
     "has 3 rows, and says 4": said(lambda body: body["trueup"].update(rows=4)),
     "has 2 rows, and says 1": said(lambda body: body["trueup"].update(gone=1)),
     "net adds up to 0.3, and the package says 0.30000000000000001": said(
