@@ -334,6 +334,50 @@ class Package:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReportPlan:
+    """The morning report: when it is due (None: only when asked for), in which zone its days are, and who gets it."""
+
+    due: When | None = None
+    timezone: str = "UTC"
+    to: tuple[str, ...] = ("default",)
+    attach: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a manual process. `paste`: where something is put; `minutes`: how long it takes. None: not said."""
+
+    do: str
+    paste: str | None = None
+    minutes: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manual:
+    """A process that people carry out. None or an empty tuple: not said."""
+
+    name: str
+    every: When
+    steps: tuple[Step, ...]
+    owner: str | None = None
+    stand_in: str | None = None
+    checked_by: str | None = None
+    what: str | None = None
+    source: str | None = None
+    to: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
+    minutes: float | None = None
+
+    @property
+    def expected_minutes(self) -> float | None:
+        """How long it takes: as said, else as its steps do; None where it is not known of all of them."""
+        if self.minutes is not None:
+            return self.minutes
+        each = [step.minutes for step in self.steps if step.minutes is not None]
+        return sum(each) if len(each) == len(self.steps) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """A whole configuration, validated. `directory` is where relative paths start; `state` is an absolute path or a postgresql:// URL.
 
@@ -353,6 +397,9 @@ class Config:
     alerts: Alerts = field(default_factory=Alerts)
     notices: MappingType[str, Subscription] = field(default_factory=dict)
     packages: MappingType[str, Package] = field(default_factory=dict)
+    report: ReportPlan | None = None  # None: made only when somebody asks for it
+    manual: MappingType[str, Manual] = field(default_factory=dict)
+    runbooks: str | None = None  # the folder of the pages, absolute; None: `check` looks at none
     metrics_token: str | None = field(default=None, repr=False)  # who reads `/metrics` must show it; None: only this machine may
 
 

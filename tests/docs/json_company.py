@@ -9,9 +9,11 @@ from typing import Any
 from tests.system.cli.tool import CONFIG, Project, company
 
 COMMANDS = (
-    "decide --answers answers.yaml", "init crm=crm.db sheet=customers.csv --into proposed", "drift", "check", "plan", "sync", "status",
+    "decide --answers answers.yaml", "init crm=crm.db sheet=customers.csv --into proposed", "drift", "check",
+    "report --since 1d", "plan", "sync", "status",
     "runs", "run 2", "record customer crm:1", "explain customer crm:1 name", "conflicts",
-    "matches", "failures", "holds", "verify", "undo 1 --plan",
+    "matches", "failures", "holds", "manual due", "manual done prices --minutes 40 --step 1=10", "manual review",
+    "runbook by-hand", "verify", "undo 1 --plan",
     "export customer --to outbox", "import outbox -c office.yaml", "packages -c office.yaml",
     "pause sheet", "resume sheet", "audit --kind configuration", "audit verify", "doctor",
     "sql 'SELECT id, name FROM customer'", "secrets set SHOP_PASSWORD", "secrets", "secrets rotate",
@@ -35,6 +37,11 @@ No,Name,E-mail,Credit
 002,Ben,ben@example.com,7
 003,Cy,cy@example.com,lots
 004,Dot,dot@example.com,1
+"""
+
+BY_HAND = """\
+manual:
+  prices: {every: 7d, owner: Office manager, steps: [Print the list, {do: Type each price, paste: "Till, Prices", minutes: 30}]}
 """
 
 ANSWERS = """\
@@ -65,7 +72,7 @@ packages:
 
 def busy_company(folder: Path) -> Project:
     """Two runs behind it: a conflict, a row that cannot be read, a parked twin, a held mass of edits, and edits since."""
-    begin = "retention: {history: 400d}\nmaster_key: {file: master.key}\n"
+    begin = "retention: {history: 400d}\nmaster_key: {file: master.key}\n" + BY_HAND
     project = company(folder, begin + CONFIG.replace("    precedence: [crm, sheet]\n", ""), SHEET, PEOPLE)
     project.write("answers.yaml", ANSWERS)
     project.write("office.yaml", OFFICE)

@@ -38,7 +38,7 @@ def check(ctx: typer.Context, *, config: ConfigFile = None, as_json: AsJson = Fa
     if as_json:
         say_json(findings.as_json())
     else:
-        say(findings.as_text(style()))
+        say(findings.as_text(style()).lstrip("\n"))
         if not findings.ok:
             complain(f"{counted(len(findings.problems), 'problem')} in {path}: mend and check again")
     leave(0 if findings.ok else COULD_NOT)

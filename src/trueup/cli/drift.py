@@ -9,6 +9,7 @@ import typer
 
 from trueup.cli.shared import (
     COULD_NOT,
+    NO_ENTITIES,
     AsJson,
     ConfigFile,
     Entities,
@@ -65,6 +66,8 @@ def drift(
     elif report.comparable:
         say(with_head(drift_text(report, style()), head))
     if not report.comparable:
+        if not report.entities:
+            complain(NO_ENTITIES)
         for entity in report.entities.values():
             why = "; ".join(entity.left_out.values()) or f"{len(entity.systems)} mapped"
             complain(f"{entity.name}: fewer than two systems can be read: {why}")

@@ -30,12 +30,15 @@ from trueup.cli import (
     init,
     keys,
     lock,
+    manual,
     matches,
     notices,
     packages,
     pause,
     plan,
     record,
+    report,
+    runbook,
     runs,
     schema,
     secrets,
@@ -50,9 +53,9 @@ from trueup.cli import (
 from trueup.cli.shared import COULD_NOT, INTERRUPTED, USAGE, ConfigFile, Session, complain
 
 _ORDER = (
-    "decide", "init", "drift", "check", "plan", "sync", "serve", "worker", "pause", "resume", "status", "runs", "run", "record",
-    "explain", "conflicts", "matches", "failures", "holds", "notices", "alerts", "verify", "undo", "lock", "export", "import", "packages",
-    "audit", "backup", "restore", "rebuild", "compact", "doctor", "sql", "secrets", "keys", "schema",
+    "decide", "init", "drift", "check", "plan", "sync", "serve", "worker", "pause", "resume", "status", "report", "runs", "run", "record",
+    "explain", "conflicts", "matches", "failures", "holds", "notices", "alerts", "manual", "runbook", "verify", "undo", "lock", "export",
+    "import", "packages", "audit", "backup", "restore", "rebuild", "compact", "doctor", "sql", "secrets", "keys", "schema",
 )  # fmt: skip
 
 
@@ -103,8 +106,8 @@ def root(
 
 
 for _verb in (
-    decide, init, drift, check, plan, sync, serve, worker, pause, status, runs, record, explain, conflicts, matches, failures, holds,
-    notices, alerts, verify, undo, lock, packages, audit, backup, compact, doctor, sql, secrets, keys, schema,
+    decide, init, drift, check, plan, sync, serve, worker, pause, status, report, runs, record, explain, conflicts, matches, failures,
+    holds, notices, alerts, manual, runbook, verify, undo, lock, packages, audit, backup, compact, doctor, sql, secrets, keys, schema,
 ):  # fmt: skip
     _verb.register(app)
 

@@ -26,6 +26,8 @@ DONE, COULD_NOT, USAGE, NEEDS_PERSON, HELD, INTERRUPTED = 0, 1, 2, 3, 4, 130
 LARGEST = 2**63 - 2
 """No number in a state is larger; one beyond it names nothing, and as a limit is none."""
 
+NO_ENTITIES = "nothing is kept in agreement here: name what your systems share under `entities:` (`trueup init` proposes it)"
+
 STATUS_EXITS = {"done": DONE, "partial": NEEDS_PERSON, "held": HELD, "failed": COULD_NOT}
 """Exit status of a run's outcome."""
 

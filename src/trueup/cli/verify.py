@@ -9,6 +9,7 @@ import typer
 from trueup.cli.shared import (
     COULD_NOT,
     NEEDS_PERSON,
+    NO_ENTITIES,
     AsJson,
     ConfigFile,
     Entities,
@@ -61,6 +62,8 @@ def verify(
     elif any(entity.systems for entity in found.entities.values()):
         say(with_head(verify_text(found, style()), head))
     if not any(entity.systems for entity in found.entities.values()):
+        if not found.entities:
+            complain(NO_ENTITIES)
         for name, entity in found.entities.items():
             complain(f"{name}: no system can be read: {'; '.join(entity.left_out.values())}")
         leave(COULD_NOT)

@@ -213,6 +213,13 @@ def comparing(value: Any) -> When | None:
     return found
 
 
+def repeating(value: Any) -> When:
+    """How often something is done by hand: a span (`7d`), or an item of `when` that the clock decides."""
+    if not isinstance(value, dict):
+        return When(kind="every", every_s=duration_s(value))
+    return when(value)
+
+
 def below(part: str, parse: Any, value: Any) -> Any:
     """Parse a part of a form; its error then points at that part."""
     try:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trueup.config.by_hand import build_manual, build_report
 from trueup.config.digests import digests
 from trueup.config.entities import build_entities
 from trueup.config.environment import open_environment, secrets_used, substitute
@@ -63,17 +64,23 @@ def load_config(path: Path | str = DEFAULT_FILE, environ: Mapping[str, str] | No
 def _build(shape: ConfigShape, file: str, directory: Path, environment: Environment, report: Report) -> Config:
     systems = build_systems(shape.systems, report)
     entities = build_entities(shape.entities, systems, report)
-    if not entities and not report.is_broken(("entities",)):
+    if not systems and not shape.manual and not any(report.is_broken((part,)) for part in ("systems", "manual")):
+        what = "empty" if _says(report, "systems") else "missing"
+        report.add((), f"`systems` is {what}", "name the connected systems, or under `manual:` what people do by hand")
+    if not entities and not shape.manual and not report.is_broken(("entities",)):
         report.note((), "there are no entities: nothing is kept in agreement", "name what your systems share under `entities:`")
     used = {system for entity in entities.values() for system in entity.mappings}
     for name in systems:
         if entities and name not in used and not report.is_broken(("entities",)):
             report.note(("systems", name), f"no entity has a mapping for {name}", "map it, or remove the system")
     notices = build_notices(shape.notices, entities, systems, report)
+    manual = build_manual(shape.manual, report)
     owners = {entity.owner for entity in entities.values()} | {built.system.owner for built in systems.values()}
     packages = build_packages(shape.packages, entities, systems, report)
     owners |= {told.owner for told in notices.values()} | {told.owner for told in packages.values()}
-    for name in shape.alerts.to.keys() - owners - {"default"}:
+    owners |= {process.owner for process in manual.values()}
+    reported = set() if shape.report is None else set(shape.report.to)
+    for name in shape.alerts.to.keys() - owners - reported - {"default"}:
         report.note(
             ("alerts", "to", name),
             f"nothing has the owner {name}: nobody is told there",
@@ -93,8 +100,16 @@ def _build(shape: ConfigShape, file: str, directory: Path, environment: Environm
         alerts=Alerts(shape.alerts.to, shape.alerts.repeat, shape.alerts.gather, shape.alerts.rules.model_dump()),
         notices=notices,
         packages=packages,
+        report=build_report(shape.report, shape.alerts.to, report),
+        manual=manual,
+        runbooks=None if shape.runbooks is None else os.path.normpath(directory / Path(shape.runbooks).expanduser()),
         metrics_token=None if shape.metrics is None else shape.metrics.token,
     )
+
+
+def _says(report: Report, part: str) -> bool:
+    """Whether the file names a part at all."""
+    return isinstance(report.document.data, dict) and report.document.data.get(part) is not None
 
 
 def _state(state: str, directory: Path, report: Report) -> str:

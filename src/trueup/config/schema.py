@@ -34,6 +34,7 @@ from trueup.config.schema_base import (
     Text,
     Zone,
 )
+from trueup.config.schema_by_hand import ManualShape, ReportShape
 from trueup.config.schema_packages import PackageShape
 from trueup.model import DeleteAction, Direction, FieldType, When
 
@@ -459,6 +460,8 @@ class MetricsShape(Shape):
 class ConfigShape(Shape):
     """A trueup configuration."""
 
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["systems"]}, {"required": ["manual"]}]})
+
     state: Text = Field(
         ".trueup/state.db",
         description="Where trueup keeps its state: a file, or a postgresql:// URL to share the work.",
@@ -467,10 +470,17 @@ class ConfigShape(Shape):
     master_key: MasterKeyShape | None = Field(
         None, description="Where the master key is (default: the environment variable TRUEUP_MASTER_KEY)."
     )
-    systems: dict[str, SystemShape] = Field(min_length=1, description="The connected systems, by names of your own.")
+    systems: dict[str, SystemShape] = Field({}, description="The connected systems, by names of your own.")
     entities: dict[str, EntityShape] = Field({}, description="The kinds of records that they share.")
     retention: RetentionShape | None = Field(None, description="How long history and runs are kept; left out: for good.")
     alerts: AlertsShape = Field(AlertsShape(), description="Who is told of troubles, and of which; left out: nobody is told.")
     notices: dict[str, NoticesShape] = Field({}, description="Who is told when golden records change, by names of your own.")
     packages: dict[str, PackageShape] = Field({}, description="Data packages out and in, by names of your own.")
     metrics: MetricsShape | None = Field(None, description="Who may read the metrics; left out: only this machine.")
+    report: ReportShape | None = Field(None, description="The morning report; left out: it is made when somebody asks for it.")
+    manual: dict[str, ManualShape] = Field({}, description="What is done by hand, by names of your own.")
+    runbooks: Text | None = Field(
+        None,
+        description="The folder of the pages that `trueup runbook` writes; `check` says which of them are out of date.",
+        examples=["runbooks"],
+    )

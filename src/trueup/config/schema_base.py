@@ -31,6 +31,7 @@ Secrets = Annotated[str | tuple[str, ...], PlainValidator(forms.secrets), WithJs
 MatchRule = Annotated[
     tuple[str, ...], PlainValidator(forms.match_rule), WithJsonSchema({"type": "array", "items": {"type": "string"}, "minItems": 1})
 ]
+Clock = Annotated[str, PlainValidator(forms.clock), WithJsonSchema({"type": "string", "examples": ["06:30"]})]
 Days = Annotated[tuple[int, ...], PlainValidator(forms.days), WithJsonSchema(NAMES_SCHEMA)]
 ClockRanges = Annotated[
     tuple[tuple[str, str], ...], PlainValidator(forms.clock_ranges), WithJsonSchema({"type": "array", "examples": [["09:00", "17:00"]]})
@@ -122,6 +123,7 @@ ObjectForm = Annotated[
 Comparing = Annotated[
     When | None, PlainValidator(forms.comparing), WithJsonSchema({"anyOf": [{"type": "object"}, {"const": "off"}, {"const": False}]})
 ]
+Repeating = Annotated[When, PlainValidator(forms.repeating), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "object"}]})]
 HIDDEN: dict[str, Any] = {"hidden": True}
 """Marks what only the short form of a shape sets."""
 

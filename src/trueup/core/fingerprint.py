@@ -129,6 +129,19 @@ def bucket_sums(keys: pl.Series, fingerprints: pl.Series, buckets: int) -> pl.Da
     )
 
 
+def checksums(keys: pl.Series, fingerprints: pl.Series) -> pl.Series:
+    """UInt64 per (key, fingerprint), both Int64: their sum modulo 2**64 is the checksum of the rows, in whatever order they come."""
+    frame = pl.DataFrame({"k": keys.reinterpret(signed=False), "f": fingerprints.reinterpret(signed=False)})
+    return frame.select(_hash_text(pl.concat_str("k", pl.lit("/"), "f")).alias("checksum")).to_series()
+
+
+def checksum(keys: pl.Series, fingerprints: pl.Series) -> int:
+    """The checksum of rows modulo 2**64; 0 of none. Equal ones mean equal rows, but for a chance of about 2**-64."""
+    each = checksums(keys, fingerprints)
+    halves = pl.DataFrame({"low": each & 0xFFFF_FFFF, "high": each // 2**32}).sum()  # so that no sum runs over
+    return (int(halves["low"][0] or 0) + (int(halves["high"][0] or 0) << 32)) & _MASK
+
+
 def _total(frame: pl.DataFrame, terms: list[pl.Expr]) -> pl.Series:
     if not terms or frame.is_empty():
         return pl.repeat(0, frame.height, dtype=pl.Int64, eager=True).alias("fingerprint")

@@ -177,8 +177,9 @@ def risks(answers: Answers, approach: Approach) -> Iterator[str]:
 def next_steps(answers: Answers, approach: Approach, pace: str) -> Iterator[str]:
     """What to do now, in order. Commands stand between backquotes."""
     if approach == "manual-process":
-        yield "Write down, on one page: which record, from where to where, who does it, who checks it, and when."
-        yield "Look once a month whether it still holds; if it has become more than a few records a week, answer these questions again."
+        yield "`--init FOLDER` begins a `trueup.yaml` to fill in: which record, from where to where, who does it, who checks it, and when."
+        yield "`trueup runbook` writes the page to hang up; `trueup manual due` says what is due, `trueup manual done` notes the minutes."
+        yield "Once a month, `trueup manual review`: where it has become more than a few records a week, answer these questions again."
         return
     yield "`trueup init NAME=ADDRESS NAME=ADDRESS` proposes a `trueup.yaml` from what the systems hold; read it, then `trueup check`."
     yield "`trueup drift` shows how far the systems disagree today."

@@ -1,4 +1,4 @@
-"""What a recommendation begins with: a project to fill in that runs already, and a page for each procedure that people carry out."""
+"""What a recommendation begins with: a project to fill in that runs already, also where people carry it out."""
 
 from __future__ import annotations
 
@@ -18,22 +18,27 @@ WHEN = {"at once": "[realtime]", "every hour": "[{every: 1h}]", "every night": '
 MAX_DELAY = {"seconds": "1m", "minutes": "15m", "hours": "1d", "days": "3d"}
 """`max_delay:` of a configuration, by the longest tolerable wait."""
 _MOST_SYSTEMS = 20
+_LONGEST_NAME = 120
+_LONGEST_KEY = 80
 
 
 def starter(records: Mapping[str, Answers], found: Recommendation) -> dict[str, str]:
-    """The files, by name: `trueup.yaml` with files of its own for what is kept together by a program, and one page per manual procedure."""
+    """The files, by name: `trueup.yaml`, and files of its own for what is kept together by a program.
+
+    What is done by hand stands under `manual:`, from which `trueup runbook` writes a page for each procedure.
+    """
     files: dict[str, str] = {}
-    automatic = {name: verdict for name, verdict in found.verdicts.items() if verdict.approach != "manual-process"}
-    for name, verdict in found.verdicts.items():
-        if verdict.approach == "manual-process":
-            files[f"{_plain(name)}-by-hand.md"] = "\n".join(_by_hand(name, records[name]))
+    automatic = {name: (records[name], verdict) for name, verdict in found.verdicts.items() if verdict.approach != "manual-process"}
+    by_hand = {name: records[name] for name, verdict in found.verdicts.items() if verdict.approach == "manual-process"}
+    lines = ["# Begun by `trueup decide`."]
     if automatic:
-        number = min(max(records[name].systems for name in automatic), _MOST_SYSTEMS)
-        files["trueup.yaml"] = "\n".join(_configuration({name: (records[name], verdict) for name, verdict in automatic.items()}, number))
-        for name in automatic:
-            for system in range(1, min(records[name].systems, number) + 1):
-                files[f"{_plain(name)}-{system}.csv"] = "id,name\n"
-    return files
+        number = min(max(answers.systems for answers, _verdict in automatic.values()), _MOST_SYSTEMS)
+        lines += _configuration(automatic, number)
+        for name, (answers, _verdict) in automatic.items():
+            files |= {f"{_plain(name)}-{system}.csv": "id,name\n" for system in range(1, min(answers.systems, number) + 1)}
+    if by_hand:
+        lines += _by_hand(by_hand)
+    return {"trueup.yaml": "\n".join(lines), **files}
 
 
 def _plain(name: str) -> str:
@@ -43,7 +48,7 @@ def _plain(name: str) -> str:
 
 
 def _configuration(entities: Mapping[str, tuple[Answers, Verdict]], number: int) -> Iterator[str]:
-    yield "# Begun by `trueup decide`. It runs as it is, with empty files in the place of your systems: put yours in, one by one."
+    yield "# It runs as it is, with empty files in the place of your systems: put yours in, one by one."
     yield "# Where you know their addresses, `trueup init NAME=ADDRESS NAME=ADDRESS --into FOLDER` writes this from what they hold."
     yield ""
     yield "systems:"
@@ -79,29 +84,33 @@ def _entity(name: str, answers: Answers, verdict: Verdict, systems: list[str]) -
     yield ""
 
 
-def _by_hand(name: str, answers: Answers) -> Iterator[str]:
-    yield f"# {name}: by hand"
+def _by_hand(records: Mapping[str, Answers]) -> Iterator[str]:
+    """What people do, to be filled in; it is due and tracked as it is."""
     yield ""
-    yield f"{MEANS['manual-process']} Fill in what is between the brackets."
+    yield "# By hand: fill in what is between the brackets. `trueup runbook` then writes a page of each, to hang up; `trueup manual due`"
+    yield "# says what is due, `trueup manual done NAME --minutes N` notes it, and `trueup manual review` what is worth automating."
+    yield "runbooks: runbooks"
+    yield "manual:"
+    for name, answers in records.items():
+        others = answers.systems - 1
+        yield f"  {_quoted(name[:_LONGEST_KEY])}:"
+        yield f"    every: {'7d' if answers.delay == 'days' else '1d'}    # and when somebody asks"
+        yield '    owner: "[the role that does it]"'
+        yield '    stand_in: "[who does it in their absence]"'
+        yield '    checked_by: "[who looks whether it was done]"'
+        yield f"    what: {_quoted(f'[which {name}, and which of their fields]')}"
+        yield '    from: "[system, screen or report]"'
+        yield f'    to: ["[{others} other{"s" if others != 1 else ""}, and where to paste]"]'
+        yield "    steps:"
+        yield '      - {do: "[Open the report of what changed since the last time]", minutes: 5}'
+        yield '      - {do: "[Copy each record, field by field; tick it off]", paste: "[screen and field]", minutes: 15}'
+        yield "    checks:"
+        yield "      - as many records there as in the report"
+        yield "      - the sum of one column is the same in both"
     yield ""
-    yield "| | |"
-    yield "|---|---|"
-    yield "| What is copied | [which record, which of its fields] |"
-    yield "| From where | [system, screen or report] |"
-    yield f"| To where | [{answers.systems - 1} other, and where to paste] |"
-    yield f"| When | [{'once a week' if answers.delay == 'days' else 'every day'}, and when somebody asks] |"
-    yield "| Who does it | [role], in their absence [role] |"
-    yield "| Who checks it | [role] |"
-    yield ""
-    yield "## Steps"
-    yield ""
-    yield "1. [Open the report of what changed since the last time.]"
-    yield "2. [Copy each record, field by field; tick it off.]"
-    yield "3. Count: as many records there as in the report? Compare the sum of one column."
-    yield "4. Write down the date, how many records, and how many minutes it took."
-    yield ""
-    yield "## Once a month"
-    yield ""
-    yield "- Take five records and compare them in all systems. How many differ?"
-    yield "- Add up the minutes. More than a few records a week, or a mistake that cost money: run `trueup decide` again."
-    yield ""
+
+
+def _quoted(name: str) -> str:
+    """A text as YAML takes it, whatever it holds."""
+    escaped = "".join(char if char.isprintable() else " " for char in name).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped[:_LONGEST_NAME]}"'

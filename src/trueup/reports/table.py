@@ -85,6 +85,11 @@ def moment(value: datetime | None) -> str:
     return "–" if value is None else value.strftime("%Y-%m-%d %H:%M:%SZ")
 
 
+def second(value: datetime | None) -> str | None:
+    """A time for programs, in UTC and to the second; None stays None."""
+    return None if value is None else value.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def duration(seconds: float | None) -> str:
     """A length of time for people: `0.4 s`, `12 s`, `3 min`, `5 h`, `2 d`; None is a dash."""
     if seconds is None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from trueup.reports.table import Style
 
 SAMPLES = 100
+NOTED = 10_000
 SHOWN = 20
 COUNTS = ("rows", "differ", "missing", "extra", "waiting", "apart")
 
@@ -40,6 +41,8 @@ class SystemAgreement:
 
     vanished: how many of those that wait were there once and are gone, where nothing says that deletes are meant.
     apart: values that differ, and rows that are not there, because a person left them so; they are no differences.
+    compared: how many rows were compared with a record; `agreed` is the checksum of what they should show, `held` of what they do. The
+    two are equal where none of these differs; what waits is in neither.
     """
 
     rows: int = 0
@@ -49,6 +52,9 @@ class SystemAgreement:
     waiting: int = 0
     vanished: int = 0
     apart: int = 0
+    compared: int = 0
+    agreed: int = 0
+    held: int = 0
 
     @property
     def agrees(self) -> bool:
@@ -58,12 +64,16 @@ class SystemAgreement:
 
 @dataclass(slots=True)
 class EntityAgreement:
-    """One entity. `left_out`: system -> why it could not be compared. `examples`: the first disagreements."""
+    """One entity. `left_out`: system -> why it could not be compared. `examples`: the first disagreements.
+
+    `places`: of each system what is not as agreed, at most `NOTED`: records (`g` and the number), and rows without one (`k` and the key).
+    """
 
     records: int = 0
     systems: dict[str, SystemAgreement] = dataclasses.field(default_factory=dict)
     left_out: dict[str, str] = dataclasses.field(default_factory=dict)
     examples: list[Disagreement] = dataclasses.field(default_factory=list)
+    places: dict[str, list[str]] = dataclasses.field(default_factory=dict)
 
     @property
     def agrees(self) -> bool:

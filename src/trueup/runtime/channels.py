@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 PATIENCE_S = 30.0
 LONGEST = 160
@@ -21,8 +22,10 @@ class Sent:
     why: str | None = None
 
 
-def send(addresses: Sequence[str], title: str, body: str, tone: Tone, *, patience_s: float = PATIENCE_S) -> Sent:
-    """Send one message to every address; gives up after a while. Never raises."""
+def send(
+    addresses: Sequence[str], title: str, body: str, tone: Tone, *, patience_s: float = PATIENCE_S, files: Sequence[Path] = ()
+) -> Sent:
+    """Send one message to every address, with files where its channel can carry them; gives up after a while. Never raises."""
     import apprise
 
     logging.getLogger("apprise").propagate = False  # what it logs may hold what a server answered
@@ -33,7 +36,14 @@ def send(addresses: Sequence[str], title: str, body: str, tone: Tone, *, patienc
         return Sent(f"{bad} of {len(addresses)} addresses mean nothing to apprise: see its list of services for how they are written")
     kind = {"failure": apprise.NotifyType.WARNING, "success": apprise.NotifyType.SUCCESS, "info": apprise.NotifyType.INFO}[tone]
     try:
-        result = known.notify(body=body, title=title, notify_type=kind, body_format=apprise.NotifyFormat.TEXT, timeout=patience_s)
+        result = known.notify(
+            body=body,
+            title=title,
+            notify_type=kind,
+            body_format=apprise.NotifyFormat.TEXT,
+            timeout=patience_s,
+            attach=[str(file) for file in files] or None,
+        )
     except Exception as error:  # noqa: BLE001  a service that is not ours must not end a server
         return Sent(f"{type(error).__name__} while it was sent")
     if result:

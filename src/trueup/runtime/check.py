@@ -18,6 +18,7 @@ from trueup.reports.table import duration
 from trueup.runtime.channels import unknown
 from trueup.runtime.limits import longest_rest_s
 from trueup.runtime.locks import look
+from trueup.runtime.runbooks import stale
 from trueup.runtime.schedule import is_realtime, longest_wait_s
 from trueup.yamlfile import read_yaml
 
@@ -75,6 +76,7 @@ class Checker:
         """Look at every system and every mapping; one that fails harms no other."""
         self.findings.notes += self.config.notes
         self._check_channels()
+        self._check_runbooks()
         for name in self.config.systems:
             self.findings.systems[name] = self._system(name)
         for entity in self.config.entities.values():
@@ -103,6 +105,19 @@ class Checker:
             if unknown(addresses):
                 hint = "see apprise's list of services for how an address is written; `trueup alerts test` sends a message"
                 self._problem(("alerts", "to", name), f"no message can be sent to {name}: its address means nothing to apprise", hint)
+
+    def _check_runbooks(self) -> None:
+        """Which pages for people do not say any more what the configuration says."""
+        folder = self.config.runbooks
+        if folder is None:
+            return
+        try:
+            found = stale(self.config, folder)
+        except OSError as error:
+            self._warn(("runbooks",), f"{folder} cannot be read: {error.strerror}", "name a folder that you may read")
+            return
+        for page in found:
+            self._warn(("runbooks",), f"the runbook {page.name} is out of date: {page.why}", "`trueup runbook` writes it again")
 
     # -------------------------------------------------------------- where things stand
 

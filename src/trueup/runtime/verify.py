@@ -20,11 +20,11 @@ import polars as pl
 
 from trueup.core.cells import GID, KEY, NULL, cell_to_python, json_to_records
 from trueup.core.deliver import Due
-from trueup.core.fingerprint import cell_fingerprint, key_hash
+from trueup.core.fingerprint import cell_fingerprint, checksum, checksums, key_hash
 from trueup.core.merge import LEFT
 from trueup.core.shadow import decode_delta
 from trueup.errors import TrueupError
-from trueup.reports.verify_facts import SAMPLES, Agreement, Disagreement, EntityAgreement, SystemAgreement
+from trueup.reports.verify_facts import NOTED, SAMPLES, Agreement, Disagreement, EntityAgreement, SystemAgreement
 from trueup.runtime.apart import held_apart, left_rows
 from trueup.runtime.lane import Lane
 from trueup.runtime.references import to_golden
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from trueup.store import Db, Store
 
 BATCH_ROWS = 10_000
+CHECKSUMS = 1 << 64
 SEEN = "__seen"  # no field is named so: fields begin with a letter
 SENT = "__sent"
 
@@ -81,6 +82,7 @@ class _Side:
     vanished   those of `waiting` whose row is gone, where nothing says that deletes are meant
     outside    golden ids whose row is outside of the mapping's filter
     left       golden ids of which a person left values, or the missing row, apart; how many
+    doubt      golden ids whose row read otherwise at first: checksum of what it should show, and of what it did
     """
 
     seat: Seat
@@ -96,6 +98,18 @@ class _Side:
     outside: set[int] = field(default_factory=set)
     left: dict[int, int] = field(default_factory=dict)
     differing: set[int] = field(default_factory=set)
+    doubt: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+    def add_up(self) -> None:
+        """The checksums of the rows that were compared, now that it is known what became of those in doubt."""
+        counts = self.counts
+        counts.held = counts.agreed
+        for gid, (agreed, held) in self.doubt.items():
+            if gid in self.differing:
+                counts.held += held - agreed
+            elif gid in self.waiting or gid in self.outside:
+                counts.agreed, counts.held, counts.compared = counts.agreed - agreed, counts.held - agreed, counts.compared - 1
+        counts.agreed, counts.held = counts.agreed % CHECKSUMS, counts.held % CHECKSUMS
 
 
 class _Checker:
@@ -121,6 +135,7 @@ class _Checker:
             self._look_closely(self._sides[name], sorted(gids))
         for side in self._sides.values():
             self._look_at_strangers(side)
+            side.add_up()
             side.counts.waiting = len(side.waiting - side.differing) + side.lost
             side.counts.vanished = len(side.vanished - side.differing)
             side.counts.apart = sum(count for gid, count in side.left.items() if gid not in side.differing)
@@ -253,7 +268,13 @@ class _Checker:
             return []
         first, last = int(cells[GID].min() or 0), int(cells[GID].max() or 0)  # type: ignore[arg-type]
         both = both.join(_between(side.seen, first, last), on="gid", how="left", maintain_order="left")
-        other = both.filter(pl.col("print").is_not_null() & (pl.col("print") != pl.col("expected")))["gid"].to_list()
+        there = both.filter(pl.col("print").is_not_null())
+        side.counts.compared += there.height
+        side.counts.agreed += checksum(there["gid"], there["expected"])
+        doubtful = there.filter(pl.col("print") != pl.col("expected"))
+        sums = (checksums(doubtful["gid"], doubtful[name]).to_list() for name in ("expected", "print"))
+        side.doubt.update(zip(doubtful["gid"].to_list(), zip(*sums, strict=True), strict=True))
+        other = doubtful["gid"].to_list()
         unread = both.filter(pl.col("print").is_null()).select("gid")
         states = unread.join(_between(side.known, first, last), on="gid", how="left", maintain_order="left")
         known = states.filter(pl.col("state").is_not_null())
@@ -377,6 +398,9 @@ class _Checker:
             self.suspects.records.add(gid)
         if key is not None:
             self.suspects.keys.setdefault(side.seat.name, []).append(key)
+        places = self.result.places.setdefault(side.seat.name, [])
+        if len(places) < NOTED:
+            places.append(f"k{key}" if gid is None else f"g{gid}")
         if len(self.result.examples) < SAMPLES:
             self.result.examples.append(Disagreement(side.seat.name, kind, gid, key, fields or {}))
 

@@ -1,5 +1,5 @@
 -- Written by `make generate` from the migrations; do not edit.
--- revision 0018
+-- revision 0019
 
 CREATE TABLE schema_version (
 	version_num VARCHAR(32) NOT NULL,
@@ -391,6 +391,49 @@ CREATE TABLE write_lock (
 	PRIMARY KEY (system, object)
 );
 
+CREATE TABLE report (
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+	at BIGINT NOT NULL,
+	since BIGINT NOT NULL,
+	due_at BIGINT,
+	title TEXT NOT NULL,
+	counts TEXT NOT NULL,
+	message TEXT,
+	page TEXT,
+	lines TEXT,
+	UNIQUE (due_at)
+);
+
+CREATE TABLE report_copy (
+	report BIGINT NOT NULL,
+	recipient TEXT NOT NULL,
+	state TEXT NOT NULL,
+	attempts INTEGER NOT NULL,
+	tried_at BIGINT,
+	next_try_at BIGINT,
+	reason TEXT,
+	PRIMARY KEY (report, recipient)
+);
+
+CREATE TABLE difference (
+	entity INTEGER NOT NULL,
+	system INTEGER NOT NULL,
+	subject TEXT NOT NULL,
+	since BIGINT NOT NULL,
+	PRIMARY KEY (entity, system, subject)
+)
+ WITHOUT ROWID;
+
+CREATE TABLE done_by_hand (
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+	process TEXT NOT NULL,
+	at BIGINT NOT NULL,
+	minutes FLOAT,
+	steps TEXT,
+	note TEXT,
+	who TEXT NOT NULL
+);
+
 ANALYZE sqlite_master;
 
 DELETE FROM sqlite_stat1;
@@ -403,4 +446,4 @@ INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ('shadow', 'shadow_not_present'
 
 INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ('shadow', 'shadow_sent', '1000 500 100 1');
 
-INSERT INTO schema_version VALUES ('0018');
+INSERT INTO schema_version VALUES ('0019');

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
 import sqlalchemy as sa
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from trueup.store.prepared import Value
 
 STOPPED = "stopped before its end"
+LONGEST = timedelta(days=30)
+"""A run that began longer ago is not looked for among those that ended lately."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,12 @@ def first_since(db: Db, moment: datetime, look_at: int = 5_000) -> int | None:
     newest = db.execute(sa.select(table.c.id, table.c.finished_at).order_by(table.c.id.desc()).limit(look_at)).all()
     since = [row.id for row in newest if row.finished_at is None or row.finished_at >= moment]
     return min(since) if since and len(since) < look_at else None
+
+
+def ended_since(db: Db, moment: datetime) -> list[Run]:
+    """Runs that ended after a moment, or are at work still, oldest first."""
+    over = sa.or_(table.c.finished_at.is_(None), table.c.finished_at > moment)
+    return [_run(row) for row in db.execute(sa.select(table).where(over, table.c.started_at > moment - LONGEST).order_by(table.c.id))]
 
 
 def some(db: Db, ids: Sequence[int]) -> list[Run]:

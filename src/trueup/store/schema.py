@@ -19,7 +19,7 @@ from trueup.store.moments import from_micros, to_micros
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
-REVISION = "0018"
+REVISION = "0019"
 """The newest migration; a state at this revision opens without loading Alembic."""
 
 VERSION_TABLE = "schema_version"
@@ -483,4 +483,61 @@ write_lock = sa.Table(
     sa.Column("at", Moment, nullable=False),
     sa.Column("who", sa.Text),
     sa.PrimaryKeyConstraint("system", "object"),
+)
+
+# Reports that were handed over. `counts` (JSON) is what trends are drawn from; `message`, `page` and `lines` (CSV) are what is sent, and go
+# once everybody has it. `due_at` is the moment of the schedule that it was made for; null: somebody asked for it.
+report = sa.Table(
+    "report",
+    metadata,
+    _id_column(),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("since", Moment, nullable=False),
+    sa.Column("due_at", Moment, unique=True),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("counts", sa.Text, nullable=False),
+    sa.Column("message", sa.Text),
+    sa.Column("page", sa.Text),
+    sa.Column("lines", sa.Text),
+    sqlite_autoincrement=True,
+)
+
+# Who gets a report: `waiting`, `sending` (somebody is about it), `sent`, `unknown` (whoever sent it ended before its end), `given up`.
+report_copy = sa.Table(
+    "report_copy",
+    metadata,
+    sa.Column("report", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("recipient", sa.Text, primary_key=True),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("tried_at", Moment),
+    sa.Column("next_try_at", Moment),
+    sa.Column("reason", sa.Text),
+)
+
+# Since when a record (`g` and its number) or a row that is no record's (`k` and its key) is known not to be as agreed in a system; of a
+# system in which that are too many to note, `*` alone.
+difference = sa.Table(
+    "difference",
+    metadata,
+    _entity(),
+    _system(),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("since", Moment, nullable=False),
+    sa.PrimaryKeyConstraint("entity", "system", "subject"),
+    sqlite_with_rowid=False,
+)
+
+# Manual processes that somebody carried out. `minutes` null: not told; `steps` (JSON): minutes by number of the step, where told.
+done_by_hand = sa.Table(
+    "done_by_hand",
+    metadata,
+    _id_column(),
+    sa.Column("process", sa.Text, nullable=False),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("minutes", sa.Float),
+    sa.Column("steps", sa.Text),
+    sa.Column("note", sa.Text),
+    sa.Column("who", sa.Text, nullable=False),
+    sqlite_autoincrement=True,
 )

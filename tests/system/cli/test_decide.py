@@ -160,12 +160,12 @@ def test_what_is_recommended_is_begun(project: Project) -> None:
     )
     project.write("answers.yaml", LEADS + PRICES + customers)
     told = project.trueup("decide", "--answers", "answers.yaml", "--init", "new/project").expect(0)
-    assert "Begun in new/project: answers.yaml, prices_b-by-hand.md, trueup.yaml" in told.out
+    assert "Begun in new/project: answers.yaml, trueup.yaml" in told.out
     config = project.read("new/project/trueup.yaml")
     assert "when: [realtime]" in config
     assert "when: [{every: 1h}]" in config
     assert "customers_3: {connector: csv" in config
-    assert "# prices <b>: by hand" in project.read("new/project/prices_b-by-hand.md")
+    assert "never done yet" in project.trueup("manual", "due", "-c", "new/project/trueup.yaml").expect(0).out
     project.trueup("check", "-c", "new/project/trueup.yaml").expect(0)
     project.trueup("sync", "-c", "new/project/trueup.yaml").expect(0)
     before = project.files()
@@ -173,3 +173,20 @@ def test_what_is_recommended_is_begun(project: Project) -> None:
     assert "new/project/answers.yaml is there already" in again.err
     assert project.files() == before
     assert "cannot be made" in project.trueup("decide", "--answers", "answers.yaml", "--init", "answers.yaml/x").expect(2).err
+
+
+def test_what_is_done_by_hand_alone_is_begun_without_a_system(tmp_path: Path) -> None:
+    """The whole way of the fifth outcome: decided, written down, hung up, due, done, and looked back at."""
+    project = Project(tmp_path)
+    project.write("answers.yaml", LEADS.splitlines()[0] + "\n" + PRICES)
+    assert "documented manual process" in project.trueup("decide", "--answers", "answers.yaml", "--init", "new").expect(0).out
+    assert {name for name in project.files() if name.startswith("new/")} == {"new/answers.yaml", "new/trueup.yaml"}
+    config = ("-c", "new/trueup.yaml")
+    assert "the runbook by-hand-prices-b is out of date: it is missing" in project.trueup("check", *config).expect(0).out
+    project.trueup("runbook", *config).expect(0)
+    assert "out of date" not in project.trueup("check", *config).expect(0).out
+    assert "# prices \\<b\\>: by hand" in project.read("new/runbooks/by-hand-prices-b.md")
+    project.trueup("manual", "done", "prices <b>", "--minutes", "25", *config).expect(0)
+    assert "Nothing is due." in project.trueup("manual", "due", *config).expect(0).out
+    assert "25 min" in project.trueup("manual", "review", *config).expect(0).out
+    assert "Nothing to do." in project.trueup("report", *config).expect(0).out

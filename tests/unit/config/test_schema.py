@@ -90,4 +90,5 @@ def test_every_setting_has_a_help_text(shape):
 
 
 def test_settings_of_the_top_are_those_documented():
-    assert ConfigShape.settings() == ("state", "master_key", "systems", "entities", "retention", "alerts", "notices", "packages", "metrics")
+    top = ("state", "master_key", "systems", "entities", "retention", "alerts", "notices", "packages", "metrics")
+    assert ConfigShape.settings() == (*top, "report", "manual", "runbooks")

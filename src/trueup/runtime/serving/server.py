@@ -29,6 +29,7 @@ from trueup.runtime.serving.figures import Figures
 from trueup.runtime.serving.hold import Hold
 from trueup.runtime.serving.knowing import Knowing
 from trueup.runtime.serving.letters import Letters
+from trueup.runtime.serving.reporting import Reporting
 from trueup.runtime.serving.rolling import RollingRun
 from trueup.runtime.serving.telling import Telling
 from trueup.runtime.serving.turns import Turns, room
@@ -108,6 +109,7 @@ class Server:
         self.knowing = Knowing(self)
         self.alerting = Alerting(config, self.knowing, lambda: self._main.store, self.log)
         self.verifying = Verifying(self)
+        self.reporting = Reporting(self)
         self.telling = Telling(self)
         self.exchanging = Exchanging(self)
         self.figures.heard = self.telling.wake
@@ -150,6 +152,7 @@ class Server:
             self.verifying.start()
             if self.config.packages:
                 self.exchanging.start()
+            self.reporting.start()
             self.log.event("serving", entities=", ".join(self.workers), systems=", ".join(self.watchers))
             try:
                 self._attend(hold, rolling, clock)
@@ -278,6 +281,7 @@ class Server:
         self.alerting.stop()
         self.verifying.stop()
         self.exchanging.stop()
+        self.reporting.stop()
         self.telling.stop()
         for watcher in self.watchers.values():
             watcher.stop()

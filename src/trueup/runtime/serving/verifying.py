@@ -6,9 +6,9 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from trueup.errors import TrueupError
-from trueup.reports.picture import Verified
+from trueup.runtime.reporting.comparing import keep
 from trueup.runtime.schedule import due_at
-from trueup.runtime.serving.knowing import VERIFIED, verified_from, verified_text
+from trueup.runtime.serving.knowing import VERIFIED, verified_from
 from trueup.runtime.workspace import Workspace
 from trueup.store import meta
 
@@ -80,6 +80,15 @@ class Verifying(Thread):
 
     def _verify(self, name: str) -> None:
         server, at = self._server, self._server.clock()
+        found = self.compare(name)
+        with server.store.write() as tx:
+            keep(tx, name, found, at)
+        differing = {system: count for system, side in found.systems.items() if (count := side.differ + side.missing + side.extra)}
+        server.log.event("verified", entity=name, records=found.records, differing=differing, left_out=", ".join(found.left_out))
+
+    def compare(self, name: str) -> EntityAgreement:
+        """Compare now: again where rows crossed meanwhile. Raises StateError."""
+        server = self._server
         for _number in range(TRIES):
             before = server.figures.of(name).passes
             workspace = Workspace(server.config, clock=server.clock, store=server.store, limits=server.limits)  # the state stays open
@@ -90,14 +99,4 @@ class Verifying(Thread):
                 workspace.systems.close()
             if found.agrees or server.figures.of(name).passes == before or self._ending.wait(QUIET_S):
                 break
-        kept = _kept(found, at)
-        with server.store.write() as tx:
-            meta.set_(tx, VERIFIED + name, verified_text(kept))
-        server.log.event("verified", entity=name, records=found.records, differing=kept.differing, left_out=", ".join(kept.left_out))
-
-
-def _kept(found: EntityAgreement, at: datetime) -> Verified:
-    counts = ("rows", "differ", "missing", "extra", "waiting")
-    return Verified(
-        at, {name: {kind: getattr(side, kind) for kind in counts} for name, side in found.systems.items()}, tuple(found.left_out)
-    )
+        return found
