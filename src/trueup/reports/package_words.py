@@ -72,9 +72,9 @@ def packages_text(body: Sequence[Mapping[str, Any]], style: Style = PLAIN) -> st
             word = "missing" if one["late"]["missing"] else "late"
             lines.append(f"{style.paint('!', 'warn')} {one['name']}: {word}: a package was due at {moment(one['late']['since'])}")
         answer = one["answer"]
-        if answer is not None and answer["status"] == "refused":
+        if answer is not None and answer["kind"] is not None:
             lines.append(
-                f"{style.paint('!', 'warn')} {one['name']}: {answer['sequence']:06d} was refused, {answer['kind']}: {answer['why']}"
+                f"{style.paint('!', 'warn')} {one['name']}: {answer['sequence']:06d} was {answer['status']}, {answer['kind']}: {answer['why']}"
             )
         if one["public_key"] is not None:
             lines.append(f"{one['name']} is signed; its public key, for `signers` on the other side: {one['public_key']}")

@@ -210,8 +210,10 @@ def look_for_answer(config: Config, store: Store, package: Package) -> Sent:
             return known
         with workroom(config, "answers", place.shown, package.entity) as room:
             found = _answer(room, answers, fresh[-1], package.signers)
-        if found is None or (found["sequence"] == known.sequence and found["statement"] not in {"", known.statement}):
+        if found is None:
             return known
+        if found["status"] == "accepted" and found["sequence"] == known.sequence and found["statement"] != known.statement:
+            found |= {"kind": "tampered", "why": "what the receiver accepted under this number is not the package that was sent"}
         pending = None if found["sequence"] == known.sequence else known.at
         known = replace(known, answer=found, unanswered_since=pending)
         with store.write() as tx:

@@ -27,7 +27,7 @@ def pictured(db: Db, config: Config, package: Package, now: datetime) -> Package
         return found
     out = sent(db, package, shown(config, package.place))
     _trouble(found, out.trouble)
-    if out.answer is not None and out.answer["status"] == "refused":
+    if out.answer is not None and out.answer["kind"] is not None:
         found.refused, found.refused_at = f"{out.answer['kind']}: {out.answer['why']}", out.at
     patience, since = package.answered_within_s, out.unanswered_since
     if patience is not None and since is not None and (now - since).total_seconds() > patience:
