@@ -1,6 +1,7 @@
 """Fixtures and rules for every test.
 
 - `postgres_url`, `mariadb_url`: a new empty database on a private server, which is started once per test process when first asked for.
+- `sftp_url`: a new empty folder on a private SFTP server.
 - `spare_postgres`, `spare_mariadb`: a server of the test's own, for tests that kill or restart it.
 - With CI=true a test that cannot run counts as failed, except where a connector does not declare the ability under test.
 - Hypothesis: HYPOTHESIS_PROFILE chooses `dev` (default), `ci` (many random examples) or `deterministic` (the same examples every time).
@@ -17,6 +18,7 @@ import pytest
 
 from tests.server_programs import ServerUnavailableError
 from tests.servers import MariadbServer, PostgresServer, Server, start_mariadb, start_postgres
+from tests.sftp_servers import SftpServer, start_sftp
 
 S = TypeVar("S", bound=Server)
 
@@ -93,6 +95,19 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
 def mariadb_url(mariadb_server: MariadbServer) -> Iterator[str]:
     """`mysql://user:password@127.0.0.1:port/db` of a new empty database, dropped after the test."""
     with mariadb_server.database() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def sftp_server() -> Iterator[SftpServer]:
+    """This test process's SFTP server."""
+    yield from _serve(start_sftp)
+
+
+@pytest.fixture
+def sftp_url(sftp_server: SftpServer) -> Iterator[str]:
+    """`sftp://user@127.0.0.1:port/folder?key=…&known_hosts=…` of a new empty folder, removed after the test."""
+    with sftp_server.database() as url:
         yield url
 
 

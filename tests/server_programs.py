@@ -64,6 +64,17 @@ def mariadb_programs(*, installed: bool = True) -> Programs:
     return _programs("mariadb", _find_mariadb, lambda _apt: ["mariadb-server-core"], installed=installed)
 
 
+def openssh_programs(*, installed: bool = True) -> Programs:
+    """OpenSSH's server; as `postgres_programs`."""
+    return _programs("openssh", _find_openssh, lambda _apt: ["openssh-server"], installed=installed)
+
+
+def _find_openssh(root: Path) -> Programs | None:
+    if not (root / "usr/sbin/sshd").exists():
+        return None
+    return Programs(directory=root / "usr/sbin", base=root / "usr", share=root / "usr/share", plugins=root / "usr/lib/openssh")
+
+
 def _find_postgres(root: Path) -> Programs | None:
     versions = sorted(root.glob("usr/lib/postgresql/*/bin/initdb"), key=lambda path: float(path.parts[-3]))
     if not versions and root == Path("/") and (found := shutil.which("initdb")):
@@ -117,7 +128,7 @@ def _installed_as_last_resort(
         apt.run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages(apt))
         if found := find(Path("/")):
             return found
-    advice = {"postgres": "postgresql", "mariadb": "mariadb-server-core"}[name]
+    advice = {"postgres": "postgresql", "mariadb": "mariadb-server-core", "openssh": "openssh-server"}[name]
     raise ServerUnavailableError(f"{name}: no server is installed and its packages cannot be had ({error}); try: apt-get install {advice}")
 
 

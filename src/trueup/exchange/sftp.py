@@ -213,7 +213,7 @@ class SftpPlace:
 
 def _upload(sftp: SFTPClient, source: Path, target: str) -> None:
     """Copy a file, and have the server force it to disk where it can (fsync@openssh.com). Its size is compared."""
-    with source.open("rb") as old, sftp.open(target, "xb") as new:
+    with source.open("rb") as old, sftp.open(target, "wx") as new:
         new.set_pipelined(pipelined=True)
         while block := old.read(BLOCK_BYTES):
             new.write(block)

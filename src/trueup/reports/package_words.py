@@ -73,9 +73,8 @@ def packages_text(body: Sequence[Mapping[str, Any]], style: Style = PLAIN) -> st
             lines.append(f"{style.paint('!', 'warn')} {one['name']}: {word}: a package was due at {moment(one['late']['since'])}")
         answer = one["answer"]
         if answer is not None and answer["kind"] is not None:
-            lines.append(
-                f"{style.paint('!', 'warn')} {one['name']}: {answer['sequence']:06d} was {answer['status']}, {answer['kind']}: {answer['why']}"
-            )
+            what = f"{answer['sequence']:06d} was {answer['status']}, {answer['kind']}: {answer['why']}"
+            lines.append(f"{style.paint('!', 'warn')} {one['name']}: {what}")
         if one["public_key"] is not None:
             lines.append(f"{one['name']} is signed; its public key, for `signers` on the other side: {one['public_key']}")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""An export and an import that are killed at each of their steps in turn: nothing is half-done, and the next one ends as if nothing had been."""
+"""An export and an import that are killed at each step in turn: nothing is half-done, and the next one ends as if nothing had been."""
 
 from __future__ import annotations
 
