@@ -441,6 +441,8 @@ class Caps:
     watch          watch() yields keys that may have changed
     locks          lock() works: others can be kept from changing columns that are changed elsewhere
     fingerprint    fingerprint() is pushed down
+    browses        browse() works: rows can be looked at without a key that tells them apart
+    clock          clock() works: the system tells what time it has
     """
 
     kind: Literal["database", "file", "api", "push", "memory"]
@@ -460,6 +462,8 @@ class Caps:
     watch: bool = False
     locks: bool = False
     fingerprint: bool = False
+    browses: bool = False
+    clock: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

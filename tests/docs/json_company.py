@@ -9,7 +9,8 @@ from typing import Any
 from tests.system.cli.tool import CONFIG, Project, company
 
 COMMANDS = (
-    "decide --answers answers.yaml", "init crm=crm.db sheet=customers.csv --into proposed", "drift", "check",
+    "decide --answers answers.yaml", "profile old=old.db",
+    "init crm=crm.db sheet=customers.csv --into proposed", "drift", "check",
     "report --since 1d", "plan", "sync", "status",
     "runs", "run 2", "record customer crm:1", "explain customer crm:1 name", "conflicts",
     "matches", "failures", "holds", "manual due", "manual done prices --minutes 40 --step 1=10", "manual review",
@@ -70,6 +71,19 @@ packages:
 """
 
 
+def old_shop(project: Project) -> None:
+    """A database in which something of every kind is untidy."""
+    project.sql("CREATE TABLE buyers (id INTEGER PRIMARY KEY, mail TEXT, spent INTEGER, updated_at TEXT)", database="old.db")
+    project.sql("CREATE TABLE visits (buyer_id INTEGER, nights INTEGER)", database="old.db")
+    far = "2999-01-01T00:00:00Z"
+    for number in range(1, 31):
+        mail = {1: " ", 2: "n/a", 3: "P4@EXAMPLE.com ", 5: "p6@example.com", 7: None, 8: "nobody"}.get(number, f"p{number}@example.com")
+        row = (number, mail, 9999 if number == 9 else number, far)
+        project.sql("INSERT INTO buyers VALUES (?, ?, ?, ?)", row, database="old.db")
+        project.sql("INSERT INTO visits VALUES (?, ?)", (number + (number > 28), 2), database="old.db")
+    project.sql("INSERT INTO visits VALUES (5, 'two')", database="old.db")
+
+
 def busy_company(folder: Path) -> Project:
     """Two runs behind it: a conflict, a row that cannot be read, a parked twin, a held mass of edits, and edits since."""
     begin = "retention: {history: 400d}\nmaster_key: {file: master.key}\n" + BY_HAND
@@ -77,6 +91,7 @@ def busy_company(folder: Path) -> Project:
     project.write("answers.yaml", ANSWERS)
     project.write("office.yaml", OFFICE)
     (folder / "outbox").mkdir()
+    old_shop(project)
     project.trueup("keys", "new").expect(0)
     project.trueup("sync").expect(3)
     project.sql("UPDATE contacts SET name = 'Ada One' WHERE id = 1")

@@ -12,6 +12,7 @@ from trueup.cli.shared import NEEDS_PERSON, AsJson, complain, leave, say, say_js
 
 if TYPE_CHECKING:
     from trueup.decide.answers import Answers
+    from trueup.reports.profile_facts import Clock
     from trueup.setup.addresses import Address
     from trueup.setup.proposal import ProposedEntity
     from trueup.setup.samples import Sample
@@ -43,21 +44,18 @@ def init(
     Only reads the systems. Of what is not certain, the file holds a comment. An existing `trueup.yaml` is never touched.
     """
     from trueup.errors import UsageError
-    from trueup.setup.addresses import read_address
+    from trueup.setup.addresses import read_addresses
     from trueup.setup.proposal import propose
     from trueup.setup.written import as_environment, as_yaml, proposals
 
-    addresses = [read_address(text) for text in systems]
-    doubled = {item.name for item in addresses if sum(other.name == item.name for other in addresses) > 1}
-    if doubled:
-        raise UsageError(f"`{min(doubled)}` is given twice", hint="give each system a name of its own")
+    addresses = read_addresses(systems)
     if len(addresses) < 2:
         raise UsageError("with fewer than two systems there is nothing to keep together", hint="name another one")
     target = into / "trueup.yaml"
     if target.exists():
         raise UsageError(f"{target} is there already", hint="name another folder with --into, or move it away")
     given = _answers(answers)
-    samples, left_out = _looked(addresses)
+    samples, left_out, clocks = _looked(addresses)
     entities = propose(samples, given)
     for line in left_out:
         complain(f"left out: {line}")
@@ -66,7 +64,7 @@ def init(
             "no two objects of these systems seem to hold the same records: nothing was written",
             hint="name their objects and fields in a trueup.yaml: docs/getting-started.md shows how",
         )
-    _write(target, as_yaml(_from(addresses, into), entities, given), into, as_environment(addresses))
+    _write(target, as_yaml(_from(addresses, into), entities, given, clocks), into, as_environment(addresses))
     if as_json:
         say_json({"file": str(target), "entities": proposals(entities), "left_out": left_out})
     else:
@@ -88,22 +86,24 @@ def _answers(path: Path | None) -> Answers | None:
     return next(iter(records.values()))
 
 
-def _looked(addresses: list[Address]) -> tuple[dict[str, tuple[Sample, ...]], list[str]]:
-    """What each system holds, and what was left out. Raises what a system that cannot be reached raises."""
+def _looked(addresses: list[Address]) -> tuple[dict[str, tuple[Sample, ...]], list[str], dict[str, Clock | None]]:
+    """What each system holds, what was left out, and what time each has. Raises what a system that cannot be reached raises."""
     from trueup.connectors.registry import connector_class
     from trueup.setup.samples import look
 
     found: dict[str, tuple[Sample, ...]] = {}
     left_out: list[str] = []
+    clocks: dict[str, Clock | None] = {}
     for item in addresses:
         connector = connector_class(item.connector).open(item.name, item.settings, directory=str(Path.cwd()))
         try:
-            looked = look(item.name, connector)
+            looked = look(item.name, connector, item.connector)
         finally:
             connector.close()
         found[item.name] = looked.samples
         left_out += looked.left_out
-    return found, left_out
+        clocks[item.name] = looked.clock
+    return found, left_out, clocks
 
 
 def _from(addresses: list[Address], into: Path) -> list[Address]:

@@ -36,6 +36,7 @@ from trueup.cli import (
     packages,
     pause,
     plan,
+    profile,
     record,
     report,
     runbook,
@@ -53,7 +54,8 @@ from trueup.cli import (
 from trueup.cli.shared import COULD_NOT, INTERRUPTED, USAGE, ConfigFile, Session, complain
 
 _ORDER = (
-    "decide", "init", "drift", "check", "plan", "sync", "serve", "worker", "pause", "resume", "status", "report", "runs", "run", "record",
+    "decide", "profile",
+    "init", "drift", "check", "plan", "sync", "serve", "worker", "pause", "resume", "status", "report", "runs", "run", "record",
     "explain", "conflicts", "matches", "failures", "holds", "notices", "alerts", "manual", "runbook", "verify", "undo", "lock", "export",
     "import", "packages", "audit", "backup", "restore", "rebuild", "compact", "doctor", "sql", "secrets", "keys", "schema",
 )  # fmt: skip
@@ -106,7 +108,8 @@ def root(
 
 
 for _verb in (
-    decide, init, drift, check, plan, sync, serve, worker, pause, status, report, runs, record, explain, conflicts, matches, failures,
+    decide, profile,
+    init, drift, check, plan, sync, serve, worker, pause, status, report, runs, record, explain, conflicts, matches, failures,
     holds, notices, alerts, manual, runbook, verify, undo, lock, packages, audit, backup, compact, doctor, sql, secrets, keys, schema,
 ):  # fmt: skip
     _verb.register(app)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,9 +14,14 @@ if TYPE_CHECKING:
     from trueup.runtime.workspace import Workspace
 
 
-@contextmanager
-def progress(workspace: Workspace) -> Iterator[Callable[[str, str, int], None] | None]:
+def progress(workspace: Workspace) -> AbstractContextManager[Callable[[str, str, int], None] | None]:
     """A function (entity, system, rows) that moves the bars on stderr; None where stderr is no terminal."""
+    return bars_for(lambda: _expected(workspace))
+
+
+@contextmanager
+def bars_for(rows: Callable[[], dict[tuple[str, str], int]]) -> Iterator[Callable[[str, str, int], None] | None]:
+    """As `progress`; `rows` tells how many are expected, where that is known."""
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield None
         return
@@ -30,7 +35,7 @@ def progress(workspace: Workspace) -> Iterator[Callable[[str, str, int], None] |
         TimeElapsedColumn(),
     )
     console = Console(stderr=True)
-    expected = _expected(workspace)
+    expected = rows()
     tasks: dict[tuple[str, str], TaskID] = {}
     seen: dict[tuple[str, str], int] = {}
     with Progress(*columns, console=console, transient=True) as bars:

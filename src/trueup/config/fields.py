@@ -159,6 +159,8 @@ def _check_fits_type(shape: FieldShape, path: YamlPath, report: Report) -> None:
             "add the steps to clean, or remove write_back",
             unless=[(*path, "clean")],
         )
+    elif shape.write_back and kind not in {"text", "list"}:
+        report.add((*path, "write_back"), f"`write_back` {wrong}", "a value goes back where its text was cleaned", unless=[type_path])
 
 
 def _check_pattern(pattern: str, path: YamlPath, report: Report) -> None:

@@ -15,6 +15,7 @@ from cronsim import CronSim, CronSimError
 from pydantic_core import PydanticCustomError
 
 from trueup.config.suggest import did_you_mean, listing
+from trueup.core.clean import WORDS
 from trueup.model import CleanStep, ConflictRule, When
 from trueup.yamlfile import WrittenFloat, WrittenInt
 
@@ -272,7 +273,7 @@ def clean_steps(value: Any) -> tuple[CleanStep, ...]:
             steps.append(CleanStep(item.strip()))
         elif isinstance(item, dict) and len(item) == 1:
             name, argument = next(iter(item.items()))
-            steps.append(CleanStep(name, None if argument is None else text_of(argument)))
+            steps.append(CleanStep(name, None if argument is None else _argument(argument)))
         else:
             raise wrong(
                 "this is not a cleaning step",
@@ -280,6 +281,16 @@ def clean_steps(value: Any) -> tuple[CleanStep, ...]:
                 (number,) if isinstance(value, list) else (),
             )
     return tuple(steps)
+
+
+def _argument(value: Any) -> str:
+    """The argument of a cleaning step: a text, or a list of words."""
+    if not isinstance(value, list):
+        return text_of(value)
+    words = [text_of(item) for item in value]
+    if not words or any(not word.strip() or WORDS in word for word in words):
+        raise wrong(f"the words of a cleaning step must not be empty, or hold {WORDS}", 'write them as [n/a, "-"]')
+    return WORDS.join(words)
 
 
 @dataclass(frozen=True, slots=True)

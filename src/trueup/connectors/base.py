@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = [
     "OUTCOME_SCHEMA",
     "PAGE_ROWS",
+    "Browsing",
     "Connector",
     "Letterbox",
     "Marking",
@@ -58,6 +59,7 @@ __all__ = [
     "Received",
     "Receiving",
     "Reject",
+    "Timed",
     "WriteBatch",
     "join_key",
     "split_key",
@@ -246,6 +248,26 @@ class Fenced(Connector, Protocol):
 
     def end_writes(self, lane: str) -> None:
         """Let no write land later on that holds this name now: it is ended, or has landed. Raises SystemUnreachableError."""
+        ...
+
+
+class Browsing(Connector, Protocol):
+    """What a connector offers besides where its `caps.browses` says so: to be looked at by somebody who knows of no key."""
+
+    def browse(self, obj: ObjectSpec, columns: Sequence[str], *, page_rows: int = PAGE_ROWS) -> Iterator[Page]:
+        """Every row of an object, those without a key or with the key of another row among them; `obj.key` is not looked at.
+
+        As a full `read`, but for this: pages show the columns asked for and nothing else (no `__key`), and a reject has no key. A row is
+        refused only for a value that cannot be read.
+        """
+        ...
+
+
+class Timed(Connector, Protocol):
+    """What a connector offers besides where its `caps.clock` says so."""
+
+    def clock(self) -> datetime:
+        """What time it is by the system's own clock, aware. Raises SystemUnreachableError, AccessRefusedError."""
         ...
 
 

@@ -97,6 +97,8 @@ class CsvReading(Reading):
         self.open_end = not stretch.endswith(b"\n")
         lines = stretch.count(b"\n") + self.open_end
         chunk = Chunk(start, size, line, lines, row, rows, plain=True)
+        if not self.key_columns:
+            return chunk, pl.repeat(None, rows, dtype=pl.String, eager=True).alias(KEY)
         parts = frame.select(self._position(name) for name in self.key_columns)
         return chunk, _key_series(parts)
 
@@ -206,7 +208,7 @@ class CsvReading(Reading):
     def key_text(self, values: Mapping[str, Any]) -> str | None:
         """See the base class."""
         parts = [values.get(name) or "" for name in self.key_columns]
-        return join_key(parts) if all(parts) else None
+        return join_key(parts) if parts and all(parts) else None
 
     # ---------------------------------------------------------------- writing
 

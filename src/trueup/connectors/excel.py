@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any, Self
 
 import polars as pl
@@ -49,7 +50,9 @@ SCANS_KEPT = 4
 class ExcelConnector:
     """One workbook. Safe for one thread at a time."""
 
-    caps: Caps = Caps(kind="file", precondition="native", stored_row=True, find=True, assigns_keys=True, atomic=True, watch=True)
+    caps: Caps = Caps(
+        kind="file", precondition="native", stored_row=True, find=True, assigns_keys=True, atomic=True, watch=True, browses=True
+    )
 
     def __init__(self, name: str, settings: Mapping[str, Any], *, directory: str = ".") -> None:
         """Remember the settings; the file is opened by each call. Raises ConfigError for unknown, missing or wrong settings."""
@@ -126,6 +129,14 @@ class ExcelConnector:
         """See the contract. Workbooks have no incremental read, so `since` is not looked at."""
         del since
         return self._keyed(obj, columns).pages(columns, keys, page_rows)
+
+    def browse(self, obj: ObjectSpec, columns: Sequence[str], *, page_rows: int = PAGE_ROWS) -> Iterator[Page]:
+        """See base.Browsing."""
+        with self._opened(obj) as (package, found):
+            rows = self._rows(package, found, replace(obj, key=()))
+            check_untouched(self.name, self.path, package.file, found)
+        rows.check_columns(columns)
+        return rows.browsed(columns, page_rows)
 
     def find(self, obj: ObjectSpec, columns: Sequence[str], values: pl.DataFrame) -> pl.DataFrame:
         """See the contract."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -257,6 +257,21 @@ class SheetRows:
                     yield Page(page, rejected=rejected)
                     rejected = ()
         yield Page(self._empty(columns), complete=not self.lost, rejected=rejected)
+
+    def browsed(self, columns: Sequence[str], page_rows: int) -> Iterator[Page]:
+        """Pages of all rows that hold anything, without their keys."""
+        kinds = [f"k{self.scan.index(name)}" for name in self.scan.columns]
+        rejected: tuple[Reject, ...] = ()
+        for frame in self.scan.frames():
+            some = pl.any_horizontal(pl.col(kind) != int(Kind.BLANK) for kind in kinds)
+            rows = frame.filter(pl.col(CONSTANT) | some).with_columns(pl.lit(None, dtype=pl.String).alias(KEY))
+            shown, refused = self._shown(rows, columns)
+            rejected += tuple(replace(reject, key=None) for reject in refused)
+            for page in shown.select(columns).iter_slices(page_rows):
+                if not page.is_empty():
+                    yield Page(page, rejected=rejected)
+                    rejected = ()
+        yield Page(self._empty(columns).select(columns), complete=True, rejected=rejected)
 
     def _shown(self, rows: pl.DataFrame, columns: Sequence[str]) -> tuple[pl.DataFrame, tuple[Reject, ...]]:
         """Typed rows, and rejects of those that hold an error or an impossible date in a column asked for."""

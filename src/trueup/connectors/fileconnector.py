@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import polars as pl
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from trueup.connectors.filerows import Reading
     from trueup.model import ColumnInfo
 
-CAPS = Caps(kind="file", precondition="native", stored_row=True, find=True, assigns_keys=True, atomic=True, watch=True)
+CAPS = Caps(kind="file", precondition="native", stored_row=True, find=True, assigns_keys=True, atomic=True, watch=True, browses=True)
 
 
 class FileConnector(ABC):
@@ -123,6 +124,17 @@ class FileConnector(ABC):
             opened.close()
             raise
         return _closing(opened, reading.pages(columns, keys, page_rows))
+
+    def browse(self, obj: ObjectSpec, columns: Sequence[str], *, page_rows: int = PAGE_ROWS) -> Iterator[Page]:
+        """See base.Browsing."""
+        opened = contextlib.ExitStack()
+        try:
+            reading = self._reading(replace(obj, key=()), opened)
+            self._check_columns(reading, columns)
+        except BaseException:
+            opened.close()
+            raise
+        return _closing(opened, reading.browsed(columns, page_rows))
 
     def find(self, obj: ObjectSpec, columns: Sequence[str], values: pl.DataFrame) -> pl.DataFrame:
         """See the contract."""

@@ -270,6 +270,22 @@ class Reading(ABC):
         empty = pl.DataFrame(schema={KEY: pl.String(), **self.types(columns), **told})
         yield Page(empty, complete=whole, rejected=tuple(rejected))
 
+    def browsed(self, columns: Sequence[str], page_rows: int) -> Iterator[Page]:
+        """Pages of all rows without their keys. Raises ChangedUnderneathError when the file changes meanwhile."""
+        rejected = [Reject(None, item.reason, item.where, item.column) for item in self.rejected]
+        for chunk in self.chunks:
+            frame, refused = self.frame(chunk, self.data(chunk), columns)
+            if refused:
+                lines = self._lines({item.row for item in refused})
+                bad = {item.row: Reject(None, item.reason, f"line {lines[item.row]}", item.column) for item in reversed(refused)}
+                rejected += [bad[row] for row in sorted(bad)]
+                frame = frame.with_row_index("__row", chunk.row).filter(~pl.col("__row").is_in(list(bad)))
+            for page in frame.select(columns).iter_slices(page_rows):
+                yield Page(page, rejected=tuple(rejected))
+                rejected = []
+        check_untouched(self.system, self.path, self.file, self.stamp)
+        yield Page(pl.DataFrame(schema=self.types(columns)), complete=not self.lost, rejected=tuple(rejected))
+
     def _refuse(self, keyed: pl.Series, chunk: Chunk, refused: list[CellReject]) -> tuple[list[Reject], pl.Series]:
         """Rejects of the rows shown in this read, and the keys without theirs."""
         texts = keyed.to_list()

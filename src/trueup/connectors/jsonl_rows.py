@@ -297,7 +297,7 @@ class JsonlReading(Reading):
             text = plain_digits(part) if isinstance(part, (int, NumberText)) else str(part)
             is_decimal = isinstance(part, NumberText) or self._type(name) == "decimal"
             parts.append(text.rstrip("0").rstrip(".") if is_decimal and "." in text else text)
-        return join_key(parts)
+        return join_key(parts) if parts else None
 
     # ---------------------------------------------------------------- writing
 

@@ -158,6 +158,26 @@ class MemoryConnector:
         last = Page(frame, complete=view.complete, rejected=tuple(rejected.values()), gone=gone)
         return iter(_pages(times.cursors(rows, page_rows), page_rows, last))
 
+    def browse(self, obj: ObjectSpec, columns: Sequence[str], *, page_rows: int = PAGE_ROWS) -> Iterator[Page]:
+        """See base.Browsing."""
+        table = self._table(obj)
+        self._check_columns(table, columns)
+        with self.world.lock:
+            view = table.view(listing=True)
+            rows = [*view.rows.values(), *view.stray]
+        rejected = tuple(
+            Reject(None, f"the value in {row.misfit} does not fit its type", column=row.misfit) for row in rows if row.misfit in columns
+        )
+        shown = [("", row) for row in rows if row.misfit not in columns]
+        frame = self._frame(table, shown, columns).select(columns)
+        pages = [Page(part) for part in frame.iter_slices(page_rows)] or [Page(frame)]
+        return iter([*pages[:-1], replace(pages[-1], complete=view.complete, rejected=rejected)])
+
+    def clock(self) -> datetime:
+        """See base.Timed."""
+        self._check_up()
+        return self.world.clock()
+
     def mark(self, obj: ObjectSpec) -> str | None:
         """See base.Marking: the number of the newest row of this very table. None while readings lag behind."""
         table = self._table(obj)

@@ -42,6 +42,8 @@ FULL_CAPS = Caps(
     atomic=True,
     fences=True,
     watch=True,
+    browses=True,
+    clock=True,
 )
 _DECIMAL = re.compile(r"-?\d+(?:\.\d+)?")
 _INTEGER = re.compile(r"-?(?:0|[1-9]\d*)")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -181,6 +182,13 @@ class MysqlConnector(LockingConnector):
         )
 
     # ------------------------------------------------------------ describing
+
+    def clock(self) -> datetime:
+        """See base.Timed."""
+        session = self._session()
+        with self._errors():
+            ((text,),) = session.rows("SELECT UTC_TIMESTAMP(6)")
+        return datetime.fromisoformat(str(text)).replace(tzinfo=UTC)
 
     def discover(self) -> list[ObjectInfo]:
         """See base.Connector."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 import polars as pl
@@ -198,6 +199,15 @@ class PostgresConnector(LockingConnector):
         return None
 
     # ------------------------------------------------------------ describing
+
+    def clock(self) -> datetime:
+        """See base.Timed."""
+        session = self._session()
+        with self._errors():
+            found = session.execute("SELECT clock_timestamp() AT TIME ZONE 'UTC'").fetchone()
+        assert found is not None
+        moment: datetime = found[0]
+        return moment.replace(tzinfo=UTC)
 
     def discover(self) -> list[ObjectInfo]:
         """See base.Connector. Partitions and system schemas are left out."""

@@ -194,6 +194,18 @@ def shape(select: Select, raw: pl.DataFrame, doubled: pl.Series | None = None) -
     return Shaped(_outputs(select, rows, rows["__key"]), tuple(_rejects(select, refused)), _newest(select, frame))
 
 
+def browsed(select: Select, raw: pl.DataFrame) -> tuple[pl.DataFrame, tuple[Reject, ...]]:
+    """Raw query result of a select without a key -> rows under their native names, and rejects of those that do not fit."""
+    frame = _checked(select, raw)
+    refused = frame.filter(pl.col(BAD).is_not_null()) if frame[BAD].null_count() < frame.height else frame.clear()
+    rows = frame.filter(pl.col(BAD).is_null()) if refused.height else frame
+    rejects = []
+    for bad in refused[BAD]:
+        info = select.columns[bad].info
+        rejects.append(Reject(None, f"the value in {info.name} does not fit its type {info.native_type or info.type}", column=info.name))
+    return rows.select(pl.col(select.alias(name)).alias(name) for name in select.asked), tuple(rejects)
+
+
 def _outputs(select: Select, rows: pl.DataFrame, keys: pl.Series) -> pl.DataFrame:
     """The rows in the contract's form."""
     outputs = [keys.alias("__key"), *(rows[select.alias(name)].alias(name) for name in select.asked)]

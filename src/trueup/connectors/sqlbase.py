@@ -15,12 +15,13 @@ import difflib
 import time
 import uuid
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import polars as pl
 
 from trueup.connectors.base import PAGE_ROWS, Page
-from trueup.connectors.sql_read import OP, Select, native_keys, newer, repaged, shape
+from trueup.connectors.sql_read import OP, Select, browsed, native_keys, newer, repaged, shape
 from trueup.connectors.sql_types import key_text, key_texts, plain_decimal, typed
 from trueup.connectors.sql_write import (
     BusyError,
@@ -40,6 +41,7 @@ from trueup.model import Caps
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
+    from datetime import datetime
 
     from trueup.connectors.base import WriteBatch
     from trueup.connectors.sql_read import Shaped, Table
@@ -55,7 +57,17 @@ TABLES_KEPT = 256
 class SqlConnector(ABC):
     """What a dialect inherits. Dialects implement the methods under "the dialect's part"; the rest is the contract of `base.Connector`."""
 
-    caps: Caps = Caps(kind="database", precondition="native", stored_row=True, incremental=True, find=True, assigns_keys=True, atomic=True)
+    caps: Caps = Caps(
+        kind="database",
+        precondition="native",
+        stored_row=True,
+        incremental=True,
+        find=True,
+        assigns_keys=True,
+        atomic=True,
+        browses=True,
+        clock=True,
+    )
     name: str
     _tables: dict[tuple[Any, ...], Table]
 
@@ -74,6 +86,10 @@ class SqlConnector(ABC):
     @abstractmethod
     def discover(self) -> list[ObjectInfo]:
         """See base.Connector."""
+
+    @abstractmethod
+    def clock(self) -> datetime:
+        """See base.Timed."""
 
     @abstractmethod
     def close(self) -> None:
@@ -197,6 +213,21 @@ class SqlConnector(ABC):
             newest = newer(newest, waiting.newest, modified)
         waiting = waiting or self._nothing(select)
         yield self._page(waiting, newest, complete=True)
+
+    def browse(self, obj: ObjectSpec, columns: Sequence[str], *, page_rows: int = PAGE_ROWS) -> Iterator[Page]:
+        """See base.Browsing."""
+        table = self._table(replace(obj, key=(), modified=None), fresh=True)
+        select = Select(replace(table, key=(), modified=None), tuple(columns))
+        select.outputs  # noqa: B018  raises for a missing column at the call, not at the first page
+        return self._browsed(select, page_rows)
+
+    def _browsed(self, select: Select, page_rows: int) -> Iterator[Page]:
+        waiting = browsed(select, self._empty(select))
+        for raw in repaged(self._scan(select, None, page_rows), page_rows):
+            if waiting[0].height or waiting[1]:
+                yield Page(waiting[0], rejected=waiting[1])
+            waiting = browsed(select, raw)
+        yield Page(waiting[0], complete=True, rejected=waiting[1])
 
     def _keyed_pages(self, select: Select, keys: pl.Series, page_rows: int) -> Iterator[Page]:
         """Pages of the rows with the given keys."""

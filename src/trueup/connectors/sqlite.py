@@ -16,6 +16,7 @@ import re
 import sqlite3
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
@@ -213,6 +214,11 @@ class SqliteConnector(LockingConnector):
         return RowRefusedError(text) if self._in_write else ObjectUnreadableError(text, system=self.name)
 
     # ------------------------------------------------------------ describing
+
+    def clock(self) -> datetime:
+        """See base.Timed. A file has no clock: SQLite's is that of this machine."""
+        self._there()
+        return datetime.now(UTC)
 
     def discover(self) -> list[ObjectInfo]:
         """See base.Connector."""

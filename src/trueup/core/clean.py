@@ -2,6 +2,8 @@
 
 Steps work on the text of a field, or on each item of a list. A step that understands what a value means (an e-mail address, a phone number)
 and cannot make sense of it keeps it as it is: cleaning never loses a value. `uncleaned` tells which those are.
+
+Of numbers and dates, `clean_native` works on the text that a system holds, before it is read as such; what was read is clean.
 """
 
 from __future__ import annotations
@@ -22,16 +24,35 @@ if TYPE_CHECKING:
     from trueup.model import CleanStep, FieldType
 
 _TEXTS: tuple[FieldType, ...] = ("text", "list")
+_NUMBERS: tuple[FieldType, ...] = ("integer", "decimal", "float")
+WORDS = "|"
+"""Stands between the words of an argument that is a list."""
 
 
 @dataclass(frozen=True, slots=True)
 class CleanStepInfo:
-    """One step as users know it. `vector` cleans a whole column of texts; None: the step is one of `clean_library`, by its name."""
+    """One step as users know it: what it does, `example`, which it does it to and what comes of that, and an argument, if it takes one.
+
+    `vector` cleans a whole column of texts, `worded` does with its argument; both None: the step is one of `clean_library`, by its name.
+    """
 
     help: str
-    takes_argument: bool = False
+    example: tuple[str, str | None]
+    argument: str | None = None
     applies_to: tuple[FieldType, ...] = _TEXTS
     vector: Callable[[pl.Expr], pl.Expr] | None = None
+    worded: Callable[[pl.Expr, str], pl.Expr] | None = None
+
+    @property
+    def judges(self) -> bool:
+        """Whether the step knows what a value means, and so which values mean nothing to it."""
+        return self.vector is None and self.worded is None
+
+    def on(self, text: pl.Expr, step: CleanStep) -> pl.Expr | None:
+        """A column of texts after the step; None for steps of `clean_library`."""
+        if self.worded is not None:
+            return self.worded(text, step.argument or "")
+        return None if self.vector is None else self.vector(text)
 
 
 def _title(text: pl.Expr) -> pl.Expr:
@@ -42,6 +63,21 @@ def _title(text: pl.Expr) -> pl.Expr:
 
 def _empty_to_null(text: pl.Expr) -> pl.Expr:
     return pl.when(text != "").then(text)
+
+
+def _null_if(text: pl.Expr, argument: str) -> pl.Expr:
+    words = [word.strip().lower() for word in argument.split(WORDS)]
+    return pl.when(~text.str.strip_chars().str.to_lowercase().is_in(words)).then(text)
+
+
+CONTROLS = r"\x00-\x08\x0e-\x1f\x7f"
+INVISIBLE = r"\x{80}-\x{84}\x{86}-\x{9f}\x{ad}\x{180e}\x{200b}\x{200e}\x{200f}\x{202a}-\x{202e}\x{2060}-\x{2069}\x{feff}\x{fff9}-\x{fffb}"
+UNSEEN = f"[{CONTROLS}{INVISIBLE}]"
+"""Characters that nobody sees. Those that join letters (U+200C, U+200D) are not among them: Persian, Hindi and emoji need them."""
+
+
+def _visible(text: pl.Expr) -> pl.Expr:
+    return text.str.replace_all(UNSEEN, "")
 
 
 def _only(kept: str) -> Callable[[pl.Expr], pl.Expr]:
@@ -59,24 +95,62 @@ def _strip_accents(text: pl.Expr) -> pl.Expr:
 
 
 STEPS: Mapping[str, CleanStepInfo] = {
-    "trim": CleanStepInfo("no space at either end", vector=lambda text: text.str.strip_chars()),
+    "trim": CleanStepInfo("no space at either end", (" Bob ", "Bob"), vector=lambda text: text.str.strip_chars()),
     "collapse": CleanStepInfo(
-        "one space where there are several, tabs or line ends", vector=lambda text: text.str.replace_all(r"\s+", " ")
+        "one space where there are several, tabs, line ends or no-break spaces",
+        ("Ann\t  Ash", "Ann Ash"),
+        vector=lambda text: text.str.replace_all(r"\s+", " "),
     ),
-    "lower": CleanStepInfo("small letters", vector=lambda text: text.str.to_lowercase()),
-    "upper": CleanStepInfo("capital letters", vector=lambda text: text.str.to_uppercase()),
-    "title": CleanStepInfo("A Capital At Each Word", vector=_title),
-    "nfc": CleanStepInfo("one encoding per accented letter (always done)", vector=lambda text: text.str.normalize("NFC")),
-    "nfkc": CleanStepInfo("full-width letters, ligatures and such as plain ones", vector=lambda text: text.str.normalize("NFKC")),
-    "strip_accents": CleanStepInfo("letters without accents: é becomes e", vector=_strip_accents),
-    "digits": CleanStepInfo("digits 0-9 only", vector=_only("0-9")),
-    "alnum": CleanStepInfo("letters and digits only", vector=_only(r"\p{L}\p{M}\p{N}")),
-    "empty_to_null": CleanStepInfo("an empty text is null", applies_to=("text",), vector=_empty_to_null),
-    "email": CleanStepInfo("an e-mail address in its normal form, by syntax alone (domain in small letters)"),
-    "phone": CleanStepInfo("a phone number as +441632960001; numbers without country code are of the country named", takes_argument=True),
-    "country": CleanStepInfo("a country's name or code as its two-letter code"),
-    "name": CleanStepInfo("a person's name in capitals only or small letters only, capitalised the usual way: McDonald, van der Berg"),
-    "iban": CleanStepInfo("a valid bank account number in capitals without spaces"),
+    "visible": CleanStepInfo(
+        "no characters that nobody sees: zero-width spaces, byte order marks, soft hyphens, control characters",
+        ("An\u200bn", "Ann"),
+        vector=_visible,
+    ),
+    "lower": CleanStepInfo("small letters", ("ÉLAN", "élan"), vector=lambda text: text.str.to_lowercase()),
+    "upper": CleanStepInfo("capital letters", ("ab-12", "AB-12"), vector=lambda text: text.str.to_uppercase()),
+    "title": CleanStepInfo("A Capital At Each Word", ("old mill lane", "Old Mill Lane"), vector=_title),
+    "nfc": CleanStepInfo("one encoding per accented letter (always done)", ("e\u0301", "é"), vector=lambda text: text.str.normalize("NFC")),
+    "nfkc": CleanStepInfo(
+        "full-width letters, ligatures and such as plain ones", ("\uff21\ufb01", "Afi"), vector=lambda text: text.str.normalize("NFKC")
+    ),
+    "strip_accents": CleanStepInfo("letters without accents", ("Ångström", "Angstrom"), vector=_strip_accents),
+    "digits": CleanStepInfo("digits 0-9 only", ("+44 (0)20", "44020"), vector=_only("0-9")),
+    "alnum": CleanStepInfo("letters and digits only", ("AB-12 é", "AB12é"), vector=_only(r"\p{L}\p{M}\p{N}")),
+    "empty_to_null": CleanStepInfo("an empty text is null", ("", None), applies_to=("text",), vector=_empty_to_null),
+    "null_if": CleanStepInfo(
+        "words that stand for nothing are null, whatever their capitals",
+        ("N/A", None),
+        argument='[n/a, "-"]',
+        applies_to=("text", *_NUMBERS, "boolean", "date", "datetime"),
+        worded=_null_if,
+    ),
+    "name": CleanStepInfo(
+        "a person's name in capitals only or small letters only, capitalised the usual way", ("ANN MCDONALD", "Ann McDonald")
+    ),
+    "email": CleanStepInfo(
+        "an e-mail address in its normal form, by syntax alone (domain in small letters)", (" Ann@EXAMPLE.com ", "Ann@example.com")
+    ),
+    "phone": CleanStepInfo(
+        "a phone number with its country's code; numbers without one are of the country named", ("(01632) 960001", "+441632960001"), "GB"
+    ),
+    "country": CleanStepInfo("a country's name or code as its two-letter code", ("Germany", "DE")),
+    "postcode": CleanStepInfo("a postcode of the country named, as its post writes it", ("sw1a1aa", "SW1A 1AA"), "GB"),
+    "date": CleanStepInfo(
+        "a date of any notation as 2026-11-20; where only numbers tell day from month, they are in the order named: dmy, mdy or ymd",
+        ("20.11.2026", "2026-11-20"),
+        "dmy",
+        applies_to=("text", "date"),
+    ),
+    "money": CleanStepInfo(
+        "an amount as 1234.50, whichever marks it has; what may be read in two ways is read as the example is written, and no currency"
+        " but that of the example is dropped",
+        ("€ 1.234,50", "1234.50"),
+        '"1.234,56 EUR"',
+        applies_to=("text", *_NUMBERS),
+    ),
+    "iban": CleanStepInfo(
+        "a valid bank account number in capitals without spaces", ("gb82 west 1234 5698 7654 32", "GB82WEST12345698765432")
+    ),
 }
 """Every step by name."""
 
@@ -88,41 +162,71 @@ def step_problem(step: CleanStep, kind: FieldType) -> str | None:
         return f"unknown cleaning step {step.name!r}{did_you_mean(step.name, STEPS)}"
     if kind not in info.applies_to:
         return f"the cleaning step {step.name!r} does not apply to fields of type {kind}"
-    if info.takes_argument and not step.argument:
-        return f"the cleaning step {step.name!r} needs an argument: {{{step.name}: GB}}"
-    if not info.takes_argument and step.argument is not None:
+    if info.argument and not step.argument:
+        return f"the cleaning step {step.name!r} needs an argument: {{{step.name}: {info.argument}}}"
+    if not info.argument and step.argument is not None:
         return f"the cleaning step {step.name!r} takes no argument"
-    if info.vector is None:
+    if info.judges:
         problem: str | None = _library().argument_problem(step)
         return problem
     return None
 
 
 def clean_column(cells: pl.Series, steps: Sequence[CleanStep], kind: FieldType) -> pl.Series:
-    """Cells after all steps, in their order. Absent and NULL stay; NFC is kept. Library steps look at distinct values only."""
-    if not steps:
+    """Cells after all steps, in their order. Absent and NULL stay; NFC is kept. Library steps look at distinct values only.
+
+    Cells of other types than text and list are clean as they are: see `clean_native`.
+    """
+    if not steps or kind not in _TEXTS:
         return cells
     if kind == "list":
         return _clean_lists(cells, steps)
-    vectors = [STEPS[step.name].vector for step in steps]
-    if all(vectors):
-        return _cleaned_at_once(cells, [vector for vector in vectors if vector is not None])
+    if not any(STEPS[step.name].judges for step in steps):
+        return _cleaned_at_once(cells, steps)
     distinct = _texts(cells).drop_nulls().unique()
     return _restored(cells, _replaced(_texts(cells), distinct, _cleaned_texts(distinct, steps)))
 
 
+def clean_native(values: pl.Series, steps: Sequence[CleanStep], kind: FieldType) -> pl.Series:
+    """Native values of a field of type `kind` as they are to be read: for numbers, dates and such, what stands before their type is known.
+
+    Of values that have a type already, only those that stand for nothing (`null_if`) become null.
+    """
+    if not steps or kind in _TEXTS:
+        return values
+    if values.dtype == pl.String:
+        distinct = values.drop_nulls().unique()
+        return _replaced(values, distinct, _cleaned_texts(distinct, steps)).alias(values.name)
+    done = values
+    for step in steps:
+        if step.name == "null_if" and not values.dtype.is_nested():
+            text = _null_if(_as_written(values), step.argument or "")
+            done = done.to_frame("c").select(pl.when(values.to_frame("c").select(text).to_series().is_not_null()).then("c")).to_series()
+    return done.alias(values.name)
+
+
+def _as_written(values: pl.Series) -> pl.Expr:
+    """Typed values as a person would write them: a whole float without `.0`, a midnight without its time."""
+    if isinstance(values.dtype, pl.Datetime):
+        return pl.col("c").dt.to_string("%Y-%m-%d %H:%M:%S").str.strip_suffix(" 00:00:00")
+    text = pl.col("c").cast(pl.String)
+    return text.str.strip_suffix(".0") if values.dtype.is_float() else text
+
+
 def uncleaned(cells: pl.Series, steps: Sequence[CleanStep]) -> pl.Series:
     """Boolean per cell of a text field: a library step could make no sense of the cleaned value and left it as it was."""
-    judged = [step for step in steps if STEPS[step.name].vector is None]
+    judged = [step for step in steps if STEPS[step.name].judges]
     distinct = _texts(cells).drop_nulls().unique()
     bad = [text for text in distinct if text and any(_library().clean_one(text, step) is None for step in judged)]
     return cells.is_in(bad).fill_null(value=False)
 
 
-def _cleaned_at_once(cells: pl.Series, vectors: Sequence[Callable[[pl.Expr], pl.Expr]]) -> pl.Series:
+def _cleaned_at_once(cells: pl.Series, steps: Sequence[CleanStep]) -> pl.Series:
     text: pl.Expr = pl.when(pl.col("c") != NULL).then(pl.col("c"))
-    for vector in vectors:
-        text = vector(text)
+    for step in steps:
+        after = STEPS[step.name].on(text, step)
+        assert after is not None
+        text = after
     kept = pl.col("c").is_null() | (pl.col("c") == NULL)
     cleaned = cells.to_frame("c").select(pl.when(kept).then(pl.col("c")).otherwise(text.fill_null(NULL)).alias(cells.name)).to_series()
     return _normalised(cleaned)
@@ -150,9 +254,9 @@ def _cleaned_texts(texts: pl.Series, steps: Sequence[CleanStep]) -> pl.Series:
     """Non-null texts after all steps; null where a step makes null of it."""
     done = texts
     for step in steps:
-        vector = STEPS[step.name].vector
-        if vector is not None:
-            done = done.to_frame("c").select(vector(pl.col("c"))).to_series()
+        after = STEPS[step.name].on(pl.col("c"), step)
+        if after is not None:
+            done = done.to_frame("c").select(after).to_series()
         else:
             one = _library().clean_one
             done = pl.Series([text if not text else (one(text, step) or text) for text in done], dtype=pl.String)

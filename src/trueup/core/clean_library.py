@@ -15,6 +15,8 @@ import pycountry
 from email_validator import EmailNotValidError, validate_email
 from nameparser import HumanName
 
+from trueup.core.clean_forms import DATE_ORDERS, POSTCODES, date_text, money, money_problem, postcode
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -32,8 +34,15 @@ def clean_one(text: str, step: CleanStep) -> str | None:
 
 def argument_problem(step: CleanStep) -> str | None:
     """Why the step's argument cannot be used, None when it can."""
-    if step.name == "phone" and step.argument not in phonenumbers.SUPPORTED_REGIONS:
-        return f"the cleaning step 'phone' needs a two-letter country code such as GB, not {step.argument!r}"
+    said = step.argument or ""
+    if step.name == "phone" and said not in phonenumbers.SUPPORTED_REGIONS:
+        return f"the cleaning step 'phone' needs a two-letter country code such as GB, not {said!r}"
+    if step.name == "postcode" and said not in POSTCODES:
+        return f"the cleaning step 'postcode' does not know the postcodes of {said!r}; it knows those of {', '.join(POSTCODES)}"
+    if step.name == "date" and said not in DATE_ORDERS:
+        return f"the cleaning step 'date' needs the order of day, month and year (dmy, mdy or ymd), not {said!r}"
+    if step.name == "money" and (problem := money_problem(said)):
+        return f"the cleaning step 'money' needs an amount by example: {problem}"
     return None
 
 
@@ -112,4 +121,7 @@ _CLEANERS: dict[str, Callable[[str, str], str | None]] = {
     "country": lru_cache(4_096)(_country),
     "name": _name,
     "iban": _iban,
+    "postcode": postcode,
+    "date": lru_cache(65_536)(date_text),
+    "money": money,
 }

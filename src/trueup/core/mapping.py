@@ -331,6 +331,9 @@ class _Compiler:
             self._noted(place, step_problem(step, field.type))
         form = format_problem(target)
         self._noted(place, form)
+        notation = next((step.name for step in field.clean if step.name in {"date", "money"}), None)
+        if mapped.format is not None and notation is not None and field.type not in {"text", "list"}:
+            self._problem(place, f"`format` and the cleaning step {notation!r} both say how its values are written: keep one of them")
         maps = self._value_maps(place, field, mapped)
         if dtype is not None and maps is None and form is None and not convertible(dtype, target):
             self._problem(place, f"{mapped.column or mapped.read!r} holds {_words(dtype)}, which cannot be read as {field.type}")

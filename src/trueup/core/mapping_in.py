@@ -11,10 +11,10 @@ import polars as pl
 from trueup.core import quick
 from trueup.core.cells import ABSENT, AT, DIRTY, KEY, NULL, VERSION, cell_of_typed, to_cells
 from trueup.core.checks import Check, check_cells
-from trueup.core.clean import clean_column
+from trueup.core.clean import clean_column, clean_native
 from trueup.core.coerce import coerce_columns
 from trueup.core.expressions import CompiledExpression, evaluate
-from trueup.core.frames import FEW_ROWS, constant
+from trueup.core.frames import FEW_ROWS, constant, exchanged
 from trueup.core.shadow import encode_delta
 from trueup.core.types import UTC_TIME, Target, show
 from trueup.model import Field
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from trueup.model import FieldMapping, FieldType
 
 _AS_TEXT = frozenset({"text", "reference"})
+_CLEANED_AS_CELLS = frozenset({"text", "list"})
+"""Fields of other types are cleaned before their values are read."""
 _ISSUES = {"row": pl.UInt32(), "field": pl.String(), "reason": pl.String()}
 _NO_ISSUES = pl.DataFrame(schema=_ISSUES)
 _NO_REJECTS = pl.DataFrame(schema={KEY: pl.String(), "field": pl.String(), "reason": pl.String()})
@@ -90,6 +92,10 @@ def run_expression(native: pl.DataFrame, expression: CompiledExpression, decimal
 def read_fields(native: pl.DataFrame, readers: Sequence[Reader], decimals: frozenset[str], columns: Mapping[str, str]) -> Read:
     """Cells of the readers' fields; `columns` is native column -> column type. Cleaned, not yet checked."""
     raw, issues = _raw_columns(native, readers, decimals)
+    for reader in readers:
+        if reader.field.clean and reader.field.type not in _CLEANED_AS_CELLS:
+            name = reader.field.name
+            raw = exchanged(raw, clean_native(raw[name], reader.field.clean, reader.field.type))
     plain = {reader.field.name: reader.target for reader in readers if reader.values is None}
     coerced = coerce_columns(raw, plain)
     issues += [_issues(name, frame) for name, frame in coerced.failures.items()]
@@ -103,7 +109,7 @@ def read_fields(native: pl.DataFrame, readers: Sequence[Reader], decimals: froze
         cells = _without_absent(native, readers, cells)
     uncleaned = {}
     for reader in readers:
-        if reader.field.clean:
+        if reader.field.clean and reader.field.type in _CLEANED_AS_CELLS:
             name = reader.field.name
             uncleaned[name] = cells[name]
             cells[name] = clean_column(cells[name], reader.field.clean, reader.field.type)

@@ -92,7 +92,7 @@ def _cleaned(compiled: CompiledMapping, keys: pl.Series, read: Read) -> list[pl.
             continue
         before, after = read.uncleaned[name], read.cells[name]
         parts.append(_changed(keys, name, before, after, "clean", before.ne_missing(after)))
-        if reader.field.type == "text" and any(STEPS[step.name].vector is None for step in steps):
+        if reader.field.type == "text" and any(STEPS[step.name].judges for step in steps):
             unclear = uncleaned(after, steps)
             parts.append(_changed(keys, name, after, pl.repeat(None, len(after), dtype=pl.String, eager=True), "unclear", unclear))
     return parts

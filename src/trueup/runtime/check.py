@@ -20,6 +20,7 @@ from trueup.runtime.limits import longest_rest_s
 from trueup.runtime.locks import look
 from trueup.runtime.runbooks import stale
 from trueup.runtime.schedule import is_realtime, longest_wait_s
+from trueup.runtime.untidy import UntidyFields
 from trueup.yamlfile import read_yaml
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class _Mapped:
     mapping: Mapping
     info: ObjectInfo
     compiled: CompiledMapping
+    untidy: UntidyFields = field(default_factory=UntidyFields)
+    looked_at: int = 0
 
 
 @dataclass
@@ -305,6 +308,7 @@ class Checker:
         self.findings.samples.append(sample)
         reasons: dict[str, tuple[int, str, str]] = {}
         clocks: set[str] = set()
+        texts = [name for name in shown if entity.fields[name].type == "text"]
         for page in connector.read(found.mapping.object, compiled.read_columns):
             sample.read += page.rows.height + len(page.rejected)
             sample.whole = page.complete
@@ -316,6 +320,8 @@ class Checker:
             rows = page.rows.filter(part)
             mapped = compiled.to_cells(rows)
             sample.rejected += mapped.rejected[KEY].n_unique()
+            found.untidy.look(mapped.rows, texts)
+            found.looked_at += mapped.rows.height
             for key, name, reason in mapped.rejected.select(KEY, "field", "reason").rows():
                 _count(reasons, reason if not name or reason.startswith(f"{name}: ") else f"{name}: {reason}", key)
             clocks |= set(_naive_texts(found, rows))
@@ -354,6 +360,7 @@ class Checker:
             said = _configured(self._document, ("entities", entity.name, "fields", name))
             if len(writers) >= 2 and definition.source_of_truth is None and "conflict" not in said:
                 unruled.append(name)
+            self._spread(path, name, fitting, writers)
             self._lengths(path, name, [item for item in fitting if name in item.compiled.readable], writers)
             self._types(path, name, definition.type, fitting)
         if unruled:
@@ -361,6 +368,25 @@ class Checker:
                 (*path, "fields", unruled[0]),
                 f"nothing says who wins where {', '.join(unruled)} is edited in two systems at once: such edits wait for a person",
                 "say source_of_truth or conflict, or leave it so",
+            )
+
+    def _spread(self, path: YamlPath, name: str, fitting: Sequence[_Mapped], writers: Sequence[_Mapped]) -> None:
+        """Untidy values of a field that a sync would copy to other systems."""
+        owner = next((item.entity.fields[name].source_of_truth for item in fitting), None)
+        for item in fitting:
+            here = item.mapping.system
+            dirty = item.untidy.found.get(name)
+            to = [other.mapping.system for other in writers if other is not item]
+            if dirty is None or not to or owner not in {None, here}:
+                continue
+            rows = f"{dirty.rows:,} of {item.looked_at:,} rows"
+            cleaned = bool(item.entity.fields[name].clean)
+            advice = f"add {dirty.steps} to its clean" if cleaned else f"clean: [{dirty.steps}]"
+            advice = advice if dirty.steps else "mend them where they come from"
+            self._note(
+                (*path, "mappings", here, "fields", name),
+                f"{name} is untidy in {rows} of {here}, and would be copied so to {', '.join(to)}: {dirty.said}",
+                f"{advice}; `trueup profile {item.entity.name}` shows more",
             )
 
     def _lengths(self, path: YamlPath, name: str, readers: Sequence[_Mapped], writers: Sequence[_Mapped]) -> None:

@@ -19,7 +19,7 @@ from trueup.errors import SystemUnreachableError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from trueup.connectors.base import Connector, Fenced, Marking, Page, WriteBatch
+    from trueup.connectors.base import Browsing, Connector, Fenced, Marking, Page, Timed, WriteBatch
     from trueup.model import Caps, ObjectInfo, ObjectSpec, System
 
 WHOLE_DAY = (("00:00", "00:00"),)
@@ -248,6 +248,17 @@ class LimitedConnector:
         rows = page_rows if self._pace is None else min(page_rows, self._pace.portion)
         with self._call() as inner:
             yield from self._paced(inner.read(obj, columns, since=since, keys=keys, page_rows=rows), ExitStack())
+
+    def browse(self, obj: ObjectSpec, columns: Sequence[str], *, page_rows: int = PAGE_ROWS) -> Iterator[Page]:
+        """See base.Browsing."""
+        rows = page_rows if self._pace is None else min(page_rows, self._pace.portion)
+        with self._call() as inner:
+            yield from self._paced(cast("Browsing", inner).browse(obj, columns, page_rows=rows), ExitStack())
+
+    def clock(self) -> datetime:
+        """See base.Timed."""
+        with self._call() as inner:
+            return cast("Timed", inner).clock()
 
     def _paced(self, pages: Iterator[Page], call: ExitStack) -> Iterator[Page]:
         with call:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trueup.connectors.base import Connector, Page
 
 COUNTED = frozenset({"describe", "find", "write", "prepare", "mark"})
-PAGED = frozenset({"read", "moved"})
+PAGED = frozenset({"read", "moved", "browse"})
 
 
 @dataclass

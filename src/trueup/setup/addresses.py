@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from trueup.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _SCHEMES = {"postgres": "postgres", "postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql", "sqlite": "sqlite"}
 _SUFFIXES = {
@@ -38,6 +42,15 @@ class Address:
     def settings(self) -> dict[str, str]:
         """What the connector needs."""
         return {"url": self.url} if self.url is not None else {"path": self.path or ""}
+
+
+def read_addresses(texts: Sequence[str]) -> list[Address]:
+    """The systems that these speak of. Raises UsageError as `read_address`, and where a name is given twice."""
+    addresses = [read_address(text) for text in texts]
+    doubled = {item.name for item in addresses if sum(other.name == item.name for other in addresses) > 1}
+    if doubled:
+        raise UsageError(f"`{min(doubled)}` is given twice", hint="give each system a name of its own")
+    return addresses
 
 
 def read_address(text: str) -> Address:

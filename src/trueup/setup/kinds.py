@@ -45,6 +45,7 @@ class Column:
     `values` are texts in a form that is the same in every system, None where there is none, in the order of the object's sample.
     `filled` and `distinct` are shares: of all rows, and of the values that there are. `known` are its values, each once.
     `untidy` is the share of values with blanks around.
+    `texts` are the values as they stand there.
     `format` is how the column writes its values, where it is not the usual way: strptime codes of a date, `1.234,56` for a number.
     """
 
@@ -57,6 +58,7 @@ class Column:
     distinct: float
     untidy: float
     format: str = ""
+    texts: tuple[str | None, ...] = ()
 
     @property
     def unique(self) -> bool:
@@ -81,6 +83,7 @@ def column_of(info: ColumnInfo, texts: Sequence[str | None]) -> Column:
         distinct=len(known) / len(given) if given else 0.0,
         untidy=sum(text != text.strip() for text in given) / len(given) if given else 0.0,
         format=form,
+        texts=tuple(texts),
     )
 
 

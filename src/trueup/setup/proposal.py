@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from trueup.setup import words
+from trueup.setup.cleaning import proposed_cleaning
 from trueup.setup.pairing import SURE, grouped
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class ProposedField:
     type: str
     clean: tuple[str, ...]
     shown: dict[str, Shown]
+    why_clean: str = ""
     rule: Literal["last_write_wins", "add"] | None = None
     why_rule: str = ""
     owner: str | None = None
@@ -142,13 +144,9 @@ def _field_name(column: Column, hub: Sample, taken: Mapping[str, ProposedField])
 def _field(name: str, mine: Column, columns: Mapping[str, Column], shown: dict[str, Shown]) -> ProposedField:
     kind = _common_kind({column.kind for column in columns.values()} - {"empty"})
     meaning = words.meaning(name.replace("_", " "))
-    clean: tuple[str, ...] = ()
-    if mine.kind == "email":
-        clean = ("trim", "lower")
-    elif kind in {"text", "code", "phone", "url"} and any(column.untidy for column in columns.values()):
-        clean = ("trim",)
     is_name = meaning in _NAMES or meaning.split()[-1] in _NAMES
-    item = ProposedField(name, "text" if is_name else _TYPES.get(kind, "text"), clean, shown)
+    item = ProposedField(name, "text" if is_name else _TYPES.get(kind, "text"), (), shown)
+    item.clean, item.why_clean = proposed_cleaning(columns, item.type, usual=("trim", "lower") if mine.kind == "email" else ())
     if meaning in _COUNTED and item.type in {"integer", "decimal"}:
         item.rule, item.why_rule = "add", "a stock: changes add up"
     elif meaning in _MONEY:

@@ -13,12 +13,14 @@ from trueup.errors import TrueupError
 from trueup.model import ObjectSpec
 from trueup.setup import words
 from trueup.setup.kinds import Column, column_of
+from trueup.setup.profile.clocks import clock_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from trueup.connectors.base import Connector
     from trueup.model import ObjectInfo
+    from trueup.reports.profile_facts import Clock
 
 SAMPLED = 5_000
 """Rows of each object that are looked at."""
@@ -54,14 +56,15 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """The objects of one system; `left_out` says why others are not among them."""
+    """The objects of one system; `left_out` says why others are not among them; `clock` is how far its clock is off, None: unknown."""
 
     samples: tuple[Sample, ...]
     left_out: tuple[str, ...] = ()
+    clock: Clock | None = None
 
 
-def look(system: str, connector: Connector) -> Looked:
-    """Read some rows of each object. Raises SystemUnreachableError, AccessRefusedError."""
+def look(system: str, connector: Connector, kind: str = "") -> Looked:
+    """Read some rows of each object; `kind` is the connector's name. Raises SystemUnreachableError, AccessRefusedError."""
     infos = connector.discover()
     found: list[Sample] = []
     left_out: list[str] = []
@@ -72,7 +75,7 @@ def look(system: str, connector: Connector) -> Looked:
             left_out.append(f"{system}: {info.name}: {error.message}")
     if len(infos) > MOST_OBJECTS:
         left_out.append(f"{system}: {len(infos) - MOST_OBJECTS} objects beyond the first {MOST_OBJECTS} were not looked at")
-    return Looked(tuple(found), tuple(left_out))
+    return Looked(tuple(found), tuple(left_out), clock_of(connector, kind))
 
 
 def _sample(system: str, connector: Connector, info: ObjectInfo) -> Sample:

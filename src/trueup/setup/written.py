@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from trueup.decide.starter import MAX_DELAY, WHEN
 from trueup.decide.verdict import judge
+from trueup.reports.profile_words import clock_is_wrong, clock_words
 from trueup.setup.pairing import SURE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from trueup.decide.answers import Answers
+    from trueup.reports.profile_facts import Clock
     from trueup.setup.addresses import Address
     from trueup.setup.proposal import ProposedEntity, ProposedField
     from trueup.setup.samples import Sample
@@ -22,9 +24,14 @@ _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*(?: [A-Za-z0-9_./-]+)*")
 _RESERVED = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 
 
-def as_yaml(addresses: Sequence[Address], entities: Sequence[ProposedEntity], answers: Answers | None) -> str:
-    """The file. What was proposed without certainty stands in it as a comment."""
-    return "\n".join([*_systems(addresses), "", *_entities(entities, answers), ""])
+def as_yaml(
+    addresses: Sequence[Address],
+    entities: Sequence[ProposedEntity],
+    answers: Answers | None,
+    clocks: Mapping[str, Clock | None] | None = None,
+) -> str:
+    """The file. What was proposed without certainty stands in it as a comment; `clocks` are those of the systems, by name."""
+    return "\n".join([*_systems(addresses, clocks or {}), "", *_entities(entities, answers), ""])
 
 
 def as_environment(addresses: Sequence[Address]) -> str:
@@ -32,7 +39,7 @@ def as_environment(addresses: Sequence[Address]) -> str:
     return "".join(f"{item.variable}={item.url}\n" for item in addresses if item.url is not None)
 
 
-def _systems(addresses: Sequence[Address]) -> Iterator[str]:
+def _systems(addresses: Sequence[Address], clocks: Mapping[str, Clock | None]) -> Iterator[str]:
     yield "# Proposed by `trueup init` from what the systems hold. Nothing was written to any of them."
     yield "# Read it, change what is wrong, then: trueup check, trueup drift, trueup plan."
     yield ""
@@ -40,7 +47,9 @@ def _systems(addresses: Sequence[Address]) -> Iterator[str]:
     for item in addresses:
         place = f'url: "${{{item.variable}}}"' if item.url is not None else f"path: {text(item.path or '')}"
         said = f"    # in .env: {item.variable}" if item.url is not None else ""
-        yield f"  {item.name}: {{connector: {item.connector}, {place}}}{said}"
+        clock = clocks.get(item.name)
+        wrong = f"    # {clock_words(clock)}: edits of one moment may be dated wrongly" if clock_is_wrong(clock) else ""
+        yield f"  {item.name}: {{connector: {item.connector}, {place}}}{said}{wrong}"
 
 
 def _entities(entities: Sequence[ProposedEntity], answers: Answers | None) -> Iterator[str]:
@@ -94,6 +103,8 @@ def _settings(item: ProposedField) -> str:
 
 def _remark(item: ProposedField) -> str:
     said = [] if item.owner is not None or not item.why_rule else [item.why_rule]
+    if item.why_clean:
+        said.append(f"cleaning: {item.why_clean}")
     least = min(item.shown.values(), key=lambda shown: shown.confidence)
     if least.confidence < SURE:
         said.append(f"LOW CONFIDENCE ({round(100 * least.confidence)} %): {least.evidence}")

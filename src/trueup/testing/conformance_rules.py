@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from trueup.errors import TrueupError
+from trueup.testing.conformance_looking import look_rule
 from trueup.testing.conformance_marks import mark_rule
 from trueup.testing.conformance_reading import read_rule
 from trueup.testing.conformance_tools import Rule, RuleBrokenError, abilities
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from trueup.testing.conformance_world import World
 
-RULES: list[Rule] = [*value_rule.all, *read_rule.all, *mark_rule.all, *write_rule.all, *watch_rule.all, *whole_rule.all]
+RULES: list[Rule] = [*value_rule.all, *read_rule.all, *mark_rule.all, *look_rule.all, *write_rule.all, *watch_rule.all, *whole_rule.all]
 
 UNDECLARED = "undeclared:"
 """How the reason of a skip begins where a connector does not declare what a rule needs."""

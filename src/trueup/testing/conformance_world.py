@@ -13,7 +13,7 @@ import itertools
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from trueup.model import ColumnType, ObjectSpec
@@ -170,6 +170,10 @@ class World(ABC):
         """Add many rows in one transaction."""
         with self.transaction():
             self.insert(obj, rows)
+
+    def clock(self) -> datetime:
+        """What time it is in the system; needed where `caps.clock`. Override for a system with a clock of its own."""
+        return datetime.now(UTC)
 
     def made(self) -> list[str]:
         """Names of all that stands in the system besides objects, where a watch may make such things (triggers, slots)."""

@@ -23,8 +23,9 @@ from trueup.errors import AccessRefusedError, SystemUnreachableError, TrueupErro
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
 
-    from trueup.connectors.base import Connector, Fenced, Marking, Page, WriteBatch
+    from trueup.connectors.base import Browsing, Connector, Fenced, Marking, Page, Timed, WriteBatch
     from trueup.connectors.watching import Watch, Watching, Way
     from trueup.model import Caps, ObjectInfo, ObjectSpec, OperationKind
 
@@ -280,6 +281,14 @@ class FaultyConnector:
         if pages is None or fault is None or fault.how not in {"after", "partial"}:
             return pages
         return _cut_short(list(pages), fault)
+
+    def browse(self, obj: ObjectSpec, columns: Sequence[str], *, page_rows: int = PAGE_ROWS) -> Iterator[Page]:
+        """See base.Browsing."""
+        return cast("Browsing", self.inner).browse(obj, columns, page_rows=page_rows)
+
+    def clock(self) -> datetime:
+        """See base.Timed."""
+        return cast("Timed", self.inner).clock()
 
     def way(self, objects: Sequence[ObjectSpec]) -> Way:
         """See watching.Watching."""

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from trueup.testing import mutants_marks, mutants_reading, mutants_values, mutants_watch, mutants_writing
+from trueup.testing import mutants_looking, mutants_marks, mutants_reading, mutants_values, mutants_watch, mutants_writing
 from trueup.testing.mutants_base import MUTANTS, Lie, Mutant
 
-__all__ = ["MUTANTS", "Lie", "Mutant", "mutants_marks", "mutants_reading", "mutants_values", "mutants_watch", "mutants_writing"]
+__all__ = [
+    "MUTANTS",
+    "Lie",
+    "Mutant",
+    "mutants_looking",
+    "mutants_marks",
+    "mutants_reading",
+    "mutants_values",
+    "mutants_watch",
+    "mutants_writing",
+]

@@ -17,8 +17,9 @@ from trueup.connectors.base import PAGE_ROWS, Page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
 
-    from trueup.connectors.base import Connector, Fenced, Marking, WriteBatch
+    from trueup.connectors.base import Browsing, Connector, Fenced, Marking, Timed, WriteBatch
     from trueup.connectors.watching import Watch, Watching, Way
     from trueup.model import Caps, ObjectInfo, ObjectSpec
     from trueup.testing.conformance_world import World
@@ -99,6 +100,14 @@ class Lie:
     def moved(self, obj: ObjectSpec, columns: Sequence[str], mark: str) -> Iterator[Page] | None:
         """See base.Marking."""
         return cast("Marking", self.inner).moved(obj, columns, mark)
+
+    def browse(self, obj: ObjectSpec, columns: Sequence[str], *, page_rows: int = PAGE_ROWS) -> Iterator[Page]:
+        """See base.Browsing."""
+        return cast("Browsing", self.inner).browse(obj, columns, page_rows=page_rows)
+
+    def clock(self) -> datetime:
+        """See base.Timed."""
+        return cast("Timed", self.inner).clock()
 
     def way(self, objects: Sequence[ObjectSpec]) -> Way:
         """See watching.Watching."""

@@ -11,7 +11,8 @@ from tests.system.cli.tool import Project, environment
 from trueup import __version__
 
 COMMANDS = [
-    "decide", "init", "drift", "check", "plan", "sync", "serve", "worker", "pause", "resume", "status", "report", "runs", "run", "record",
+    "decide", "profile",
+    "init", "drift", "check", "plan", "sync", "serve", "worker", "pause", "resume", "status", "report", "runs", "run", "record",
     "explain", "conflicts", "matches", "failures", "holds", "notices", "alerts", "manual", "runbook", "verify", "undo", "lock", "export",
     "import", "packages", "audit", "backup", "restore", "rebuild", "compact", "doctor", "sql", "secrets", "keys", "schema",
 ]  # fmt: skip
