@@ -40,7 +40,7 @@ def _system(system: SystemProfile, style: Style) -> str:
     clock = style.paint(clock_words(system.clock), "warn" if clock_is_wrong(system.clock) else "dim")
     head = style.paint(f"{system.name} ({system.connector})", "bold")
     if not system.objects:
-        return f"{head}: {style.paint(system.error or 'nothing could be looked at', 'bad')}"
+        return f"{head}: {style.paint(system.error or ('nothing could be looked at' if system.left_out else 'it holds nothing'), 'bad')}"
     return "\n".join([f"{head}: {clock}", *(_object(item, style) for item in system.objects)])
 
 

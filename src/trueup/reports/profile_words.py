@@ -57,7 +57,7 @@ def untidy(column: ColumnProfile) -> str:
     said = [f"{found.count:,} {found.words}" for found in column.dirt]
     if column.placeholders:
         words = ", ".join(show(word) for word, _count in column.placeholders[:3])
-        said.append(f"{sum(count for _word, count in column.placeholders):,} for nothing ({words})")
+        said.append(f"{sum(count for _word, count in column.placeholders):,} without meaning ({words})")
     if column.blank:
         said.append(f"{column.blank:,} of spaces alone")
     return "; ".join(said)

@@ -38,7 +38,7 @@ class UntidyField:
         yield from (f"{DIRT[name].words} ({count:,})" for name, count in self.dirt.most_common())
         if self.words:
             shown = ", ".join(word for word, _count in self.words.most_common(WORDS_SHOWN))
-            yield f"{shown} for nothing ({self.words.total():,})"
+            yield f"{shown}, which mean nothing ({self.words.total():,})"
         if self.blank:
             yield f"spaces alone ({self.blank:,})"
 

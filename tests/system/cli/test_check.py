@@ -7,7 +7,8 @@ from pathlib import Path
 
 import psycopg
 
-from tests.system.cli.tool import Project
+from tests.system.cli.tool import CONFIG as CUSTOMERS
+from tests.system.cli.tool import Project, company
 
 CONFIG = """\
 systems:
@@ -129,3 +130,20 @@ entities:
     assert [(note["line"], note["message"]) for note in found["notes"]] == [
         (10, "sku has room for 5 characters in two, for 20 in one: longer ones fail")
     ]
+
+
+def test_untidy_values_about_to_be_spread_are_named(tmp_path):
+    project = company(tmp_path)
+    project.sql("UPDATE contacts SET name = ' Ada ', email = ' ADA@example.com' WHERE id = 1")
+    project.sql("UPDATE contacts SET name = 'n/a' WHERE id = 2")
+    project.write("customers.csv", project.read("customers.csv") + "003,Zo\u00a0\u200be,zoe@example.com,1\n")
+    notes = {note["path"]: note for note in project.trueup("check", "--json").expect(0).json["notes"]}
+    crm = notes["entities.customer.mappings.crm.fields.name"]
+    assert crm["message"].startswith("name is untidy in 2 of 3 rows of crm, and would be copied so to sheet: ")
+    assert crm["hint"] == "clean: [trim, {null_if: [n/a]}]; `trueup profile customer` shows more"
+    assert crm["line"] == 16
+    assert "clean: [collapse, visible]" in notes["entities.customer.mappings.sheet.fields.name"]["hint"]
+    assert not [path for path in notes if path.endswith("fields.email")]  # its cleaning sees to that
+    project.write("trueup.yaml", CUSTOMERS.replace("required: true}", "required: true, source_of_truth: sheet}"))
+    notes = {note["path"]: note for note in project.trueup("check", "--json").expect(0).json["notes"]}
+    assert "entities.customer.mappings.crm.fields.name" not in notes  # what is overruled is not spread

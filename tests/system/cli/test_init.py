@@ -54,6 +54,20 @@ def test_from_two_addresses_to_systems_that_agree(project: Project) -> None:
     assert "trueup.yaml is there already" in again.err
 
 
+def test_cleaning_is_proposed_where_values_need_it(project: Project) -> None:
+    project.sql("UPDATE customers SET first_name = ' ' || first_name || ' ' WHERE id < 5", database="shop.db")
+    project.sql("UPDATE customers SET town = 'n/a' WHERE id < 4", database="shop.db")
+    project.trueup("init", "shop=shop.db", "news=newsletter.csv").expect(0)
+    lines = project.read("trueup.yaml").splitlines()
+    (first,) = [line for line in lines if line.strip().startswith("first_name: {")]
+    assert "clean: [trim]" in first
+    assert "5 values with space at an end in shop" in first
+    assert any('clean: [{null_if: ["n/a"]}]' in line and "4 values without meaning in shop" in line for line in lines)
+    assert "untidy" not in project.trueup("check").expect(0).out
+    said = project.trueup("drift", "--json").expect(0).json["entities"]["customer"]["dirty"]
+    assert {(item["system"], item["field"], item["count"]) for item in said if item["kind"] == "clean"} >= {("shop", "first_name", 5)}
+
+
 def test_what_programs_are_told(project: Project) -> None:
     said = project.trueup("init", "shop=shop.db", "news=newsletter.csv", "--into", "made/here", "--json").expect(0).json
     (customer,) = said["entities"]

@@ -59,7 +59,8 @@ def test_what_is_matched_by_and_what_settles_edits() -> None:
     assert rules["email"] == ("text", "last_write_wins", ("trim", "lower"))
     assert rules["credit"] == ("decimal", None, ())
     assert rules["active"] == ("boolean", None, ())
-    assert rules["phone"] == ("text", "last_write_wins", ())
+    assert rules["phone"] == ("text", "last_write_wins", ("{phone: GB}",))
+    assert "phone numbers" in entity.fields["phone"].why_clean
     assert entity.fields["customer_since"].type == "date"
     assert "accounting.VAT ID" in entity.left_out
 

@@ -20,7 +20,7 @@ from trueup.errors import SystemUnreachableError, TrueupError
 from trueup.reports.profile_facts import SAMPLES, MatchDoubles, ObjectProfile, ProfileReport
 from trueup.runtime.spill import Spill
 from trueup.setup import words
-from trueup.setup.profile.clocks import clock_by_modified, clock_of
+from trueup.setup.profile.clocks import clock_by_modified
 from trueup.setup.profile.columns import measure_column
 from trueup.setup.profile.proposals import country_of, propose_clean
 from trueup.setup.profile.references import MOST_VALUES, Values, distinct_texts, find_orphans, may_refer
@@ -54,8 +54,6 @@ def measure(
     held: dict[str, list[Values]] = {}
     told = tick or (lambda _object, _system, _rows: None)
     for place in places:
-        if place.system.clock is None:
-            place.system.clock = clock_of(place.connector, place.system.connector)
         try:
             with Spill() as spill:
                 values = _Look(place, spill, most_rows, told).run(now)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from trueup.errors import TrueupError, UsageError
 from trueup.model import ObjectSpec
 from trueup.reports.profile_facts import SystemProfile
+from trueup.setup.profile.clocks import clock_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -57,6 +58,7 @@ def mapped_places(config: Config, systems: Systems, names: Sequence[str], found:
             profile.left_out[f"{name} ({entity.mappings[system].object.label})"] = error.message
         for system, seat in seats.items():
             profile = found.setdefault(system, SystemProfile(system, config.systems[system].connector))
+            profile.clock = profile.clock or clock_of(seat.connector, profile.connector)
             columns = tuple(
                 dict.fromkeys([*(key for key in seat.mapping.object.key if key in seat.info.columns), *seat.compiled.read_columns])
             )
@@ -75,7 +77,8 @@ def mapped_places(config: Config, systems: Systems, names: Sequence[str], found:
 
 
 def places_in(system: SystemProfile, connector: Connector, zone: str = "UTC") -> Iterator[Place]:
-    """Everything that a system holds. Raises SystemUnreachableError, AccessRefusedError."""
+    """Everything that a system holds; what time it has is noted. Raises SystemUnreachableError, AccessRefusedError."""
+    system.clock = system.clock or clock_of(connector, system.connector)
     for info in connector.discover():
         columns = tuple(name for name, column in info.columns.items() if column.type not in UNREADABLE)
         if columns:

@@ -106,7 +106,7 @@ def _placeholders(found: Measured) -> Iterator[Reason]:
     words = [text.strip().lower() for text, _count in found.profile.placeholders if WORDS not in text]
     if words:
         count = sum(count for _text, count in found.profile.placeholders)
-        yield Reason(CleanStep("null_if", WORDS.join(dict.fromkeys(words))), f"{_values(count)} for nothing")
+        yield Reason(CleanStep("null_if", WORDS.join(dict.fromkeys(words))), f"{_values(count)} without meaning")
 
 
 def _meant(found: Measured, country: str | None) -> Iterator[Reason]:
@@ -175,7 +175,7 @@ def _home(found: Measured) -> str | None:
             number = phonenumbers.parse("+" + text.strip()[2:] if text.strip().startswith("00") else text, None)
         except phonenumbers.NumberParseException:
             continue
-        region = phonenumbers.region_code_for_number(number) or phonenumbers.region_code_for_country_code(number.country_code)
+        region = phonenumbers.region_code_for_number(number) or phonenumbers.region_code_for_country_code(number.country_code or 0)
         if region in phonenumbers.SUPPORTED_REGIONS:
             regions[region] += 1
     return min(regions, key=lambda region: (-regions[region], region)) if regions else None
