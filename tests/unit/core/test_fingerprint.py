@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trueup.core.cells import NULL
-from trueup.core.fingerprint import bucket_sums, cell_fingerprint, key_hash, match_hash, native_fingerprint
+from trueup.core.fingerprint import bucket_sums, cell_fingerprint, checksum, checksums, key_hash, match_hash, native_fingerprint
 from trueup.core.frames import FEW_ROWS
 
 CELL = st.one_of(st.none(), st.text(st.characters(codec="utf-8"), max_size=4), st.sampled_from(["", "\x00", "\x1f", "a\x1fb", "1", "null"]))
@@ -103,3 +103,15 @@ def test_few_rows_have_the_match_hashes_of_many(rows, rule):
     many = pl.concat([few] * (FEW_ROWS + 1))
     for names in (["a"], ["a", "b"]):
         assert match_hash(few, names, rule).to_list() == match_hash(many, names, rule).to_list()[: few.height]
+
+
+def test_a_checksum_tells_which_row_holds_which_values():
+    rows = {number: number * 7919 - 2**62 for number in range(-50, 50)}
+    keys, prints = pl.Series(list(rows), dtype=pl.Int64), pl.Series(list(rows.values()), dtype=pl.Int64)
+    whole = checksum(keys, prints)
+    assert checksum(keys.reverse(), prints.reverse()) == whole, "in whatever order"
+    assert (checksum(keys[:30], prints[:30]) + checksum(keys[30:], prints[30:])) % 2**64 == whole, "part by part"
+    assert sum(checksums(keys, prints).to_list()) % 2**64 == whole, "no sum runs over"
+    assert checksum(keys, prints.reverse()) != whole, "two rows that have exchanged their values differ"
+    assert checksum(keys[1:], prints[1:]) != whole
+    assert checksum(keys[:0], prints[:0]) == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
 from trueup.errors import TrueupError
@@ -29,6 +29,7 @@ class Reporting(Thread):
         super().__init__(name="report", daemon=True)
         self._server = server
         self._ending = Event()
+        self._posting = Lock()
         self._began_at = server.clock()
         self._broken: set[str] = set()  # names whose copies bounced when last tried
 
@@ -46,15 +47,22 @@ class Reporting(Thread):
                     self._server.log.defect(error, thread="report")
 
     def stop(self) -> None:
-        """Begin nothing more. What is being sent is claimed in the state, and is not sent twice."""
+        """Begin nothing more."""
         self._ending.set()
+
+    def settle(self, patience_s: float) -> None:
+        """Wait until it is known what became of copies that are being sent: of others nobody would know whether they arrived."""
+        if self._posting.acquire(timeout=patience_s):
+            self._posting.release()
 
     def look(self) -> None:
         """Look once. Raises StateError."""
         due_at = self._due_at()
         if due_at is not None:
             self._report(due_at)
-        if not self._ending.is_set():
+        with self._posting:
+            if self._ending.is_set():
+                return
             self._tell(post(self._server.store, self._server.config, self._server.clock))
 
     def _due_at(self) -> datetime | None:

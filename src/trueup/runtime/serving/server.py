@@ -296,6 +296,7 @@ class Server:
             if thread is not None:
                 thread.join(end_s)
         self.telling.join(end_s)
+        self.reporting.settle(end_s)
         for worker in self.workers.values():
             worker.close(end_s)
         self.limits.stop()
