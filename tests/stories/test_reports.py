@@ -83,7 +83,7 @@ def test_two_who_send_at_once_send_each_copy_once(tmp_path: Path, chats: list[Ch
             assert reports.claim(tx, theirs, now)
             assert not reports.claim(tx, theirs, now)
         posted = sending.post(store, config, lambda: now, at_once=True)
-        assert [one.state for one in posted] == ["sent"]
+        assert [one.state for one in posted] == ["sending", "sent"]
         assert sum(len(chat.messages) for chat in chats) == 1
         assert [one.state for one in sending.post(store, config, lambda: now + timedelta(hours=1))] == ["unknown"]
         assert sending.post(store, config, lambda: now + timedelta(days=1)) == []

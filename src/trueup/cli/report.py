@@ -156,7 +156,7 @@ def _openly(workspace: Workspace) -> Store:
     from trueup.store import Store
 
     try:
-        return Store.open(workspace.state_target, create=False, upgrade=False)
+        return Store.open(workspace.state_target, create=False)
     except StateMissingError:
         raise
     except StateError:
@@ -297,7 +297,7 @@ def sent(
 ) -> None:
     """List the reports that were handed over, the newest first, and what became of each copy."""
     from trueup.reports.table import moment, second, table
-    from trueup.runtime.reporting.sending import name_of
+    from trueup.runtime.reporting.sending import name_of, recipients
     from trueup.store import report as reports
 
     with workspace_of(ctx, config, connects=False) as workspace, state_to_read(workspace) as store:
@@ -307,6 +307,7 @@ def sent(
             with store.read() as db:
                 kept = reports.list_(db, limit)
                 copies = reports.copies_of(db, [one.id for one in kept])
+        known = {key: to.shown for key, to in recipients(workspace.config).items()}
     if as_json:
         say_json(
             [
@@ -318,7 +319,7 @@ def sent(
                     "title": one.title,
                     "copies": [
                         {
-                            "to": name_of(copy),
+                            "to": known.get(copy.recipient, name_of(copy)),
                             "state": copy.state,
                             "attempts": copy.attempts,
                             "tried_at": second(copy.tried_at),
@@ -337,7 +338,9 @@ def sent(
     for one in kept:
         mine = [copy for copy in copies if copy.report == one.id]
         head = [one.id, moment(one.at), one.title]
-        cells = [[name_of(copy), copy.state, copy.attempts, copy.reason or ""] for copy in mine] or [["", "a file", "", ""]]
+        cells = [[known.get(copy.recipient, name_of(copy)), copy.state, copy.attempts, copy.reason or ""] for copy in mine] or [
+            ["", "a file", "", ""]
+        ]
         rows += [[*(head if number == 0 else ["", "", ""]), *cell] for number, cell in enumerate(cells)]
     listed = table(["report", "made", "title", "to", "", "tries", "why"], rows, style(), open_end=True)
     say(listed or "No report was handed over yet: `trueup report --html FILE` or `--send` does.")

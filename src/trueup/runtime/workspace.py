@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from trueup.core.chain import Head
     from trueup.model import Config, RunStatus
     from trueup.reports.findings import Findings
+    from trueup.reports.morning_facts import Morning
     from trueup.reports.standing import Standing
     from trueup.reports.undone import Undone
     from trueup.reports.verify_facts import Agreement
@@ -134,6 +135,18 @@ class Workspace:
         from trueup.runtime.verify import verify_systems
 
         return verify_systems(self.config, self.systems, self.store, self._entities(entities), tick)[0]
+
+    def report(
+        self, *, since: datetime | None = None, compare: bool = True, tick: Callable[[str, str, int], None] | None = None
+    ) -> Morning:
+        """The morning report; `compare=False` tells of the last comparison. Nothing is kept of it. Raises StateError.
+
+        `since` None: since the last one that was handed over, else of 24 hours.
+        """
+        from trueup.runtime.reporting.making import make
+
+        found = self.verify(tick=tick) if compare else None
+        return make(self.store, self.config, self.clock(), found, since=since)
 
     def end_of_trail(self) -> Head:
         """The head of the audit trail as it is now. Raises StateError."""

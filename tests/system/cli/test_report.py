@@ -15,6 +15,7 @@ import pytest
 from tests.docs.json_company import busy_company
 from tests.stories.test_alerts import Chat
 from tests.system.cli.tool import CONFIG, SHEET, Ended, Project, company
+from trueup.runtime.workspace import open_workspace
 from trueup.store import Store
 
 OWNED = CONFIG.replace("    match: [[email]]\n", "    match: [[email]]\n    owner: Head of Sales\n")
@@ -235,7 +236,7 @@ def test_each_recipient_gets_it_once_and_one_that_bounces_is_tried_again(tmp_pat
     chats[1].status = 500
     first = project.trueup("report", "--send").expect(3)
     assert told(first) == {"sent": 1, "not": 1}
-    assert "Head of Sales (json://…): NOT SENT (waiting)" in first.out
+    assert "Head of Sales, address 2 (json://…): NOT SENT (waiting)" in first.out
     assert (len(chats[0].messages), len(chats[1].messages)) == (1, 0)
     (message,) = chats[0].messages
     assert message["title"].startswith("trueup: nothing to do, ")
@@ -293,3 +294,24 @@ def test_an_address_that_is_gone_gets_nothing(tmp_path: Path, chats: list[Chat])
 def test_a_plan_that_cannot_be(tmp_path: Path, text: str, said: str) -> None:
     project = company(tmp_path, text + CONFIG, SHEET)
     assert said in project.trueup("report").expect(1).err
+
+
+@pytest.mark.slow
+def test_with_a_state_in_postgresql(tmp_path: Path, postgres_url: str, chats: list[Chat]) -> None:
+    project = sending(tmp_path, chats, "at: '00:00'")
+    project.write("trueup.yaml", f"state: {postgres_url}\n{project.read('trueup.yaml')}")
+    project.trueup("sync").expect(0)
+    edited(project)
+    first = project.trueup("report", "--json").expect(3).json["entities"]["customer"]["differences"]
+    again = project.trueup("report", "--json").expect(3).json["entities"]["customer"]["differences"]
+    assert again == first != []
+    assert told(project.trueup("report", "--send").expect(3)) == {"sent": 2, "not": 0}
+    assert "was made already" in project.trueup("report", "--send").expect(0).out
+    assert [len(chat.messages) for chat in chats] == [1, 1]
+
+
+def test_a_workspace_reports_too(project: Project) -> None:
+    with open_workspace(project.folder / "trueup.yaml") as workspace:
+        report = workspace.report()
+    assert report.entities["customer"].differences == 0
+    assert {name: side.rows for name, side in report.entities["customer"].compared.items()} == {"crm": 4, "sheet": 4}

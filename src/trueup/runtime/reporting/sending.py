@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trueup.reports.table import moment
 from trueup.runtime.channels import Sent, send, shown
 from trueup.store import report as reports
 
@@ -34,16 +35,21 @@ AT_ONCE = 8
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """One address: under which name it stands in `alerts: to`, and how it is known in the state, where no address is kept."""
+    """One address: under which name it stands in `alerts: to`, and how it is known in the state, where no address is kept.
+
+    `number` is its place under that name; None where it is the only one there.
+    """
 
     key: str
     name: str
     address: str
+    number: int | None = None
 
     @property
     def shown(self) -> str:
         """For people: the name and the kind of channel."""
-        return f"{self.name} ({shown(self.address)})"
+        which = "" if self.number is None else f", address {self.number}"
+        return f"{self.name}{which} ({shown(self.address)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +68,11 @@ def recipients(config: Config) -> dict[str, Recipient]:
     """By key, everybody who gets the report now: one per address, so that one that bounces keeps no other waiting."""
     found = {}
     for name in config.report.to if config.report is not None else ():
-        for address in config.alerts.to.get(name, ()):
+        addresses = config.alerts.to.get(name, ())
+        for number, address in enumerate(addresses, 1):
             # Eight digits tell addresses apart, and are too few to try a guessed password on.
             key = f"{name} {hashlib.sha256(address.encode()).hexdigest()[:8]}"
-            found[key] = Recipient(key, name, address)
+            found[key] = Recipient(key, name, address, number if len(addresses) > 1 else None)
     return found
 
 
@@ -75,6 +82,8 @@ def post(store: Store, config: Config, clock: Callable[[], datetime], *, at_once
     with store.read() as db:
         waiting = reports.open_copies(db)
     posted = [*_lost(store, waiting, known, clock()), *_unknown(store, waiting, known)]
+    if at_once:
+        posted += _busy(waiting, known, clock())
     mine = [(copy, known[copy.recipient]) for copy in waiting if _is_mine(store, copy, known, clock(), at_once=at_once)]
     if not mine:
         return posted
@@ -104,6 +113,15 @@ def _lost(store: Store, waiting: Sequence[Copy], known: Mapping[str, Recipient],
     for copy in waiting:
         if copy.state == "sending" and copy.tried_at is not None and now - copy.tried_at > LOST:
             yield _settled(store, copy, known.get(copy.recipient), "unknown", "whoever sent it ended before its end")
+
+
+def _busy(waiting: Sequence[Copy], known: Mapping[str, Recipient], now: datetime) -> Iterator[Posted]:
+    """Copies that somebody else is about: told to a person who asks for all to be sent."""
+    for copy in waiting:
+        if copy.state == "sending" and copy.tried_at is not None and now - copy.tried_at <= LOST:
+            to = known.get(copy.recipient)
+            why = f"somebody has been sending it since {moment(copy.tried_at)}"
+            yield Posted(copy.report, None if to is None else to.name, name_of(copy) if to is None else to.shown, "sending", why)
 
 
 def _unknown(store: Store, waiting: Sequence[Copy], known: Mapping[str, Recipient]) -> Iterator[Posted]:
