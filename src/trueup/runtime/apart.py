@@ -13,6 +13,7 @@ import polars as pl
 from trueup.core.cells import GID, json_to_records
 from trueup.core.merge import APART, LEFT
 from trueup.core.shadow import decode_delta, encode_delta
+from trueup.core.undo import SETTING
 from trueup.runtime.commit import value_json
 from trueup.store import golden, history, shadow
 
@@ -33,21 +34,30 @@ def held_apart(
     differing = shadows.filter(pl.col("seen").is_not_null())
     if differing.is_empty():
         return {}
-    told = {
-        (system, gid, name, before, after): rule
-        for system, gid, name, before, after, rule in history.lines(db, entity.name, differing["gid"].unique(), APART)
-        .select("system", "gid", "field", "before", "after", "rule")
-        .rows()
-    }
+    lines = history.lines(db, entity.name, differing["gid"].unique(), APART)
+    if lines.is_empty():
+        return {}
+    told = {(system, gid, name): rule for system, gid, name, rule in lines.select("system", "gid", "field", "rule").rows()}
+    as_told = set(lines.select("system", "gid", "field", "before", "after").rows())
+    last = {(system, gid, name): number for system, gid, name, number in lines.select("system", "gid", "field", "id").rows()}
+    edited: dict[tuple[str, int, str], int] = {}
+    moved: dict[tuple[int, str], int] = {}
+    for line in history.about(db, entity.name, lines["gid"].unique()).filter(pl.col("kind") != APART).iter_rows(named=True):
+        if line["system"] is not None:
+            edited[line["system"], line["gid"], line["field"]] = line["id"]
+        if line["kind"] in SETTING and line["before"] != line["after"]:
+            moved[line["gid"], line["field"]] = line["id"]
     found: dict[tuple[str, int], dict[str, str]] = {}
-    for system, gid, seen, sent in differing.select("system", "gid", "seen", "sent").rows() if told else ():
+    for system, gid, seen, sent in differing.select("system", "gid", "seen", "sent").rows():
         due = decode_delta(sent)
         for name, cell in decode_delta(seen).items():
-            if name in due or name not in entity.fields or gid not in cells:
+            if name in due or name not in entity.fields or gid not in cells or (system, gid, name) not in told:
                 continue
-            line = (system, gid, name, value_json(cell, entity, name), value_json(cells[gid][name], entity, name))
-            if line in told:
-                found.setdefault((system, gid), {})[name] = told[line]
+            values = (system, gid, name, value_json(cell, entity, name), value_json(cells[gid][name], entity, name))
+            touched = max(edited.get((system, gid, name), 0), moved.get((gid, name), 0)) > last[system, gid, name]
+            # Both values may be cleaned otherwise since, and what is counted on is counted on both sides.
+            if values in as_told or not touched or entity.fields[name].conflict == "add":
+                found.setdefault((system, gid), {})[name] = told[system, gid, name]
     return found
 
 

@@ -40,6 +40,13 @@ def of(db: Db, entity: str, gid: int) -> pl.DataFrame:
     return _frame(db, sa.select(*_columns()).where(table.c.entity == db.entity(entity), table.c.golden_id == gid))
 
 
+def about(db: Db, entity: str, gids: pl.Series) -> pl.DataFrame:
+    """All lines of these golden records, oldest first, as `of` gives them."""
+    return _frame(
+        db, sa.select(*_columns()).where(table.c.entity == db.entity(entity), table.c.golden_id.in_(db.each(gids.cast(pl.Int64))))
+    )
+
+
 def of_run(db: Db, run: int) -> pl.DataFrame:
     """All lines of one run, oldest first, with `id` and `entity`."""
     return _frame(db, sa.select(*_columns()).where(table.c.run == run))
