@@ -165,11 +165,11 @@ def _sorted_out(entity: Entity, intended: dict[str, Any], row: dict[str, Any], l
     # What the system makes of both values alike is no sign of either.
     silent = [name for name in left if may_be_stored_as(intended[name], row[name], entity.fields[name].type)]
     missed = len(left) > len(silent)
-    if landed:
+    if landed and not missed:
         ours += silent
     others = [name for name in intended[FIELDS] if name not in ours]
-    if landed and missed:
-        return _SortedOut(ours, [], [name for name in others if name in row], landed=True, missed=True)
+    if landed and missed:  # what tells nothing is written again
+        return _SortedOut(ours, [], [name for name in others if name in row and name not in silent], landed=True, missed=True)
     if landed:
         return _SortedOut(ours, others, [], landed=True, missed=False)
     doubtful = [name for name in others if name in row and not missed and entity.fields[name].conflict == "add"]
