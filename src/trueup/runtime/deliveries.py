@@ -536,6 +536,10 @@ class Deliveries:
         book = self._books[name]
         for key in ready.wake:
             book.wake[key] = None
+        if ready.unread:
+            forgotten = pl.DataFrame({"key": ready.unread, "fingerprint": None}, schema={"key": pl.String(), "fingerprint": pl.Int64()})
+            with self._store.write() as tx:
+                shadow_table.set_fingerprint(tx, self._entity.name, name, forgotten)
         for rows in ready.outsiders:
             book.outsiders.update(rows["gid"].to_list())
             with self._store.write() as tx:

@@ -80,6 +80,7 @@ class Preparation:
     batches: list[Prepared] = field(default_factory=list)
     troubles: list[pl.DataFrame] = field(default_factory=list)
     wake: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)  # those of them that show what was never compared, whatever their fingerprint says
     settled: list[Prepared] = field(default_factory=list)
     outside: int = 0
     outsiders: list[pl.DataFrame] = field(default_factory=list)  # gid, key, fingerprint: what stands where a record's row would be
@@ -319,8 +320,9 @@ class Lane:
         shown = seat.compiled.to_cells(here)
         unreadable = kept(here[KEY], ~one_of(here[KEY], shown.rows[KEY])).to_list()
         ready.wake += unreadable
-        rows, stale = self._as_last_seen(rows, shown.rows)
+        rows, stale, unread = self._as_last_seen(rows, shown.rows)
         ready.wake += stale
+        ready.unread += unread
         rows, withheld = self._translate(rows, writable)
         rows = _without_fields(rows, withheld)
         if rows.is_empty():
@@ -370,24 +372,26 @@ class Lane:
             )
             (ready.settled if kind == "settled" else ready.batches).append(prepared)
 
-    def _as_last_seen(self, rows: pl.DataFrame, shown: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
-        """Rows whose due fields still read as last seen, and the keys of those that do not."""
+    def _as_last_seen(self, rows: pl.DataFrame, shown: pl.DataFrame) -> tuple[pl.DataFrame, list[str], list[str]]:
+        """Rows whose due fields still read as last seen, the keys of those that do not, and those where nobody ever saw one."""
         readable = [name for name in self._entity.shown(self._seat.name) if f"seen:{name}" in rows.columns and name in shown.columns]
         shown = self._translated_back(shown)
         here = keep(rows, one_of(rows[KEY], shown[KEY]))
         if here.is_empty():
-            return here, []
+            return here, [], []
         now = beside(quick.chosen(here, [KEY]), quick.chosen(shown, [KEY, *readable]), KEY)
-        stale = moved = constant(MOVED, value=False, rows=here.height, dtype=pl.Boolean())
+        stale = moved = unread = constant(MOVED, value=False, rows=here.height, dtype=pl.Boolean())
         for name in readable:
-            other = is_given(now[name]) & differ(now[name], here[f"seen:{name}"])
+            seen = here[f"seen:{name}"]
+            other = is_given(now[name]) & differ(now[name], seen)
             if not other.any():
                 continue
             due = holding(here[FIELDS], name)
             stale, moved = stale | (other & due), moved | (other & ~due)
+            unread = unread | (other & due & ~is_given(seen))
         names = [name for name in rows.columns if not name.startswith("seen:")]
         here = here[names].hstack([moved.alias(MOVED)])
-        return keep(here, ~stale), kept(here[KEY], stale).to_list()
+        return keep(here, ~stale), kept(here[KEY], stale).to_list(), kept(here[KEY], unread).to_list()
 
     def _translated_back(self, shown: pl.DataFrame) -> pl.DataFrame:
         if not reference_fields(self._entity, self._seat.name):
