@@ -176,7 +176,9 @@ class Keeper:
             if told.tells(edit.field, edit.token):
                 kept.append(edit)
             elif _shown(sim, edit.system, edit.key, edit.field, edit.token):
+                plan = sim.scenario.systems.get(edit.system)
                 edit.noticed = False
+                edit.over |= plan is not None and edit.field not in plan.fields  # its column is not mapped any more
                 kept.append(edit)
         people.edits[:] = kept
         people.unsure |= _codes_changed_alike(sim) | _codes_heard_once(sim)
