@@ -19,13 +19,15 @@ EVENTS = {"open", "os.rename", "os.remove", "os.truncate", "os.mkdir", "sqlite3.
 MOST_STEPS = 2000
 
 
-def killed_at_each_step(template: Path, work: Callable[[Path], None], then: Callable[[Path], None]) -> int:
+def killed_at_each_step(template: Path, work: Callable[[Path], Any], then: Callable[[Path], None], *, every: int = 1) -> int:
     """Run `work` on copies of the folder `template`, killed at its first step, its second …, until it ends by itself.
+
+    Of work of many steps, `every` so manieth is enough.
 
     `then` looks each time. Both run in processes of their own, forked from this one, which has nothing but one thread. Returns how often
     `work` was killed.
     """
-    for number in range(1, MOST_STEPS):
+    for number in range(1, MOST_STEPS, every):
         folder = template.with_name(f"{template.name}-{number}")
         shutil.copytree(template, folder)
         status = _forked(partial(_until, number, folder, work))
@@ -35,11 +37,11 @@ def killed_at_each_step(template: Path, work: Callable[[Path], None], then: Call
             raise AssertionError(f"after a kill at step {number}")
         shutil.rmtree(folder)
         if status == 0:
-            return number - 1
+            return number // every
     raise AssertionError("the work never ended")
 
 
-def _until(number: int, folder: Path, work: Callable[[Path], None]) -> None:
+def _until(number: int, folder: Path, work: Callable[[Path], Any]) -> None:
     _kill_at(number, folder)
     work(folder)
 

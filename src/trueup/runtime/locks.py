@@ -18,7 +18,7 @@ from trueup.store import Store, audit, write_lock
 from trueup.store.write_lock import WriteLock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from trueup.connectors.locking import Locking
     from trueup.model import Config, ObjectSpec
@@ -177,14 +177,14 @@ def _after_failure(workspace: Workspace, begun: WriteLock) -> None:
             write_lock.forget(tx, begun.system, begun.object.label)
 
 
-def remove(workspace: Workspace, asked: Asked) -> list[tuple[LockFinding, str]]:
-    """Take away what was locked; per object what became of it, and why not."""
+def remove(workspace: Workspace, asked: Asked, *, only: Collection[tuple[str, str]] | None = None) -> list[tuple[LockFinding, str]]:
+    """Take away what was locked; per object what became of it, and why not. `only`: none but these, by system and object."""
     with workspace.store.read() as db:
         known = {(one.system, one.object.label): one for one in write_lock.list_(db)}
     done = []
     for one in look(workspace.config, workspace.systems, list(known.values()), replace(asked, whole_tables=True)).findings:
         kept = known.get((one.system, one.object))
-        if kept is None and one.standing != "stranger":
+        if (kept is None and one.standing != "stranger") or (only is not None and (one.system, one.object) not in only):
             continue
         done.append(_take_away(workspace, one, kept))
     return done

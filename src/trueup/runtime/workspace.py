@@ -198,14 +198,19 @@ class Workspace:
         limit: int | None = None,
         record: tuple[str, str] | None = None,
         wait_s: float | None = None,
+        command: str | None = None,
         tick: Callable[[str, str, int], None] | None = None,
     ) -> RunSummary:
-        """One run. `record` is (entity, key) for a run over that record alone. Raises UsageError, StateError, StateLockedError."""
+        """One run. `record` is (entity, key) for a run over that record alone; `command` is what the list of runs shows, if not `sync`.
+
+        Raises UsageError, StateError, StateLockedError.
+        """
         names = self._entities([record[0]] if record else entities)
-        with self.lock("sync", wait_s):
+        with self.lock(command or "sync", wait_s):
             keys, known = record_named(self, *record) if record is not None else (None, frozenset())
             options = PassOptions(full=full, limit=limit, keys=keys, records=known)
-            return self._run(_command(full=full, limit=limit, record=record), dict.fromkeys(names, options), tick)
+            words = command or _command(full=full, limit=limit, record=record)
+            return self._run(words, dict.fromkeys(names, options), tick)
 
     def look_again(self, entity: str, keys: Mapping[str, Sequence[str]], records: Iterable[int]) -> RunSummary:
         """One run over the given rows (system -> keys) and records alone. Raises StateError, StateLockedError."""

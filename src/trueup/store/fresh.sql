@@ -1,5 +1,5 @@
 -- Written by `make generate` from the migrations; do not edit.
--- revision 0019
+-- revision 0020
 
 CREATE TABLE schema_version (
 	version_num VARCHAR(32) NOT NULL,
@@ -434,6 +434,18 @@ CREATE TABLE done_by_hand (
 	who TEXT NOT NULL
 );
 
+CREATE TABLE migration_stage (
+	entity INTEGER NOT NULL,
+	stage TEXT NOT NULL,
+	system INTEGER NOT NULL,
+	status TEXT NOT NULL,
+	started_at BIGINT NOT NULL,
+	finished_at BIGINT,
+	who TEXT,
+	facts TEXT NOT NULL,
+	PRIMARY KEY (entity, stage)
+);
+
 ANALYZE sqlite_master;
 
 DELETE FROM sqlite_stat1;
@@ -446,4 +458,4 @@ INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ('shadow', 'shadow_not_present'
 
 INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ('shadow', 'shadow_sent', '1000 500 100 1');
 
-INSERT INTO schema_version VALUES ('0019');
+INSERT INTO schema_version VALUES ('0020');

@@ -19,7 +19,7 @@ from trueup.store.moments import from_micros, to_micros
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
-REVISION = "0019"
+REVISION = "0020"
 """The newest migration; a state at this revision opens without loading Alembic."""
 
 VERSION_TABLE = "schema_version"
@@ -540,4 +540,20 @@ done_by_hand = sa.Table(
     sa.Column("note", sa.Text),
     sa.Column("who", sa.Text, nullable=False),
     sqlite_autoincrement=True,
+)
+
+# What each stage of a migration to a single source of truth (`system`) found and did: `facts` is JSON of names, counts and checksums, and
+# holds no value of a record. A stage that is `running` and whose process is gone was broken off.
+migration_stage = sa.Table(
+    "migration_stage",
+    metadata,
+    _entity(),
+    sa.Column("stage", sa.Text, nullable=False),
+    _system(),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("started_at", Moment, nullable=False),
+    sa.Column("finished_at", Moment),
+    sa.Column("who", sa.Text),
+    sa.Column("facts", sa.Text, nullable=False),
+    sa.PrimaryKeyConstraint("entity", "stage"),
 )
