@@ -146,22 +146,24 @@ def is_placeholder(text: pl.Expr) -> pl.Expr:
     return text.str.strip_chars().str.to_lowercase().is_in(PLACEHOLDERS)
 
 
-def kinds(texts: pl.Series) -> pl.Series:
-    """The name of the kind of each text (`KINDS`, else `text`).
+AT_ONCE = 5_000
+"""So many texts are tried with all kinds at once; of more, each kind is tried on what is left."""
 
-    Kinds are tried in the order of `KINDS`, each on what is left; plain words are told by their first look.
-    """
-    trimmed = texts.alias(TEXT).to_frame().select(pl.col(TEXT).str.strip_chars()).to_series()
-    found = pl.Series("kind", ["text"], dtype=pl.String).new_from_index(0, trimmed.len())
+
+def kinds(texts: pl.Series) -> pl.Series:
+    """The name of the kind of each text (`KINDS`, else `text`): the first in their order that it looks like."""
+    text = pl.col(TEXT)
+    trimmed = texts.alias(TEXT).to_frame().select(text.str.strip_chars())
     # Without a digit, an @, a dot or a slash only the words for yes and no are anything else than text.
-    rest = trimmed.to_frame().with_row_index("row").filter(pl.col(TEXT).str.contains(r"[0-9@/.]") | (pl.col(TEXT).str.len_bytes() <= 5))
+    may_be = text.str.contains(r"[0-9@/.]") | (text.str.len_bytes() <= 5)
+    if trimmed.height <= AT_ONCE:
+        first = pl.coalesce([pl.when(_looks_like(kind)).then(pl.lit(kind.name)) for kind in KINDS.values()])
+        return trimmed.select(pl.when(may_be).then(first).fill_null("text").alias("kind")).to_series()
+    found = pl.Series("kind", ["text"], dtype=pl.String).new_from_index(0, trimmed.height)
+    rest = trimmed.with_row_index("row").filter(may_be)
     places: list[pl.DataFrame] = []
     for kind in KINDS.values():
-        if rest.is_empty():
-            break
-        like = rest[TEXT].str.contains(kind.pattern)
-        if kind.with_digit:
-            like &= rest[TEXT].str.contains("[0-9]")
+        like = rest.select(_looks_like(kind)).to_series()
         if like.any():
             places.append(rest.filter(like).select("row", pl.lit(kind.name).alias("kind")))
             rest = rest.filter(~like)
@@ -169,6 +171,11 @@ def kinds(texts: pl.Series) -> pl.Series:
         return found
     told = pl.concat(places)
     return found.scatter(told["row"], told["kind"])
+
+
+def _looks_like(kind: Kind) -> pl.Expr:
+    like = pl.col(TEXT).str.contains(kind.pattern)
+    return like & pl.col(TEXT).str.contains("[0-9]") if kind.with_digit else like
 
 
 def untidy(texts: pl.Series) -> pl.DataFrame:

@@ -71,12 +71,17 @@ def test_a_page_to_hand_around(project: Project) -> None:
     assert "cannot be written" in project.trueup("profile", "shop=shop.db", "--html", "no/page.html").expect(2).err
 
 
-def test_files_of_every_kind_and_a_thousand_columns(project: Project) -> None:
+@pytest.mark.slow
+def test_a_thousand_columns(project: Project) -> None:
     project.write("wide.csv", ",".join(f"c{n}" for n in range(1000)) + "\n" + ",".join(str(n) for n in range(1000)) + "\n")
+    said = project.trueup("profile", "wide=wide.csv", "--json", "--html", "page.html").expect(0).json["systems"]
+    assert [column["column"] for column in said["wide"]["objects"][0]["columns"]] == [f"c{n}" for n in range(1000)]
+
+
+def test_files_of_every_kind(project: Project) -> None:
     project.write("empty.csv", "a,b\n")
     project.write("rows.jsonl", '{"id": 1, "mail": "A@b.de"}\n{"id": 1, "mail": null}\n{"mail": "c@d.de", "more": [1]}\nno json\n')
-    said = project.trueup("profile", "wide=wide.csv", "none=empty.csv", "feed=rows.jsonl", "--json").expect(0).json["systems"]
-    assert len(said["wide"]["objects"][0]["columns"]) == 1000
+    said = project.trueup("profile", "none=empty.csv", "feed=rows.jsonl", "--json").expect(0).json["systems"]
     assert said["none"]["objects"][0]["rows"] == 0
     feed = said["feed"]["objects"][0]
     assert (feed["rows"], feed["refused"], feed["whole"]) == (3, 1, False)

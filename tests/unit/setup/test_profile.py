@@ -59,6 +59,12 @@ def test_every_text_has_a_kind_and_a_column_is_judged_value_by_value(texts: list
     assert set(found) <= {*KINDS, "text"}
 
 
+def test_many_texts_are_of_the_same_kinds_as_few() -> None:
+    few = pl.Series([text for text in KIND_OF for _ in range(3)])
+    many = few.extend_constant("", 6_000)
+    assert kinds(many)[: len(KIND_OF) * 3].to_list() == [KIND_OF[text] for text in KIND_OF for _ in range(3)]
+
+
 @given(st.lists(st.one_of(st.none(), st.text(max_size=8), st.sampled_from(["n/a", " ", "a@b.de", "1,5", "20.11.2026"])), max_size=12))
 def test_the_counts_of_any_column_add_up(values: list[str | None]) -> None:
     found = measured("x", pl.Series(values, dtype=pl.String).to_list() if any(values) else [None, *values])

@@ -65,11 +65,7 @@ class Measured:
     profile: ColumnProfile
     means: str = ""
     texts: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={**SCHEMA, KIND: pl.String(), FAMILY: pl.String()}))
-
-    @property
-    def family(self) -> str:
-        """What most of the values are; `text` where there is no such kind."""
-        return main_family(self.texts)
+    family: str = "text"  # what most of the values are, those without meaning aside
 
 
 def measure_column(
@@ -140,6 +136,7 @@ def _texts(found: Measured, given: pl.Series, *, is_key: bool) -> None:
     length = pl.col(TEXT).str.len_chars()
     profile.shortest, profile.longest = texts.select(length.min().alias("least"), length.max().alias("most")).row(0)
     profile.placeholders = _placeholders(texts, profile.filled)
+    found.family = main_family(_without(texts, profile))
     profile.kinds = _kinds(texts)
     profile.frequent = _frequent(texts)
     profile.patterns = _patterns(texts)
@@ -221,7 +218,7 @@ def _untidy(texts: pl.DataFrame) -> Iterable[Found]:
 def _of_its_kind(found: Measured) -> Iterable[Found]:
     """What is untidy about values given what most of them are."""
     texts = _without(found.texts, found.profile)
-    family = main_family(texts)
+    family = found.family
     if family in _STRUCTURED:
         strange = texts.filter(~pl.col(FAMILY).is_in(list(_AKIN.get(family, {family}))))
         if not strange.is_empty():
