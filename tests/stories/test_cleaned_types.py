@@ -67,6 +67,7 @@ def test_an_edit_comes_back_in_a_form_that_is_read_as_it_was_meant(project: Proj
     project.sql("UPDATE bills SET total = 1.234 WHERE number = '2'", database="till.db")  # 1.234 would be read as 1234 there
     project.trueup("sync").expect(3)
     assert '2,3 Nov 2026,"12,5"\n' in project.read("list.csv")
+    assert bills(project)["2"] == ("2026-11-03", 1.234)
     assert any("would read back as" in item["reason"] for item in project.trueup("failures", "--json").expect(0).json)
 
 

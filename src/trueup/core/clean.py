@@ -187,22 +187,23 @@ def clean_column(cells: pl.Series, steps: Sequence[CleanStep], kind: FieldType) 
     return _restored(cells, _replaced(_texts(cells), distinct, _cleaned_texts(distinct, steps)))
 
 
-def clean_native(values: pl.Series, steps: Sequence[CleanStep], kind: FieldType) -> pl.Series:
+def clean_native(values: pl.Series, steps: Sequence[CleanStep], kind: FieldType, *, is_number: bool = False) -> pl.Series:
     """Native values of a field of type `kind` as they are to be read: for numbers, dates and such, what stands before their type is known.
 
-    Of values that have a type already, only those that stand for nothing (`null_if`) become null.
+    Of values that have a type already (`is_number`: exact decimals, which come as texts), only those that stand for nothing (`null_if`)
+    become null: 1.234 of a column of numbers is no 1,234 of somebody who writes it 1.234.
     """
     if not steps or kind in _TEXTS:
         return values
-    if values.dtype == pl.String:
+    if values.dtype == pl.String and not is_number:
         distinct = values.drop_nulls().unique()
         return _replaced(values, distinct, _cleaned_texts(distinct, steps)).alias(values.name)
-    done = values
+    frame = values.alias("c").to_frame()
     for step in steps:
         if step.name == "null_if" and not values.dtype.is_nested():
-            text = _null_if(_as_written(values), step.argument or "")
-            done = done.to_frame("c").select(pl.when(values.to_frame("c").select(text).to_series().is_not_null()).then("c")).to_series()
-    return done.alias(values.name)
+            nothing = _null_if(_as_written(values), step.argument or "").is_null()
+            frame = frame.select(pl.when(~nothing).then("c").alias("c"))
+    return frame.to_series().alias(values.name)
 
 
 def _as_written(values: pl.Series) -> pl.Expr:

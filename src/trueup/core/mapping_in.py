@@ -95,7 +95,8 @@ def read_fields(native: pl.DataFrame, readers: Sequence[Reader], decimals: froze
     for reader in readers:
         if reader.field.clean and reader.field.type not in _CLEANED_AS_CELLS:
             name = reader.field.name
-            raw = exchanged(raw, clean_native(raw[name], reader.field.clean, reader.field.type))
+            is_number = reader.expression is None and reader.columns[0] in decimals
+            raw = exchanged(raw, clean_native(raw[name], reader.field.clean, reader.field.type, is_number=is_number))
     plain = {reader.field.name: reader.target for reader in readers if reader.values is None}
     coerced = coerce_columns(raw, plain)
     issues += [_issues(name, frame) for name, frame in coerced.failures.items()]

@@ -200,6 +200,7 @@ def test_postcodes_of_every_country_stay_as_its_post_writes_them():
 def test_native_texts_are_cleaned_before_they_are_read():
     steps = [CleanStep("null_if", "n/a"), CleanStep("money", "1.234,56")]
     assert clean_native(pl.Series("x", ["1.234,5", None, "N/A", "?"]), steps, "decimal").to_list() == ["1234.5", None, None, "?"]
+    assert clean_native(pl.Series("x", ["1.234", "n/a", "5"]), steps, "decimal", is_number=True).to_list() == ["1.234", None, "5"]
     assert clean_column(pl.Series(["1.234"]), steps, "decimal").to_list() == ["1.234"]  # a decimal of the core is clean
 
 
