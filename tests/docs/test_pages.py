@@ -34,6 +34,8 @@ LONG = {
     "conflicts-and-rules.md",
     "monitoring.md",
     "audit.md",
+    "reports.md",
+    "runbooks.md",
     "security.md",
     "packages.md",
 }

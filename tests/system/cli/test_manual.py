@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from tests.system.cli.tool import CONFIG, Project, company
+from trueup.config.load import load_config
+from trueup.errors import ConfigError
 from trueup.store import Store
 
 PRICES = """\
@@ -100,25 +102,24 @@ def test_it_is_in_the_trail_without_the_note(project: Project) -> None:
     project.trueup("audit", "verify").expect(0)
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["prizes"], "there is no manual process 'prizes'"),
-        ([NAME, "--step", "9=1"], "has no step 9"),
-        ([NAME, "--step", "0=1"], "has no step 0"),
-        ([NAME, "--step", "two=1"], "this is no step and its minutes"),
-        ([NAME, "--step", "1=1", "--step", "1=2"], "step 1 is given twice"),
-        ([NAME, "--minutes", "-5"], "these are no minutes"),
-        ([NAME, "--minutes", "nan"], "these are no minutes"),
-        ([NAME, "--minutes", "5", "--step", "1=6"], "its steps took 6 minutes, and all of it 5"),
-        ([NAME, "--at", "2999-01-01"], "still to come"),
-        ([NAME, "--at", "whenever"], "this is no moment"),
-        ([NAME, "--note", "x" * 2001], "a note has at most"),
-    ],
-)
-def test_what_cannot_be_is_refused_and_nothing_is_noted(project: Project, words: list[str], said: str) -> None:
-    ended = project.trueup("manual", "done", *words).expect(2)
-    assert said in ended.err
+BAD: list[tuple[list[str], str]] = [
+    (["prizes"], "there is no manual process 'prizes'"),
+    ([NAME, "--step", "9=1"], "has no step 9"),
+    ([NAME, "--step", "0=1"], "has no step 0"),
+    ([NAME, "--step", "two=1"], "this is no step and its minutes"),
+    ([NAME, "--step", "1=1", "--step", "1=2"], "step 1 is given twice"),
+    ([NAME, "--minutes", "-5"], "these are no minutes"),
+    ([NAME, "--minutes", "nan"], "these are no minutes"),
+    ([NAME, "--minutes", "5", "--step", "1=6"], "its steps took 6 minutes, and all of it 5"),
+    ([NAME, "--at", "2999-01-01"], "still to come"),
+    ([NAME, "--at", "whenever"], "this is no moment"),
+    ([NAME, "--note", "x" * 2001], "a note has at most"),
+]
+
+
+def test_what_cannot_be_is_refused_and_nothing_is_noted(project: Project) -> None:
+    for words, said in BAD:
+        assert said in project.trueup("manual", "done", *words).expect(2).err
     assert due(project)[NAME]["last_at"] is None
 
 
@@ -137,11 +138,12 @@ def test_what_cannot_be_is_refused_and_nothing_is_noted(project: Project, words:
     ],
 )
 def test_a_process_that_cannot_be(tmp_path: Path, text: str, said: str) -> None:
-    project = Project(tmp_path)
-    project.write("trueup.yaml", text)
-    assert said in project.trueup("manual", "due").expect(1).err
+    (tmp_path / "trueup.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=said):
+        load_config(tmp_path / "trueup.yaml", {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", ["sync", "plan", "status", "verify", "drift", "check", "runs", "doctor", "conflicts"])
 def test_without_a_system_the_other_commands_end_well_or_say_why(project: Project, words: str) -> None:
     ended = project.trueup(*words.split())
