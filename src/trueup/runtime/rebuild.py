@@ -24,6 +24,7 @@ UNKNOWN = (
     "what counters, lists and texts were before: they are taken as the systems show them now",
     "who set a value, when, and what it was before: the history begins now",
     "what people decided: links by hand, rows kept apart, pauses, holds that were refused",
+    "what was noted with `trueup manual done`, which reports were sent, and since when something differs",
 )
 """What no system can tell."""
 
