@@ -26,7 +26,7 @@ def profile(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[ENTITY|SYSTEM|NAME=ADDRESS]...",
+            metavar="ENTITY|SYSTEM|NAME=ADDRESS",
             help="Entities or systems of the configuration (left out: all that is mapped), or systems by their addresses.",
             show_default=False,
         ),

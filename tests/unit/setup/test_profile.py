@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -15,10 +16,13 @@ from trueup.connectors.memory import FULL_CAPS, MemoryConnector, MemoryWorld
 from trueup.core.forms import KINDS, counted, in_form, kinds, shape
 from trueup.errors import SystemUnreachableError
 from trueup.model import ColumnInfo
+from trueup.reports.profile_facts import SystemProfile
 from trueup.reports.profile_words import clock_is_wrong, clock_words
 from trueup.setup.profile.clocks import clock_by_modified, clock_of
 from trueup.setup.profile.columns import Measured, measure_column
+from trueup.setup.profile.measure import measure
 from trueup.setup.profile.numbers import spread_of, spread_of_days
+from trueup.setup.profile.places import places_in
 from trueup.setup.profile.proposals import country_of, propose_clean
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -251,3 +255,33 @@ def test_small_tools() -> None:
     assert counted(pl.Series(["b", "a", "b", None])).rows() == [("b", 2), ("a", 1)]
     assert pl.select(shape(pl.lit("Ann O'Neil 12345678"))).item() == "Aaa A'Aaaa 999999+"
     assert in_form(pl.Series(["O'Neil", "oneil ", "1.5", "15", "ﬁn"])).to_list() == ["oneil", "oneil", "1\u01c15", "15", "fin"]
+
+
+def test_any_connector_is_read_page_by_page_and_no_further_than_asked() -> None:
+    world = MemoryWorld(FULL_CAPS, clock=lambda: NOW)
+    columns = [ColumnInfo(name="id", type="text"), ColumnInfo(name="updated_at", type="datetime")]
+    table = world.add_table("people", columns, ["id"])
+    for number in range(1_500):
+        table.insert({"id": str(number), "updated_at": NOW + timedelta(hours=2)})
+    for caps in (FULL_CAPS, replace(FULL_CAPS, browses=False, clock=False)):
+        world.caps = caps
+        system = SystemProfile("till", "memory")
+        places = list(places_in(system, MemoryConnector("till", world)))
+        report = measure(places, {"till": system}, NOW, most_rows=700)
+        (people,) = report.systems["till"].objects
+        assert (people.rows, people.whole, people.columns["id"].distinct) == (700, False, 700)
+        assert system.clock is not None
+        assert system.clock.by == ("asked" if caps.clock else "modified")
+
+
+def test_an_object_that_cannot_be_read_harms_no_other() -> None:
+    world = MemoryWorld(FULL_CAPS)
+    for name in ("one", "two"):
+        world.add_table(name, [ColumnInfo(name="id", type="text")], ["id"])
+    system = SystemProfile("till", "memory")
+    places = list(places_in(system, MemoryConnector("till", world)))
+    del world.tables["one"]
+    report = measure(places, {"till": system}, NOW)
+    assert [item.name for item in system.objects] == ["two"]
+    assert "there is no object 'one'" in system.left_out["one"]
+    assert (report.complete, report.nothing) == (False, False)

@@ -26,7 +26,7 @@ from trueup.setup.profile.proposals import country_of, propose_clean
 from trueup.setup.profile.references import MOST_VALUES, Values, distinct_texts, find_orphans, may_refer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from datetime import datetime
 
     from trueup.connectors.base import Browsing, Page
@@ -110,16 +110,17 @@ class _Look:
 
     # ------------------------------------------------------------ reading
 
-    def _pages(self) -> Iterator[Page]:
+    def _pages(self) -> Generator[Page, None, None]:
         place = self.place
         rows = max(SAMPLES * 100, min(PAGE_ROWS, PAGE_CELLS // max(1, len(place.columns))))
         if place.connector.caps.browses:
-            return cast("Browsing", place.connector).browse(place.spec, place.columns, page_rows=rows)
-        return place.connector.read(place.spec, place.columns, page_rows=rows)
+            yield from cast("Browsing", place.connector).browse(place.spec, place.columns, page_rows=rows)
+        else:
+            yield from place.connector.read(place.spec, place.columns, page_rows=rows)
 
     def _read(self, profile: ObjectProfile, groups: Sequence[tuple[str, ...]]) -> None:
         profile.whole = False
-        with closing(self._pages()) as pages:  # type: ignore[type-var]  # an iterator of a generator
+        with closing(self._pages()) as pages:
             for page in pages:
                 profile.whole = page.complete
                 self.reasons.update(reject.reason for reject in page.rejected)
