@@ -1,4 +1,4 @@
-"""An export and an import that are killed at each step in turn: nothing is half-done, and the next one ends as if nothing had been."""
+"""An export and an import, killed at each fifth of their steps: nothing is half-done, and the next one ends as if nothing had been."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ KILLED = """
         os._exit(0)
     assert os.wait()[1] == 0
     work, look = (export, sent) if sys.argv[2] == "export" else (come, taken)
-    print("killed", killed_at_each_step(folder, work, look))
+    print("killed", killed_at_each_step(folder, work, look, every=5))
 """
 
 
@@ -94,4 +94,4 @@ def test_killed_at_any_step(tmp_path, what):
         check=False,
     )
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    assert int(done.stdout.split()[-1]) > 20
+    assert int(done.stdout.split()[-1]) > 8

@@ -55,8 +55,8 @@ class Exchanging(Thread):
         try:
             if self._is_due(package):
                 self._looked[package.name] = (time.monotonic(), self._server.clock())
-                (self._send if package.direction == "out" else self._take)(package)
-                self._told.pop(package.name, None)
+                if (self._send if package.direction == "out" else self._take)(package):
+                    self._told.pop(package.name, None)
         except TrueupError as error:
             self._trouble(package, error)
         except Exception as error:  # noqa: BLE001  a defect here must not end the rest
@@ -81,7 +81,8 @@ class Exchanging(Thread):
         moments = (due_at(term, since, now) for term in package.when)
         return any(at is not None and at <= now for at in moments)
 
-    def _send(self, package: Package) -> None:
+    def _send(self, package: Package) -> bool:
+        """Send what is due, and look for an answer; True: all is well."""
         server = self._server
         with server.store.read() as db:
             known = sent(db, package, shown(server.config, package.place))
@@ -93,16 +94,21 @@ class Exchanging(Thread):
             if known.answer is not None and known.answer != before:
                 said = known.answer
                 server.log.event("package answered", packages=package.name, number=said["sequence"], status=said["status"], why=said["why"])
+        return True
 
-    def _take(self, package: Package) -> None:
-        server = self._server
+    def _take(self, package: Package) -> bool:
+        """Take in what has come; False where something waits."""
+        server, waits = self._server, False
         incoming = Incoming(server.config, server.store, package, server.clock, partial(self._settle, package))
         for one in incoming.step():
             if one.status != "waits":
                 server.log.event("package taken", packages=package.name, package=one.name, status=one.status, rows=one.rows, why=one.why)
-            elif self._told.get(package.name) != one.why:
+                continue
+            waits = True
+            if self._told.get(package.name) != one.why:
                 server.log.event("package waits", packages=package.name, package=one.name, kind=one.kind, why=one.why)
                 self._told[package.name] = one.why or ""
+        return not waits
 
     def _settle(self, package: Package) -> Settled:
         """Have the entity's own worker look at what has come; it is looked at like any other change."""
