@@ -217,7 +217,8 @@ def _next(found: Progress, style: Style) -> str:
         past = f"\nOr go on all the same: {call} --accept {found.stopped_at}`." if found.stopped_at in ACCEPTABLE else ""
         return f"{style.paint('!', 'warn')} {found.stopped_at}: {found.why}{past}"
     if found.next is None:
-        return f"All stages are passed. `trueup migrate {found.entity} --back` takes all of it back."
+        page = "`trueup runbook ownership` writes the page about who changes what where."
+        return f"All stages are passed. {page} `trueup migrate {found.entity} --back` takes all of it back."
     if found.next in READING:
         return f"Next: {found.next}. {call}` goes on; nothing was written to any system."
     if found.next == "move":

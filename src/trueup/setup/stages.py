@@ -115,7 +115,7 @@ def standardise(work: Work) -> Found:
     if not refused:
         return Found(facts, detail)
     return Found(
-        facts, detail, why="some rows cannot be used as they are, and would stay behind: mend them, or say what may be in the field"
+        facts, detail, why=f"some rows cannot be used, and would stay behind: mend them (`trueup profile {work.entity.name}` says more)"
     )
 
 

@@ -10,7 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import psycopg
+import pymysql
 import pytest
 
 from tests.system.cli.tool import Project, environment
@@ -379,3 +382,37 @@ def test_killed_at_any_step_it_goes_on_and_back(tmp_path, what, every, least):
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout.split()[-1]) > least
+
+
+def test_between_servers_with_a_state_on_one(tmp_path, postgres_url, mariadb_url):
+    """The rota is a file, the front desk is in PostgreSQL with the state, payroll in MariaDB."""
+    config = CONFIG.replace(
+        "{connector: sqlite, path: desk.db, owner: Front desk}", "{connector: postgres, url: '${PG}', owner: Front desk}"
+    )
+    config = config.replace("{connector: sqlite, path: pay.db}", "{connector: mysql, url: '${MY}'}")
+    project = company(tmp_path, f"state: '${{PG}}'\n{config}")
+    parts = urlsplit(mariadb_url)
+    where: Any = {"host": parts.hostname, "port": parts.port, "user": parts.username, "password": parts.password}
+    with pymysql.connect(**where, database=parts.path[1:], autocommit=True) as session, session.cursor() as cursor:
+        cursor.execute("CREATE TABLE employee (no varchar(20) PRIMARY KEY, name varchar(80), grade varchar(9), paid int DEFAULT 0)")
+        cursor.executemany("INSERT INTO employee (no, name, grade) VALUES (%s, %s, %s)", PAID)
+        with psycopg.connect(postgres_url, autocommit=True) as desk:
+            desk.execute("CREATE TABLE people (no text PRIMARY KEY, name text, phone text)")
+            desk.cursor().executemany("INSERT INTO people VALUES (%s, %s, %s)", AT_DESK)
+            done = project.trueup("migrate", "person", "--to", "rota", "--until", "lock", "--json", PG=postgres_url, MY=mariadb_url).expect(
+                0
+            )
+            assert done.json["next"] is None
+            assert desk.execute("SELECT * FROM people ORDER BY no").fetchall() == AGREED["desk"]
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="changed in rota"):
+                desk.execute("UPDATE people SET name = 'Z'")
+            desk.execute("UPDATE people SET phone = '5' WHERE no = 'S1'")
+            cursor.execute("SELECT no, name, grade FROM employee ORDER BY no")
+            assert list(cursor.fetchall()) == AGREED["pay"]
+            with pytest.raises(pymysql.Error, match="changed in rota"):
+                cursor.execute("UPDATE employee SET grade = 'Z'")
+            project.trueup("sync", PG=postgres_url, MY=mariadb_url).expect(0)
+            assert "S1,Ada O'Neil,A,5" in project.read("rota.csv")
+            back = project.trueup("migrate", "person", "--back", "--json", PG=postgres_url, MY=mariadb_url).expect(3).json
+            assert back["as_before"] == {"rota": False, "pay": True, "desk": False}, "the edit since stays"
+            cursor.execute("UPDATE employee SET grade = 'free'")
