@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import psycopg
 import pytest
 
@@ -202,3 +203,14 @@ def test_what_cannot_be_done_is_said(tmp_path: Path, said: str) -> None:
 
 def test_without_any_configuration_that_is_said(tmp_path: Path) -> None:
     assert "trueup.yaml" in Project(tmp_path).trueup("profile").expect(1).err
+
+
+def test_a_sheet_without_anything_in_it_is_said_and_leaves_nothing_out(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    book["Sheet"].append(["SKU", "Fee"])
+    book["Sheet"].append(["A-1", 2.5])
+    book.create_sheet("Bare")
+    book.save(tmp_path / "prices.xlsx")
+    told = Project(tmp_path).trueup("profile", "prices=prices.xlsx").expect(0)
+    assert "Sheet: 1 row, 2 columns" in told.out
+    assert "Bare: 0 rows, 0 columns, no key\n  it has no column that can be read" in told.out

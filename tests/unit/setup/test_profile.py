@@ -158,6 +158,7 @@ PROPOSED: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {
     ("born", ("11/20/1980", "1981-02-03")): ("{date: mdy}",),
     ("fee", ("1.234,50 €", "12,5", "7 €")): ('{money: "1.234,56 €"}',),
     ("fee", ("$1,234.50", "$12.50", "$7")): ('{money: "1,234.56 $"}',),
+    ("fee", ("5", "7", "8", "9,5 €")): ('{money: "1.234,56 €"}',),
     ("postcode", ("sw1a1aa", "EC1A 1BB", "M1 1AE")): ("{postcode: GB}",),
     ("country", ("Germany", "DE", "United Kingdom")): ("country",),
     ("last_name", ("ASH", "Elm", "Fir", "Oak")): ("name",),

@@ -45,6 +45,8 @@ PLACES = frozenset({"city", "street", "region"})
 IDENTITIES = frozenset({"email", "phone", "mobile", "sku", "barcode", "vat", "iban", "id", "number", "key", "uuid"})
 """What columns mean of which the values tell things apart; two rows that share one are worth a look."""
 _NUMBERS = frozenset({"integer", "decimal", "float"})
+_AMOUNTS = ("money", "decimal", "integer")
+"""Families of numbers in texts, the one that says most about a column first."""
 _MOMENTS = frozenset({"date", "datetime", "timestamp"})
 _NO_VALUES = frozenset({"json", "binary", "bytes"})
 _STRUCTURED = frozenset({"email", "url", "iban", "phone", "uuid", "date", "datetime", "integer", "decimal", "money"})
@@ -172,14 +174,19 @@ def _placeholders(texts: pl.DataFrame, rows: int) -> list[tuple[str, int]]:
 
 
 def main_family(texts: pl.DataFrame) -> str:
-    """What most of the rows hold: a family of kinds, `text` where no family has enough."""
+    """What most of the rows hold: a family of kinds, `text` where no family has enough. Numbers with and without marks are one family.
+
+    Numbers are `money` where any has a currency, else `decimal` where any has a fraction, else `integer`.
+    """
     if texts.is_empty():
         return "text"
-    rows = texts.group_by(FAMILY).agg(pl.col(COUNT).sum()).sort(COUNT, FAMILY, descending=[True, False])
-    family, count = rows.row(0)
-    together = _AKIN.get(family, {family})
-    akin = int(rows.filter(pl.col(FAMILY).is_in(list(together)))[COUNT].sum()) if family in {"integer", "decimal", "money"} else count
-    return str(family) if akin >= MOSTLY * int(texts[COUNT].sum()) else "text"
+    rows = dict(texts.group_by(FAMILY).agg(pl.col(COUNT).sum()).iter_rows())
+    enough = MOSTLY * sum(rows.values())
+    numeric = {family: rows[family] for family in _AMOUNTS if family in rows}
+    if sum(numeric.values()) >= enough:
+        return next(iter(numeric))
+    family = max(rows, key=lambda name: (rows[name], name))
+    return family if rows[family] >= enough else "text"
 
 
 def _kinds(texts: pl.DataFrame) -> list[Found]:
@@ -222,8 +229,8 @@ def _of_its_kind(found: Measured) -> Iterable[Found]:
     if family in _STRUCTURED:
         strange = texts.filter(~pl.col(FAMILY).is_in(list(_AKIN.get(family, {family}))))
         if not strange.is_empty():
-            words = next(kind.words for kind in KINDS.values() if kind.family == family)
-            yield Found("odd", f"not like most others ({words.split(' such as')[0]})", int(strange[COUNT].sum()), _samples(strange))
+            said = "number" if family in _AMOUNTS else next(kind.words for kind in KINDS.values() if kind.family == family)
+            yield Found("odd", f"not like most others ({said.split(' such as')[0]})", int(strange[COUNT].sum()), _samples(strange))
     if family == "email":
         yield from _where(texts, "capitals", "capital letters", pl.col(TEXT) != pl.col(TEXT).str.to_lowercase())
     if family in {"date", "decimal", "money", "integer", "phone"}:
@@ -307,8 +314,8 @@ def _variants(texts: pl.DataFrame) -> Found | None:
 def _spread_of_texts(found: Measured) -> None:
     family = found.family
     texts = _without(found.texts, found.profile)
-    if family in {"integer", "decimal", "money"} and found.means not in IDENTITIES:
-        part = texts.filter(pl.col(FAMILY).is_in(["integer", "decimal", "money"]))
+    if family in _AMOUNTS and found.means not in IDENTITIES:
+        part = texts.filter(pl.col(FAMILY).is_in(_AMOUNTS))
         found.profile.spread = spread_of(_repeated(numbers(part[TEXT]), part[COUNT]))
     elif family in {"date", "datetime"}:
         part = texts.filter(pl.col(KIND).is_in(["date-iso", "datetime"]))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from trueup.errors import TrueupError, UsageError
 from trueup.model import ObjectSpec
-from trueup.reports.profile_facts import SystemProfile
+from trueup.reports.profile_facts import ObjectProfile, SystemProfile
 from trueup.setup.profile.clocks import clock_of
 
 if TYPE_CHECKING:
@@ -84,4 +84,5 @@ def places_in(system: SystemProfile, connector: Connector, zone: str = "UTC") ->
         if columns:
             yield Place(system, connector, ObjectSpec(name=info.name, key=info.key), info, columns, zone=zone)
         else:
-            system.left_out[info.name] = info.remark or "it has no column that can be read"
+            note = info.remark or "it has no column that can be read"
+            system.objects.append(ObjectProfile(info.name, info.kind, key=info.key, notes=[note]))
