@@ -392,8 +392,10 @@ class SqlConnector(ABC):
             raw = self._reread(select, raw)
         shaped = shape(select, raw)
         if job.kind == "create" and any(reject.key is None for reject in shaped.rejected):
-            message = "the row got no key that can be read"
-            raise RowRefusedError(message, column=", ".join(table.key))
+            names = ", ".join(table.key)
+            say = f": say who does (key: {{column: {names}, assign: …}})" if len(table.key) == 1 else ""
+            message = f"nobody gives the new row its {names}{say}"
+            raise RowRefusedError(message, column=names)
         if not shaped.rejected:
             return done(table, job, shaped.rows, job.frame.clear())
         shown = shaped.rows.get_column("__op")

@@ -7,6 +7,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from trueup.setup import words
+from trueup.setup.kinds import comparable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -184,7 +185,9 @@ _YES_OR_NO = {"1": "yes", "0": "no"}
 
 
 def _alike(column: Column, other: Column) -> Sequence[str | None]:
-    """The values of a column, 1 and 0 as yes and no beside a column that says so."""
+    """The values of a column, 1 and 0 as yes and no beside a column that says so, and digits as phone numbers beside such."""
+    if other.kind == "phone" and column.kind in {"integer", "code", "text"}:
+        return [None if value is None else comparable("phone", value) for value in column.values]
     if column.kind != "integer" or other.kind != "boolean":
         return column.values
     return [None if value is None else _YES_OR_NO.get(value, value) for value in column.values]

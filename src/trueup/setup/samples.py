@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
 
@@ -16,11 +16,12 @@ from trueup.setup.kinds import Column, column_of
 from trueup.setup.profile.clocks import clock_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
-    from trueup.connectors.base import Connector
+    from trueup.connectors.base import Browsing, Connector, Page
     from trueup.model import ObjectInfo
     from trueup.reports.profile_facts import Clock
+    from trueup.setup.kinds import Kind
 
 SAMPLED = 5_000
 """Rows of each object that are looked at."""
@@ -80,24 +81,23 @@ def look(system: str, connector: Connector, kind: str = "") -> Looked:
 
 def _sample(system: str, connector: Connector, info: ObjectInfo) -> Sample:
     names = [name for name, column in info.columns.items() if column.type not in _UNREADABLE]
-    notes: list[str] = []
-    key = info.key
-    if not key:
-        key = _likely_key(connector, info, names)
-        if key:
-            notes.append(f"no key is declared; `{key[0]}` tells all sampled rows apart")
-    frame, whole = (_rows(connector, ObjectSpec(name=info.name, key=key), names)) if key else (pl.DataFrame(), True)
+    if info.key:
+        frame, whole = _first(connector.read(ObjectSpec(name=info.name, key=info.key), names, page_rows=SAMPLED))
+    elif connector.caps.browses:
+        frame, whole = _first(cast("Browsing", connector).browse(ObjectSpec(name=info.name, key=()), names, page_rows=SAMPLED))
+    else:
+        frame, whole = pl.DataFrame(), False
     columns = {name: column_of(info.columns[name], _texts(frame, name)) for name in names}
-    rows = frame.height if whole and key else info.rows
-    return Sample(system, info.name, info.kind, key, info.assigns_key, columns, rows, tuple(notes))
+    key = info.key or _likely_key(columns, words.about(info.name))
+    notes = () if info.key or not key else (f"no key is declared; `{key[0]}` tells all sampled rows apart",)
+    return Sample(system, info.name, info.kind, key, info.assigns_key, columns, frame.height if whole else info.rows, notes)
 
 
 _UNREADABLE = frozenset({"json", "binary", "bytes"})
 
 
-def _rows(connector: Connector, spec: ObjectSpec, names: Sequence[str]) -> tuple[pl.DataFrame, bool]:
+def _first(pages: Iterator[Page]) -> tuple[pl.DataFrame, bool]:
     """The first rows, and whether these are all."""
-    pages = connector.read(spec, names, page_rows=SAMPLED)
     parts: list[pl.DataFrame] = []
     whole = False
     with closing(pages):  # type: ignore[type-var]  # an iterator of a generator
@@ -109,24 +109,20 @@ def _rows(connector: Connector, spec: ObjectSpec, names: Sequence[str]) -> tuple
     return (pl.concat(parts, how="vertical_relaxed") if parts else pl.DataFrame()), whole
 
 
-def _likely_key(connector: Connector, info: ObjectInfo, names: Sequence[str]) -> tuple[str, ...]:
-    """The column of an object without a key that looks like one: it is named so, full, and every value is there once."""
-    for name in sorted(names, key=lambda item: (_rank(item, info), names.index(item))):
-        if _rank(name, info) >= len(_KEY_WORDS):
-            break
-        with suppress(TrueupError):
-            frame, _whole = _rows(connector, ObjectSpec(name=info.name, key=(name,)), [name])
-            values = [text for text in _texts(frame, name) if text]
-            if values and len(set(values)) == len(values) == frame.height:
-                return (name,)
-    return ()
+def _likely_key(columns: Mapping[str, Column], about: tuple[str, ...]) -> tuple[str, ...]:
+    """The column of an object without a key that looks like one: full, every value once, and named so or of codes or addresses."""
+    telling = [column for column in columns.values() if column.filled == 1.0 and column.distinct == 1.0]
+    named = sorted((rank, place) for place, column in enumerate(telling) if (rank := _rank(column.name, about)) < len(_KEY_WORDS))
+    likely = named or sorted((_KEY_KINDS.index(column.kind), place) for place, column in enumerate(telling) if column.kind in _KEY_KINDS)
+    return (telling[likely[0][1]].name,) if likely else ()
 
 
 _KEY_WORDS = ("id", "number", "key", "sku", "code", "reference", "email")
+_KEY_KINDS: tuple[Kind, ...] = ("code", "email")
 
 
-def _rank(name: str, info: ObjectInfo) -> int:
-    meaning = words.meaning(name, words.about(info.name))
+def _rank(name: str, about: tuple[str, ...]) -> int:
+    meaning = words.meaning(name, about)
     last = meaning.split()[-1] if meaning else ""
     return _KEY_WORDS.index(last) if last in _KEY_WORDS else len(_KEY_WORDS)
 

@@ -117,7 +117,12 @@ def _mapping(system: str, sample: Sample, entity: ProposedEntity) -> Iterator[st
     yield f"      {system}:"
     if sample.kind != "file":
         yield f"        object: {text(sample.name)}"
-    yield f"        key: {_key(system, sample, entity)}{f'    # {sample.notes[0]}' if sample.notes else ''}"
+    key = _key(system, sample, entity)
+    notes = list(sample.notes)
+    if sample.kind == "table" and not sample.assigns_key and key == text(sample.key[0]):
+        notes.append(f"new rows wait until you say who gives them one: {{column: {key}, assign: …}}")
+    remark = f"    # {'; '.join(notes)}" if notes else ""
+    yield f"        key: {key}{remark}"
     if sample.kind in {"view", "query"}:
         yield f"        direction: read    # a {sample.kind}"
     if sample.modified is not None:
