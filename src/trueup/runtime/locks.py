@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from trueup.core.locks import Place, changed_where, places
-from trueup.errors import ObjectMissingError, StateError, TrueupError, UsageError, WriteRefusedError
+from trueup.errors import AccessRefusedError, ObjectMissingError, StateError, TrueupError, UsageError, WriteRefusedError
 from trueup.reports.lock_facts import LockFinding, Locks
 from trueup.runtime.order import in_order
 from trueup.runtime.trail import decided
@@ -156,14 +156,26 @@ def _make(workspace: Workspace, place: Place, one: LockFinding) -> tuple[LockFin
     with workspace.store.write() as tx:
         write_lock.keep(tx, begun)
         decided(tx, "lock", {"system": place.system, "object": place.object.label, "columns": list(place.lock.columns)}, now)
+    locking = cast("Locking", workspace.systems.connector(place.system))
     try:
-        digest = cast("Locking", workspace.systems.connector(place.system)).lock(place.object, place.lock)
+        digest = _made(locking, place, one)
     except TrueupError as error:
         _after_failure(workspace, begun)
         return one, str(error)
     with workspace.store.write() as tx:
         write_lock.keep(tx, replace(begun, digest=digest))
     return replace(one, standing="locked"), ""
+
+
+def _made(locking: Locking, place: Place, one: LockFinding) -> str:
+    """Make the lock. One that somebody with more rights has made, from the statements shown, is taken over as it stands."""
+    try:
+        return locking.lock(place.object, place.lock)
+    except AccessRefusedError:
+        there = locking.locked(place.object) if one.standing == "stranger" else None
+        if there is None:
+            raise
+        return there
 
 
 def _after_failure(workspace: Workspace, begun: WriteLock) -> None:

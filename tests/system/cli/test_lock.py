@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.system.cli.tool import Project
@@ -217,6 +218,35 @@ def test_a_renamed_system_keeps_its_lock(tmp_path):
     assert standings(project) == {"staff": "overruled", "lines": "locked", "pay": "locked"}
     with at_work(tmp_path) as workspace, workspace.store.read() as db:
         assert [one.system for one in write_lock.list_(db)] == ["lines", "pay"]
+
+
+def test_a_lock_that_an_administrator_made_is_taken_over(tmp_path, postgres_server, postgres_url):
+    """A login that may write a table, and make nothing there: it shows the statements, its administrator carries them out."""
+    project = company(tmp_path, CONFIG.replace("{connector: sqlite, path: pay.db}", "{connector: postgres, url: '${PAY}'}"))
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        admin.execute("CREATE TABLE staff (no text PRIMARY KEY, name text, grade text)")
+        admin.execute("DROP ROLE IF EXISTS courier; CREATE ROLE courier LOGIN PASSWORD 'courier-secret'")
+        admin.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON staff TO courier")
+        pay = postgres_server.url(admin.info.dbname, user="courier", password="courier-secret")
+        ended = project.trueup("lock", "pay", "--apply", PAY=pay).expect(1)
+        assert "let its owner run what --show shows" in ended.out
+        assert project.trueup("lock", "pay", "--json", PAY=pay).expect(0).json["locks"][0]["standing"] == "open"
+        (shown,) = project.trueup("lock", "pay", "--json", PAY=pay).json["locks"]
+        for statement in shown["make"]:
+            admin.execute(statement.encode())
+        assert project.trueup("lock", "pay", "--json", PAY=pay).expect(3).json["locks"][0]["standing"] == "stranger"
+        project.trueup("lock", "pay", "--apply", PAY=pay).expect(0)
+        assert project.trueup("lock", "pay", "--json", PAY=pay).expect(0).json["locks"][0]["standing"] == "locked"
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            admin.execute("INSERT INTO staff VALUES ('S9', 'x', 'y')")
+        project.trueup("sync", PAY=pay).expect(0)
+        assert admin.execute("SELECT no FROM staff ORDER BY no").fetchall() == [("S1",), ("S2",)]
+        assert "owner" in project.trueup("lock", "pay", "--remove", PAY=pay).expect(1).out
+        for statement in shown["remove"]:
+            admin.execute(statement.encode())
+        project.trueup("lock", "pay", "--remove", PAY=pay).expect(0)
+        assert project.trueup("lock", "pay", "--json", PAY=pay).expect(0).json["locks"][0]["standing"] == "open"
+        admin.execute("DROP OWNED BY courier; DROP ROLE courier")
 
 
 @pytest.mark.slow
