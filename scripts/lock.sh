@@ -11,8 +11,8 @@ compile() {
         --custom-compile-command "make lock" --output-file "$output" "$@"
 }
 
-# Versions of the lock file that everything else follows.
-locked() { sed -n 's/^\([a-z0-9.-]*==[^ ]*\).*/\1/p' requirements.lock; }
+# Versions of the lock file that everything else follows, each for the Pythons that it is for.
+locked() { sed -n 's/^\([a-z0-9.-]*==[^\\]*[^ \\]\).*/\1/p' requirements.lock; }
 
 compile requirements.lock --extra dev "$@"
 compile requirements-bench.lock --extra dev --extra bench --constraint <(locked) "$@"

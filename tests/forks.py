@@ -132,6 +132,7 @@ def serve(number: int) -> None:
     """Fork for every order that comes, one after the other, until nobody is there any more."""
     import gc
 
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # openpyxl loads numpy where it is, and that a thread for each processor
     _load()
     gc.collect()
     gc.freeze()

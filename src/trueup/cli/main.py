@@ -22,6 +22,7 @@ from trueup.cli import (
     compact,
     conflicts,
     decide,
+    dedupe,
     doctor,
     drift,
     explain,
@@ -55,10 +56,10 @@ from trueup.cli import (
 from trueup.cli.shared import COULD_NOT, INTERRUPTED, USAGE, ConfigFile, Session, complain
 
 _ORDER = (
-    "decide", "profile", "init", "drift", "check", "plan", "sync", "serve", "worker", "pause", "resume", "status", "report", "runs", "run",
-    "record", "explain", "conflicts", "matches", "failures", "holds", "notices", "alerts", "manual", "runbook", "verify", "undo",
-    "migrate", "lock", "export", "import", "packages", "audit", "backup", "restore", "rebuild", "compact", "doctor", "sql", "secrets",
-    "keys", "schema",
+    "decide", "profile", "init", "drift", "dedupe", "check", "plan", "sync", "serve", "worker", "pause", "resume", "status", "report",
+    "runs", "run", "record", "explain", "conflicts", "matches", "failures", "holds", "notices", "alerts", "manual", "runbook",
+    "verify", "undo", "migrate", "lock", "export", "import", "packages", "audit", "backup", "restore", "rebuild", "compact", "doctor",
+    "sql", "secrets", "keys", "schema",
 )  # fmt: skip
 
 
@@ -109,9 +110,9 @@ def root(
 
 
 for _verb in (
-    decide, profile, init, drift, check, plan, sync, serve, worker, pause, status, report, runs, record, explain, conflicts, matches,
-    failures, holds, notices, alerts, manual, runbook, verify, undo, migrate, lock, packages, audit, backup, compact, doctor, sql, secrets,
-    keys, schema,
+    decide, profile, init, drift, dedupe, check, plan, sync, serve, worker, pause, status, report, runs, record, explain, conflicts,
+    matches, failures, holds, notices, alerts, manual, runbook, verify, undo, migrate, lock, packages, audit, backup, compact, doctor,
+    sql, secrets, keys, schema,
 ):  # fmt: skip
     _verb.register(app)
 

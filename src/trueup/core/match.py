@@ -38,7 +38,11 @@ REUSED = "another record? everything under this key changed at once"
 UNLINKED = "a person took it from its record"
 NEW_SINCE = "new since the backup that was restored, and there are no match rules to tell which record it is"
 TO_BE_DELETED = "its record was deleted when the backup that was restored was taken"
-KEPT_APART = (UNLINKED, NEW_SINCE, TO_BE_DELETED)
+DUPLICATE = "a duplicate: its record has another row in this system"
+"""Not found by matching: the row's own record was united with one that has a row there, too."""
+ALIKE = "may be the same as another record"
+"""The beginning of the reason of a linked row whose record is much like another one: its candidate. It is delivered to as ever."""
+KEPT_APART = (UNLINKED, NEW_SINCE, TO_BE_DELETED, DUPLICATE)
 """No rule may link such a row: it stays parked until a person has placed it."""
 DELETED = "the record that a person named for it was deleted"
 

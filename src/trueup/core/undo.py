@@ -391,7 +391,7 @@ def _deleted_again(facts: Facts, done: Done, refused: list[pl.DataFrame]) -> tup
         return ids, pl.DataFrame(schema=HISTORY_SCHEMA)
     alive = facts.golden.filter(pl.col("deleted_at").is_null() & pl.col("alias_of").is_null())["id"]
     ids = ids.filter(ids.is_in(alive.implode())).sort()
-    edited = _edits_since(done, ids)
+    edited = edits_since(done, ids)
     refused.append(edited)
     ids = ids.filter(~ids.is_in(edited[GID].implode()))
     return ids, _told(ids.to_frame(GID), facts, done, DELETED)
@@ -420,7 +420,7 @@ def _rows(
     unable = ~pl.col(SYSTEM).is_in(list(done.deletable))
     refused.append(_refusal(there.filter(unable), "cannot delete"))
     there = there.filter(~unable)
-    edited = _edits_since(done, there[GID].unique())
+    edited = edits_since(done, there[GID].unique())
     refused.append(edited)
     there = there.filter(~pl.col(GID).is_in(edited[GID].implode()))
     elsewhere = shadows.filter(~pl.col("state").is_in([MISSING, WITHDRAWN])).join(there, on=pairs, how="anti")[GID].unique()
@@ -479,7 +479,7 @@ def _edited_later(rows: pl.DataFrame, done: Done) -> pl.DataFrame:
     return _refusal(rows.select(RECORD_FIELD).join(told, on=RECORD_FIELD, how="left", maintain_order="left"), "edited since")
 
 
-def _edits_since(done: Done, gids: pl.Series) -> pl.DataFrame:
+def edits_since(done: Done, gids: pl.Series) -> pl.DataFrame:
     """Refusals of whole records that somebody edited after the run: one each, with the last such edit."""
     edits = _standing(done).filter(pl.col(GID).is_in(gids.implode()))
     last = edits.unique(GID, keep="last", maintain_order=True)

@@ -33,6 +33,10 @@ _RULES = {
     "all agree": "all systems had come to agree",
     "precedence": "it stands first in the order of precedence",
     "manual": "a person settles this field",
+    "most complete": "its record was the most complete",
+    "most recent": "its record was the most recent",
+    "older record": "its record was there before the other",
+    "the only value": "only one of the records said anything",
     "deletes: archive": "a delete archives the record",
     "deletes: propagate": "a delete there deletes the record everywhere",
     "refused by a person": "a person refused the edits of {by}",
@@ -61,6 +65,10 @@ KINDS = {
     "linked": "linked by a person",
     "unlinked": "taken from this record by a person",
     "delete refused": "delete refused",
+    "united": "took in another record",
+    "parted": "two records again",
+    "gave way": "gave way",
+    "told apart": "told apart by a person",
 }
 STATE_WORDS = {
     "missing": "has vanished there since",
@@ -79,6 +87,8 @@ def rule_words(rule: str | None, by: str | None) -> str:
     prefix = ""
     if text.startswith("first contact: "):
         prefix, text = "when the systems first met, ", text.removeprefix("first contact: ")
+    if text.startswith("the same record: "):
+        prefix, text = "when records that are the same became one, ", text.removeprefix("the same record: ")
     if text.startswith("source of truth: "):
         return f"{text.removeprefix('source of truth: ')} is the source of truth of this field"
     return prefix + _RULES.get(text, text).format(by=by or "it")
@@ -208,7 +218,12 @@ def record_sentences(view: RecordView) -> list[str]:
     for event in view.history:
         if event.field is not None:
             continue
-        if event.kind in {"linked", "unlinked"} and event.rule:
+        if event.kind == "united":
+            run = "" if event.run is None else f" (run {event.run})"
+            said.append(f"It took in another record{when(event.at)}{run}: {event.rule}.")
+        elif event.kind == "parted":
+            said.append(f"It is a record of its own again{when(event.at)}: a person undid that two were made one.")
+        elif event.kind in {"linked", "unlinked", "told apart"} and event.rule:
             said.append(f"{event.rule.replace('a person', _person(event.who), 1)}{when(event.at)}.")
         elif event.run in view.undone:
             said.append(f"{event.system or 'The record'}: {KINDS.get(event.kind, event.kind)}, because {_undone(view, event)}.")

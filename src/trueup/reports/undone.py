@@ -113,6 +113,8 @@ def reason(item: Refused) -> str:
         "unknown entity": "the configuration has no such entity any more",
         "other type": "the field is of another type now, and the old value does not fit it",
         "beyond counting": "the numbers are too large to be added up exactly",
+        "united again": "the record was united with another one afterwards: undo that run first",
+        "united and edited": f"{who} changed {item.field or 'it'} afterwards{when}{within}: `trueup matches unlink` takes single rows out",
         "deleted since": f"{who} deleted the record afterwards{when}{within}, and that stands",
         "deleted again": f"{who} deleted it again afterwards{when}{within}",
         "cannot delete": f"rows of {item.system} cannot be deleted now: it is only read, takes no deletes, is paused, or cannot be reached",

@@ -9,7 +9,6 @@ from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import orjson
 import polars as pl
 
 from trueup.core.cells import GID, KEY, SYSTEM
@@ -26,6 +25,7 @@ from trueup.runtime.lane import Lane, Preparation, Prepared, Written, rest
 from trueup.runtime.lookalikes import Lookalikes, put_off
 from trueup.runtime.outcomes import as_stored, settle_updates
 from trueup.runtime.planned import planned_changes
+from trueup.runtime.questions import WAITING_SCHEMA, may_be_there, waiting_rows
 from trueup.runtime.recording import Recording
 from trueup.store import failure, outsider, parked
 from trueup.store import shadow as shadow_table
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
     _Ready = tuple[Due, Preparation] | None
 SHOWN_CHANGES = 100
-WAITING_SCHEMA = pl.Schema({"system": pl.String(), "key": pl.String(), "candidates": pl.List(pl.Int64())})
 _NOBODY = pl.Series(GID, [], dtype=pl.Int64)
 _NO_FAILURE = pl.DataFrame(schema={GID: pl.Int64(), "field": pl.String()})
 QUEUED = 1
@@ -109,10 +108,12 @@ class Deliveries:
         waiting = self._waiting(standing, found) if not nobody else pl.DataFrame(schema=WAITING_SCHEMA)
         now = self._clock()
         self._untold = {name for name in self._seats if not shadow_table.any_(db, self._entity.name, name)}
+        there = may_be_there(db, self._entity.name, waiting)
         for name in self._seats:
             mine = waiting if nobody else waiting.filter(pl.col("system") == name)
-            self._blocked[name] = _NOBODY if nobody else mine["candidates"].explode().drop_nulls().unique()
-            self._parked_keys[name] = set(mine["key"].to_list())
+            perhaps = there.filter(pl.col("system") == name)["gid"]
+            self._blocked[name] = _NOBODY if nobody else pl.concat([mine["candidates"].explode().drop_nulls(), perhaps]).unique()
+            self._parked_keys[name] = set(mine.filter(~pl.col("linked"))["key"].to_list())
             known = failure.of(db, self._entity.name, name)
             if known.is_empty():
                 self._failing[name] = _NO_FAILURE
@@ -123,16 +124,7 @@ class Deliveries:
 
     def _waiting(self, standing: pl.DataFrame, found: Identified) -> pl.DataFrame:
         """Parked rows with their candidates, those of now among them."""
-        waiting = pl.concat(
-            [
-                pl.DataFrame(schema=WAITING_SCHEMA)
-                if standing.is_empty()
-                else standing.select(
-                    "system", "key", pl.col("candidates").map_elements(orjson.loads, return_dtype=pl.List(pl.Int64)).alias("candidates")
-                ),
-                found.parked.select(pl.col(SYSTEM).alias("system"), pl.col(KEY).alias("key"), "candidates"),
-            ]
-        )
+        waiting = waiting_rows(standing, found.parked)
         settled = [(system, key) for system, keys in found.resolved.items() for key in keys]  # a plan has not taken them out
         over = pl.DataFrame(settled, schema={"system": pl.String(), "key": pl.String()}, orient="row")
         return waiting.join(over, on=["system", "key"], how="anti")

@@ -40,20 +40,24 @@ def wake_referrers(store: Store, entity: str, referrers: Sequence[Entity], now: 
         due = former_key.due(db, entity)
         if due.is_empty():
             return
-        rows = [_naming(db, other, entity, due) for other in referrers]
-    moment = pl.lit(now).cast(pl.Datetime("us", "UTC")).alias("since")
-    why = pl.lit("refers to a row that was made again").alias("why")
+        rows = [naming(db, other, entity, due) for other in referrers]
     with store.write() as tx:
         for other, keys in zip(referrers, rows, strict=True):
-            for (system,), mine in keys.partition_by("system", as_dict=True).items():
-                prints = mine.select("key", pl.lit(None, dtype=pl.Int64).alias("fingerprint"))
-                shadow_table.set_fingerprint(tx, other.name, str(system), prints)
-                unsettled_key.put(tx, other.name, str(system), mine.select("key", why, moment))
+            wake(tx, other, keys, "refers to a row that was made again", now)
         former_key.told(tx, entity, due)
 
 
-def _naming(db: Db, other: Entity, target: str, due: pl.DataFrame) -> pl.DataFrame:
-    """The rows (system, key) of another entity of which the record refers to one of those that are `due` in the same system."""
+def wake(tx: Db, entity: Entity, keys: pl.DataFrame, why: str, now: datetime) -> None:
+    """Let the next reading look at these rows (system, key), whether they read as before or not."""
+    moment = pl.lit(now).cast(pl.Datetime("us", "UTC")).alias("since")
+    for (system,), mine in keys.partition_by("system", as_dict=True).items():
+        prints = mine.select("key", pl.lit(None, dtype=pl.Int64).alias("fingerprint"))
+        shadow_table.set_fingerprint(tx, entity.name, str(system), prints)
+        unsettled_key.put(tx, entity.name, str(system), mine.select("key", pl.lit(why).alias("why"), moment))
+
+
+def naming(db: Db, other: Entity, target: str, due: pl.DataFrame) -> pl.DataFrame:
+    """The rows (system, key) of another entity whose record refers to one of those that are `due` (system, gid) in the same system."""
     found = [pl.DataFrame(schema={"system": pl.String(), "key": pl.String()})]
     fields = {system: [name for name, to in reference_fields(other, system) if to == target] for system in other.mappings}
     names = sorted({name for mine in fields.values() for name in mine})

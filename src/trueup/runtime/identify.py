@@ -12,7 +12,7 @@ from trueup.core.cells import GID, KEY, SYSTEM
 from trueup.core.facts import MISSING, NO_ROWS
 from trueup.core.fingerprint import key_hash
 from trueup.core.frames import stacked
-from trueup.core.match import DELETED, INDEX_SCHEMA, KEPT_APART, LINK_SCHEMA, PARKED_SCHEMA, REUSED, TAKEN, match, rule_columns
+from trueup.core.match import ALIKE, DELETED, INDEX_SCHEMA, KEPT_APART, LINK_SCHEMA, PARKED_SCHEMA, REUSED, TAKEN, match, rule_columns
 from trueup.store import golden, hold, match_key, parked
 from trueup.store import shadow as shadow_table
 
@@ -326,6 +326,8 @@ def _settle_parked(db: Db, entity: Entity, waiting: pl.DataFrame, observations: 
         if seen is None or (system, key) in still or not (seen.complete or key in seen.asked):
             continue
         if key in seen.unreadable:  # still there: what it is cannot be told until it can be read
+            continue
+        if why.startswith(ALIKE) and key not in set(seen.gone[KEY].to_list()):  # a question about its record, and not about the row
             continue
         if (system, key) in linked and decision is None and key not in set(seen.gone[KEY].to_list()):
             suspects.add((system, key))

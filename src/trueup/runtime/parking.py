@@ -9,12 +9,13 @@ import orjson
 import polars as pl
 
 from trueup.core.cells import cell_to_python
-from trueup.core.match import REUSED, UNLINKED
+from trueup.core.match import ALIKE, REUSED, UNLINKED
 from trueup.errors import UsageError
 from trueup.reports.queues import Parked, Placed
 from trueup.runtime import trail
 from trueup.runtime.explain import golden_cells
 from trueup.runtime.records import find_record
+from trueup.runtime.unite import alive, tell_apart, unite_records
 from trueup.store import audit, golden, history, parked, shadow, unsettled_key
 
 if TYPE_CHECKING:
@@ -67,9 +68,15 @@ def place_row(workspace: Workspace, store: Store, id_: int, to: str | None, now:
 
     Raises UsageError for an unknown number, and for a record that is deleted or has another row in that system.
     """
+    with store.read() as db:
+        question = _parked_row(db, id_)
+    if question.why.startswith(ALIKE):
+        return _answer(workspace, store, question, to, now)
     with store.write() as tx:
         row = _parked_row(tx, id_)
         gid = None if to is None else _target(workspace, tx, row, to)
+        if gid is None:
+            tell_apart(tx, row.entity, row.system, row.key, row.candidates, now)
         if row.why == REUSED and gid not in row.candidates:
             _release(tx, row.entity, row.system, row.key)
         parked.decide(tx, id_, orjson.dumps({"new": True} if gid is None else {"to": gid}).decode(), now)
@@ -77,6 +84,45 @@ def place_row(workspace: Workspace, store: Store, id_: int, to: str | None, now:
         if gid is not None:
             _tell(tx, row.entity, gid, row.system, "linked", f"a person said that {row.system}:{row.key} is this record", now)
     return Placed(row.id, row.entity, row.system, row.key, gid)
+
+
+def _answer(workspace: Workspace, store: Store, row: _Row, to: str | None, now: datetime) -> Placed:
+    """Say whether the record of a linked row is the same as another one (`to`), which it becomes at once, or one of its own."""
+    keys = pl.Series([row.key], dtype=pl.String)
+    entity = workspace.config.entities[row.entity]
+    with store.write() as tx:
+        linked = shadow.by_key(tx, row.entity, row.system, keys)["gid"].drop_nulls()
+        own = None if linked.is_empty() else int(linked[0])
+        other = None if to is None else _living(workspace, tx, row, to)
+        if other in {None, own}:
+            tell_apart(tx, row.entity, row.system, row.key, row.candidates, now)
+            parked.remove(tx, row.entity, row.system, keys)
+            told = {"id": row.id, "entity": row.entity, "system": row.system, "linked": "a record of its own"}
+            trail.decided(tx, "match", told, now)
+            return Placed(row.id, row.entity, row.system, row.key, None)
+    assert other is not None
+    if own is not None:
+        with store.read() as db:
+            asked = {own, other} - alive(db, entity, pl.Series([own, other], dtype=pl.Int64)).keys()
+        if asked:
+            raise UsageError(
+                f"{row.entity} {min(asked)} has values that wait for a person", hint="`trueup conflicts` first; then say this again"
+            )
+        why = f"a person said that {row.system}:{row.key} is this record"
+        unite_records(store, workspace.config, entity, [((own, other), why)], run=None, now=now)
+    with store.write() as tx:
+        parked.forget_question(tx, row.entity, row.system, row.key, ALIKE)
+        trail.decided(tx, "match", {"id": row.id, "entity": row.entity, "system": row.system, "linked": other}, now)
+    return Placed(row.id, row.entity, row.system, row.key, other)
+
+
+def _living(workspace: Workspace, tx: Db, row: _Row, name: str) -> int:
+    """The record that a person named, what it stands for now. Raises UsageError for one that was deleted."""
+    ids = pl.Series([find_record(workspace, tx, row.entity, name)], dtype=pl.Int64)
+    gid = int(golden.resolve_alias(tx, row.entity, ids)["gid"][0])
+    if golden.fetch(tx, row.entity, pl.Series([gid], dtype=pl.Int64))["deleted_at"][0] is not None:
+        raise UsageError(f"{row.entity} {gid} was deleted", hint="name another record, or say --new")
+    return gid
 
 
 def unlink_row(store: Store, config: Config, name: str, entity: str | None, now: datetime) -> Placed:

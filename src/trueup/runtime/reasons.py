@@ -14,11 +14,12 @@ import polars as pl
 
 from trueup.connectors.registry import connector_class
 from trueup.core.cells import GID, NULL
-from trueup.core.match import REUSED
+from trueup.core.match import ALIKE, REUSED
 from trueup.errors import TrueupError
 from trueup.model import Caps
 from trueup.reports.record_facts import Why
 from trueup.runtime.limits import resting_until
+from trueup.runtime.questions import may_be_there, waiting_rows
 from trueup.store import cursor, failure, hold, outsider, parked, paused, restored, sending, shadow, unsettled_key
 from trueup.store import run as run_table
 
@@ -120,7 +121,7 @@ class Reasons:
 
     def _parked(self, system: str, key: str) -> Why | None:
         row = parked.at(self._db, self._entity.name, system, key)
-        if row is None:
+        if row is None or row["why"].startswith(ALIKE):
             return None
         if row["decision"]:
             return Why(
@@ -138,6 +139,10 @@ class Reasons:
                 return Why("may be parked", f"waits for the next `trueup sync`, which places row {row['id']} as decided", "trueup sync")
             step = f"say which record {system}:{row['key']} is: `trueup matches link {row['id']} --to {self._gid}`, or `--new`"
             return Why("may be parked", f"waits because a row there may be this record: see `trueup matches` {row['id']}", step)
+        waiting = waiting_rows(parked.of(self._db, name))
+        if (system, self._gid) in may_be_there(self._db, name, waiting).rows():
+            step = "say whether its record is another one: `trueup matches`"
+            return Why("may be parked", "waits because it may be the same as a record that has a row there: see `trueup matches`", step)
         key = outsider.key_in_place_of(self._db, name, system, self._gid)
         if key is not None:
             words = f"waits because a row there may be this record, which is outside of the mapping's filter: {key}"

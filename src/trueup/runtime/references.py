@@ -8,8 +8,9 @@ import polars as pl
 
 from trueup.core.cells import DIRTY, GID, KEY, NULL
 from trueup.core.facts import FILTERED, PRESENT, UNREADABLE
+from trueup.core.match import DUPLICATE
 from trueup.core.shadow import decode_delta, encode_delta
-from trueup.store import former_key
+from trueup.store import former_key, parked
 from trueup.store import golden as golden_table
 from trueup.store import shadow as shadow_table
 
@@ -50,6 +51,8 @@ def to_golden(db: Db, entity: Entity, system: str, rows: pl.DataFrame) -> Transl
         said = rows[name].drop_nulls()
         keys = said.filter(said != NULL).unique()
         links = shadow_table.by_key(db, target, system, keys).select(pl.col("key").alias(name), pl.col("gid").alias("_gid"))
+        twice = _duplicates(db, target, system, keys.filter(~keys.is_in(links[name].implode()))).rename({"key": name, "gid": "_gid"})
+        links = pl.concat([links, twice])
         former = _former(db, target, system, keys.filter(~keys.is_in(links[name].implode()))).rename({"key": name, "gid": "_gid"})
         if not former.is_empty():
             outdated.append(rows.join(former, on=name, how="semi").select(KEY, pl.lit(name).alias("field")))
@@ -61,6 +64,15 @@ def to_golden(db: Db, entity: Entity, system: str, rows: pl.DataFrame) -> Transl
         waiting.update(rows.filter(unknown)[KEY].to_list())
         rows = rows.with_columns(pl.when(pl.col(name) == NULL).then(pl.lit(NULL)).otherwise("_gid").alias(name)).drop("_gid")
     return Translated(rows, sorted(waiting), pl.concat(outdated))
+
+
+def _duplicates(db: Db, target: str, system: str, keys: pl.Series) -> pl.DataFrame:
+    """Of which records the rows under these keys are duplicates (key, gid): whoever names one of them means its record."""
+    waiting = parked.of(db, target, system) if keys.len() else pl.DataFrame()
+    if waiting.is_empty():
+        return pl.DataFrame(schema={"key": pl.String(), "gid": pl.Int64()})
+    mine = waiting.filter((pl.col("why") == DUPLICATE) & pl.col("key").is_in(keys.implode()))
+    return mine.select("key", pl.col("candidates").str.json_decode(pl.List(pl.Int64)).list.first().alias("gid"))
 
 
 def _former(db: Db, target: str, system: str, keys: pl.Series) -> pl.DataFrame:
@@ -80,8 +92,9 @@ def to_native(db: Db, entity: Entity, system: str, rows: pl.DataFrame, columns: 
             continue
         said = rows[name].drop_nulls()
         gids = said.filter(said != NULL).cast(pl.Int64, strict=False).drop_nulls().unique()
-        links = shadow_table.by_golden(db, target, gids, [system]).filter(pl.col("state") != 1)
-        links = links.select(pl.col("gid").cast(pl.String).alias(name), pl.col("key").alias("_key"))
+        alive = golden_table.resolve_alias(db, target, gids)
+        links = shadow_table.by_golden(db, target, alive["gid"].unique(), [system]).filter(pl.col("state") != 1)
+        links = alive.join(links, on="gid").select(pl.col("id").cast(pl.String).alias(name), pl.col("key").alias("_key"))
         rows = rows.join(links, on=name, how="left", maintain_order="left")
         unknown = pl.col(name).is_not_null() & (pl.col(name) != NULL) & pl.col("_key").is_null()
         unresolved.append(rows.filter(unknown).select(GID, pl.lit(name).alias("field")))

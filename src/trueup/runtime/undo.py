@@ -11,9 +11,24 @@ from trueup.core.cells import AT, GID, KEY, SYSTEM
 from trueup.core.facts import GONE_SCHEMA
 from trueup.core.merge import APART
 from trueup.core.reconcile import reconcile
-from trueup.core.undo import DELETED, LINE_SCHEMA, LOOKED_AT_AGAIN, LOST, PUT_BACK, RESTORED, REVIVED, SETTING, TAKEN_OUT, Done, reverse
+from trueup.core.undo import (
+    DELETED,
+    LINE_SCHEMA,
+    LOOKED_AT_AGAIN,
+    LOST,
+    PUT_BACK,
+    RESTORED,
+    REVIVED,
+    SETTING,
+    TAKEN_OUT,
+    Done,
+    edits_since,
+    reverse,
+)
+from trueup.core.unite import UNITED, part
 from trueup.errors import UsageError
 from trueup.reports.undone import Refused, Undone
+from trueup.runtime.unite import Partable, partable, parted
 from trueup.store import created, history
 from trueup.store import run as run_table
 from trueup.store.retention import refuse_compacted
@@ -23,11 +38,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from trueup.core.facts import Decision, Facts
+    from trueup.core.merge import Merged
     from trueup.model import Config
     from trueup.runtime.systems import Seat
     from trueup.store import Db, Store
 
-UNDONE_KINDS = (*SETTING, DELETED, REVIVED, TAKEN_OUT, PUT_BACK, LOST, RESTORED, APART)
+UNDONE_KINDS = (*SETTING, DELETED, REVIVED, TAKEN_OUT, PUT_BACK, LOST, RESTORED, APART, UNITED)
 """Kinds of history that say that a run changed something in some system; the others tell what it did not."""
 
 
@@ -43,12 +59,15 @@ class Wanted:
 class Undo:
     """One run, ready to be turned round. `undone` tells what came of it."""
 
-    def __init__(self, store: Store, config: Config, wanted: Wanted) -> None:
+    def __init__(self, store: Store, config: Config, wanted: Wanted, now: datetime) -> None:
         """Read what the run did. Raises UsageError for a run that is not known, or a field that no entity has."""
         self._store = store
+        self._now = now
         self._config = config
         self.wanted = wanted
         self.undone = Undone(wanted.run)
+        self._united: dict[str, pl.DataFrame] = {}
+        self._parting: list[tuple[str, Partable]] = []
         if wanted.field is not None and not any(wanted.field in entity.fields for entity in config.entities.values()):
             raise UsageError(f"no entity has a field {wanted.field!r}", hint="`trueup run N` and `trueup record` show the fields")
         with store.read() as db:
@@ -70,6 +89,8 @@ class Undo:
             rows = rows.filter((pl.col("entity") == entity) & (pl.col("gid") == gid))
         if self.wanted.field is not None:
             rows = rows.filter(pl.col("field") == self.wanted.field)
+        united = rows.filter(pl.col("kind") == UNITED)
+        self._united = {str(name): mine.select("gid", "detail") for (name,), mine in united.partition_by("entity", as_dict=True).items()}
         return {str(name): _as_lines(part) for (name,), part in rows.partition_by("entity", as_dict=True, maintain_order=True).items()}
 
     def _created_of(self, db: Db) -> dict[str, pl.DataFrame]:
@@ -109,18 +130,17 @@ class Undo:
         mine = pl.col(GID).is_in(gids.implode())
         with self._store.read() as db:
             later = history.after_run(db, entity, gids, self.wanted.run, self._ended_at)
-        reversal = reverse(
-            facts,
-            Done(
-                run=self.wanted.run,
-                lines=self._lines.get(entity, pl.DataFrame(schema=LINE_SCHEMA)).filter(mine),
-                later=_as_lines(later),
-                created=self._created.get(entity, pl.DataFrame(schema=GONE_SCHEMA)).filter(mine),
-                deletable=frozenset(name for name, caps in written.items() if caps.deletes),
-                writable=frozenset(name for name, caps in written.items() if caps.updates),
-            ),
+        done = Done(
+            run=self.wanted.run,
+            lines=self._lines.get(entity, pl.DataFrame(schema=LINE_SCHEMA)).filter(mine),
+            later=_as_lines(later),
+            created=self._created.get(entity, pl.DataFrame(schema=GONE_SCHEMA)).filter(mine),
+            deletable=frozenset(name for name, caps in written.items() if caps.deletes),
+            writable=frozenset(name for name, caps in written.items() if caps.updates),
         )
+        reversal = reverse(facts, done)
         merged = reversal.merged
+        parting = self._to_part(facts, done, merged)
         self.undone.values += merged.changes.height + reversal.restores.height + merged.thawed.height
         self.undone.left += merged.history.filter(pl.col("kind") == LOOKED_AT_AGAIN).height
         self.undone.records += merged.revived.len() + merged.deleted.len()
@@ -129,9 +149,38 @@ class Undo:
             Refused(entity, gid, system, field, why, by, at, run)
             for gid, system, field, why, by, at, run in reversal.refused.select(GID, SYSTEM, "field", "why", "by", AT, "run").iter_rows()
         ]
-        decision = reconcile(facts, merged)
+        decision = part(facts, parting.taken, parting.free, merged) if parting.taken else reconcile(facts, merged)
         decision.restores = reversal.restores
         return decision
+
+    def _to_part(self, facts: Facts, done: Done, merged: Merged) -> Partable:
+        """The records that the run united and that can be two again; of the others, nothing is put back."""
+        entity = facts.entity
+        lines = self._united.get(entity.name, pl.DataFrame(schema={"gid": pl.Int64(), "detail": pl.String()}))
+        lines = lines.filter(pl.col("gid").is_in(facts.golden["id"].implode()))
+        if lines.is_empty():
+            return Partable([], frozenset(), [])
+        edited = edits_since(done, lines["gid"].unique())
+        with self._store.read() as db:
+            found = partable(db, entity, lines, set(edited[GID].to_list()))
+        last = {row[GID]: row for row in edited.rows(named=True)}
+        for gid, why in found.refused:
+            by = last.get(gid, {})
+            self.undone.refused.append(Refused(entity.name, gid, None, by.get("field"), why, by.get("by"), by.get(AT), by.get("run")))
+        stays = pl.col(GID).is_in([gid for gid, _why in found.refused])
+        merged.changes, merged.history = merged.changes.filter(~stays), merged.history.filter(~stays)
+        self.undone.records += len(found.taken)
+        self._parting.append((entity.name, found))
+        return found
+
+    def committed(self, decision: Decision) -> None:
+        """Hears of what was kept: of records that are two again, nothing waits for a person any more."""
+        gids = set(decision.records[GID].to_list())
+        for name, found in list(self._parting):
+            if {one.row["id"] for one in found.taken} <= gids:
+                self._parting.remove((name, found))
+                with self._store.write() as tx:
+                    parted(tx, self._config, self._config.entities[name], found, self._now)
 
 
 def _as_lines(rows: pl.DataFrame) -> pl.DataFrame:

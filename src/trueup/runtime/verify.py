@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import orjson
 import polars as pl
 
 from trueup.core.cells import GID, KEY, NULL, cell_to_python, json_to_records
@@ -27,6 +26,7 @@ from trueup.errors import TrueupError
 from trueup.reports.verify_facts import NOTED, SAMPLES, Agreement, Disagreement, EntityAgreement, SystemAgreement
 from trueup.runtime.apart import held_apart, left_rows
 from trueup.runtime.lane import Lane
+from trueup.runtime.questions import may_be_there, waiting_rows
 from trueup.runtime.references import to_golden
 from trueup.store import conflict, failure, golden, parked
 from trueup.store import shadow as shadow_table
@@ -219,9 +219,13 @@ class _Checker:
             self._failing.setdefault((system, gid), set()).add(name)
         self._parked: dict[str, set[str]] = {}
         self._reserved: dict[str, set[int]] = {}
-        for system, key, candidates in parked.of(db, entity.name).select("system", "key", "candidates").rows():
-            self._parked.setdefault(system, set()).add(key)
-            self._reserved.setdefault(system, set()).update(orjson.loads(candidates or "[]"))
+        waiting = waiting_rows(parked.of(db, entity.name))
+        for system, key, candidates, linked in waiting.rows():
+            if not linked:  # else it is known which record it shows
+                self._parked.setdefault(system, set()).add(key)
+            self._reserved.setdefault(system, set()).update(candidates)
+        for system, gid in may_be_there(db, entity.name, waiting).rows():
+            self._reserved.setdefault(system, set()).add(gid)
         for name, side in self._sides.items():
             here = set(side.seen["gid"].to_list()) if self._frozen else set()
             mapped = set(entity.mapped(name))

@@ -238,9 +238,9 @@ class Workspace:
         def begun() -> tuple[Undo, dict[str, PassOptions]]:
             with self.store.read() as db:
                 gid = (record[0], find_record(self, db, *record)) if record is not None else None
-            undo = Undo(self.store, self.config, Wanted(run, gid, field))
+            undo = Undo(self.store, self.config, Wanted(run, gid, field), self.clock())
             return undo, {
-                name: PassOptions(plan=plan, every_change=every_change, keys={}, records=gids, ruling=undo.ruling)
+                name: PassOptions(plan=plan, every_change=every_change, keys={}, records=gids, ruling=undo.ruling, notice=undo.committed)
                 for name, gids in undo.records.items()
             }
 

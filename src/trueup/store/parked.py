@@ -35,6 +35,12 @@ def remove(tx: Db, entity: str, system: str, keys: pl.Series) -> None:
     tx.execute(table.delete().where(*lanes.within(tx, table, entity, system), table.c.key.in_(tx.each(keys.cast(pl.String)))))
 
 
+def forget_question(tx: Db, entity: str, system: str, key: str, beginning: str) -> None:
+    """Take a row out, if it is still parked for the reason that begins like this."""
+    mine = (*lanes.within(tx, table, entity, system), table.c.key == key, table.c.why.startswith(beginning, autoescape=True))
+    tx.execute(table.delete().where(*mine))
+
+
 def of(db: Db, entity: str | None = None, system: str | None = None) -> pl.DataFrame:
     """Parked rows of an entity and system (None: of all), oldest first."""
     if not db.holds(table):
