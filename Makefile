@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: help setup demo example test test-slow check format generate bench growth alarms soak soak-serve lock clean
+.PHONY: help setup demo example test test-slow check format generate bench matching growth alarms soak soak-serve lock clean
 
 RUN := .venv/bin/python
 # Every processor for the tests: a worker has servers of its own.
@@ -55,6 +55,9 @@ generate: setup ## write the generated pages again
 bench: ## the benchmarks, each beside its floor and its peers
 	@scripts/setup.sh bench
 	@$(RUN) benchmarks/run.py $(ARGS)
+
+matching: setup ## precision and recall of `dedupe` on data sets with known pairs, and the picture in docs/matching.md
+	@$(RUN) benchmarks/matching.py $(ARGS)
 
 growth: setup ## the size of the state over 100 simulated days of edits
 	@$(RUN) benchmarks/growth.py $(ARGS)

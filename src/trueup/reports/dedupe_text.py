@@ -39,7 +39,7 @@ def _head(found: Duplicates) -> Iterator[str]:
     if found.waiting:
         yield f"{counted(found.waiting, 'record')} took no part: values of theirs wait for a person (`trueup conflicts`)."
     if found.parked:
-        yield f"{counted(found.parked, 'row')} were parked before (`trueup matches`)."
+        yield f"Parked before: {counted(found.parked, 'row')} (`trueup matches`)."
 
 
 def _groups(found: Duplicates, style: Style) -> Iterator[str]:
@@ -128,7 +128,7 @@ def _advice(found: Duplicates) -> Iterator[str]:
     if found.united:
         yield f"Run {found.run} took in {counted(found.united, 'record')}; the next `trueup sync` tells the systems."
     if found.doubles:
-        yield f"{counted(found.doubles, 'row')} of systems that have another row of the same record are parked: `trueup matches`."
+        yield f"{counted(found.doubles, 'row')} parked, in systems with another row of the same record: `trueup matches`."
     if found.asked:
-        yield f"{counted(found.asked, 'question')} are new among `trueup matches`."
+        yield f"{counted(found.asked, 'new question')} among `trueup matches`."
     yield f"`trueup undo {found.run}` makes them what they were."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trueup.core.match import DUPLICATE
 from trueup.reports.table import PLAIN, counted, moment, show, table
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def matches_text(found: Sequence[Parked], style: Style = PLAIN) -> str:
             head = [str(item.id), item.entity, f"{item.system}:{item.key}"] if number == 0 else ["", "", ""]
             rows.append([*head, *option, _reason(item) if number == 0 else ""])
     body = table(["id", "entity", "row", "may be", "which is", "why"], rows, style)
-    first = found[0]
+    first = next((item for item in found if item.why != DUPLICATE), found[0])  # of a duplicate there is rarely anything to say
     target = next(iter(first.candidates), "RECORD")
     advice = (
         f"Say which record a row is with `trueup matches link {first.id} --to {target}`, or that it is one of its own with `--new`;"

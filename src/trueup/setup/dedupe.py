@@ -21,10 +21,8 @@ from trueup.reports.dedupe_text import because
 from trueup.reports.table import counted
 from trueup.runtime.unite import alive, ask_about, told_apart, unite_records
 from trueup.runtime.workspace import Workspace
-from trueup.setup.linkage.keys import chosen_keys, rule_keys
-from trueup.setup.linkage.kinds import comparable, compared_fields
-from trueup.setup.linkage.model import Scored, copies, nothing, score, splink_at_hand
-from trueup.setup.linkage.verdicts import verdicts
+from trueup.setup.linkage.judge import REVIEW, THRESHOLD, judge
+from trueup.setup.linkage.model import splink_at_hand
 from trueup.store import Store, conflict, golden, parked, shadow
 
 if TYPE_CHECKING:
@@ -33,13 +31,10 @@ if TYPE_CHECKING:
 
     from trueup.core.unite import Member
     from trueup.model import Entity
-    from trueup.setup.linkage.kinds import Compared
+    from trueup.setup.linkage.model import Scored
     from trueup.setup.linkage.verdicts import Pair
     from trueup.store import Db
 
-THRESHOLD, REVIEW = 0.99, 0.5
-TWINS = 3
-"""So many records of those that are the same in every field are compared; the others go with the first of them."""
 SHOWN_FIELDS = 6
 MOST_QUESTIONS = 10_000
 
@@ -153,21 +148,21 @@ def _found(db: Db, entity: Entity, wanted: Wanted, now: datetime) -> Duplicates:
     systems = (wanted.system,) if wanted.system is not None else tuple(entity.mappings)
     report = Duplicates(entity.name, gids.len(), systems, wanted.threshold, wanted.review)
     report.waiting, report.parked = int(waiting.sum()), parked.count(db, entity.name)
-    fields, report.left_out = compared_fields(entity, cells)
-    report.compared = {one.field: one.kind for one in fields}
     numbers = {gid: number for number, gid in enumerate(gids.to_list())}
-    apart = {(numbers[a], numbers[b]) for a, b in told_apart(db, entity.name) if a in numbers and b in numbers}
-    by_rule = rule_keys(entity, cells)
-    scored = _scored(cells, fields, by_rule.columns)
-    report.trained, report.looked_at = scored.trained, scored.looked_at
-    report.expected = float(scored.pairs["probability"].sum())
-    judged = verdicts(scored, by_rule.pairs, {(min(pair), max(pair)) for pair in apart}, threshold=wanted.threshold, review=wanted.review)
-    del judged.asked[MOST_QUESTIONS:]
-    rows = {row for group, _pairs in judged.groups for row in group} | {row for one in judged.asked for row in (one.left, one.right)}
+    pairs = [(numbers[a], numbers[b]) for a, b in told_apart(db, entity.name) if a in numbers and b in numbers]
+    apart = {(min(pair), max(pair)) for pair in pairs}
+    judged = judge(entity, cells, apart, threshold=wanted.threshold, review=wanted.review)
+    report.compared, report.left_out = {one.field: one.kind for one in judged.fields}, judged.left_out
+    report.trained, report.looked_at = judged.scored.trained, judged.scored.looked_at
+    report.expected = float(judged.scored.pairs["probability"].sum())
+    asked_about = judged.verdicts.asked[:MOST_QUESTIONS]
+    rows = {row for group, _pairs in judged.verdicts.groups for row in group} | {
+        row for one in asked_about for row in (one.left, one.right)
+    }
     known = alive(db, entity, gids.gather(sorted(rows)) if rows else gids.clear())
-    telling = _Telling(entity, scored, gids, known, [one.field for one in fields])
-    report.groups = telling.groups([(group, pairs) for group, pairs in judged.groups], now)
-    report.questions = [telling.question(one) for one in judged.asked]
+    telling = _Telling(entity, judged.scored, gids, known, [one.field for one in judged.fields])
+    report.groups = telling.groups(judged.verdicts.groups, now)
+    report.questions = [telling.question(one) for one in asked_about]
     return report
 
 
@@ -183,20 +178,6 @@ def _records(db: Db, entity: Entity, system: str | None) -> tuple[pl.Series, pl.
         here = shadow.index(db, entity.name, system).filter(pl.col("state") != MISSING)["gid"].drop_nulls()
         whole = whole.filter(pl.col(GID).is_in(here.implode()))
     return whole[GID], whole.drop(GID)
-
-
-def _scored(cells: pl.DataFrame, fields: list[Compared], rules: Mapping[str, pl.Series]) -> Scored:
-    """All pairs that are compared, with what the model says of them."""
-    if cells.height < 2 or not fields:
-        return nothing()
-    columns = [one.column for one in fields]
-    rows = comparable(cells, fields).with_columns(rules.values()).with_row_index("id").with_columns(pl.col("id").cast(pl.Int64))
-    rows = rows.with_columns(pl.int_range(pl.len()).over(columns).alias("_nth"), pl.col("id").first().over(columns).alias("_first"))
-    few = rows.filter((pl.col("_nth") < TWINS) & ~pl.all_horizontal(pl.col(name).is_null() for name in columns))
-    more = rows.filter((pl.col("_nth") >= TWINS) & ~pl.all_horizontal(pl.col(name).is_null() for name in columns))
-    keyed, keys = chosen_keys(few.drop("_nth", "_first"), fields, list(rules))
-    scored = score(keyed, fields, keys)
-    return copies(scored, rows, more.select(pl.col("_first").alias("left"), pl.col("id").alias("right")))
 
 
 class _Telling:
@@ -280,7 +261,7 @@ def _carry_out(workspace: Workspace, entity: Entity, found: Duplicates, run: int
         total = golden.count(tx, entity.name)
     summary = EntitySummary(total=total, updated=done.values, parked=done.doubles + found.asked)
     summary.systems = {name: SystemSummary() for name in entity.precedence}
-    summary.notes.append(f"{counted(done.records, 'record')} were taken in by others that are the same")
+    summary.notes.append(f"{counted(done.records, 'record')} taken in by others that are the same")
     return summary
 
 

@@ -52,8 +52,8 @@ def chosen_keys(rows: pl.DataFrame, fields: Sequence[Compared], rules: Sequence[
     found: list[Key] = []
     columns: list[pl.Series] = []
 
-    def add(of: tuple[str, ...], values: pl.Series) -> Key | None:
-        key, series = _bounded(values, of, f"b{len(found)}", share)
+    def add(of: tuple[str, ...], values: pl.Series, most: int = 0) -> Key | None:
+        key, series = _bounded(values, of, f"b{len(found)}", max(share, most))
         if key.pairs == 0 or len(found) >= MOST_KEYS:
             return None
         found.append(key)
@@ -70,7 +70,8 @@ def chosen_keys(rows: pl.DataFrame, fields: Sequence[Compared], rules: Sequence[
             crowded.append(one)
     for one, other in combinations(telling, 2):
         if one in crowded or other in crowded:
-            add((one.column, other.column), _together(rows, one, other))
+            left = budget - sum(key.pairs for key in found)
+            add((one.column, other.column), _together(rows, one, other), left // 2)
     return rows.drop(rules).with_columns(columns), found
 
 

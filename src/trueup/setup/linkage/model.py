@@ -41,6 +41,8 @@ PRIOR = 1e-4
 DUPLICATES_EXPECTED = 0.1
 """Pairs that are the same per record, before anything is known, and how many pairs that guess weighs as much as."""
 GUESS_WEIGHS = 10_000
+IDENTIFYING = frozenset({"email", "phone", "code", "date"})
+"""Kinds of which hardly any two records have the same value by chance."""
 NEAR_BY_CHANCE = 1e-3
 """How often two different records have nearly the same value at least, where there are too few of them to tell."""
 WEAKEST = -2.0
@@ -69,6 +71,7 @@ class Scored:
     pairs    left, right (row numbers, left < right), weight (bits, without the share), probability, per compared field its column (the
              place of its level, null: missing in one of them) and `w_COLUMN` (the weight that it added)
     share    the share of all pairs that are the same
+    copies   rows that are the same as an earlier one in every field, and are compared with that one alone
     """
 
     learned: tuple[Learned, ...]
@@ -76,6 +79,7 @@ class Scored:
     share: float
     looked_at: int
     trained: bool
+    copies: frozenset[int] = frozenset()
 
 
 def splink_at_hand() -> None:
@@ -148,7 +152,7 @@ def learn(rows: pl.DataFrame, fields: Sequence[Compared]) -> list[Learned]:
                 )
             known = probabilities(trained, fields)
     return [
-        _sensible(one, levels[one.column], *known[one.column], _by_chance(rows[one.column]))
+        _sensible(one, levels[one.column], *known[one.column], _by_chance(one, rows[one.column]))
         if known
         else _expected(one, levels[one.column], rows[one.column])
         for one in fields
@@ -178,23 +182,17 @@ def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-def _by_chance(values: pl.Series) -> float:
-    """How often two different records have the same value of this field."""
-    given = values.drop_nulls()
-    if given.len() < 2:
-        return 0.5
-    many = given.value_counts(name="many")["many"].cast(pl.Float64)
-    # A value that stands twice may well be one record's: at least two of each are taken off.
-    by_chance = float((many * (many - 1)).sum()) / (given.len() * (given.len() - 1))
-    return min(max(by_chance, 1 / (10 * given.len()), LEAST), 0.99)
+def _by_chance(field: Compared, values: pl.Series) -> float:
+    """How often two different records have the same value of this field: by its values, and where these are few as expected."""
+    many = values.drop_nulls().value_counts(name="many")["many"].cast(pl.Float64)
+    pairs = float(many.sum()) * max(0.0, float(many.sum()) - 1)
+    often = float(((many - 1) * (many - 2)).sum())  # a value that stands twice may well be one record's
+    return min((often + BY_CHANCE[field.kind] * GUESS_WEIGHS) / (pairs + GUESS_WEIGHS), 0.9)
 
 
 def _expected(field: Compared, levels: Sequence[Level], values: pl.Series) -> Learned:
     """What is expected beforehand; a value that stands three times or more says less."""
-    many = values.drop_nulls().value_counts(name="many")["many"].cast(pl.Float64)
-    pairs = float(many.sum()) * max(0.0, float(many.sum()) - 1)
-    often = float(((many - 1) * (many - 2)).sum())
-    same = min((often + BY_CHANCE[field.kind] * GUESS_WEIGHS) / (pairs + GUESS_WEIGHS), 0.9)
+    same = _by_chance(field, values)
     u = [same]
     for place, _level in enumerate(levels[1:-1]):
         u.append(min(max(same, NEAR_BY_CHANCE) * (1 if place == 0 else 4), (1 - same) / 4))
@@ -202,11 +200,29 @@ def _expected(field: Compared, levels: Sequence[Level], values: pl.Series) -> Le
     return Learned(field, tuple(levels), _whole([level.m for level in levels], LEAST), _weaker(levels, u))
 
 
+def frequencies(field: Compared, values: pl.Series) -> pl.DataFrame:
+    """How often each value stands: its column, and `tf_COLUMN`.
+
+    What identifies somebody is as good as never another one's by chance: a value that stands twice says nothing about that, and
+    each further one that it is common after all.
+    """
+    name = field.column
+    counted = values.drop_nulls().value_counts(name="many")
+    given = max(1, int(counted["many"].sum()))
+    if field.kind in IDENTIFYING:
+        often = pl.max_horizontal((pl.col("many") - 2.0) / given, pl.lit(BY_CHANCE[field.kind]))
+    else:
+        often = pl.col("many") / given
+    return counted.select(name, often.cast(pl.Float64).alias(f"tf_{name}"))
+
+
 def _sensible(field: Compared, levels: Sequence[Level], m: Sequence[float | None], u: Sequence[float | None], by_chance: float) -> Learned:
     """The learned probabilities where they make sense, and the expected ones where not."""
     expected = [level.m for level in levels]
     learned_m = [old if new is None else new for new, old in zip(m, expected, strict=True)]
     learned_u = [(by_chance if level.exact else LEAST) if new is None else new for new, level in zip(u, levels, strict=True)]
+    if field.kind in IDENTIFYING:  # pairs drawn at random hold some of the same record
+        learned_u[0] = by_chance
     if learned_m[0] <= learned_u[0] or learned_m[-1] >= learned_u[-1]:  # an agreement would speak against
         learned_m = expected
     whole = _whole(learned_m, LEAST_LEARNED)
@@ -239,6 +255,9 @@ def _scored(rows: pl.DataFrame, model: Sequence[Learned], keys: Sequence[Key], *
     wanted = ["id_l", "id_r", "match_weight", *(f"{part}_{name}" for name in columns for part in ("gamma", "mw"))]
     wanted += [f"mw_tf_adj_{name}" for name in columns if trained]
     with linker(rows, told, [f'l."{key.column}" = r."{key.column}"' for key in keys]) as judge:
+        for one in model if trained else ():
+            often = judge._db_api.register(frequencies(one.field, rows[one.field.column]).to_arrow())  # noqa: SLF001 - it has no other name
+            judge.table_management.register_term_frequency_lookup(often, one.field.column)
         frame = judge.inference.predict(threshold_match_weight=prior + WEAKEST).as_duckdbpyrelation().select(*wanted).pl()
     return _read(frame, model, columns, prior, rows.height, sum(key.pairs for key in keys), trained=trained)
 
@@ -284,7 +303,10 @@ def nothing() -> Scored:
 
 
 def copies(scored: Scored, rows: pl.DataFrame, pairs: pl.DataFrame) -> Scored:
-    """With pairs (left, right) of rows that are the same in every field: what the model says of such, where it was not asked."""
+    """With pairs (left, right) of rows that are the same in every field: what the model says of such, where it was not asked.
+
+    `rows` are those that it was asked about.
+    """
     if pairs.is_empty() or not scored.learned:
         return scored
     columns = [one.field.column for one in scored.learned]
@@ -292,16 +314,16 @@ def copies(scored: Scored, rows: pl.DataFrame, pairs: pl.DataFrame) -> Scored:
     added = []
     for one in scored.learned:
         name = one.field.column
-        often = rows[name].drop_nulls().value_counts(name="many").select(name, (pl.col("many") / pl.col("many").sum()).alias(f"f_{name}"))
-        told = told.join(often, on=name, how="left", maintain_order="left")
-        by_chance = pl.col(f"f_{name}") if scored.trained else pl.lit(one.u[0])
+        told = told.join(frequencies(one.field, rows[name]), on=name, how="left", maintain_order="left")
+        by_chance = pl.col(f"tf_{name}") if scored.trained else pl.lit(one.u[0])
         added.append(pl.when(pl.col(name).is_not_null()).then((one.m[0] / by_chance).log(2)).otherwise(0.0).alias(f"w_{name}"))
     levels = [pl.when(pl.col(name).is_not_null()).then(pl.lit(0, dtype=pl.Int64)).alias(name) for name in columns]
     told = told.with_columns(added).with_columns(levels)
     odds = math.log2(scored.share / (1 - scored.share)) if scored.share else math.log2(PRIOR)
     told = told.with_columns(weight=pl.sum_horizontal(f"w_{name}" for name in columns))
     told = told.with_columns(probability=1 / (1 + 2.0 ** -(pl.col("weight") + odds).clip(-60, 60)))
-    return replace(scored, pairs=pl.concat([scored.pairs, told.select(scored.pairs.columns).cast(scored.pairs.schema)]))
+    more = told.select(scored.pairs.columns).cast(scored.pairs.schema)
+    return replace(scored, pairs=pl.concat([scored.pairs, more]), copies=frozenset(pairs["right"].to_list()))
 
 
 def _share(weights: pl.Series, records: int) -> float:

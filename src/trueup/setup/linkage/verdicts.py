@@ -55,7 +55,7 @@ def verdicts(
     sure, asked = _sorted_out(scored, by_rule, apart, threshold=threshold, review=review)
     found = Verdicts()
     for rows, pairs in components(sure):
-        why = _doubt(rows, pairs, apart)
+        why = _doubt(rows, pairs, apart, scored.copies)
         if why:
             asked += [Pair(one.left, one.right, one.probability, one.place, one.rule, why) for one in pairs]
         else:
@@ -120,11 +120,13 @@ def components(pairs: Iterable[Pair]) -> list[tuple[tuple[int, ...], tuple[Pair,
     return [(tuple(members), tuple(links[number])) for number, members in rows.items()]
 
 
-def _doubt(rows: Sequence[int], pairs: Sequence[Pair], apart: Collection[tuple[int, int]]) -> str:
-    """Why a group is not made one without asking; empty where it is."""
+def _doubt(rows: Sequence[int], pairs: Sequence[Pair], apart: Collection[tuple[int, int]], copies: Collection[int]) -> str:
+    """Why a group is not made one without asking; empty where it is. Copies of a row are neither more nor less than that row."""
+    inside = set(rows)
+    rows = [row for row in rows if row not in copies]
+    pairs = [one for one in pairs if one.right not in copies]
     if len(rows) > LARGEST_GROUP:
         return CROWD
-    inside = set(rows)
     if any(left in inside and right in inside for left, right in apart):
         return "a person said that two of them are not the same"
     every = len(rows) * (len(rows) - 1) / 2
