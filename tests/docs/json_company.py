@@ -10,8 +10,8 @@ from tests.system.cli.tool import CONFIG, Project, company
 
 COMMANDS = (
     "decide --answers answers.yaml", "profile old=old.db",
-    "init crm=crm.db sheet=customers.csv --into proposed", "drift", "check",
-    "report --since 1d", "plan", "sync", "status",
+    "init crm=crm.db sheet=customers.csv --into proposed", "drift",
+    "dedupe customer --threshold 0.8", "check", "report --since 1d", "plan", "sync", "status",
     "runs", "run 2", "record customer crm:1", "explain customer crm:1 name", "conflicts",
     "matches", "failures", "holds", "manual due", "manual done prices --minutes 40 --step 1=10", "manual review",
     "runbook by-hand", "verify", "undo 1 --plan",
@@ -30,7 +30,11 @@ PEOPLE = [
     (2, "Ben", "ben@example.com", None),
     (3, "Cy", "cy@example.com", "3"),
     (4, "Cy again", "cy@example.com", "3"),
-    *[(number, f"Number {number}", f"n{number}@example.com", "1") for number in range(5, 35)],
+    *[(number, f"Number {number}", f"n{number}@example.com", "1") for number in range(5, 31)],
+    (31, "Lena Fairweather", "lena.fairweather@example.com", "1"),
+    (32, "Lena Fairweathr", "lena.fairwether@example.com", "2"),
+    (33, "Otis Marlowe", "otis.marlowe@example.com", "1"),
+    (34, "Otis Marlow", "otis.marlowe@example.org", "1"),
 ]
 SHEET = """\
 No,Name,E-mail,Credit
