@@ -139,7 +139,7 @@ def _standing(system: str, entity: EntityMorning) -> list[Any]:
 
 
 def _charts(name: str, entity: EntityMorning) -> str:
-    labels = [f"{day.day:%d.%m.}" for day in entity.days]
+    labels = [f"{day.day:%d %b}" for day in entity.days]
     drawn = (
         ("Records moved per day", [day.moved for day in entity.days], ""),
         ("Waiting at the end of the day", [day.waiting for day in entity.days], "warn"),

@@ -162,7 +162,8 @@ def headline(report: Morning) -> str:
 def moved_line(report: Morning) -> str:
     """What moved in the time, in one sentence."""
     moved = sum(entity.moved.records for entity in report.entities.values())
-    written = sum(sum(side.written.values()) for entity in report.entities.values() for side in entity.moved.systems.values())
+    sides = [side for entity in report.entities.values() for side in entity.moved.systems.values()]
+    written = sum(side.written[kind] for side in sides for kind in ("created", "updated", "deleted"))
     runs = counted(len(report.runs), "run")
     if not report.runs:
         return f"No run since {moment(report.since)}."
