@@ -191,7 +191,10 @@ def next_steps(answers: Answers, approach: Approach, pace: str) -> Iterator[str]
         yield "For each field, name the system whose word counts (`source_of_truth`) or a rule (`conflict`)."
     elif approach == "light-connector":
         yield "Map the few fields that matter, from the one system to the other (`direction: read` and `direction: write`)."
-    yield "`trueup plan` shows what would be written; then `trueup sync` does it, and `trueup verify` proves it."
+    if approach == "single-source-of-truth":
+        yield "`trueup migrate ENTITY --to SYSTEM` goes there in stages, looking first; `trueup lock` refuses edits elsewhere."
+    else:
+        yield "`trueup plan` shows what would be written; then `trueup sync` does it, and `trueup verify` proves it."
     if pace == "at once":
         yield "`when: [realtime]`, `max_delay`, and `trueup serve`, with alerts to the owner."
     elif pace == "every hour":

@@ -150,7 +150,7 @@ def ownership(entity: Entity, config: Config) -> Iterator[str]:
     yield ""
     yield f"1. {code(f'trueup explain {entity.name} SYSTEM:KEY FIELD')} says who was overruled, and what stood there."
     yield "2. Make the change where this page says; the next run carries it everywhere."
-    yield "3. Where that happens often, take the right to write away from whoever needs only to read."
+    yield "3. Where that happens often, `trueup lock` keeps a database from taking it; elsewhere, take away the right to write."
     yield ""
 
 
