@@ -102,6 +102,7 @@ def test_what_is_sent_is_taken_in_and_answered_and_what_is_wrong_is_told(two):
         assert len(events(told, "package waits")) <= 3  # once per reason, not each time
 
 
+@pytest.mark.slow
 def test_packages_are_sent_when_they_are_due(two):
     file = two.project.folder / "sales.yaml"
     file.write_text(file.read_text(encoding="utf-8").replace("every: 1d", "every: 1s"), encoding="utf-8")

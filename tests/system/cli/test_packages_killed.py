@@ -65,6 +65,7 @@ KILLED = """
         said = json.loads((folder / "place" / "invoice-000001-ack" / "datapackage.json").read_text())["trueup"]
         assert (said["status"], said["rows"], said["waiting"]) == ("accepted", 3, 0)
         assert come(folder) == []
+        assert file.read_bytes().count(b"\\n") == 3
         golden = trueup(folder, "-c", "office.yaml", "sql", "SELECT count(*) AS n FROM invoice", "--json")
         assert json.loads(golden) == [{"n": 3}]
 

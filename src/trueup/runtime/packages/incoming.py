@@ -82,10 +82,10 @@ class Incoming:
         self._clock = clock
         self._settle = settle
         self._system: str = package.system
-        system = config.systems[self._system]
-        self._file = JsonlConnector(self._system, system.settings, directory=config.directory).path_of(
-            config.entities[package.entity].mappings[self._system].object
-        )
+        connector = JsonlConnector(self._system, config.systems[self._system].settings, directory=config.directory)
+        if connector.path.suffix.lower() not in connector.suffixes:
+            _make_folder(self._system, connector.path)
+        self._file = connector.path_of(config.entities[package.entity].mappings[self._system].object)
         self._known, self._is_kept = Received(since=clock()), False
 
     def step(self, only: PackageName | None = None, *, following: int | None = None) -> list[Taken]:
@@ -116,6 +116,8 @@ class Incoming:
     def _one(self, place: Place, answers: Place, only: PackageName | None, taken: Sequence[Taken]) -> Taken | None:
         """Take the next package; None where there is none."""
         there = packages_among(place.names(), self._package.entity)
+        if only is not None and only not in there:
+            raise UsageError(f"there is no {only} in {place.shown}", hint="packages are named as they stand there")
         repeated = self._repeated(place, there, only)
         if repeated is not None:
             return None if repeated.name in {one.name for one in taken} else repeated
@@ -392,6 +394,18 @@ class _RefusedRowsError(PackageError):
     def __init__(self, message: str, problems: Sequence[RowProblem]) -> None:
         super().__init__(message, kind="wrong", hint="`whole: false` takes the others")
         self.problems = problems
+
+
+def _make_folder(system: str, path: Path) -> None:
+    """A system whose path names no file of JSON Lines is a folder of them. An empty file there was made by a pass before any package."""
+    try:
+        if path.is_file() and path.stat().st_size == 0:
+            path.unlink()
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrueupError(
+            f"{path} cannot be the folder of {system}: {error.strerror}", hint="name a folder as its `path`, or a file that ends in .jsonl"
+        ) from None
 
 
 def _digest_of(path: Path) -> str:
