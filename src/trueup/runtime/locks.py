@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from trueup.core.locks import Place, changed_where, places
-from trueup.errors import AccessRefusedError, ObjectMissingError, StateError, TrueupError, UsageError, WriteRefusedError
+from trueup.errors import AccessRefusedError, ObjectMissingError, TrueupError, UsageError, WriteRefusedError
 from trueup.reports.lock_facts import LockFinding, Locks
 from trueup.runtime.order import in_order
 from trueup.runtime.trail import decided
@@ -58,11 +58,11 @@ def asked_for(config: Config, names: Sequence[str], *, whole_tables: bool) -> As
 
 
 def kept_locks(target: str) -> list[WriteLock]:
-    """The locks that a state knows; none where there is no state, or it cannot be read now."""
+    """The locks that a state knows; none where there is no state, or it cannot be read now (which is for others to tell)."""
     try:
         with Store.open(target, read_only=True) as store, store.read() as db:
             return write_lock.list_(db)
-    except StateError:
+    except TrueupError:
         return []
 
 

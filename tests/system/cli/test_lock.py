@@ -207,6 +207,19 @@ def test_a_lock_that_was_broken_off_is_known_and_completed(tmp_path, monkeypatch
     assert standings(project, "phones") == {"phones": "locked"}
 
 
+def test_a_state_that_cannot_be_opened_keeps_check_from_nothing(tmp_path):
+    project = company(tmp_path, f"master_key: {{file: master.key}}\n{CONFIG}")
+    project.trueup("keys", "new").expect(0)
+    project.trueup("sync").expect(0)
+    project.trueup("lock", "--apply").expect(0)
+    project.trueup("keys", "encrypt").expect(0)
+    (tmp_path / "master.key").rename(tmp_path / "elsewhere.key")
+    with at_work(tmp_path) as workspace:
+        assert workspace.check().problems == [], "what is configured can be compared with the systems all the same"
+    (tmp_path / "elsewhere.key").rename(tmp_path / "master.key")
+    assert standings(project) == {"staff": "overruled", "phones": "locked", "pay": "locked"}
+
+
 def test_a_renamed_system_keeps_its_lock(tmp_path):
     project = company(tmp_path)
     project.trueup("sync").expect(0)
