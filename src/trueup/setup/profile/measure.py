@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 from zoneinfo import ZoneInfo
 
@@ -22,7 +22,7 @@ from trueup.runtime.spill import Spill
 from trueup.setup import words
 from trueup.setup.profile.clocks import clock_by_modified
 from trueup.setup.profile.columns import measure_column
-from trueup.setup.profile.proposals import country_of, propose_clean
+from trueup.setup.profile.proposals import TRIED, country_of, propose_clean
 from trueup.setup.profile.references import MOST_VALUES, Values, distinct_texts, find_orphans, may_refer
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from trueup.setup.profile.columns import Measured
     from trueup.setup.profile.places import Place
 
-GROUP = 8
+GROUP = 4
 """Columns that are held in memory at once."""
 PAGE_ROWS, PAGE_CELLS = 20_000, 400_000
 REASONS = 5
@@ -96,15 +96,7 @@ class _Look:
         if not place.spec.key:
             profile.notes.append("it has no key: to be mapped, it needs a column, or several, that tell its rows apart")
         values = Values(profile, refers=_references(place))
-        measured: list[Measured] = []
-        for number, names in enumerate(groups):
-            frames = list(self.spill.take(number))
-            frame = pl.concat(frames, how="vertical_relaxed") if frames else self._empty(names)
-            measured += [self._measured(frame[name], values, now) for name in names]
-        country = country_of(measured)
-        for column in measured:
-            column.profile.proposal = propose_clean(column, country)
-            profile.columns[column.profile.name] = column.profile
+        self._measure_groups(profile, values, groups, now)
         self._doubles(profile)
         return values
 
@@ -149,6 +141,27 @@ class _Look:
         return pl.DataFrame(schema=dict.fromkeys(names, pl.String()))
 
     # ------------------------------------------------------------ measuring
+
+    def _measure_groups(self, profile: ObjectProfile, values: Values, groups: Sequence[tuple[str, ...]], now: datetime) -> None:
+        """Measure every column and propose what would clean it; of what was measured, only the facts are kept.
+
+        Phone numbers and postcodes wait until it is known in which country most records are.
+        """
+        waiting: list[Measured] = []
+        country: str | None = None
+        for number, names in enumerate(groups):
+            frames = list(self.spill.take(number))
+            frame = pl.concat(frames, how="vertical_relaxed") if frames else self._empty(names)
+            for name in names:
+                found = self._measured(frame[name], values, now)
+                profile.columns[name] = found.profile
+                country = country or country_of([found])
+                if found.family == "phone" or found.means == "postcode":
+                    waiting.append(replace(found, texts=found.texts.head(TRIED)))
+                else:
+                    found.profile.proposal = propose_clean(found)
+        for found in waiting:
+            found.profile.proposal = propose_clean(found, country)
 
     def _measured(self, column: pl.Series, values: Values, now: datetime) -> Measured:
         place, name = self.place, column.name
