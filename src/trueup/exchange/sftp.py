@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from trueup.errors import AccessRefusedError, SystemUnreachableError, TrueupError
 from trueup.exchange.naming import TEMPORARY
-from trueup.exchange.places import LEFT_S, TakenError
+from trueup.exchange.places import LEFT_S, STAMP_BYTES, TakenError, stamped
 from trueup.exchange.statement import FILE
 
 if TYPE_CHECKING:
@@ -80,10 +80,12 @@ class SftpPlace:
 
         def ask(sftp: SFTPClient) -> str:
             try:
-                facts = sftp.stat(path)
+                with sftp.open(path, "rb") as file:
+                    size = file.stat().st_size or 0
+                    file.seek(max(0, size - STAMP_BYTES))
+                    return stamped(name, size, file.read(STAMP_BYTES))
             except FileNotFoundError:
                 return ""
-            return f"{name.ending}:{facts.st_size}:{facts.st_mtime}"
 
         return self._done(ask)
 

@@ -109,6 +109,8 @@ class Incoming:
                 taken.append(found)
                 if found.status == "waits" or only is not None:
                     break
+            if only is None:
+                taken += self._exchanged(place, {one.name for one in taken})
             return taken
 
     # ---------------------------------------------------------------- which one
@@ -118,9 +120,8 @@ class Incoming:
         there = packages_among(place.names(), self._package.entity)
         if only is not None and only not in there:
             raise UsageError(f"there is no {only} in {place.shown}", hint="packages are named as they stand there")
-        repeated = self._repeated(place, there, only)
-        if repeated is not None:
-            return None if repeated.name in {one.name for one in taken} else repeated
+        if only is not None and only.number <= self._known.sequence:
+            return self._again(place, only) if not taken else None
         wanted = self._known.sequence + 1
         later = [one for one in there if one.number >= wanted and only in {None, one}]
         if not later:
@@ -134,18 +135,22 @@ class Incoming:
             return self._wait(str(same[0]), "repeat", f"there are two of this number: {' and '.join(map(str, same))}")
         return self._take(place, answers, same[0])
 
-    def _repeated(self, place: Place, there: Sequence[PackageName], only: PackageName | None) -> Taken | None:
-        """One whose number was there before, and that is not the one that had it."""
-        if only is not None and only.number <= self._known.sequence:
-            before = self._known.seen.get(str(only.number))
-            same = before is not None and before == place.stamp(only)
-            why = "it was here before" if same else "its number was here before, and it is another one now"
-            return Taken(str(only), "refused", "repeat", why)
-        for one in there:
+    def _again(self, place: Place, name: PackageName) -> Taken:
+        """One that is asked for by name, and whose number was there before."""
+        same = self._known.seen.get(str(name.number)) == place.stamp(name)
+        why = "it was here before" if same else "its number was here before, and it is another one now"
+        return Taken(str(name), "refused", "repeat", why)
+
+    def _exchanged(self, place: Place, told: set[str]) -> list[Taken]:
+        """Packages that stand where another one was that was taken or refused. They hold up nothing, and are told each time."""
+        found = []
+        for one in packages_among(place.names(), self._package.entity):
             before = self._known.seen.get(str(one.number))
-            if one.number <= self._known.sequence and before is not None and before != place.stamp(one):
-                return self._wait(str(one), "repeat", "its number was here before, and it is another one now")
-        return None
+            if before is not None and str(one) not in told and before != place.stamp(one):
+                found.append(Taken(str(one), "waits", "repeat", "its number was here before, and it is another one now"))
+        if found and self._known.trouble is None:
+            self._wait(found[0].name, "repeat", str(found[0].why))
+        return found
 
     def _wait(self, name: str, kind: str, why: str) -> Taken:
         self._keep(trouble=troubled(self._known.trouble, kind, name, why, self._clock()))

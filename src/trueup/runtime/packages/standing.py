@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from trueup.model import Package, When
     from trueup.store import Db
 
-SEEN = 40
+SEEN = 10
 """Of so many packages it is known which one it was that was taken under its number."""
 LOOKED_BACK = timedelta(days=15)
 
