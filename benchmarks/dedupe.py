@@ -1,7 +1,7 @@
 """How long `trueup dedupe` takes to find duplicates, beside splink alone: `python benchmarks/dedupe.py [--rows 1000000]`.
 
-The same machine compares the same pairs with the same model twice: once as trueup does (fields told by their values, keys chosen, model trained,
-pairs judged, groups made), once as plain splink with all of that given: only its training and its prediction. The ratio is what trueup adds.
+The same pairs are compared with the same model twice: once as trueup does (fields told by their values, keys chosen, model trained, pairs
+judged, groups made), once as plain splink with fields and keys given: its training and its prediction. The ratio is what trueup adds.
 """
 
 from __future__ import annotations
@@ -79,13 +79,13 @@ def main() -> None:
     ours = time.perf_counter() - begun
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     fields, _left_out = compared_fields(entity, cells)
-    keyed, keys = chosen_keys(comparable(cells, fields).with_row_index("id").with_columns(pl.col("id").cast(pl.Int64)), fields)
+    numbered = comparable(cells, fields).with_row_index("id").with_columns(pl.col("id").cast(pl.Int64))
+    keyed, keys = chosen_keys(numbered, fields)
     begun = time.perf_counter()
     alone = model.score(keyed, fields, keys)
     theirs = time.perf_counter() - begun
-    print(
-        f"{rows:,} records, {alone.looked_at:,} pairs compared, {len(judged.verdicts.groups):,} groups, {len(judged.verdicts.asked):,} asked"
-    )
+    found = judged.verdicts
+    print(f"{rows:,} records, {alone.looked_at:,} pairs compared, {len(found.groups):,} groups, {len(found.asked):,} asked")
     print(f"trueup {ours:.1f} s, {memory:,.0f} MB at most; splink alone {theirs:.1f} s; trueup / splink {ours / theirs:.2f}")
 
 

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+import trueup
 from tests.system.cli.tool import Project
 from trueup.errors import UsageError
+from trueup.runtime import unite
+from trueup.setup.dedupe import Wanted, apply
 from trueup.setup.linkage.model import splink_at_hand
 
 CONFIG = """\
@@ -269,3 +272,27 @@ def test_without_splink_it_says_what_to_install(monkeypatch):
     with pytest.raises(UsageError, match="splink") as raised:
         splink_at_hand()
     assert "trueup[dedupe]" in str(raised.value.hint)
+
+
+def test_broken_off_half_way_the_rest_is_done_by_the_next(tmp_path, monkeypatch):
+    project = project_in(tmp_path)
+    real, groups = unite.unite, []
+
+    def breaks(*args: Any) -> Any:
+        groups.append(args)
+        if len(groups) == 2:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(unite, "GROUPS_AT_ONCE", 1)
+    monkeypatch.setattr(unite, "unite", breaks)
+    wanted = Wanted("customer")
+    with trueup.open(tmp_path / "trueup.yaml") as workspace, pytest.raises(KeyboardInterrupt):
+        apply(workspace, wanted)
+    assert project.trueup("runs", "--json").expect(0).json[0]["status"] == "failed"
+    with trueup.open(tmp_path / "trueup.yaml") as workspace:
+        found = apply(workspace, wanted)
+    assert (found.united, len(groups)) == (2, 4), "one of the three was done before"
+    project.trueup("sync").expect(0)
+    project.trueup("verify").expect(0)
+    assert len(contacts(project)) == 5
