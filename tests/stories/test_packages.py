@@ -424,6 +424,10 @@ def test_places_that_cannot_be_used(two):
     (two.place / "invoice-000001").mkdir()
     (two.place / "invoice-000001" / "x").write_text("x")
     assert two.export()["package"] == "invoice-000002"
+    two.place.rename(two.project.folder / "away")
+    listed = two.project.trueup("-c", "sales.yaml", "packages").expect(0)
+    assert "invoice-000002" in listed.out
+    assert "place cannot be used" in listed.err
 
 
 def test_nothing_was_ever_agreed_upon(tmp_path):

@@ -13,6 +13,7 @@ from trueup.cli.shared import (
     NEEDS_PERSON,
     AsJson,
     ConfigFile,
+    complain,
     leave,
     looked,
     say,
@@ -205,6 +206,7 @@ def packages(ctx: typer.Context, *, config: ConfigFile = None, as_json: AsJson =
 
     Answers that have come are looked for in their places.
     """
+    from trueup.errors import SystemError_
     from trueup.reports.package_words import packages_text
     from trueup.runtime.packages.listed import listed
     from trueup.runtime.packages.outgoing import look_for_answer
@@ -216,8 +218,11 @@ def packages(ctx: typer.Context, *, config: ConfigFile = None, as_json: AsJson =
             looked(workspace)
             with state_to_change(workspace) as store:
                 for one in workspace.config.packages.values():
-                    if one.direction == "out":
-                        look_for_answer(workspace.config, store, one)
+                    try:
+                        if one.direction == "out":
+                            look_for_answer(workspace.config, store, one)
+                    except SystemError_ as error:
+                        complain(f"{one.name}: {error}")
         with state_to_read(workspace) as store:
             body = listed(workspace.config, store, workspace.clock())
     if as_json:
