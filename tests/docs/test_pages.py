@@ -28,6 +28,7 @@ def _guides_text() -> str:
 
 
 LONG = {
+    "source-of-truth.md",
     "operations.md",
     "deletes-and-guards.md",
     "notices.md",

@@ -278,7 +278,9 @@ def test_what_was_edited_since_stays_when_it_is_taken_back(tmp_path):
     assert not refuses(project, "UPDATE employee SET paid = 2, name = name", "pay.db")
 
 
-@pytest.mark.parametrize("where", ["profile", "plan", "move", "verify", "lock"])
+@pytest.mark.parametrize(
+    "where", [*(pytest.param(name, marks=[pytest.mark.slow]) for name in ("profile", "plan", "verify")), "move", "lock"]
+)
 def test_broken_off_in_any_stage_it_goes_on(tmp_path, monkeypatch, where):
     """Whatever a stage does is done, and what is known of its end is lost."""
     project = company(tmp_path)
