@@ -97,7 +97,8 @@ def duplicates(work: Work) -> Found:
     facts = {"within": within, "ambiguous": ambiguous}
     if not any(within.values()) and not any(ambiguous.values()):
         return Found(facts)
-    why = "some rows look like one record: merge them where they are; those that are left are parked by the move, for `trueup matches`"
+    merges = f"`trueup dedupe {work.entity.name}` shows and merges them"
+    why = f"some rows look like one record: {merges}; those that are left are parked by the move, for `trueup matches`"
     return Found(facts, detail=duplicates_text(work.drift), why=why)
 
 
