@@ -143,6 +143,19 @@ def test_records_that_are_the_same_in_every_field_need_no_pairs():
     assert group[0] == tuple(range(20))
 
 
+def test_fields_in_which_no_two_records_agree_teach_nothing():
+    entity = Entity(name="person", fields={name: Field(name=name) for name in ("phone", "email", "city")}, mappings={})
+    many = range(400)
+    cells = pl.DataFrame(
+        {
+            "phone": [f"+4420{7946000 + n}" for n in many],
+            "email": [f"{_word(n)}@{_word(n + 2000)}.example" for n in many],
+            "city": [("Leeds", "York", "London")[n % 3] for n in many],
+        }
+    )
+    assert judge(entity, cells).verdicts.groups == []
+
+
 def test_when_all_records_are_equal_nobody_is_told_from_anybody():
     entity = Entity(name="person", fields={name: Field(name=name) for name in ("name", "email")}, mappings={})
     cells = pl.DataFrame({"name": ["Ada"] * 5_000, "email": ["a@b.example"] * 5_000})

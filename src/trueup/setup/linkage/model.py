@@ -145,7 +145,7 @@ def learn(rows: pl.DataFrame, fields: Sequence[Compared]) -> list[Learned]:
         ]
         with linker(rows, start, [f'l."{fields[0].column}" = r."{fields[0].column}"']) as trained:
             trained.training.estimate_u_using_random_sampling(max_pairs=RANDOM_PAIRS, seed=SEED, min_count_per_level=None, num_chunks=1)
-            for one in training_fields(fields):
+            for one in training_fields(fields, rows):
                 rule = f'l."{one.column}" = r."{one.column}"'
                 trained.training.estimate_parameters_using_expectation_maximisation(
                     rule, estimate_without_term_frequencies=True, max_pairs=TRAINING_PAIRS
@@ -159,9 +159,9 @@ def learn(rows: pl.DataFrame, fields: Sequence[Compared]) -> list[Learned]:
     ]
 
 
-def training_fields(fields: Sequence[Compared]) -> list[Compared]:
-    """The fields within whose agreement the others are learned: those that say most about who it is."""
-    apt = [one for one in fields if one.kind not in {"category", "number"}]
+def training_fields(fields: Sequence[Compared], rows: pl.DataFrame) -> list[Compared]:
+    """The fields within whose agreement the others are learned: those that say most about who it is, of those in which any two rows agree."""
+    apt = [one for one in fields if one.kind not in {"category", "number"} and rows[one.column].drop_nulls().is_duplicated().any()]
     return sorted(apt, key=lambda one: (one.shared, -one.filled * min(one.distinct, 10_000)))[:TRAINING_SESSIONS]
 
 
