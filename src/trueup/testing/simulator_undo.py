@@ -48,6 +48,7 @@ def undo_some_run(sim: Simulation, random: Random) -> None:
         sim.restart()
     finally:
         sim.undoing = False
+        sim.people.looked_at()  # it reads the rows that it is about
     sim.killer.at = None
     _take_note(sim, run, newest)
 
