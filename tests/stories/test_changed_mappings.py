@@ -251,3 +251,46 @@ def test_what_a_system_missed_while_it_was_only_read_and_away_is_due_when_it_may
     project.sync()
     assert project.rows("feed") == project.rows("crm")
     silent(project.sync("--full"))
+
+
+@pytest.mark.parametrize("first", ["one record", "everything"])
+def test_a_field_that_comes_back_to_a_mapping_takes_nothing_from_the_others(tmp_path: Path, first: str) -> None:
+    """What moved while a system did not show the field was never seen there: its empty column empties nothing."""
+    project = Project(tmp_path)
+    project.add_sqlite("crm", [("ann@example.org", "Ann", "1", None), ("ben@example.org", "Ben", "2", None)])
+    project.add_sqlite("shop")
+    whole = project.mappings["shop"]
+    project.configure()
+    project.sync()
+    project.mappings["shop"] = whole.replace(", born: born", "")
+    project.configure()
+    project.sync()
+    project.sql("crm", "UPDATE customers SET born = '1980-01-31'")
+    project.sync()
+    project.mappings["shop"] = whole
+    project.configure()
+    if first == "one record":  # which takes the mapping up for this one alone
+        project.sync("--record", "customer", "crm:1")
+    project.sync()
+    assert {row[3] for row in project.rows("crm")} == {row[3] for row in project.rows("shop")} == {"1980-01-31"}
+    assert agreed(project, "crm:2", "born") == "1980-01-31"
+
+
+def test_a_field_that_comes_back_while_its_system_was_away_takes_nothing_from_the_others(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.add_sqlite("crm", [("ann@example.org", "Ann", "1", None), ("ben@example.org", "Ben", "2", None)])
+    project.add_csv("list")
+    shop = project.add_sqlite("shop")
+    whole = project.mappings["shop"]
+    project.configure()
+    project.sync()
+    away = shop.rename(tmp_path / "away.db")
+    project.mappings["shop"] = whole.replace(", born: born", "")
+    project.configure()
+    project.sql("crm", "UPDATE customers SET born = '1980-01-31'")
+    project.sync(expect=3)
+    project.mappings["shop"] = whole
+    project.configure()
+    away.rename(shop)
+    project.sync()
+    assert {row[3] for name in ("crm", "list", "shop") for row in project.rows(name)} == {"1980-01-31"}

@@ -61,8 +61,8 @@ class MappingChanges:
     def apply(self, store: Store, entity: Entity, systems: Collection[str], at: datetime) -> None:
         """Prepare the state: every record is considered anew where the mapping changed, and the index of match values is made anew.
 
-        A system that was only read stands for what it shows, from before it is written. That shadows of `systems`, which can be reached,
-        may be written under their mappings of now is noted before the first of them is.
+        A system that was only read stands for what it shows, from before it is written. That shadows may be written under the mappings of
+        now is noted before the first of them is; those of a system that cannot be reached are, as well, where a golden value moves.
         """
         reached = self.behind.keys() & set(systems)
         cleaned = self._cleaned_otherwise(entity) if reached and not set(systems).issuperset(entity.mappings) else []
@@ -73,7 +73,7 @@ class MappingChanges:
                 _open(tx, entity, system, names)
             for system in self.closed:
                 _amend_direction(tx, entity, system)
-            for system in reached:
+            for system in self.behind:
                 mapping_version.put(tx, entity.name, system, _text(self.now[system]), at=at)
             if self.rematch:
                 match_key.clear(tx, entity.name)

@@ -69,7 +69,9 @@ def _rereading(changes: MappingChanges, seat: Seat, names: Collection[str], enti
     now, behind = changes.now[seat.name], changes.behind[seat.name]
     fields = tuple(name for name in entity.shown(seat.name) if name in names)
     judged = tuple(name for name in entity.shown(seat.name) if any(_checks(before, name) != _checks(now, name) for before in behind))
-    past = tuple(mapping for before in behind if (mapping := _compiled(before, seat, fields)) is not None)
+    # What some of them did not show may have moved unseen: it has no base, whatever the others read.
+    based = [name for name in fields if all(_reads(before, name) is not None for before in behind)]
+    past = tuple(mapping for before in behind if (mapping := _compiled(before, seat, based)) is not None)
     columns = {name for mapping in (seat.compiled, *past) for name in mapping.read_columns}
     prints = [_prints(before, seat, columns) for before in behind]
     return Rereading(
