@@ -25,7 +25,7 @@ from trueup.runtime.lane import Lane, Preparation, Prepared, Written, rest
 from trueup.runtime.lookalikes import Lookalikes, put_off
 from trueup.runtime.outcomes import as_stored, settle_updates
 from trueup.runtime.planned import planned_changes
-from trueup.runtime.questions import WAITING_SCHEMA, may_be_there, waiting_rows
+from trueup.runtime.questions import may_be_there, waiting_rows
 from trueup.runtime.recording import Recording
 from trueup.store import failure, outsider, parked
 from trueup.store import shadow as shadow_table
@@ -105,15 +105,13 @@ class Deliveries:
         self._begun = time.perf_counter()
         standing = parked.of(db, self._entity.name)
         nobody = standing.is_empty() and found.parked.is_empty()
-        waiting = self._waiting(standing, found) if not nobody else pl.DataFrame(schema=WAITING_SCHEMA)
         now = self._clock()
         self._untold = {name for name in self._seats if not shadow_table.any_(db, self._entity.name, name)}
-        there = may_be_there(db, self._entity.name, waiting)
+        self._blocked = dict.fromkeys(self._seats, _NOBODY)
+        self._parked_keys = {name: set() for name in self._seats}
+        if not nobody:
+            self._block(db, self._waiting(standing, found))
         for name in self._seats:
-            mine = waiting if nobody else waiting.filter(pl.col("system") == name)
-            perhaps = there.filter(pl.col("system") == name)["gid"]
-            self._blocked[name] = _NOBODY if nobody else pl.concat([mine["candidates"].explode().drop_nulls(), perhaps]).unique()
-            self._parked_keys[name] = set(mine.filter(~pl.col("linked"))["key"].to_list())
             known = failure.of(db, self._entity.name, name)
             if known.is_empty():
                 self._failing[name] = _NO_FAILURE
@@ -121,6 +119,15 @@ class Deliveries:
             known = known.filter(pl.col("stage") == "write")
             late = pl.col("next_try_at").is_null() | (pl.col("next_try_at") > now)
             self._failing[name] = known.filter(late & pl.col("gid").is_not_null()).select(pl.col("gid").alias(GID), "field")
+
+    def _block(self, db: Db, waiting: pl.DataFrame) -> None:
+        """Write nothing to rows that are parked, and none of the records that they, or another one's row, may be."""
+        there = may_be_there(db, self._entity.name, waiting)
+        for name in self._seats:
+            mine = waiting.filter(pl.col("system") == name)
+            perhaps = there.filter(pl.col("system") == name)["gid"]
+            self._blocked[name] = pl.concat([mine["candidates"].explode().drop_nulls(), perhaps]).unique()
+            self._parked_keys[name] = set(mine.filter(~pl.col("linked"))["key"].to_list())
 
     def _waiting(self, standing: pl.DataFrame, found: Identified) -> pl.DataFrame:
         """Parked rows with their candidates, those of now among them."""

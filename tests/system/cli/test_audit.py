@@ -42,10 +42,11 @@ def test_before_the_first_sync_there_is_no_trail(tmp_path):
 
 SHOW = (
     ("record", "customer", "crm:1"), ("explain", "customer", "crm:1"), ("sql", "SELECT 1"), ("plan",), ("drift",), ("check",), ("verify",),
-    ("conflicts",), ("matches",), ("failures",),
+    ("conflicts",), ("matches",), ("failures",), ("profile",), ("dedupe", "customer"), ("packages",), ("report",),
 )  # fmt: skip
 QUIET = (
     ("status",), ("runs",), ("run", "1"), ("holds",), ("notices",), ("alerts",), ("doctor",), ("audit",), ("audit", "verify"), ("schema",),
+    ("lock",), ("runbook", "--print"), ("manual", "due"), ("manual", "review"), ("report", "sent"),
 )  # fmt: skip
 
 
@@ -64,6 +65,7 @@ CHANGE = {
     "sync", "pause", "resume", "conflicts resolve", "matches link", "matches unlink", "failures retry", "failures drop",
     "holds approve", "holds refuse", "holds leave", "notices resend", "notices drop", "notices stop", "notices start", "notices send",
     "serve", "worker", "undo", "restore", "rebuild", "compact", "secrets set",
+    "export", "import", "migrate", "manual done",
     "secrets remove", "secrets rotate", "keys new", "keys rotate", "keys forget", "keys encrypt", "keys decrypt",
 }  # fmt: skip
 """Commands that change the state: whatever writes to it is told (`Store.write`), so nothing has to be done for these."""
@@ -82,7 +84,7 @@ def test_every_command_is_known_to_show_to_change_or_to_be_quiet():
     known = {
         *CHANGE,
         *(args[0] for args in SHOW),
-        *(" ".join(args[:2]) if args[0] == "audit" else args[0] for args in QUIET),
+        *(" ".join(args[:2]) if args[0] in {"audit", "manual", "report"} else args[0] for args in QUIET),
         "decide",  # before there is a state
         "init",
         "audit export",

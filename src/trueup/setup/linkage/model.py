@@ -160,7 +160,7 @@ def learn(rows: pl.DataFrame, fields: Sequence[Compared]) -> list[Learned]:
 
 
 def training_fields(fields: Sequence[Compared], rows: pl.DataFrame) -> list[Compared]:
-    """The fields within whose agreement the others are learned: those that say most about who it is, of those in which any two rows agree."""
+    """The fields within whose agreement the others are learned: in which two rows agree at all, and that say most about who it is."""
     apt = [one for one in fields if one.kind not in {"category", "number"} and rows[one.column].drop_nulls().is_duplicated().any()]
     return sorted(apt, key=lambda one: (one.shared, -one.filled * min(one.distinct, 10_000)))[:TRAINING_SESSIONS]
 
