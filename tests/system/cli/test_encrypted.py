@@ -17,6 +17,10 @@ WORDS = {
     "pause": ["crm"],
     "resume": ["crm"],
     "undo": ["1", "--plan"],
+    "dedupe": ["customer"],
+    "export": ["customer", "--to", "."],
+    "manual": ["due"],
+    "runbook": ["--print"],
     "restore": ["{backup}"],
     "rebuild": ["--replace"],
 }
@@ -37,8 +41,9 @@ def test_every_command_works_on_an_encrypted_state(tmp_path, first):
         project.trueup("sync").expect(0)
     backup = project.trueup("backup", "--json").expect(0).json
     kept = next((str(value) for value in backup.values() if str(value).endswith(".trueup")), "")
-    never_end, before_a_state = {"serve", "worker"}, {"decide", "init"}
-    known = set(project.trueup("--help").expect(0).out.partition("Commands:")[2].split()) & set(COMMANDS) - never_end - before_a_state
+    # They never end; come before a state; want a source of truth; want a package of somebody else.
+    left_out = {"serve", "worker"} | {"decide", "init"} | {"migrate"} | {"import"}
+    known = set(project.trueup("--help").expect(0).out.partition("Commands:")[2].split()) & set(COMMANDS) - left_out
     assert len(known) > 15
     for name in (
         [*sorted(known - set(LAST), key=COMMANDS.index), *(name for name in LAST if name in known)] if first else ["sync", "verify"]
