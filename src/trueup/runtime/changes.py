@@ -61,8 +61,9 @@ class MappingChanges:
     def apply(self, store: Store, entity: Entity, systems: Collection[str], at: datetime) -> None:
         """Prepare the state: every record is considered anew where the mapping changed, and the index of match values is made anew.
 
-        A system that was only read stands for what it shows, from before it is written. That shadows may be written under the mappings of
-        now is noted before the first of them is; those of a system that cannot be reached are, as well, where a golden value moves.
+        A system that was only read stands for what it shows, from before it is written. That shadows of `systems`, which can be reached,
+        may be written under their mappings of now is noted before the first of them is; and of others where fields are shown no more: their
+        golden values may move, which nobody sees there when they come back.
         """
         reached = self.behind.keys() & set(systems)
         cleaned = self._cleaned_otherwise(entity) if reached and not set(systems).issuperset(entity.mappings) else []
@@ -73,7 +74,7 @@ class MappingChanges:
                 _open(tx, entity, system, names)
             for system in self.closed:
                 _amend_direction(tx, entity, system)
-            for system in self.behind:
+            for system in reached | {name for name, behind in self.behind.items() if _hides(behind, self.now[name])}:
                 mapping_version.put(tx, entity.name, system, _text(self.now[system]), at=at)
             if self.rematch:
                 match_key.clear(tx, entity.name)
@@ -132,6 +133,11 @@ def mapping_changes(db: Db, entity: Entity, config: Config) -> MappingChanges:
 def _rematch(db: Db, entity: Entity) -> bool:
     known = meta.get(db, _match_name(entity))
     return known is not None and known != _match_text(entity)
+
+
+def _hides(behind: Iterable[Mapping[str, Any]], now: Mapping[str, Any]) -> bool:
+    """Whether a field is not mapped any more."""
+    return any(before["mapping"]["fields"].keys() - now["mapping"]["fields"].keys() for before in behind)
 
 
 def _writes_otherwise(behind: Iterable[Mapping[str, Any]], now: Mapping[str, Any]) -> bool:
