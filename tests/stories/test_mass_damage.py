@@ -178,6 +178,84 @@ def test_a_restored_backup_is_noticed(trade: Trade) -> None:
     assert trade.ask("shop", "SELECT note FROM products WHERE id = 1") == [("newer 1",)]
 
 
+# ---------------------------------------------------------------- a column of another type
+
+
+def retype(trade: Trade, kind: str, damage: str = "price") -> None:
+    """The prices of the shop become a column of another type; `damage` is what is copied into it."""
+    trade.ask("shop", "ALTER TABLE products RENAME TO old")
+    trade.ask("shop", f"CREATE TABLE products (id INTEGER PRIMARY KEY, code TEXT, price {kind}, note TEXT, ean TEXT)")
+    trade.ask("shop", f"INSERT INTO products SELECT id, code, {damage}, note, ean FROM old")
+    trade.ask("shop", "DROP TABLE old")
+
+
+SEVENTH_CUT = "CASE id WHEN 7 THEN CAST(price AS INTEGER) ELSE price END"
+
+
+def price(trade: Trade, system: str) -> str:
+    (row,) = trade.ask(system, "SELECT price FROM products WHERE id = 7")
+    return f"{float(row[0]):.2f}"
+
+
+def test_what_a_column_of_another_type_changed_is_held_be_it_one_value(trade: Trade) -> None:
+    retype(trade, "REAL", SEVENTH_CUT)
+    done = trade.sync()
+    assert done.status == "held"
+    assert any("the column `price` of shop was text and is float now" in note for note in done.entities["product"].notes)
+    assert (price(trade, "crm"), price(trade, "shop")) == ("7.50", "7.00")
+    (counts,) = trade.held()
+    assert counts["pattern"] == {
+        "kind": "re-typed",
+        "field": "price",
+        "count": 1,
+        "of": 1,
+        "form": "was text and is float",
+        "column": "price",
+        "examples": [["7.5", "7"]],
+    }
+    assert "1 of 1 edits of price come from the column `price`, which was text and is float (7.5 → 7)" in evidence(trade)
+    # Nobody has answered yet: it stays held, and is told again.
+    again = trade.sync()
+    assert (again.status, len(again.entities["product"].notes)) == ("held", 1)
+
+
+def test_a_person_lets_pass_what_a_column_of_another_type_changed(trade: Trade) -> None:
+    retype(trade, "REAL", SEVENTH_CUT)
+    trade.sync()
+    trade.decide("approved")
+    assert trade.sync().status == "done"
+    assert (price(trade, "crm"), price(trade, "shop")) == ("7.00", "7.00")
+    trade.ask("shop", "UPDATE products SET price = 8 WHERE id = 7")
+    done = trade.sync()
+    assert (done.status, done.entities["product"].notes, price(trade, "crm")) == ("done", [], "8.00")
+
+
+def test_a_person_changes_the_column_back_and_what_it_changed_is_put_back(trade: Trade) -> None:
+    retype(trade, "REAL", SEVENTH_CUT)
+    trade.sync()
+    retype(trade, "TEXT")
+    trade.decide("refused")
+    assert trade.sync().status == "done"
+    assert (price(trade, "crm"), price(trade, "shop")) == ("7.50", "7.50")
+    assert trade.sync().status == "done"
+
+
+def test_a_person_leaves_what_a_column_of_another_type_changed(trade: Trade) -> None:
+    retype(trade, "REAL", SEVENTH_CUT)
+    trade.sync()
+    trade.decide("left")
+    assert trade.sync().status == "done"
+    assert trade.sync().status == "done"
+    assert (price(trade, "crm"), price(trade, "shop")) == ("7.50", "7.00")
+
+
+def test_a_column_of_another_type_that_reads_as_before_holds_nothing(trade: Trade) -> None:
+    retype(trade, "REAL")
+    trade.ask("shop", "UPDATE products SET note = 'sold out' WHERE id = 7")
+    assert trade.sync().status == "done"
+    assert trade.ask("crm", "SELECT note FROM products WHERE id = 7") == [("sold out",)]
+
+
 ORDINARY = {
     "prices rise by a tenth": "UPDATE products SET price = round(price * 1.1, 2) WHERE id <= 55",
     "notes are written": "UPDATE products SET note = 'Sold out until week ' || id WHERE id <= 55",

@@ -3,7 +3,8 @@
     blanked      a field is emptied in many rows (a column that was lost in an import)
     scaled       numbers of a field are all changed by the same factor (a wrong currency, unit or decimal point)
     went back    values return to what they were earlier (a restored backup, an old file saved over a new one)
-    re-typed     values of a field are written anew in a form that loses something (a file that a spreadsheet saved)
+    re-typed     values of a field are written anew in a form that loses something (a file that a spreadsheet saved), or read
+                 otherwise while their column got another type
     one value    a field that told records apart says the same in many rows
     surge        edits of one field by the thousand, from a system that makes few (a script that touches everything)
 
@@ -22,7 +23,7 @@ from trueup.core import retyped
 from trueup.core.cells import NULL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from trueup.model import Entity, Guard
 
@@ -55,6 +56,7 @@ class Pattern:
     value     the one value that replaced many
     usual     of a surge: rows of the busiest day before; of a drip: deletes of the busiest day before
     passes    of a drip: in how many runs; `count` is then of all of them, and `of` the rows
+    column    whose type changed in the system itself: what its values became is told by `form`
     examples  some of the edits: value before, value after (cells)
     """
 
@@ -67,6 +69,7 @@ class Pattern:
     value: str | None = None
     usual: int | None = None
     passes: int | None = None
+    column: str | None = None
     examples: tuple[tuple[str | None, str | None], ...] = dataclasses.field(default=(), compare=False)
 
 
@@ -80,9 +83,13 @@ class Usual:
 
 @dataclass
 class Edits:
-    """The edits of one system in one pass, counted as they come."""
+    """The edits of one system in one pass, counted as they come.
+
+    `retyped`: field -> (column, what became of it), for columns that are of another type than when they were last read.
+    """
 
     entity: Entity
+    retyped: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     rows: int = 0
     _edits: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     _blanked: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -98,6 +105,8 @@ class Edits:
         for name, before, after, back in edits:
             self._edits[name] += 1
             self._back += back
+            if name in self.retyped:
+                self._show(name, "another type", before, after)
             if before in (None, NULL):
                 continue
             if after == NULL:
@@ -127,7 +136,13 @@ class Edits:
             shown.append((before, after))
 
     def pattern(self, held_rows: int, guard: Guard, usual: Usual = Usual()) -> Pattern | None:
-        """The pattern that most of the edits follow, in a system of so many rows; None where there is none."""
+        """The pattern that most of the edits follow, in a system of so many rows; None where there is none.
+
+        Where a column has another type, a single value that reads otherwise is enough: nobody can tell it from what the change did.
+        """
+        for name, (column, form) in self.retyped.items():
+            if count := self._edits[name]:
+                return Pattern("re-typed", name, count, count, form=form, column=column, examples=self._examples(name, "another type"))
         if guard.one_mistake is not None:
             few = max(guard.at_least, math.ceil(LOOKED_AT_SHARE * held_rows))
             enough = max(guard.at_least, math.ceil(guard.one_mistake * held_rows))

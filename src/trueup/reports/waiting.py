@@ -81,6 +81,8 @@ def _pattern(pattern: Mapping[str, Any] | None) -> str:
         return f"{share} edits of {pattern['field']} leave it empty"
     if pattern["kind"] == "scaled":
         return f"{share} edits of {pattern['field']} are the old value times {pattern['factor']:.4g}"
+    if pattern.get("column"):
+        return f"{share} edits of {pattern['field']} come from the column `{pattern['column']}`, which {pattern['form']}{_example(pattern)}"
     if pattern["kind"] == "re-typed":
         return f"{share} edits of {pattern['field']}: {pattern['form']}{_example(pattern)}; a spreadsheet does that when it saves a file"
     if pattern["kind"] == "one value":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -57,6 +57,7 @@ class GuardState:
     now: datetime = LONG_AGO
     whole: bool = True  # every row was looked at: what is not held now is not held any more
     decided: tuple[Mapping[str, Any], ...] = ()  # holds (`store.hold`) whose decision this pass carries out
+    retyped: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # field -> its column, of another type now, and what became of it
 
     @property
     def held_updates(self) -> bool:
@@ -91,7 +92,7 @@ class GuardState:
 
     def judge_precisely(self, store: Store, entity: Entity, system: str, decisions: Iterable[Decision]) -> None:
         """Count what would be decided about this system's rows, look for a pattern in it, and judge."""
-        edits, seen = 0, Edits(entity)
+        edits, seen = 0, Edits(entity, self.retyped)
         for decision in decisions:
             edits += decision.edited.get(system, 0)
             with store.read() as db:
@@ -106,6 +107,8 @@ class GuardState:
         if entity.guard is None or entity.guard.updates is None or self.refused or self.left:
             return False
         allowed = self.ceiling_updates is not None and changed <= self.ceiling_updates
+        if self.retyped and changed and not allowed:
+            return True
         return not allowed and changed >= max(entity.guard.at_least, LOOKED_AT_SHARE * self.rows)
 
     def words(self) -> Iterator[dict[str, Any]]:
@@ -177,9 +180,14 @@ def held_lanes(db: Db, entity: Entity) -> set[str]:
 
 
 def guard_observations(
-    db: Db, entity: Entity, observations: Mapping[str, Observation], found: Identified, now: datetime
+    db: Db,
+    entity: Entity,
+    observations: Mapping[str, Observation],
+    found: Identified,
+    now: datetime,
+    retyped: Mapping[str, Mapping[str, tuple[str, str]]],
 ) -> dict[str, GuardState]:
-    """Judge disappearances, and find the systems whose edits must be counted precisely."""
+    """Judge disappearances, and find the systems whose edits must be counted precisely. `retyped` is told per system."""
     states: dict[str, GuardState] = {}
     for name, seen in observations.items():
         decisions = {row["kind"]: row for row in hold.of(db, entity.name, name, decided=True).iter_rows(named=True)}
@@ -195,6 +203,7 @@ def guard_observations(
             rows, updates, ceilings.get("updates"), gone=gone, edits=seen.changed, now=now, whole=seen.full and seen.complete
         )
         state.decided = tuple(decisions.values())
+        state.retyped = retyped.get(name, {})
         state.refused = decisions.get("updates", {}).get("decision") == "refused"
         state.refused_deletes = decisions.get("deletes", {}).get("decision") == "refused"
         state.approved = frozenset(ceilings)

@@ -48,6 +48,8 @@ class PassOptions:
     lanes: Lanes | None = None  # lanes that outlast the pass; None: it waits for every delivery
     hands: Hands | None = None  # others who write batches of this pass; None: this process writes all of them
     notice: Callable[[Decision], None] | None = None  # hears what was decided about some records, once it is committed
+    # system -> field -> its column, of another type than when it was last read, and what became of it
+    retyped: Mapping[str, Mapping[str, tuple[str, str]]] = field(default_factory=dict)
     older: bool = False  # the state was put back from a backup, and this is the first ordinary look since
 
     def reads(self, system: str) -> bool:

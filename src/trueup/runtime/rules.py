@@ -6,7 +6,7 @@ was never there.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -15,7 +15,7 @@ from trueup.errors import TrueupError
 from trueup.store import meta
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from trueup.model import Config, Entity
     from trueup.runtime.systems import Seat, Systems
@@ -69,14 +69,17 @@ def known_entities(db: Db) -> list[str]:
     return orjson.loads(text) if text is not None else []
 
 
-def remember(store: Store, entity: Entity, config: Config, seats: Mapping[str, Seat]) -> None:
-    """Keep the rules of now, and the columns of the objects that could be described; without any, nothing."""
+def remember(store: Store, entity: Entity, config: Config, seats: Mapping[str, Seat], *, held: Collection[str] = ()) -> None:
+    """Keep the rules of now, and the columns of the objects that could be described; without any, nothing.
+
+    Of systems whose edits are `held` what their columns were like is kept: a person is still to be asked about what they became.
+    """
     if not seats:
         return
     texts = {
         f"rules:{entity.name}": orjson.dumps(rules_of(entity)).decode(),
         ENTITIES: orjson.dumps(sorted(config.entities)).decode(),
-        **{_columns_name(entity, name): orjson.dumps(_columns(seat)).decode() for name, seat in seats.items()},
+        **{_columns_name(entity, name): orjson.dumps(_columns(seat)).decode() for name, seat in seats.items() if name not in held},
     }
     with store.read() as db:
         fresh = {name: text for name, text in texts.items() if meta.get(db, name) != text}
@@ -86,24 +89,46 @@ def remember(store: Store, entity: Entity, config: Config, seats: Mapping[str, S
                 meta.set_(tx, name, text)
 
 
-def drift(
-    store: Store, entity: Entity, systems: Systems, seats: Mapping[str, Seat], errors: Mapping[str, TrueupError]
-) -> tuple[dict[str, TrueupError], list[str]]:
-    """The errors of systems that take no part, where columns came and went with what to change; and what else is to be told."""
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """What objects are like now, against the last run.
+
+    errors   of systems that take no part; where columns came and went, with what to change
+    notes    what else is to be told
+    retyped  system -> field -> its column, of another type now, and what became of it; of files nothing: their types are guessed
+    """
+
+    errors: dict[str, TrueupError]
+    notes: list[str] = field(default_factory=list)
+    retyped: Mapping[str, Mapping[str, tuple[str, str]]] = field(default_factory=dict)
+
+
+def drift(store: Store, entity: Entity, systems: Systems, seats: Mapping[str, Seat], errors: Mapping[str, TrueupError]) -> Drift:
+    """Compare the columns of the objects with those of the last run."""
     with store.read() as db:
-        return {name: _told(db, entity, systems, name, error) for name, error in errors.items()}, list(_retyped(db, entity, seats))
+        told = {name: _told(db, entity, systems, name, error) for name, error in errors.items()}
+        columns = {name: forms for name, seat in seats.items() if (forms := dict(_retyped(db, entity, name, seat)))}
+    notes = [
+        f"the column `{column}` of {name} {form} now: values that do not fit are told as failures, and values that read otherwise are"
+        " held; where they lost something by it, change the column back"
+        for name, forms in columns.items()
+        for column, form in forms.items()
+    ]
+    retyped = {name: _fields_of(seats[name], forms) for name, forms in columns.items() if not seats[name].is_file}
+    return Drift(told, notes, retyped)
 
 
-def _retyped(db: Db, entity: Entity, seats: Mapping[str, Seat]) -> Iterator[str]:
-    """A sentence for each mapped column that is of another type than at the last run."""
-    for name, seat in seats.items():
-        before, now = _known_columns(db, entity, name), _columns(seat)
-        for column in seat.compiled.read_columns:
-            if column in before and column in now and before[column] != now[column]:
-                yield (
-                    f"the column `{column}` of {name} was {before[column]} and is {now[column]} now: values that do not fit are told as"
-                    " failures; where values lost something by it, refuse what is held and change the column back"
-                )
+def _retyped(db: Db, entity: Entity, name: str, seat: Seat) -> Iterator[tuple[str, str]]:
+    """Each mapped column that is of another type than at the last run, and what became of it."""
+    before, now = _known_columns(db, entity, name), _columns(seat)
+    for column in seat.compiled.read_columns:
+        if column in before and column in now and before[column] != now[column]:
+            yield column, f"was {before[column]} and is {now[column]}"
+
+
+def _fields_of(seat: Seat, forms: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """The fields that are read from these columns."""
+    return {reader.field.name: (column, forms[column]) for reader in seat.compiled.readers for column in reader.columns if column in forms}
 
 
 def _told(db: Db, entity: Entity, systems: Systems, name: str, error: TrueupError) -> TrueupError:

@@ -218,7 +218,7 @@ class Pass:
             known = KnownMatters(failures=failure.any_(db), holds=hold.any_(db))
             found = identify(db, self.entity, observations)
             if first:  # later rounds look at single rows of the same pass: what is held stays held
-                self.guards = guard_observations(db, self.entity, observations, found, self.now)
+                self.guards = guard_observations(db, self.entity, observations, found, self.now, self.options.retyped)
             leftovers = united([self._leftovers(db, found, first=first), *(item.released for item in observations.values())])
         if first and any(state.suspect for state in self.guards.values()):
             self._count_precisely(spill, observations, found)

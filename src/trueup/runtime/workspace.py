@@ -355,7 +355,8 @@ class Workspace:
         options = replace(options, away=options.away | resting.keys(), rests=self._rests)
         seats, errors = self.systems.seats(entity, make=not options.plan, away=options.away, known_s=options.known_s)
         # A look at single rows is to be quick.
-        errors, drifted = rules.drift(self.store, entity, self.systems, seats, errors) if options.keys is None else (errors, [])
+        drift = rules.drift(self.store, entity, self.systems, seats, errors) if options.keys is None else rules.Drift(errors)
+        errors = drift.errors
         problem = _too_few(name, entity.mappings, seats, errors, options.away, resting)
         if problem is not None:
             summary = EntitySummary(systems={system: SystemSummary() for system in entity.precedence})
@@ -370,7 +371,9 @@ class Workspace:
             changed = mapping_changes(db, entity, self.config)
             after = restored.get(db)
         older = after is not None and after.stage(name) != "done"
-        options = replace(options, mute=muted, changes=changed, older=older, referrers=referrers_of(name, self.config.entities))
+        options = replace(
+            options, mute=muted, changes=changed, older=older, retyped=drift.retyped, referrers=referrers_of(name, self.config.entities)
+        )
         if run is not None and (changed.behind or changed.rematch):
             changed.apply(self.store, entity, seats, self.clock())
 
@@ -395,13 +398,14 @@ class Workspace:
                     overtaken = options.triggers.put_off(db, entity, spill, observations)
             with work.deliveries.not_outlasting():
                 summary = work.conclude(spill, observations, overtaken)
-        summary.notes[:0] = [*notes, *drifted]
+        summary.notes[:0] = [*notes, *drift.notes]
         if older and run is not None and options.keys is None and work.reread_whole >= set(entity.mappings) and not summary.held:
             with self.store.write() as tx:
                 restored.advance(tx, name, "done", list(self.config.entities))
         if run is not None:
             remember_mappings(self.store, entity, self.config, work.reread_whole, self.clock())
-            rules.remember(self.store, entity, self.config, seats if options.keys is None else {})
+            held = {system for system, guard in work.guards.items() if guard.held_updates}
+            rules.remember(self.store, entity, self.config, seats if options.keys is None else {}, held=held)
             self._refresh_views()
         return summary, None
 
