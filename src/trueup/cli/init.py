@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,12 +38,15 @@ def init(
             "--answers", metavar="FILE", help="Answers to `decide`: they set the pace and the owner.", show_default=False, dir_okay=False
         ),
     ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: take what Enter would take.", show_default=False)] = False,
     as_json: AsJson = False,
 ) -> None:
     """Look at the systems, propose which records, keys and fields belong together, and write a `trueup.yaml` with the reasons beside it.
 
-    Only reads the systems. Of what is not certain, the file holds a comment. An existing `trueup.yaml` is never touched.
+    Only reads the systems. In a terminal it asks what it cannot know, and nothing without one, with --yes or with --json: of what is not
+    certain, the file then holds a comment. An existing `trueup.yaml` is never touched.
     """
+    from trueup.cli.init_asking import ask
     from trueup.errors import UsageError
     from trueup.setup.addresses import read_addresses
     from trueup.setup.proposal import propose
@@ -55,6 +59,7 @@ def init(
     if target.exists():
         raise UsageError(f"{target} is there already", hint="name another folder with --into, or move it away")
     given = _answers(answers)
+    asking = sys.stdin.isatty() and not yes and not as_json
     samples, left_out, clocks = _looked(addresses)
     entities = propose(samples, given)
     for line in left_out:
@@ -64,26 +69,33 @@ def init(
             "no two objects of these systems seem to hold the same records: nothing was written",
             hint="name their objects and fields in a trueup.yaml: docs/getting-started.md shows how",
         )
-    _write(target, as_yaml(_from(addresses, into), entities, given, clocks), into, as_environment(addresses))
+    unused = _unused(given, entities)
+    if not as_json:
+        _tell(entities)
+    if asking:
+        ask(entities)
+        if not entities:
+            raise UsageError("none of these records is wanted: nothing was written", hint="run it again, and keep some together")
+    _write(target, as_yaml(_from(addresses, into), entities, clocks), into, as_environment(addresses))
     if as_json:
-        say_json({"file": str(target), "entities": proposals(entities), "left_out": left_out})
+        say_json({"file": str(target), "entities": proposals(entities), "left_out": left_out, "unused_answers": unused})
     else:
-        _tell(entities, target)
+        for kind in unused:
+            say(f"The answers for `{kind}` were not used: nothing that was found is called so.")
+        say(f"The project is in {target}. Read it; `trueup check`, `trueup drift` and `trueup plan` only look, `trueup sync` writes.")
     leave(NEEDS_PERSON if left_out else 0)
 
 
-def _answers(path: Path | None) -> Answers | None:
+def _answers(path: Path | None) -> dict[str, Answers]:
     from trueup.config.answers import read_answers
-    from trueup.errors import UsageError
 
-    if path is None:
-        return None
-    records = read_answers(path)
-    if len(records) > 1:
-        raise UsageError(
-            f"{path} answers for several kinds of record", hint="give answers for one kind: its pace and owner hold for what is found"
-        )
-    return next(iter(records.values()))
+    return {} if path is None else read_answers(path)
+
+
+def _unused(answers: dict[str, Answers], entities: list[ProposedEntity]) -> list[str]:
+    """The kinds of record that were answered for, and of which nothing was found."""
+    used = {entity.answers_of for entity in entities}
+    return [kind for kind in answers if kind not in used]
 
 
 def _looked(addresses: list[Address]) -> tuple[dict[str, tuple[Sample, ...]], list[str], dict[str, Clock | None]]:
@@ -149,9 +161,8 @@ def _add_environment(path: Path, lines: str) -> None:
         file.write(("\n" if there and not there.endswith("\n") else "") + new)
 
 
-def _tell(entities: list[ProposedEntity], target: Path) -> None:
+def _tell(entities: list[ProposedEntity]) -> None:
     from trueup.reports.table import table
-    from trueup.setup.pairing import SURE
 
     for entity in entities:
         places = ", ".join(f"{system}: {sample.name}" for system, sample in entity.samples.items())
@@ -161,9 +172,8 @@ def _tell(entities: list[ProposedEntity], target: Path) -> None:
             others = [shown for shown in item.shown.values() if shown.evidence]
             why = min(others, key=lambda shown: shown.confidence).evidence if others else ""
             columns = [item.shown[system].column if system in item.shown else "–" for system in entity.samples]
-            rows.append([item.name, *columns, "sure" if item.confidence >= SURE else "to look at", why])
+            rows.append([item.name, *columns, "sure" if item.sure else "to look at", why])
         say(table(["field", *entity.samples, "this is", "because"], rows, style(), indent="  ", open_end=True))
         if entity.left_out:
             say(f"  Not mapped: {', '.join(entity.left_out)}")
         say()
-    say(f"The project is in {target}. Read it; `trueup check`, `trueup drift` and `trueup plan` only look, `trueup sync` writes.")

@@ -135,7 +135,7 @@ def _day(plain: str, form: str) -> str:
     if form:
         return _as_day(plain, form) or plain
     try:
-        return datetime.fromisoformat(plain.replace(" ", "t", 1)).date().isoformat()
+        return datetime.fromisoformat(plain.replace(" ", "t", 1).upper()).date().isoformat()
     except ValueError:
         return plain
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from trueup.decide.starter import MAX_DELAY, WHEN
+from trueup.decide.verdict import judge
 from trueup.setup import words
 from trueup.setup.cleaning import proposed_cleaning
 from trueup.setup.pairing import SURE, grouped
+from trueup.setup.standing import doubt, standings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from trueup.setup.kinds import Column, Kind
     from trueup.setup.pairing import Match
     from trueup.setup.samples import Sample
+    from trueup.setup.standing import Standing
 
 _TYPES = {"integer": "integer", "decimal": "decimal", "date": "date", "datetime": "datetime", "boolean": "boolean"}
 _MONEY = frozenset({"price", "cost", "amount", "credit", "salary"})
@@ -39,6 +43,7 @@ class ProposedField:
     """A field of an entity, in at least two systems.
 
     `rule` is what settles two changes, None: a person; `owner` the system whose word counts, None where each may change it.
+    `confirmed` where a person said that its columns are one field.
     """
 
     name: str
@@ -49,30 +54,65 @@ class ProposedField:
     rule: Literal["last_write_wins", "add"] | None = None
     why_rule: str = ""
     owner: str | None = None
+    confirmed: bool = False
 
     @property
     def confidence(self) -> float:
         """Of the least sure of its columns."""
         return min(item.confidence for item in self.shown.values())
 
+    @property
+    def sure(self) -> bool:
+        """Whether its columns are taken for one field without a mark."""
+        return self.confirmed or self.confidence >= SURE
+
 
 @dataclass(slots=True)
 class ProposedEntity:
-    """A kind of record: the objects that hold it, its fields, and which of these tell that two rows are one thing."""
+    """A kind of record: the objects that hold it, its fields, and which of these tell that two rows are one thing.
+
+    `standing` is what speaks for each system, the first first; `answers_of` names the answers that hold for it, None: there are none.
+    `when` and `max_delay` are as a configuration has them, None: not known; `told` is the role or person who decides what needs it.
+    `assigns` says who gives new rows their key, per system where that was asked for.
+    """
 
     name: str
     samples: dict[str, Sample]
     fields: dict[str, ProposedField]
     match: list[tuple[str, str]] = field(default_factory=list)
     precedence: tuple[str, ...] = ()
-    why_precedence: str = ""
+    standing: tuple[Standing, ...] = ()
     left_out: list[str] = field(default_factory=list)
+    answers_of: str | None = None
+    when: str | None = None
+    why_when: str = ""
+    max_delay: str | None = None
+    told: str | None = None
+    assigns: dict[str, str] = field(default_factory=dict)
+    settled: bool = False
+
+    @property
+    def doubt(self) -> str | None:
+        """Why it is not certain which system comes first; None where it is, or where a person said so."""
+        return None if self.settled else doubt(self.standing)
+
+    def own(self, system: str | None) -> None:
+        """Let the word of this system count; None: of none, each may change every field. Fields that it lacks go to the next one."""
+        if system is not None:
+            self.precedence = (system, *(other for other in self.precedence if other != system))
+        for item in self.fields.values():
+            item.owner = None if system is None else next(other for other in self.precedence if other in item.shown)
 
 
-def propose(samples: Mapping[str, Sequence[Sample]], answers: Answers | None = None) -> list[ProposedEntity]:
-    """The entities that objects of several systems seem to hold, the surest first; without any field to match by, none."""
-    found = [_entity(group, ties, answers) for group, ties in grouped(samples)]
+def propose(samples: Mapping[str, Sequence[Sample]], answers: Mapping[str, Answers] | None = None) -> list[ProposedEntity]:
+    """The entities that objects of several systems seem to hold, the surest first; without any field to match by, none.
+
+    `answers` are those to the checklist, by kind of record: a single kind holds for all that is found, else its name tells for what.
+    """
+    found = [_entity(group, ties) for group, ties in grouped(samples)]
     found = [entity for entity in found if entity.match]
+    for entity in found:
+        _answer(entity, answers or {})
     names: dict[str, int] = {}
     for entity in found:
         names[entity.name] = names.get(entity.name, 0) + 1
@@ -81,7 +121,31 @@ def propose(samples: Mapping[str, Sequence[Sample]], answers: Answers | None = N
     return found
 
 
-def _entity(group: Sequence[Sample], ties: Sequence[Match], answers: Answers | None) -> ProposedEntity:
+def _answer(entity: ProposedEntity, answers: Mapping[str, Answers]) -> None:
+    """Take what was answered for this kind of record."""
+    entity.answers_of = next(iter(answers)) if len(answers) == 1 else _spoken_of(entity, answers)
+    if entity.answers_of is None:
+        return
+    given = answers[entity.answers_of]
+    verdict = judge(given)
+    if verdict.pace in WHEN:
+        entity.when, entity.why_when = WHEN[verdict.pace], f"{verdict.approach}, as the checklist has it"
+    entity.max_delay = MAX_DELAY[given.delay]
+    if given.ownership == "clear":
+        entity.own(entity.precedence[0])
+
+
+def _spoken_of(entity: ProposedEntity, answers: Mapping[str, Answers]) -> str | None:
+    """The kind of record whose name means this entity, or what one of its objects is called; None where none does, or several do."""
+    for names in ([entity.name], [sample.name for sample in entity.samples.values()]):
+        about = {word for name in names for word in words.about(name)}
+        called = [kind for kind in answers if about & set(words.about(kind))]
+        if len(called) == 1:
+            return called[0]
+    return None
+
+
+def _entity(group: Sequence[Sample], ties: Sequence[Match]) -> ProposedEntity:
     hub = max(
         group, key=lambda sample: (sum(sample in (tie.left, tie.right) for tie in ties), sample.kind == "table", -group.index(sample))
     )
@@ -95,12 +159,8 @@ def _entity(group: Sequence[Sample], ties: Sequence[Match], answers: Answers | N
             name, hub.columns[column], {system: by_system[system].columns[it.column] for system, it in shown.items()}, shown
         )
     entity.match = _match_rules(entity)
-    ranked = sorted(group, key=lambda sample: (-_hygiene(sample), group.index(sample)))
-    entity.precedence = tuple(sample.system for sample in ranked)
-    entity.why_precedence = ", ".join(f"{sample.system} {round(100 * _hygiene(sample))} %" for sample in ranked)
-    if answers is not None and answers.ownership == "clear":
-        for item in entity.fields.values():
-            item.owner = next(system for system in entity.precedence if system in item.shown)
+    entity.standing = standings(group)
+    entity.precedence = tuple(standing.system for standing in entity.standing)
     for sample in group:
         used = {item.shown[sample.system].column for item in entity.fields.values() if sample.system in item.shown}
         entity.left_out += [f"{sample.system}.{name}" for name in sample.columns if name not in used and name not in sample.key]
@@ -185,11 +245,3 @@ def _match_rules(entity: ProposedEntity) -> list[tuple[str, str]]:
 def _shared(one: Column, other: Column) -> float:
     fewer = min(len(one.known), len(other.known))
     return len(one.known & other.known) / fewer if fewer else 0.0
-
-
-def _hygiene(sample: Sample) -> float:
-    """How full and tidy an object is, 0 to 1."""
-    columns = [column for name, column in sample.columns.items() if name not in sample.key]
-    if not columns:
-        return 0.0
-    return sum(column.filled * (1 - column.untidy) for column in columns) / len(columns)

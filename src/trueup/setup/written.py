@@ -6,15 +6,12 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from trueup.decide.starter import MAX_DELAY, WHEN
-from trueup.decide.verdict import judge
 from trueup.reports.profile_words import clock_is_wrong, clock_words
 from trueup.setup.pairing import SURE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from trueup.decide.answers import Answers
     from trueup.reports.profile_facts import Clock
     from trueup.setup.addresses import Address
     from trueup.setup.proposal import ProposedEntity, ProposedField
@@ -27,11 +24,10 @@ _RESERVED = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "
 def as_yaml(
     addresses: Sequence[Address],
     entities: Sequence[ProposedEntity],
-    answers: Answers | None,
     clocks: Mapping[str, Clock | None] | None = None,
 ) -> str:
     """The file. What was proposed without certainty stands in it as a comment; `clocks` are those of the systems, by name."""
-    return "\n".join([*_systems(addresses, clocks or {}), "", *_entities(entities, answers), ""])
+    return "\n".join([*_systems(addresses, clocks or {}), "", *_entities(entities), ""])
 
 
 def as_environment(addresses: Sequence[Address]) -> str:
@@ -52,19 +48,19 @@ def _systems(addresses: Sequence[Address], clocks: Mapping[str, Clock | None]) -
         yield f"  {item.name}: {{connector: {item.connector}, {place}}}{said}{wrong}"
 
 
-def _entities(entities: Sequence[ProposedEntity], answers: Answers | None) -> Iterator[str]:
+def _entities(entities: Sequence[ProposedEntity]) -> Iterator[str]:
     yield "entities:"
     for number, entity in enumerate(entities):
         if number:
             yield ""
-        yield from _entity(entity, answers)
+        yield from _entity(entity)
 
 
-def _entity(entity: ProposedEntity, answers: Answers | None) -> Iterator[str]:
+def _entity(entity: ProposedEntity) -> Iterator[str]:
     yield f"  {entity.name}:"
     for name, why in entity.match:
         yield f"    match: [[{name}]]    # {why}"
-    yield f"    precedence: [{', '.join(entity.precedence)}]    # the fuller and tidier first: {entity.why_precedence}"
+    yield f"    precedence: [{', '.join(entity.precedence)}]    # {_why_first(entity)}"
     yield "    fields:"
     width = max(len(name) for name in entity.fields) + 1
     for item in entity.fields.values():
@@ -73,19 +69,34 @@ def _entity(entity: ProposedEntity, answers: Answers | None) -> Iterator[str]:
     yield "    mappings:"
     for system, sample in entity.samples.items():
         yield from _mapping(system, sample, entity)
-    if answers is not None:
-        verdict = judge(answers)
-        if verdict.pace in WHEN:
-            yield f"    when: {WHEN[verdict.pace]}    # {verdict.approach}, as the checklist has it"
-        yield f"    max_delay: {MAX_DELAY[answers.delay]}"
+    if entity.when is not None:
+        yield f"    when: {entity.when}" + (f"    # {entity.why_when}" if entity.why_when else "")
     else:
         yield "    # when: [{every: 1h}]    # for `trueup serve`; `trueup decide` helps to choose"
-    yield "    # owner: the role or person who is told when something needs a decision"
+    if entity.max_delay is not None:
+        yield f"    max_delay: {entity.max_delay}"
+    if entity.told is not None:
+        yield f"    owner: {text(entity.told)}"
+    else:
+        yield "    # owner: the role or person who is told when something needs a decision"
+
+
+def _why_first(entity: ProposedEntity) -> str:
+    """Why the systems stand in this order: what was measured, and what a person said."""
+    measured = "; ".join(f"{standing.system} {standing.words}" for standing in entity.standing)
+    if entity.settled:
+        return f"as you said; {measured}"
+    doubt = f". LOW CONFIDENCE: {entity.doubt}" if entity.doubt is not None and _is_owned(entity) else ""
+    return f"whoever holds more, and tidier, first: {measured}{doubt}"
+
+
+def _is_owned(entity: ProposedEntity) -> bool:
+    return any(item.owner is not None for item in entity.fields.values())
 
 
 def _certain(item: ProposedField, entity: ProposedEntity) -> bool:
     """Whether a field stands in the file as it is: what is matched by does, and what two systems certainly hold."""
-    return item.confidence >= SURE or any(item.name == name for name, _why in entity.match)
+    return item.sure or any(item.name == name for name, _why in entity.match)
 
 
 def _settings(item: ProposedField) -> str:
@@ -106,7 +117,9 @@ def _remark(item: ProposedField) -> str:
     if item.why_clean:
         said.append(f"cleaning: {item.why_clean}")
     least = min(item.shown.values(), key=lambda shown: shown.confidence)
-    if least.confidence < SURE:
+    if item.confirmed:
+        said.append(f"one field, as you said; {least.evidence}")
+    elif least.confidence < SURE:
         said.append(f"LOW CONFIDENCE ({round(100 * least.confidence)} %): {least.evidence}")
     elif least.evidence:
         said.append(least.evidence)
@@ -119,7 +132,7 @@ def _mapping(system: str, sample: Sample, entity: ProposedEntity) -> Iterator[st
         yield f"        object: {text(sample.name)}"
     key = _key(system, sample, entity)
     notes = list(sample.notes)
-    if sample.kind == "table" and not sample.assigns_key and key == text(sample.key[0]):
+    if waits_for_keys(sample) and key == text(sample.key[0]):
         notes.append(f"new rows wait until you say who gives them one: {{column: {key}, assign: …}}")
     remark = f"    # {'; '.join(notes)}" if notes else ""
     yield f"        key: {key}{remark}"
@@ -143,14 +156,25 @@ def _mapping(system: str, sample: Sample, entity: ProposedEntity) -> Iterator[st
         yield f"        # not mapped: {', '.join(rest)}"
 
 
+def waits_for_keys(sample: Sample) -> bool:
+    """Whether new rows cannot be written before it is said who gives them a key: no field is it, and the system gives none."""
+    return sample.kind == "table" and not sample.assigns_key and len(sample.key) == 1
+
+
+def key_field(system: str, sample: Sample, entity: ProposedEntity) -> str | None:
+    """The field that stands in the key's column of a system, None where none does."""
+    for item in entity.fields.values():
+        if system in item.shown and sample.key == (item.shown[system].column,) and _certain(item, entity):
+            return item.name
+    return None
+
+
 def _key(system: str, sample: Sample, entity: ProposedEntity) -> str:
     if len(sample.key) > 1:
         return f"[{', '.join(text(name) for name in sample.key)}]"
     column = sample.key[0]
-    for item in entity.fields.values():
-        if system in item.shown and item.shown[system].column == column and _certain(item, entity):
-            return f"{{column: {text(column)}, assign: {item.name}}}"
-    return text(column)
+    assign = key_field(system, sample, entity) or entity.assigns.get(system)
+    return f"{{column: {text(column)}, assign: {assign}}}" if assign is not None else text(column)
 
 
 def text(value: str) -> str:
@@ -165,6 +189,12 @@ def proposals(entities: Sequence[ProposedEntity]) -> list[dict[str, object]]:
             "entity": entity.name,
             "match": [name for name, _why in entity.match],
             "precedence": list(entity.precedence),
+            "standing": {
+                it.system: {"rows": it.rows, "tidy": it.tidy, "last_change": it.changed, "weight": round(it.weight, 2)}
+                for it in entity.standing
+            },
+            "doubt": entity.doubt,
+            "answers": entity.answers_of,
             "systems": {system: {"object": sample.name, "key": list(sample.key)} for system, sample in entity.samples.items()},
             "fields": {item.name: _told(item) for item in entity.fields.values()},
             "not_mapped": entity.left_out,
@@ -177,7 +207,7 @@ def _told(item: ProposedField) -> Mapping[str, object]:
     return {
         "type": item.type,
         "confidence": round(item.confidence, 2),
-        "sure": item.confidence >= SURE,
+        "sure": item.sure,
         "rule": item.rule,
         "source_of_truth": item.owner,
         "columns": {

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from tests.system.cli.tool import LIMIT_S, Project, command, environment
+from tests.system.cli.tool import Project, typed_in
 
 LEADS = """\
 records:
@@ -120,7 +117,7 @@ def test_a_page_that_cannot_be_written(project: Project) -> None:
 def test_a_person_is_asked_and_may_keep_the_answers(tmp_path: Path) -> None:
     """Numbers and words are taken; what is no answer, or contradicts another one, is asked again."""
     typed = ["stock", "9", "1", "days", "nightly", "hours", "2", "none", "3", "1", "2", "1", "messy", "n", "n"]
-    told = _typed(tmp_path, typed, "decide", "--save", "answers.yaml")
+    told = typed_in(tmp_path, typed, "decide", "--save", "answers.yaml")
     assert "One of 1 to 4, or real-time, hourly, nightly, less-often." in told
     assert "That contradicts the answer before" in told
     assert "A whole number, 1 or more." in told
@@ -136,20 +133,6 @@ def test_a_person_is_asked_and_may_keep_the_answers(tmp_path: Path) -> None:
         "quality": "messy",
         "maintenance": "no",
     }
-
-
-def _typed(folder: Path, lines: list[str], *words: str) -> str:
-    """Run a command in a terminal of its own, in which these lines are typed; what it printed."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        command(*words), cwd=folder, env=environment(), stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    os.close(theirs)
-    os.write(ours, "".join(f"{line}\n" for line in lines).encode())
-    out, _err = process.communicate(timeout=LIMIT_S)
-    os.close(ours)
-    assert process.returncode == 0, out.decode()
-    return out.decode()
 
 
 def test_what_is_recommended_is_begun(project: Project) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.system.cli.tool import Project
+from tests.system.cli.tool import Project, typed_in
 from tests.unit.setup.schemas import people
 
 PASSWORD_PLACE = "crm=postgresql://nobody:sesame-9z@127.0.0.1:1/none"
@@ -90,6 +90,48 @@ def test_answers_set_the_pace_and_the_owner(project: Project) -> None:
     assert "when: [realtime]" in written
     assert "max_delay: 15m" in written
     assert written.count("source_of_truth: ") == 4
+    project.trueup("check").expect(0)
+
+
+def test_a_person_at_the_terminal_is_asked_what_nothing_tells(project: Project) -> None:
+    """Each question has an answer that Enter takes; what is no answer is asked again; nothing is written before the last one."""
+    told = typed_in(project.folder, ["9", "news", "", "Newsletter team"], "init", "shop=shop.db", "news=newsletter.csv")
+    assert "whose word counts where the systems disagree?" in told
+    assert "shop         90 rows, " in told
+    assert "One of 1 to 3, or news, shop, each system." in told
+    written = project.read("trueup.yaml")
+    assert written.count("source_of_truth: news") == 4
+    assert "precedence: [news, shop]    # as you said; " in written
+    assert "when: [{every: 1h}]" in written
+    assert "owner: Newsletter team" in written
+    project.trueup("check").expect(0)
+
+
+def test_a_person_who_leaves_half_way_finds_nothing_written(project: Project) -> None:
+    before = project.files()
+    told = typed_in(project.folder, ["news", "\x04"], "init", "shop=shop.db", "news=newsletter.csv", status=1)
+    assert "how long may the other systems" in told
+    assert project.files() == before
+
+
+def test_nobody_is_asked_with_yes_or_json(project: Project) -> None:
+    for number, option in enumerate(("--yes", "--json")):
+        told = typed_in(project.folder, [], "init", "shop=shop.db", "news=newsletter.csv", "--into", f"made{number}", option)
+        assert "whose word" not in told
+    assert project.read("made0/trueup.yaml") == project.read("made1/trueup.yaml")
+
+
+def test_answers_for_several_kinds_of_record(project: Project) -> None:
+    one = (
+        "{frequency: nightly, delay: hours, error_cost: medium, people: 3, systems: 2, ownership: clear, quality: clean, maintenance: true}"
+    )
+    project.write("answers.yaml", f"records:\n  Customers: {one}\n  rain: {one}\n")
+    told = project.trueup("init", "shop=shop.db", "news=newsletter.csv", "--answers", "answers.yaml").expect(0)
+    assert "The answers for `rain` were not used: nothing that was found is called so." in told.out
+    written = project.read("trueup.yaml")
+    assert 'when: [{at: "02:00"}]' in written
+    assert "source_of_truth: news" in written, "it holds 110 of the 120 people"
+    assert "110 rows, 100 % full and tidy; shop 90 rows, " in written
     project.trueup("check").expect(0)
 
 

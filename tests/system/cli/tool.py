@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import sqlite3
 import subprocess
 import sys
@@ -114,6 +115,21 @@ class Project:
     def files(self) -> set[str]:
         """Every file of the project."""
         return {str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file()}
+
+
+def typed_in(folder: Path, lines: list[str], *words: str, status: int = 0) -> str:
+    """Run a command in a terminal of its own, in which these lines are typed; what it printed."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        command(*words), cwd=folder, env=environment(), stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    os.close(theirs)
+    os.write(ours, "".join(f"{line}\n" for line in lines).encode())
+    out, _err = process.communicate(timeout=LIMIT_S)
+    os.close(ours)
+    assert process.returncode == status, out.decode()
+    assert b"Traceback" not in out
+    return out.decode()
 
 
 def company(folder: Path, config: str = CONFIG, sheet: str = SHEET, people: Any = PEOPLE) -> Project:

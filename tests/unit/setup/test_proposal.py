@@ -14,7 +14,7 @@ from trueup.setup.proposal import ProposedEntity, propose
 from trueup.setup.words import meaning
 
 
-def proposed(schemas: Schemas, answers: Answers | None = None) -> ProposedEntity:
+def proposed(schemas: Schemas, answers: dict[str, Answers] | None = None) -> ProposedEntity:
     """The one entity."""
     (entity,) = propose({schemas.left.system: [schemas.left], schemas.right.system: [schemas.right]}, answers)
     return entity
@@ -75,7 +75,7 @@ def test_where_the_owner_is_clear_the_tidier_system_is_proposed() -> None:
     answers = Answers(
         frequency="nightly", delay="hours", error_cost="medium", people=2, systems=2, ownership="clear", quality="clean", maintenance=True
     )
-    entity = proposed(crm_and_accounting(), answers)
+    entity = proposed(crm_and_accounting(), {"anything": answers})
     assert {item.owner for item in entity.fields.values()} == {"crm"}
 
 
