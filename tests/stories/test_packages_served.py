@@ -91,6 +91,14 @@ def test_what_is_sent_is_taken_in_and_answered_and_what_is_wrong_is_told(two):
         wait_until(lambda: [one["status"] for one in events(told, "package taken")] == ["accepted", "refused"], "told in the log")
         (found,) = (one for one in judge(office.knowing.picture(), office.config.alerts.thresholds) if one.rule == "package_tampered")
         assert found.owner == "Head of Accounting"
+        page = office.knowing.metrics()[1]
+        for line in (
+            'trueup_package_sequence{direction="in",packages="come"} 2.0',
+            'trueup_package_rows{direction="in",packages="come"} 3.0',
+            'trueup_package_refused{direction="in",packages="come"} 1.0',
+            'trueup_package_trouble{kind="tampered",packages="come"} 1.0',
+        ):
+            assert line in page.splitlines(), page
 
         third.replace(two.place / "invoice-000003")
         wait_until(lambda: two.ledger == ["A-9,Another,9"], "the next one is taken")

@@ -56,6 +56,9 @@ def test_each_gets_it_once_also_where_one_bounces_and_the_server_starts_anew(tmp
         wait_until(lambda: len(chats[0].messages) == 1, "the report")
         wait_until(lambda: any(one.attempts > 2 for one in copies(company)), "it was tried again")
         wait_until(lambda: "default" in server.knowing.broken_channels, "the alerts know of it")
+        picture = server.knowing.picture()
+        assert picture.report is not None
+        assert "address 2" in picture.report.what
     (message,) = chats[0].messages
     assert message["title"].startswith("trueup: nothing to do")
     assert "3 systems agree with 5 records" in message["message"]

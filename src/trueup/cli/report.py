@@ -287,6 +287,38 @@ def _since(text: str | None, workspace: Workspace) -> datetime | None:
     return None if text is None else moment_of(text, workspace.clock(), zone, "--since")
 
 
+@report.command("late", short_help="Whether the last one due reached everybody.")
+def late(ctx: typer.Context, *, config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Say whether the report that was due has reached everybody; status 3 where it has not.
+
+    It is late where the alert rule `report_late` says so: half an hour after its hour, unless told otherwise. Nothing is made or sent.
+    For a timer of the operating system, where no `trueup serve` runs: what is wrong is said on stderr, that all is well on stdout.
+    """
+    from trueup.errors import UsageError
+    from trueup.reports.table import second
+    from trueup.runtime.reporting.late import late_by_itself
+
+    with workspace_of(ctx, config, connects=False) as workspace:
+        plan = workspace.config.report
+        if plan is None or plan.due is None:
+            raise UsageError("no report is due at any hour", hint='say when: `report: {at: "06:30", to: [default]}`')
+        if workspace.config.alerts.thresholds.get("report_late") is None:
+            raise UsageError("the rule `report_late` is off", hint="take it out of `alerts: {rules: …}`, or give it a time: 30m")
+        with state_to_read(workspace) as store:
+            found = None
+            if store is not None:
+                with store.read() as db:
+                    found = late_by_itself(db, workspace.config, workspace.clock())
+    if as_json:
+        lacking = None if found is None or found.lacking is None else list(found.lacking)
+        say_json({"late": found is not None, "since": None if found is None else second(found.since), "lacking": lacking})
+    elif found is None:
+        say("The report that was due has reached everybody, or none is due yet.")
+    else:
+        complain(f"{found.what}: {found.remedy}")
+    leave(NEEDS_PERSON if found is not None else DONE)
+
+
 @report.command("sent", short_help="Who got which report.")
 def sent(
     ctx: typer.Context,

@@ -399,6 +399,9 @@ class AlertRulesShape(Shape):
     package_refused: OnOrOff = Field(1.0, description="Whether it is told that a package was not taken.", examples=["off"])
     package_unanswered: OnOrOff = Field(1.0, description="Whether it is told that no acknowledgement came in time.", examples=["off"])
     package_unsent: OnOrOff = Field(1.0, description="Whether it is told that a package could not be sent or fetched.", examples=["off"])
+    report_late: DurationOrOff = Field(
+        1800.0, description="How long after its hour the morning report has not reached everybody.", examples=["30m"]
+    )
     channel: OnOrOff = Field(1.0, description="Whether it is told that somebody's alerts cannot be sent.", examples=["off"])
 
 

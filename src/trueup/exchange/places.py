@@ -52,6 +52,10 @@ class Place(Protocol):
         """All names there, in any order."""
         ...
 
+    def examine(self, *, writes: bool) -> None:
+        """Look whether packages can be found there and, with `writes`, put there, as far as that is seen without putting anything."""
+        ...
+
     def stamp(self, name: PackageName) -> str:
         """A text that changes when the package is exchanged for another one; empty where it is not there."""
         ...
@@ -96,6 +100,12 @@ class FolderPlace:
             return [path.name for path in self.folder.iterdir()]
         except OSError as error:
             raise self._unreachable(error) from None
+
+    def examine(self, *, writes: bool) -> None:
+        """See Place."""
+        self.names()
+        if writes and not os.access(self.folder, os.W_OK | os.X_OK):
+            raise SystemUnreachableError(f"nothing can be put into the place {self.shown}", hint="let this user write to the folder")
 
     def stamp(self, name: PackageName) -> str:
         """See Place."""

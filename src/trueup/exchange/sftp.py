@@ -74,6 +74,13 @@ class SftpPlace:
         """See Place."""
         return self._done(lambda sftp: sftp.listdir(self._folder))
 
+    def examine(self, *, writes: bool) -> None:
+        """See Place. Of a folder that some may write to, the server does not say whether we are among them."""
+        self.names()
+        mode = self._done(lambda sftp: sftp.stat(self._folder).st_mode)
+        if writes and mode is not None and not mode & 0o222:
+            raise SystemUnreachableError(f"nothing can be put into the place {self.shown}", hint="let its user write to the folder")
+
     def stamp(self, name: PackageName) -> str:
         """See Place."""
         path = self._path(str(name)) if name.ending else self._path(str(name), FILE)

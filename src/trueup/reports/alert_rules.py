@@ -286,6 +286,12 @@ def _package_unsent(picture: Picture, _limit: float) -> Found:
             yield Firing("package_unsent", name, one.owner, what, "mend that; it is tried again every minute", one.since)
 
 
+def _report_late(picture: Picture, limit: float) -> Found:
+    late = picture.report
+    if late is not None and (picture.at - late.since).total_seconds() > limit:
+        yield Firing("report_late", "", None, late.what, late.remedy, late.since)
+
+
 def _channel(picture: Picture, _limit: float) -> Found:
     for to, since in picture.broken_channels.items():
         what = f"alerts for {to} cannot be sent since {moment(since)}"
@@ -316,6 +322,7 @@ RULES = (
     Rule("package_refused", "a data package was not taken, here or by its receiver", _package_refused),
     Rule("package_unanswered", "no acknowledgement came within `answered_within`", _package_unanswered),
     Rule("package_unsent", "a data package could not be put to its place, or fetched", _package_unsent),
+    Rule("report_late", "the morning report has not reached everybody {} after its hour", _report_late),
     Rule("channel", "alerts cannot be sent to somebody", _channel),
 )  # fmt: skip
 NAMES = tuple(rule.name for rule in RULES)

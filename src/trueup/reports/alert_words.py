@@ -39,7 +39,9 @@ class Suggested(Protocol):
         ...
 
 
-SECONDS = frozenset({"queue_age", "conflicts_age", "hold", "unreachable", "overdue", "old_secrets", "notices_age", "package_half_copied"})
+SECONDS = frozenset(
+    {"queue_age", "conflicts_age", "hold", "unreachable", "overdue", "old_secrets", "notices_age", "package_half_copied", "report_late"}
+)
 SWITCHES = frozenset(
     {
         "max_delay",

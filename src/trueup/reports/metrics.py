@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
-    from trueup.reports.picture import EntityPicture, Picture, SystemPicture, ToldPicture, Verified
+    from trueup.reports.picture import EntityPicture, PackagePicture, Picture, SystemPicture, ToldPicture, Verified
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 Sample = tuple[tuple[str, ...], float | Spread]
@@ -100,6 +100,16 @@ METRICS = (
     _gauge("notices_dead", "to", "Notices that were given up and wait for a person."),
     _gauge("notices_behind_seconds", "to", "For how long the subscriber has not been told everything; 0: it has."),
     _gauge("notices_stopped", "to", "Whether the subscriber is told nothing more: 1 or 0."),
+    # data packages
+    _gauge("package_sequence", "packages direction", "The number of the last package that was sent, or taken or refused; 0: none."),
+    _gauge("package_timestamp_seconds", "packages direction", "When that was."),
+    _gauge("package_rows", "packages direction", "Records in it."),
+    _gauge("package_refused", "packages direction", "Whether the last one was refused, here or by its receiver: 1 or 0."),
+    _gauge("package_late_seconds", "packages", "For how long a package should have come; 0: none is late."),
+    _gauge("package_unanswered_seconds", "packages", "For how long an answer has been lacking, beyond `answered_within`."),
+    _gauge("package_trouble", "packages kind", "What is wrong now: missing, half-copied, tampered, wrong, repeat or unreachable: 1."),
+    # the morning report
+    _gauge("report_late_seconds", "", "For how long the morning report should have been with everybody; 0: it is, or none is due."),
     # alerts
     _gauge("alerts_firing", "rule", "Alerts that fire now."),
     _counter("alerts_sent", "to outcome", "Messages to an owner: ok or failed."),
@@ -169,6 +179,10 @@ def _samples(picture: Picture) -> Iterator[tuple[str, tuple[str, ...], float | S
     yield from _of_webhooks(picture)
     for name, told in picture.told.items():
         yield from _of_subscriber(name, told)
+    for name, packages in picture.packages.items():
+        yield from _of_packages(name, packages, picture.at)
+    if picture.reports:
+        yield "report_late_seconds", (), _age(None if picture.report is None else picture.report.since, picture.at)
     for rule, number in picture.firing.items():
         yield "alerts_firing", (rule,), number
     for labels, number in picture.sent.items():
@@ -237,6 +251,21 @@ def _of_subscriber(name: str, told: ToldPicture) -> Iterator[tuple[str, tuple[st
     yield "notices_dead", (name,), told.dead
     yield "notices_behind_seconds", (name,), told.behind_s
     yield "notices_stopped", (name,), 0 if told.stopped is None else 1
+
+
+def _of_packages(name: str, one: PackagePicture, now: datetime) -> Iterator[tuple[str, tuple[str, ...], float | Spread]]:
+    way = (name, one.direction)
+    yield "package_sequence", way, one.sequence
+    if one.at is not None:
+        yield "package_timestamp_seconds", way, one.at.timestamp()
+        yield "package_rows", way, one.rows
+    yield "package_refused", way, int(one.last_refused)
+    if one.direction == "in":
+        yield "package_late_seconds", (name,), _age(one.late_since, now)
+    else:
+        yield "package_unanswered_seconds", (name,), _age(one.unanswered_since, now)
+    if one.trouble is not None:
+        yield "package_trouble", (name, one.trouble), 1
 
 
 def _of_webhooks(picture: Picture) -> Iterator[tuple[str, tuple[str, ...], float | Spread]]:

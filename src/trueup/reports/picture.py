@@ -168,6 +168,15 @@ class ToldPicture:
     dead_at: datetime | None = None  # when the last one was given up
 
 
+@dataclass(frozen=True)
+class ReportPicture:
+    """A morning report that was due at `since` and is not with everybody; what is wrong, and what to do."""
+
+    since: datetime
+    what: str
+    remedy: str
+
+
 @dataclass
 class PackagePicture:
     """Data packages out or in. `trouble` is one of the kinds of `PackageError`, or `unreachable`."""
@@ -175,6 +184,10 @@ class PackagePicture:
     owner: str | None = None
     direction: str = "out"
     entity: str = ""
+    sequence: int = 0  # of the last one that was sent, or taken or refused; 0: none
+    rows: int = 0  # of the last one that was sent or taken
+    at: datetime | None = None  # when that was
+    last_refused: bool = False  # here, or by its receiver
     late_since: datetime | None = None  # one should have come then
     missing: bool = False  # and the one after it as well
     trouble: str | None = None
@@ -205,4 +218,6 @@ class Picture:
     sent: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (to whom, outcome) -> alert messages
     told: dict[str, ToldPicture] = field(default_factory=dict)  # those who are told of changes
     packages: dict[str, PackagePicture] = field(default_factory=dict)  # data packages, by name
+    reports: bool = False  # whether a morning report is to be made at an hour
+    report: ReportPicture | None = None  # None: it is there, or none is due
     broken_channels: Mapping[str, datetime] = field(default_factory=dict)  # to whom -> since when its channel does not answer

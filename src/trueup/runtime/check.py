@@ -18,6 +18,7 @@ from trueup.reports.table import duration
 from trueup.runtime.channels import unknown
 from trueup.runtime.limits import longest_rest_s
 from trueup.runtime.locks import look
+from trueup.runtime.packages.examined import unusable
 from trueup.runtime.runbooks import stale
 from trueup.runtime.schedule import is_realtime, longest_wait_s
 from trueup.runtime.untidy import UntidyFields
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from trueup.connectors.watching import Watching
     from trueup.core.mapping import CompiledMapping
     from trueup.model import Config, Entity, Mapping, ObjectInfo
+    from trueup.runtime.reporting.late import Late
     from trueup.runtime.systems import Systems
     from trueup.store.write_lock import WriteLock
     from trueup.yamlfile import YamlDocument, YamlPath
@@ -71,6 +73,7 @@ class Checker:
     systems: Systems
     findings: Findings = field(default_factory=Findings)
     locks: Sequence[WriteLock] = ()
+    late: Late | None = None
 
     def __post_init__(self) -> None:
         self._document: YamlDocument = read_yaml(self.config.file)
@@ -80,6 +83,10 @@ class Checker:
         self.findings.notes += self.config.notes
         self._check_channels()
         self._check_runbooks()
+        for one in unusable(self.config):
+            self._problem(("packages", one.packages, one.setting), one.error.message, one.error.hint)
+        if self.late is not None:
+            self._warn(("report",), self.late.what, self.late.remedy)
         for name in self.config.systems:
             self.findings.systems[name] = self._system(name)
         for entity in self.config.entities.values():
@@ -457,6 +464,9 @@ def _shape(reason: str) -> str:
     return re.sub(r"'[^']*'|\"[^\"]*\"|\d+", "…", reason)
 
 
-def check(config: Config, systems: Systems, locks: Sequence[WriteLock] = ()) -> Findings:
-    """Compare a configuration with its systems; `locks` are those that the state knows. Raises nothing for what is wrong: that is found."""
-    return Checker(config, systems, locks=locks).run()
+def check(config: Config, systems: Systems, locks: Sequence[WriteLock] = (), late: Late | None = None) -> Findings:
+    """Compare a configuration with its systems. Raises nothing for what is wrong: that is found.
+
+    `locks` are those that the state knows, `late` is a report that was due and is not with everybody.
+    """
+    return Checker(config, systems, locks=locks, late=late).run()

@@ -23,6 +23,7 @@ from trueup.reports.lock_facts import WELL, remedy
 from trueup.runtime.doctor_indexes import look_for_index
 from trueup.runtime.doctor_state import look_at_state
 from trueup.runtime.locks import kept_locks, look
+from trueup.runtime.packages.examined import unusable
 from trueup.runtime.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def diagnose(path: Path, clock: Callable[[], datetime] = lambda: datetime.now(UT
         if usable:
             _systems(found, workspace)
             _locks(found, workspace)
+            _places(found, workspace)
     return found
 
 
@@ -182,6 +184,18 @@ def _locks(found: Diagnosis, workspace: Workspace) -> None:
             message, _, what = remedy(one).partition(": ")
             found.add("risk", "locks", f"{one.place} {message}", what)
     found.facts["locks"] = {"made": len(known), "well": sum(one.standing == "locked" for one in locks.findings)}
+
+
+def _places(found: Diagnosis, workspace: Workspace) -> None:
+    """The places of packages: whether they can be used, as far as is seen without putting anything there."""
+    if not workspace.config.packages:
+        return
+    wrong = unusable(workspace.config)
+    for one in wrong:
+        error = one.error
+        found.add("broken", "places", f"packages {one.packages}: {error.message}", error.hint or "look at the place")
+    names = {one.packages for one in wrong}
+    found.facts["places"] = {name: name not in names for name in workspace.config.packages}
 
 
 def _unreachable(found: Diagnosis, name: str, error: TrueupError) -> None:

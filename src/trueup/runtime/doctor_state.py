@@ -15,6 +15,7 @@ from trueup.errors import StateError, StateMissingError
 from trueup.reports.table import counted, duration
 from trueup.runtime.audit_file import examine_state
 from trueup.runtime.doctor_growth import look_at_growth
+from trueup.runtime.reporting.late import late_by_itself
 from trueup.runtime.status import standing_of
 from trueup.store import Store, audit, engine, indexes, schema
 from trueup.store import run as run_table
@@ -113,6 +114,13 @@ def _inside(found: Diagnosis, db: Db, workspace: Workspace, facts: dict[str, Any
         if verdict.flaw is not None:
             found.add("broken", "audit", f"the audit trail: {verdict.flaw.what}", "keep a copy of the state, and ask who could write to it")
     _backups(found, workspace, now)
+    _report(found, db, workspace, now)
+
+
+def _report(found: Diagnosis, db: Db, workspace: Workspace, now: datetime) -> None:
+    late = late_by_itself(db, workspace.config, now)
+    if late is not None:
+        found.add("risk", "report", late.what, late.remedy)
 
 
 def _rows(db: Db, name: str) -> int:

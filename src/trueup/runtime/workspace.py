@@ -114,8 +114,9 @@ class Workspace:
         """Compare the configuration with what is really there. Changes nothing, makes no state; problems are found, not raised."""
         from trueup.runtime.check import check
         from trueup.runtime.locks import kept_locks
+        from trueup.runtime.reporting.late import kept_late
 
-        return check(self.config, self.systems, kept_locks(self.state_target))
+        return check(self.config, self.systems, kept_locks(self.state_target), kept_late(self.state_target, self.config, self.clock()))
 
     def status(self) -> Standing:
         """How things stand, from the state alone. A state that is not there yet is not made. Raises StateError."""

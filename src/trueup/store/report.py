@@ -96,6 +96,13 @@ def since(db: Db, moment: datetime) -> list[Kept]:
     return [_kept(row) for row in db.execute(sa.select(table).where(table.c.at >= moment).order_by(table.c.id))]
 
 
+def newest_due(db: Db) -> Kept | None:
+    """The report that was made for the latest moment of the schedule; None where none was."""
+    row = db.execute(sa.select(table).where(table.c.due_at.is_not(None)).order_by(table.c.due_at.desc(), table.c.id.desc()).limit(1))
+    found = row.one_or_none()
+    return None if found is None else _kept(found)
+
+
 def made_for(db: Db, due_at: datetime) -> int | None:
     """The number of the report that was made for this moment of the schedule, or a later one; None where none was."""
     found = db.execute(sa.select(sa.func.max(table.c.id)).where(table.c.due_at >= due_at)).scalar_one()

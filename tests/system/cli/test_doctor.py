@@ -53,6 +53,29 @@ def test_the_worst_comes_first_and_everything_has_a_remedy(tmp_path):
     assert text.endswith("2 things to mend.\n")
 
 
+def test_the_places_of_packages(tmp_path):
+    """One that is not there, one that may only be read, and one that cannot be connected to; the answers' place of each as well."""
+    wrong = "packages:\n  out: {export: customer, to: nowhere, answers: closed}\n  far: {export: customer, to: 'sftp://me@127.0.0.1:1/x'}\n"
+    project = company(tmp_path, CONFIG + wrong)
+    project.trueup("sync").expect(0)
+    (tmp_path / "closed").mkdir()
+    places = findings(project, 3)["places"]
+    assert [one["level"] for one in places] == ["broken", "broken"]
+    assert "packages out: the place" in places[0]["message"]
+    assert "nowhere cannot be used" in places[0]["message"]
+    assert "127.0.0.1:1/x does not answer" in places[1]["message"]
+    told = project.trueup("check").expect(1)
+    assert "packages.out.to: the place" in told.out + told.err
+    (tmp_path / "nowhere").mkdir()
+    project.write("trueup.yaml", CONFIG + wrong.splitlines()[0] + "\n" + wrong.splitlines()[1] + "\n")
+    project.trueup("check").expect(0)
+    assert "places" not in findings(project, 0)
+    assert not list((tmp_path / "nowhere").iterdir()), "nothing was put there"
+    if os.geteuid() != 0:  # nothing is closed to root
+        (tmp_path / "nowhere").chmod(0o500)
+        assert "nothing can be put into" in findings(project, 3)["places"][0]["message"]
+
+
 def test_files_that_others_may_read_or_change(tmp_path):
     project = company(tmp_path, CONFIG.replace("path: crm.db", 'path: "${CRM}"'))
     project.write(".env", "CRM=crm.db\n").chmod(0o644)

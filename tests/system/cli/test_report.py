@@ -6,6 +6,7 @@ import copy
 import csv
 import io
 import re
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from trueup.config.load import load_config
 from trueup.errors import ConfigError
 from trueup.runtime.workspace import open_workspace
 from trueup.store import Store
+from trueup.store import report as reports
 
 OWNED = CONFIG.replace("    match: [[email]]\n", "    match: [[email]]\n    owner: Head of Sales\n")
 
@@ -253,6 +255,50 @@ def test_each_recipient_gets_it_once_and_one_that_bounces_is_tried_again(tmp_pat
     project.trueup("report", "--send", "--again").expect(0)
     assert (len(chats[0].messages), len(chats[1].messages)) == (2, 2)
     assert "s3" not in project.trueup("report", "sent").expect(0).out
+
+
+def test_one_that_did_not_reach_everybody_by_its_hour_is_told_where_no_server_runs(tmp_path: Path, chats: list[Chat]) -> None:
+    """By a command of its own for timers, by `doctor` and by `check`; never before it could have been made, and not within half an hour."""
+    now = datetime.now(UTC)
+    project = sending(tmp_path, chats, f"at: '{now - timedelta(hours=2):%H:%M}'")
+    assert "or none is due yet" in project.trueup("report", "late").expect(0).out, "nothing was synced when it was due"
+    with Store.open(str(tmp_path / ".trueup/state.db")) as store, store.write() as tx:
+        yesterday = now - timedelta(days=1, hours=2)
+        reports.keep(tx, at=yesterday, since=yesterday, due_at=yesterday, title="", counts={}, content=None, recipients=[])
+
+    ended = project.trueup("report", "late").expect(3)
+    assert ended.out == ""
+    assert "was not made: look whether `trueup serve` runs" in ended.err
+    assert project.trueup("report", "late", "--json").expect(3).json["lacking"] is None
+    assert "was not made" in project.trueup("check").expect(0).out
+    assert "was not made" in project.trueup("doctor").expect(3).out
+
+    chats[1].status = 500
+    project.trueup("report", "--send").expect(3)
+    said = project.trueup("report", "late", "--json").expect(3).json
+    assert said["late"] is True
+    assert said["lacking"] == ["Head of Sales, address 2 (json://…)"]
+    assert "has not reached Head of Sales, address 2" in project.trueup("doctor").expect(3).out
+    chats[1].status = 200
+    project.trueup("report", "--send").expect(0)
+    assert project.trueup("report", "late", "--json").expect(0).json == {"late": False, "since": None, "lacking": None}
+    assert "has not reached" not in project.trueup("check").expect(0).out
+
+
+def test_one_that_is_not_long_late_is_not_told(tmp_path: Path, chats: list[Chat]) -> None:
+    now = datetime.now(UTC)
+    project = sending(tmp_path, chats[:1], f"at: '{now - timedelta(minutes=5):%H:%M}'")
+    with Store.open(str(tmp_path / ".trueup/state.db")) as store, store.write() as tx:
+        yesterday = now - timedelta(days=1, minutes=4)
+        reports.keep(tx, at=yesterday, since=yesterday, due_at=yesterday, title="", counts={}, content=None, recipients=[])
+    project.trueup("report", "late").expect(0)
+    text = project.read("trueup.yaml")
+    project.write("trueup.yaml", text.replace("alerts: {", "alerts: {rules: {report_late: 1m}, "))
+    project.trueup("report", "late").expect(3)
+    project.write("trueup.yaml", text.replace("alerts: {", "alerts: {rules: {report_late: off}, "))
+    assert "`report_late` is off" in project.trueup("report", "late").expect(2).err
+    project.write("trueup.yaml", text.replace("report: {at: ", "report: {to: [Head of Sales]} # ", 1))
+    assert "no report is due at any hour" in project.trueup("report", "late").expect(2).err
 
 
 @pytest.mark.slow

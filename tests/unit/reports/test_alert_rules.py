@@ -10,7 +10,18 @@ import pytest
 from trueup.config.schema import AlertRulesShape
 from trueup.reports.alert_rules import NAMES, judge
 from trueup.reports.alert_words import message, threshold
-from trueup.reports.picture import EntityPicture, Moved, PackagePicture, Picture, RunFacts, SystemPicture, ToldPicture, Verified, Waiting
+from trueup.reports.picture import (
+    EntityPicture,
+    Moved,
+    PackagePicture,
+    Picture,
+    ReportPicture,
+    RunFacts,
+    SystemPicture,
+    ToldPicture,
+    Verified,
+    Waiting,
+)
 from trueup.store.alert import Alert
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -58,6 +69,7 @@ TROUBLES = {
     "package_refused": picture(packages={"nightly": PackagePicture(refused="wrong: a row is missing", refused_at=ago(minutes=1))}),
     "package_unanswered": picture(packages={"nightly": PackagePicture(unanswered="a-000002", unanswered_since=ago(hours=7))}),
     "package_unsent": picture(packages={"nightly": PackagePicture(trouble="unreachable", why="no such folder", since=ago(minutes=1))}),
+    "report_late": picture(report=ReportPicture(ago(hours=1), "the report due at 11:00 was not made", "look")),
     "channel": picture(broken_channels={"Head of Sales": ago(minutes=1)}),
 }
 QUIET = [
@@ -69,6 +81,7 @@ QUIET = [
     picture(EntityPicture(queue_age_s=1_000, paused=True, overdue_since=ago(hours=2), max_delay_s=1)),
     picture(EntityPicture(overdue_since=ago(hours=2)), began_at=ago(minutes=5)),  # it has just begun, and catches up
     picture(EntityPicture(max_delay_s=60, moved=Moved(late=3, late_at=ago(hours=2), latest_s=90))),
+    picture(report=ReportPicture(ago(minutes=10), "the report due at 11:50 was not made", "look")),  # it is being made
     picture(told={"flow": ToldPicture(waiting=1, behind_s=400, why="it answered 500")}),  # it is tried again
 ]
 

@@ -17,6 +17,7 @@ from trueup.reports.picture import (
     EntityPicture,
     PackagePicture,
     Picture,
+    ReportPicture,
     RunFacts,
     Spread,
     SystemPicture,
@@ -97,6 +98,8 @@ class Knowing:
         self._add_webhooks(picture)
         picture.told = {name: self._told(name) for name in self._server.config.notices}
         picture.packages = self._packages(picture.at)
+        picture.reports = self._server.config.report is not None and self._server.config.report.due is not None
+        picture.report = self._report(picture.at) if picture.reports else None
         picture.old_secrets = dict(self._state.secrets)
         picture.firing, picture.sent = dict(self.firing), dict(self.sent)
         picture.broken_channels = dict(self.broken_channels)
@@ -195,6 +198,13 @@ class Knowing:
             return {}
         with self._server.store.read() as db:
             return {name: pictured(db, self._server.config, one, now) for name, one in packages.items()}
+
+    def _report(self, now: datetime) -> ReportPicture | None:
+        from trueup.runtime.reporting.late import late
+
+        with self._server.store.read() as db:
+            found = late(db, self._server.config, now, self._began_at)
+        return None if found is None else ReportPicture(found.since, found.what, found.remedy)
 
     def _lag(self, name: str, watcher: Watcher) -> Lag | None:
         """How far a watch is behind, as last known: its system is asked beside, for it may not answer for long."""
