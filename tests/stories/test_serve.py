@@ -390,6 +390,36 @@ def test_changes_cross_while_a_sweep_reads(tmp_path: Path, monkeypatch: pytest.M
         assert workspace.verify().agrees
 
 
+def test_a_system_that_tells_no_keys_is_looked_at_while_a_sweep_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "POLL_S", 1e12)
+    company = Company(tmp_path, watch="off")
+    slow, reached, through = Event(), Event(), Event()
+    connect = opener(company.config, {"crm": lambda inner: cast("Connector", Listing(inner, slow, reached, through))})
+    with company.serving(connect=connect) as server:
+        wait_until(lambda: any("every 900s" in event["why"] for event in company.events("pass")), "the sweep of the schedule")
+        wakes = server.workers["customer"].wakes
+        company.rename("crm", "c1@example.org", "Older")
+        company.rename("shop", "c2@example.org", "Found by the sweep")
+        slow.set()
+        wakes.sweep("test")
+        wait_until(reached.is_set, "the sweep has begun")
+        slow.clear()
+        company.rename("crm", "c1@example.org", "Newer")
+        company.ask("crm", "DELETE FROM people WHERE email = 'c3@example.org'")
+        company.ask("crm", "INSERT INTO people VALUES (8, 'new@example.org', 'Newborn')")
+        wakes.look("crm", None)
+        wait_until(lambda: company.name("till", "c1@example.org") == "Newer", "the change crosses meanwhile")
+        company.ask("shop", "INSERT INTO people (email, name) VALUES ('late@example.org', 'Late')")
+        through.set()
+        wait_until(lambda: company.name("till", "c2@example.org") == "Found by the sweep", "what the sweep found elsewhere")
+        wakes.look("shop", None)
+        wait_until(lambda: company.name("crm", "late@example.org") == "Late", "what may be made once that system was read whole")
+    assert company.name("till", "c1@example.org") == "Newer"
+    assert company.name("till", "new@example.org") == "Newborn"
+    with open_workspace(company.file) as workspace:
+        assert workspace.verify().agrees
+
+
 def test_a_command_gets_the_state_while_a_sweep_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "POLL_S", 1e12)
     company = Company(tmp_path, watch="off")

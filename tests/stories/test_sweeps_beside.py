@@ -1,4 +1,4 @@
-"""A sweep reads beside passes for single rows: what these have looked at or written meanwhile, its older reading never undoes."""
+"""A sweep reads beside passes over single rows or systems: what these have looked at or written, its older reading never undoes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Company:
         (folder / "trueup.yaml").write_text(CONFIGURATION, encoding="utf-8")
         (folder / "sheet.csv").write_text("no,email,name\n", encoding="utf-8")
         for system in EDITORS:
-            self.ask(system, "CREATE TABLE people (id INTEGER PRIMARY KEY, email TEXT UNIQUE, name TEXT)")
+            self.ask(system, "CREATE TABLE people (id INTEGER PRIMARY KEY AUTOINCREMENT, email TEXT UNIQUE, name TEXT)")
         self.names: dict[str, str] = {}
         self.edits = 0
         for _number in range(RECORDS):
@@ -103,15 +103,15 @@ class Company:
         self.ask(system, "UPDATE people SET name = ? WHERE email = ?", self.names[email], email)
         return system, key
 
-    def told(self, touched: dict[str, set[str]], keys: dict[str, list[str]]) -> None:
-        """A pass over single rows; `touched` learns what it read and wrote."""
+    def told(self, touched: dict[str, set[str]], **what: Any) -> None:
+        """A pass over single rows (`keys`), or over all of one system (`only`); `touched` learns what it read by key and wrote."""
 
         def heard(system: str, some: Collection[str]) -> None:
             touched[system].update(some)
 
         before = {system: dict(self.rows(system)) for system in (*EDITORS, "sheet")}
         number = self.keyed.begin_run("test", ["customer"])
-        summary, problem = self.keyed.one_pass("customer", PassOptions(keys=keys, heard=heard), run=number)
+        summary, problem = self.keyed.one_pass("customer", PassOptions(heard=heard, **what), run=number)
         self.keyed.end_run(number, "done", self.keyed.clock(), None, None)
         assert problem is None
         assert all(part.error is None for part in summary.systems.values())
@@ -132,6 +132,7 @@ class Company:
         with self.keyed.lock("test"):
             assert self.sweeper.may_read_apart("customer")
             run: list[int] = []
+            anew: set[str] = set()
             before = set(self.names.items())
             untold = [self.edit() for _number in range(self.chance.randrange(5))]  # the sweep alone finds these
             news = [email for email, _name in set(self.names.items()) - before]
@@ -139,11 +140,14 @@ class Company:
             next(parts)
             for _number in range(self.chance.randrange(6)):
                 system, key = self.edit(news) if self.chance.random() < 0.7 else self.chance.choice(untold or [self.create()])
-                if self.chance.random() < 0.8:
-                    self.told(touched, {system: [key]})
+                if self.chance.random() < 0.6:
+                    self.told(touched, keys={system: [key]})
+                elif self.chance.random() < 0.6:
+                    anew.add(system := self.chance.choice((*EDITORS, "sheet")))
+                    self.told(touched, only=frozenset({system}))
             run.append(self.keyed.begin_run("sweep", ["customer"]))
             with suppress(StopIteration):
-                parts.send({name: frozenset(keys) for name, keys in touched.items()})
+                parts.send({name: frozenset(keys) for name, keys in touched.items()} | dict.fromkeys(anew))
             self.keyed.end_run(run[0], "done", self.keyed.clock(), None, None)
 
     def agrees(self) -> None:

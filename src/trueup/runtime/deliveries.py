@@ -6,6 +6,7 @@ import time
 from collections import defaultdict, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -261,6 +262,10 @@ class Deliveries:
         for book in books.values():
             book.wake.clear()
         return wake
+
+    def have_read(self, systems: frozenset[str]) -> None:
+        """This pass has read these systems alone."""
+        self._options = replace(self._options, only=systems)
 
     def unsettle(self, system: str, keys: Sequence[str], why: str) -> None:
         """Keys that must be read again before a cursor may pass them."""

@@ -13,7 +13,7 @@ A plan is the same pass without the commits and the writes.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -111,12 +111,18 @@ class Pass:
             self._recover()
         return self.observe(spill, self._first_readers(spill))
 
-    def conclude(self, spill: Spill, observations: dict[str, Observation], overtaken: Mapping[str, frozenset[str]]) -> EntitySummary:
-        """The second half. `overtaken`: keys by system that others have read or written since this was begun: their word is the newer."""
+    def conclude(self, spill: Spill, observations: dict[str, Observation], overtaken: Mapping[str, frozenset[str] | None]) -> EntitySummary:
+        """The second half. `overtaken`: what others have read or written since this was begun: their word is the newer.
+
+        Keys by system; None: all of that system, so that this pass has not read it.
+        """
         for name in overtaken.keys() & observations.keys():
-            observations[name].leave_out(overtaken[name])
-            self.deliveries.unsettle(name, list(overtaken[name]), "looked at by itself during a sweep")
-        self._overtaken = {name: pl.Series(KEY, list(keys), dtype=pl.String) for name, keys in overtaken.items()}
+            if (keys := overtaken[name]) is None:
+                self._forget(spill, observations, name)
+                continue
+            observations[name].leave_out(keys)
+            self.deliveries.unsettle(name, list(keys), "looked at by itself during a sweep")
+        self._overtaken = {name: pl.Series(KEY, list(keys), dtype=pl.String) for name, keys in overtaken.items() if keys is not None}
         self._round(spill, observations, first=True)
         self._overtaken = {}
         for _number in range(0 if self.options.plan else ROUNDS - 1):
@@ -203,13 +209,20 @@ class Pass:
                 observations[name] = task.result()
             except TrueupError as error:
                 self._leave_out(name, error)
-                for bucket in [bucket for bucket in spill.buckets() if isinstance(bucket, tuple) and bucket[0] == name]:
-                    spill.drop(bucket)
+                spill.drop_of(name)
         for name, seen in observations.items():
             self.options.heard(name, seen.asked)
             if seen.complete:
                 self.complete.add(name)
         return observations
+
+    def _forget(self, spill: Spill, observations: dict[str, Observation], name: str) -> None:
+        """As if a system had not been read by this pass; what is due there is delivered all the same."""
+        del observations[name]
+        spill.drop_of(name)
+        self.complete.discard(name)
+        self.options = replace(self.options, only=frozenset(observations))
+        self.deliveries.have_read(frozenset(observations))
 
     # -------------------------------------------------------------- one round
 

@@ -91,6 +91,11 @@ class Spill:
         for _frame in self.take(bucket):
             continue
 
+    def drop_of(self, system: str) -> None:
+        """Forget every bucket of a system's pages."""
+        for bucket in [bucket for bucket in self.buckets() if isinstance(bucket, tuple) and bucket[0] == system]:
+            self.drop(bucket)
+
     def close(self) -> None:
         """Forget everything and remove the temporary files. May be called twice."""
         self._frames.clear()

@@ -347,8 +347,11 @@ class Workspace:
         *,
         run: int | Callable[[], int] | None,
         tick: Callable[[str, str, int], None] | None = None,
-    ) -> Generator[None, Mapping[str, frozenset[str]], Passed]:
-        """See `one_pass`: halts once everything was read. It is sent the keys by system that others have read or written meanwhile."""
+    ) -> Generator[None, Mapping[str, frozenset[str] | None], Passed]:
+        """See `one_pass`: halts once everything was read. It is sent what others have read or written meanwhile: keys by system, or None.
+
+        None: all of that system; what this pass has read of it is then forgotten.
+        """
         from dataclasses import replace
 
         entity = self.config.entities[name]

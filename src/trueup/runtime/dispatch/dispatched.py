@@ -78,7 +78,7 @@ class Dispatched(Workspace):
         *,
         run: int | Callable[[], int] | None,
         tick: Callable[[str, str, int], None] | None = None,
-    ) -> Generator[None, Mapping[str, frozenset[str]], Passed]:
+    ) -> Generator[None, Mapping[str, frozenset[str] | None], Passed]:
         """See Workspace.pass_in_parts."""
         try:
             return (yield from super().pass_in_parts(name, options, run=run, tick=tick))

@@ -3,7 +3,8 @@
 Reading takes long, and deciding about the few rows that differ does not. So a thread of its own reads, through connectors of its own, while
 the entity's worker goes on with what is told; then the worker concludes the sweep, as a pass like any other. Of rows that a pass has read
 by key, or that a delivery has written, since the sweep began, the sweep says nothing: its reading may be the older one. They are noted, and
-read again by the next pass.
+read again by the next pass. Of a system that tells no keys, and was looked at as a whole meanwhile, the sweep says nothing at all; what it
+may then not make there is made when that system is looked at once more.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Sweep(Thread):
         self._read = read
         self._pauses = self._paused()
         self._touched: dict[str, set[str]] = {}
+        self._anew: set[str] = set()
         self._turn = Lock()
         self._number: int | None = None
         self._parts = workspace.pass_in_parts(entity, options, run=self._run_number)
@@ -59,6 +61,17 @@ class Sweep(Thread):
         """Rows were read or written by somebody else."""
         with self._turn:
             self._touched.setdefault(system, set()).update(key for key in keys if key is not None)
+
+    def looked_at(self, systems: Iterable[str]) -> None:
+        """Systems are about to be looked at as a whole by somebody else."""
+        with self._turn:
+            self._anew.update(systems)
+
+    @property
+    def anew(self) -> frozenset[str]:
+        """The systems that others have looked at as a whole."""
+        with self._turn:
+            return frozenset(self._anew)
 
     def give_up(self) -> None:
         """What is being read is not wanted any more: others may change the state from now on."""
@@ -106,7 +119,8 @@ class Sweep(Thread):
         if self._over is not None:
             return self._over
         with self._turn:
-            touched = {name: frozenset(keys) for name, keys in self._touched.items()}
+            touched: dict[str, frozenset[str] | None] = {name: frozenset(keys) for name, keys in self._touched.items()}
+            touched.update(dict.fromkeys(self._anew))
         try:
             self._parts.send(touched)
         except StopIteration as over:

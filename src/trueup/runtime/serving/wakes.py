@@ -220,8 +220,7 @@ class Wakes:
         """What is to be done next: rows, systems that told nothing more, what waits to be delivered, a sweep: in turns.
 
         None where there is nothing within that time, or at the end. Nothing is taken while not `ready()`; looks at systems that are
-        `away()` stay, and sweeps while not `whole()`. While one is `sweeping()`, no other one begins, and no system is looked at as a
-        whole.
+        `away()` stay, and sweeps while not `whole()`. While one is `sweeping()`, no other one begins.
         """
         until = time.monotonic() + timeout_s
         with self._changed:
@@ -249,7 +248,7 @@ class Wakes:
         """The next batch: each kind in its turn, so that none waits for ever while another one never ends."""
         kinds = (self._rows, self._systems, self._deliveries, self._end_of_sweep, self._whole_sweep)
         put_off = [
-            *([self._systems, self._whole_sweep] if sweeping else []),
+            *([self._whole_sweep] if sweeping else []),
             *([self._whole_sweep, self._end_of_sweep] if not may_sweep else []),
         ]
         for number in range(self._turn, self._turn + len(kinds)):

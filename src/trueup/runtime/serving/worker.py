@@ -216,6 +216,8 @@ class Worker:
         away = self.lanes.leave_out() | silent | self._resting
         if batch.sweep and self._begins_beside(batch.sweep, away):
             return True
+        if self._beside is not None:
+            self._beside.looked_at(batch.whole)
         began, clock = self._workspace.clock(), time.perf_counter()
         with self._shared.hold.working(within=self._beside is not None and not self._beside.given_up):
             summary, problem = self._sweep(batch.sweep, away) if batch.sweep else self._look(batch, away)
@@ -353,6 +355,7 @@ class Worker:
         if done:
             self._given_up = 0
             self._end_counting(sweep.why, done=True)
+            self.wakes.put_back(Look(name, None) for name in sorted(sweep.anew))  # what may be made only where all was read
         else:
             self._begin_anew(sweep)
         return done
