@@ -100,6 +100,8 @@ class LogicalWatch:
         self._told_at = self._status_at = self._heard_at = self._looked_at = time.monotonic()
         self._stream = self._begin()
         self._pg = self._stream.pgconn
+        for own in own_of.values():
+            own.heeded = True
 
     @property
     def position(self) -> str | None:
@@ -354,6 +356,8 @@ class LogicalWatch:
 
     def close(self) -> None:
         """See watching.Watch."""
+        for own in self._own_of.values():
+            own.heeded = False
         if not self._stream.closed:
             with suppress(psycopg.Error, OSError):
                 self._send_status()

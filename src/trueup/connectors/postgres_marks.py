@@ -164,7 +164,7 @@ class MarkingConnector(SqlConnector):
                     self.own_writes.note(noted, done["__key"].drop_nulls().to_list())
         except BaseException as error:
             if noted is not None and self.own_writes is not None:
-                self.own_writes.forget(noted)
+                self.own_writes.withdraw(noted)
             if not isinstance(error, BusyError | RowRefusedError):
                 raise
             return super()._settle_packed(table, obj, jobs)

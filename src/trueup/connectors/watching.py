@@ -101,8 +101,10 @@ class OwnWrites:
 
     def __init__(self, *, keys: int = OWN_KEYS) -> None:
         """At most so many keys are kept."""
+        self.heeded = False  # a watch is at work that does not tell them
         self._most = self._room = keys
         self._keys: OrderedDict[int, frozenset[str]] = OrderedDict()
+        self._untold: OrderedDict[str, None] = OrderedDict()  # rows that were noted, and not asked for by `untold` since
         self._turn = threading.Lock()
 
     def note(self, number: int, keys: Collection[str]) -> None:
@@ -114,11 +116,29 @@ class OwnWrites:
             self._room -= len(keys)
             while self._room < 0:
                 self._room += len(self._keys.popitem(last=False)[1])
+            self._untold.update(dict.fromkeys(keys))
+            while len(self._untold) > self._most:
+                self._untold.popitem(last=False)
 
     def forget(self, number: int) -> None:
-        """A transaction was told, or not committed after all."""
+        """A transaction was told."""
         with self._turn:
             self._room += len(self._keys.pop(number, ()))
+
+    def withdraw(self, number: int) -> None:
+        """A transaction was not committed after all."""
+        with self._turn:
+            for key in self._keys.get(number, ()):
+                self._untold.pop(key, None)
+        self.forget(number)
+
+    def untold(self, keys: Collection[str]) -> frozenset[str]:
+        """Those of rows just written of which the watch tells nothing: whatever is told of them is somebody else's. Asked once."""
+        with self._turn:
+            found = frozenset(key for key in keys if key in self._untold)
+            for key in found:
+                del self._untold[key]
+            return found if self.heeded else frozenset()
 
     def of(self, number: int) -> frozenset[str]:
         """The rows of a transaction; none where it is somebody else's."""

@@ -15,6 +15,21 @@ def test_rows_are_known_until_they_were_told() -> None:
     assert own.of(7) == frozenset()
 
 
+def test_what_no_watch_tells_is_asked_for_once() -> None:
+    own = OwnWrites()
+    own.note(7, ["a", "b"])
+    assert own.untold(["a"]) == frozenset()  # no watch heeds it
+    own.heeded = True
+    own.note(8, ["a", "c"])
+    assert own.untold(["a", "b", "d"]) == {"a", "b"}
+    assert own.untold(["a", "b"]) == frozenset()
+    own.forget(8)  # it was told meanwhile
+    assert own.untold(["c"]) == {"c"}
+    own.note(9, ["e"])
+    own.withdraw(9)
+    assert (own.of(9), own.untold(["e"])) == (frozenset(), frozenset())
+
+
 def test_of_too_many_the_oldest_are_forgotten() -> None:
     own = OwnWrites(keys=3)
     own.note(1, ["a", "b"])

@@ -8,6 +8,7 @@ from threading import Event
 
 import pytest
 
+from trueup.connectors.watching import OwnWrites
 from trueup.runtime.serving.lanes import Freed, Lanes
 
 PATIENCE_S = 30.0
@@ -76,3 +77,15 @@ def test_a_lane_that_breaks_off_is_free_as_well(where: str) -> None:
     lane = told.end()
     assert lane.problem is trouble
     assert told.lanes.busy == frozenset()
+
+
+def test_rows_that_a_watch_knows_to_be_ours_are_not_expected_back() -> None:
+    own = OwnWrites()
+    own.heeded = True
+    lanes = Lanes(["shop", "till"], lambda: None, lambda _freed: None, own_writes={"shop": own})
+    own.note(1, ["a"])
+    lanes.wrote("shop", ["a", "b", None])
+    lanes.wrote("till", ["a"])
+    assert lanes.take_written("shop", ["a", "b", "c"]) == ["b"]
+    assert lanes.take_written("till", ["a"]) == ["a"]
+    assert lanes.take_written("till", ["a"]) == []

@@ -9,8 +9,10 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from threading import Semaphore
+
+    from trueup.connectors.watching import OwnWrites
 
 SLOW_S = 0.25
 """A pass waits so long for a lane. One that took longer the last time is not waited for at all."""
@@ -46,11 +48,14 @@ class Lanes:
         *,
         slow_s: float = SLOW_S,
         room: Semaphore | None = None,
+        own_writes: Mapping[str, OwnWrites] | None = None,
     ) -> None:
         """`kept()` hears that a lane is left to itself, `freed`, in the lane's own thread, that it is free again, whatever went wrong.
 
         `room` is had by each lane that is left to itself: where there is none, the pass waits for it after all. None: for all of them.
+        `own_writes` are notes of rows written, by system, where a watch may know them from those of others.
         """
+        self._own_writes = own_writes or {}
         self._count = max(1, len(systems)) * THREADS_PER_LANE
         self._pool: ThreadPoolExecutor | None = None
         self._room = room
@@ -104,12 +109,16 @@ class Lanes:
         return not left
 
     def wrote(self, system: str, keys: Iterable[str | None]) -> None:
-        """Rows that we wrote: their system will tell of them, too."""
-        keys, now = list(keys), time.monotonic()
-        self.heard(system, keys)
+        """Rows that we wrote: their system will tell of them, too, but for those that its watch knows to be ours."""
+        known, now = [key for key in keys if key is not None], time.monotonic()
+        self.heard(system, known)
+        own = self._own_writes.get(system)
+        untold = own.untold(known) if own is not None else frozenset()
         with self._turn:
             mine = self._written[system]
-            mine.update((key, now) for key in keys if key is not None)
+            for key in untold:
+                mine.pop(key, None)
+            mine.update((key, now) for key in known if key not in untold)
             if len(mine) > REMEMBERED:
                 self._written[system] = {key: at for key, at in mine.items() if now - at < ECHO_WITHIN_S}
 

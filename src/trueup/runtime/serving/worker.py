@@ -35,7 +35,7 @@ LOOK_AROUND_S = 1.0
 KNOWN_S = 10.0
 """What a system's tables are like is asked every so often, and at once when something went wrong: a few rows are looked at quickly."""
 ECHO_S = 0.5
-"""Rows that we wrote ourselves are told by their system, too: they are looked at this much later, many at once."""
+"""Rows that we wrote ourselves are told by most systems, too: so long after such a look, the next ones are gathered into one."""
 GIVEN_UP = 3
 """After so many sweeps in a row that were given up, the next one is made at once, and everything else waits for it."""
 KINDS = ("created", "updated", "deleted", "failed")
@@ -80,13 +80,14 @@ class Worker:
         self._silent: set[str] = set()  # systems that did not answer, or were left out for that, since everything was looked at
         self._troubles = 0
         self._not_before = 0.0  # time.monotonic; after trouble
+        self._echoes_at = 0.0  # time.monotonic; before that no row that we wrote is looked at because its system tells of it
         self._thread: Thread | None = None
         self._closed = False
         self._restless = False  # a lane that was left to itself kept this entity from `rest`
         self._sweeper = sweeper
         self._beside: Sweep | None = None  # a sweep that reads, or has read
         self._given_up = 0  # sweeps in a row of which the reading came to nothing
-        self.lanes = Lanes(self._systems, shared.hold.enter_too, self._freed, room=room)
+        self.lanes = Lanes(self._systems, shared.hold.enter_too, self._freed, room=room, own_writes=self.own_writes)
         self._swept_at = time.monotonic()
         self.recoveries = Recoveries(lambda: shared.telling(entity, self._swept_at), self._recovered)
         self.wakes.heard = self.recoveries.told
@@ -390,12 +391,18 @@ class Worker:
             self.wakes.catch_up()
 
     def _put_off_echoes(self, batch: Batch) -> None:
-        """Rows that we wrote ourselves a moment ago are looked at a little later."""
+        """Rows that we wrote ourselves a moment ago are looked at together, and not one by one as they come back."""
+        now, due = time.monotonic(), self._echoes_at
+        if any(look.put_off for look in batch.looks.values()):
+            self._echoes_at = now + ECHO_S
         for name, look in list(batch.looks.items()):
             if look.keys is None or look.put_off:
                 continue
             own = self.lanes.take_written(name, look.keys)
             if not own:
+                continue
+            if now >= due:
+                self._echoes_at = now + ECHO_S
                 continue
             for key in own:
                 del look.keys[key]
@@ -403,7 +410,7 @@ class Worker:
             if not look.keys:
                 later.over, look.over = look.over, []
                 del batch.looks[name]
-            self.wakes.later(later, ECHO_S)
+            self.wakes.later(later, due - now)
 
     def _freed(self, lane: Freed) -> None:
         """A lane that was left to itself is over: what waits for its system is considered now."""
