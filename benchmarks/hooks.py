@@ -138,5 +138,4 @@ def _measured(seconds: float) -> Measured:
 if __name__ == "__main__":
     import socket
 
-    allow_connections()
-    server(answers).run(sockets=[socket.socket(fileno=int(sys.argv[1]))])
+    server(answers, most_waiting=allow_connections()).run(sockets=[socket.socket(fileno=int(sys.argv[1]))])

@@ -279,8 +279,7 @@ def main() -> None:
             return
         front = Front(says.put, told["metrics_token"])
         hooks = Hooks(inbox, told["hooks"], front=front)
-        running = server(hooks)
-        allow_connections()
+        running = server(hooks, most_waiting=allow_connections())
         come_first()
         threading.Thread(target=_obey, args=(hooks, front, running), name="orders", daemon=True).start()
         _tell({"ready": os.getpid()})

@@ -12,6 +12,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from trueup.errors import UsageError
+from trueup.web.crowd import Crowd
 
 if TYPE_CHECKING:
     import asyncio
@@ -21,6 +22,9 @@ BACKLOG = 2048
 HEADERS_S = 15.0
 """So long a client may take until its request's head is there."""
 IDLE_S = 75
+MOST_OPEN = 65_536
+MOST_WAITING = 500
+"""Where nobody says how many connections there may be, so many wait for their clients at once."""
 END_S = 5
 PRIORITY = -5
 
@@ -29,12 +33,15 @@ if sys.platform != "win32":
 
 
 class Protocol(HttpToolsProtocol):
-    """A connection of which nothing came for a while is closed: else a few slow clients would hold all there may be."""
+    """A connection of which nothing came for a while is closed, or sooner where too many wait: else slow clients would hold them all."""
+
+    crowd: Crowd  # of the server
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn's own
         """Begin to wait for the first request's head."""
         super().connection_made(transport)
-        self._patience = self.loop.call_later(HEADERS_S, self._give_up)
+        self._patience = self.loop.call_later(HEADERS_S, self.drop)
+        self._wait()
 
     def on_headers_complete(self) -> None:
         """The head is there."""
@@ -45,15 +52,31 @@ class Protocol(HttpToolsProtocol):
         """Another request begins on this connection."""
         super().on_message_begin()
         self._patience.cancel()
-        self._patience = self.loop.call_later(HEADERS_S, self._give_up)
+        self._patience = self.loop.call_later(HEADERS_S, self.drop)
+
+    def on_message_complete(self) -> None:
+        """All of a request is there."""
+        self.crowd.left(self)
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """It is answered; there may be another one."""
+        super().on_response_complete()
+        if not self.pipeline and not self.transport.is_closing():
+            self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
         self._patience.cancel()
+        self.crowd.left(self)
         super().connection_lost(exc)
 
-    def _give_up(self) -> None:
+    def drop(self) -> None:
+        """See crowd.Connection."""
         self.transport.close()
+
+    def _wait(self) -> None:
+        self.crowd.waits(self, self.client[0] if self.client is not None else "")
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -79,8 +102,15 @@ def listen(host: str, port: int) -> socket.socket:
     return opened
 
 
-def server(app: Any, *, end_s: int = END_S) -> uvicorn.Server:
-    """A server for `run(sockets=[…])`. It logs nothing by itself and tells nothing about itself."""
+def server(app: Any, *, end_s: int = END_S, most_waiting: int = MOST_WAITING) -> uvicorn.Server:
+    """A server for `run(sockets=[…])`. It logs nothing by itself and tells nothing about itself.
+
+    `most_waiting`: so many connections may wait for their clients at once.
+    """
+
+    class Ours(Protocol):
+        crowd = Crowd(most_waiting)
+
     loop = "asyncio"
     with suppress(ImportError):
         import uvloop  # noqa: F401 - whether it is there
@@ -88,7 +118,7 @@ def server(app: Any, *, end_s: int = END_S) -> uvicorn.Server:
         loop = "uvloop"
     config = uvicorn.Config(
         app,
-        http=Protocol,
+        http=Ours,
         loop=loop,
         ws="none",
         lifespan="off",
@@ -105,13 +135,17 @@ def server(app: Any, *, end_s: int = END_S) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def allow_connections() -> None:
-    """Let this process have as many connections as the system allows: the usual limit is about a thousand."""
-    if sys.platform != "win32":
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
-        with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+def allow_connections() -> int:
+    """Let this process have as many connections as the system allows, usually a thousand by itself. How many may wait for their clients."""
+    if sys.platform == "win32":
+        return MOST_WAITING
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_OPEN if hard == resource.RLIM_INFINITY else min(hard, MOST_OPEN)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (ValueError, OSError):
+        wanted = soft
+    return wanted // 2
 
 
 def come_first() -> None:
