@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -115,8 +116,11 @@ def mapping_changes(db: Db, entity: Entity, config: Config) -> MappingChanges:
     changes = MappingChanges(rematch=_rematch(db, entity))
     moved, closed = set(), set()
     for system in entity.mappings:
-        behind = tuple(_kept(version.spec) for version in mapping_version.behind(db, entity.name, system))
-        now = _spec(entity, system, config)
+        texts = [version.spec for version in mapping_version.behind(db, entity.name, system)]
+        text = _spec_text(_Mapped(entity, system, config))
+        if all(kept == text for kept in texts):
+            continue
+        behind, now = tuple(map(_kept, texts)), orjson.loads(text)
         if all(before == now for before in behind):
             continue
         changes.behind[system], changes.now[system] = behind, now
@@ -171,7 +175,7 @@ def _amend_direction(tx: Db, entity: Entity, system: str) -> None:
 
 def remember_mappings(store: Store, entity: Entity, config: Config, complete: Iterable[str], at: datetime) -> None:
     """Keep the mappings under which these systems were read completely."""
-    texts = {system: _text(_spec(entity, system, config)) for system in complete}
+    texts = {system: _spec_text(_Mapped(entity, system, config)) for system in complete}
     if not texts:
         return
     with store.read() as db:
@@ -187,15 +191,30 @@ def remember_mappings(store: Store, entity: Entity, config: Config, complete: It
         meta.set_(tx, _match_name(entity), _match_text(entity))
 
 
-def _spec(entity: Entity, system: str, config: Config) -> dict[str, Any]:
-    """The mapping, and where its object is; no passwords."""
-    settings = config.systems[system].settings
-    native = entity.mappings[system].object
-    place = {name: without_login(str(settings[name])) for name in PLACE_SETTINGS if name in settings}
-    mapping = mapping_spec(entity, system, timezone=config.systems[system].timezone)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Mapped:
+    """A mapping of a configuration, known by being itself: nobody changes one, and to compare all of it takes as long as to write it."""
+
+    entity: Entity
+    system: str
+    config: Config
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Mapped) and self.entity is other.entity and self.system == other.system and self.config is other.config
+
+    def __hash__(self) -> int:
+        return hash((id(self.entity), self.system, id(self.config)))
+
+
+@lru_cache(maxsize=256)
+def _spec_text(mapped: _Mapped) -> str:
+    """The mapping, and where its object is; no passwords. Every pass asks for it."""
+    entity, system = mapped.entity, mapped.config.systems[mapped.system]
+    native = entity.mappings[mapped.system].object
+    place = {name: without_login(str(system.settings[name])) for name in PLACE_SETTINGS if name in system.settings}
+    mapping = mapping_spec(entity, mapped.system, timezone=system.timezone)
     body = {"mapping": mapping, "place": place, "key": list(native.key), "name": native.name, "sql": native.sql}
-    plain: dict[str, Any] = orjson.loads(orjson.dumps(body, default=str))
-    return plain
+    return orjson.dumps(body, default=str, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _kept(text: str) -> dict[str, Any]:

@@ -24,9 +24,9 @@ def find_record(workspace: Workspace, db: Db, entity: str, name: str) -> int:
         raise UsageError(f"there is no entity {entity!r}", hint=f"configured: {', '.join(workspace.config.entities)}")
     system, colon, key = name.partition(":")
     if colon and system in workspace.config.entities[entity].mappings:
-        rows = shadow_table.by_key(db, entity, system, pl.Series([key], dtype=pl.String))
-        if not rows.is_empty() and rows["gid"][0] is not None:
-            return int(rows["gid"][0])
+        link = shadow_table.link_of(db, entity, system, key)
+        if link is not None and link[0] is not None:
+            return link[0]
         raise UsageError(f"{entity}: no record is linked to {key!r} in {system}", hint=_why_unlinked(db, entity, system, key))
     if (
         name.isascii()
@@ -46,16 +46,10 @@ def record_named(workspace: Workspace, entity: str, name: str) -> tuple[dict[str
     config = workspace.config.entities[entity]
     system, colon, key = name.partition(":")
     with workspace.store.read() as db:
-        if colon and system in config.mappings:
-            rows = shadow_table.by_key(db, entity, system, pl.Series([key], dtype=pl.String))
-            if rows.is_empty():
-                return {system: [key]}, frozenset()
+        if colon and system in config.mappings and shadow_table.link_of(db, entity, system, key) is None:
+            return {system: [key]}, frozenset()
         gid = find_record(workspace, db, entity, name)
-        links = shadow_table.by_golden(db, entity, pl.Series([gid], dtype=pl.Int64))
-    keys: dict[str, list[str]] = {}
-    for linked, native in links[["system", "key"]].rows():
-        keys.setdefault(linked, []).append(native)
-    return keys, frozenset({gid})
+        return shadow_table.keys_of(db, entity, gid), frozenset({gid})
 
 
 def _why_unlinked(db: Db, entity: str, system: str, key: str) -> str:

@@ -42,6 +42,14 @@ _BY_KEY = Prepared(
 _LINKS = Prepared(
     lambda backend: sa.select(table.c.key, table.c.golden_id).where(*_LANE, table.c.key.in_(given_many("keys", backend, sa.Text)))
 )
+_LINK = Prepared(lambda _backend: sa.select(table.c.golden_id).where(*_LANE, table.c.key == given("key")))
+_KEYS = Prepared(
+    lambda _backend: (
+        sa.select(table.c.system, table.c.key)
+        .where(table.c.entity == given("entity"), table.c.golden_id == given("gid"))
+        .order_by(table.c.system, table.c.key)
+    )
+)
 _BY_GOLDEN = Prepared(
     lambda backend: sa.select(table.c.system, *_COLUMNS).where(
         table.c.entity == given("entity"), table.c.golden_id.in_(given_many("gids", backend, sa.BigInteger))
@@ -167,6 +175,22 @@ def _index_postgres(db: Db, scope: tuple[int, int], part: tuple[int, int] | None
 def by_key(db: Db, entity: str, system: str, keys: pl.Series) -> pl.DataFrame:
     """The shadows with these keys, all columns, by key; keys that are not known are left out."""
     return _BY_KEY.frame(db, entity=db.entity(entity), system=db.system(system), keys=keys.cast(pl.String))
+
+
+def link_of(db: Db, entity: str, system: str, key: str) -> tuple[int | None] | None:
+    """The golden id that a row is linked to (None: to none yet); None where the row is not known."""
+    row = _LINK.first(db, entity=db.entity(entity), system=db.system(system), key=key)
+    return None if row is None else (row[0],)
+
+
+def keys_of(db: Db, entity: str, gid: int) -> dict[str, list[str]]:
+    """The keys of a golden record's rows, by system."""
+    keys: dict[str, list[str]] = {}
+    rows = _KEYS.rows(db, entity=db.entity(entity), gid=gid)
+    names = db.decode("system", pl.Series([system for system, _key in rows], dtype=pl.Int64))
+    for name, (_system, key) in zip(names, rows, strict=True):
+        keys.setdefault(name, []).append(key)
+    return keys
 
 
 def by_golden(db: Db, entity: str, gids: pl.Series, systems: Sequence[str] | None = None) -> pl.DataFrame:

@@ -175,6 +175,20 @@ def test_a_column_of_many_rows_reports_each_bad_row_and_keeps_the_others():
     assert coerced.failures["v"]["row"].to_list() == [1, 5]
 
 
+@given(
+    st.from_regex(r"[+-]?[0-9]{1,28}(\.[0-9]{0,14})?( |\n|٣)?", fullmatch=True),
+    st.one_of(st.none(), st.integers(min_value=0, max_value=12)),
+    st.sampled_from(["decimal", "text"]),
+)
+def test_a_few_texts_are_read_as_many_are(text, scale, kind):
+    target = Target(kind, scale=scale if kind == "decimal" else None)
+    few = coerce_columns(pl.DataFrame({"v": [text]}), {"v": target})
+    many = coerce_columns(pl.DataFrame({"v": [text] * 1_001}), {"v": target})
+    assert few.values["v"].to_list() * 1_001 == many.values["v"].to_list()
+    assert few.values.schema == many.values.schema
+    assert few.failures.keys() == many.failures.keys()
+
+
 def test_a_column_that_can_never_be_such_a_type_is_an_error():
     with pytest.raises(ValueError, match="cannot be read as date"):
         coerce_columns(pl.DataFrame({"v": [True]}), {"v": Target("date")})
