@@ -31,6 +31,36 @@ SHORT: dict[str, tuple[int, list[Move]]] = {
             *(("configure", 778317789), ("decide", 91527990), ("edit twice", 913555394), ("reread", 553383130)),
         ],
     ),
+    "rows that several systems made again under other keys since the backup, while others are away": (
+        9,
+        [
+            *(("add", 432075065), ("settle", 235181748), ("remove", 664477784), ("rename", 666605273), ("configure", 101572407)),
+            *(("backup", 734248005), ("edit", 531464210), ("sync", 888996748), ("restore", 196493633), ("reread", 535876050)),
+        ],
+    ),
+    "a renamed row, and a second row that took the place of the first": (
+        201,
+        [
+            *(("sync", 232208525), ("configure", 633149917), ("add", 216386830), ("fault", 853501254), ("double", 282698500)),
+            *(("add", 87434260), ("backup", 381541217), ("rename", 750711141), ("remove", 1063446862), ("sync", 71228361)),
+            *(("restore", 836757052), ("configure", 923766533), ("sync", 387533451)),
+        ],
+    ),
+    "a counter in a row that was made again under another key, beside one that changed in its place": (
+        1197,
+        [
+            *(("add", 423712101), ("kill", 203795594), ("configure", 709685295), ("edit twice", 5600937), ("backup", 510568028)),
+            *(("remove", 947343446), ("add", 622750848), ("sync", 64193835), ("sync", 292184462), ("restore", 864854334)),
+        ],
+    ),
+    "a field that is newly mapped while its state is met, and a value that is agreed with a system that is away": (
+        172,
+        [
+            *(("add", 761970281), ("add", 522637300), ("configure", 928532200), ("add", 439680875), ("sync", 141806992)),
+            *(("edit", 59862134), ("undo", 658346837), ("configure", 833106707), ("down", 172964118), ("backup", 622514004)),
+            *(("restore", 99896081), ("down", 786090036), ("configure", 914904550), ("add", 16818926), ("sync", 153906853)),
+        ],
+    ),
 }
 
 
@@ -39,7 +69,15 @@ def test_a_game_that_was_lost_once(seed: int, moves: list[Move]) -> None:
     assert play_game(seed, moves) is None
 
 
+LONG = {
+    74: "left apart, and counted on",
+    97: "left apart, and cleaned otherwise",
+    173: "words that changed their meaning, and rows that were made again",
+    1159: "rows that are all made again under other keys",
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [74, 97], ids=["left apart, and counted on", "left apart, and cleaned otherwise"])
+@pytest.mark.parametrize("seed", LONG, ids=LONG.values())
 def test_a_long_game_that_was_lost_once(seed: int) -> None:
     assert play_game(seed, draw_moves(seed)) is None

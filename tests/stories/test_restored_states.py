@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stories.project import ANN, BEN, CLEO, NearProject, Project, Result, Row, people
+from tests.stories.project import ANN, BEN, CLEO, PRIVATE, NearProject, Project, Result, Row, people
 
 NOTHING = {"created": 0, "updated": 0, "deleted": 0, "failed": 0, "pending": 0, "stale": 0}
 DELETES = "deletes: {from: [crm, list], action: propagate}"
@@ -257,6 +257,42 @@ def test_no_delete_is_believed_from_the_first_reading(project: Project, lost: bo
     project.sql("crm", "DELETE FROM customers WHERE id = 3")  # from now on they are
     project.sync()
     assert project.rows("list") == [ANN, BEN]
+
+
+@LOST
+@pytest.mark.parametrize("alike", [True, False], ids=["alike", "one of them edited since"])
+def test_rows_that_were_made_again_under_other_keys_count_once(project: Project, lost: bool, alike: bool) -> None:
+    """Everything was imported anew since the backup, after a counter had moved: what both systems agree on is nobody's edit."""
+    kept = back_up(project)
+    project.sql("crm", "UPDATE customers SET points = points + 5")
+    project.sync()
+    project.sql("crm", "UPDATE customers SET id = id + 100")
+    rows = [(11, "ann@example.org", "Ann", "6", "1980-01-31"), (12, "ben@example.org", "Ben", "7", "1981-02-28")]
+    (project.folder / "list.csv").write_text(
+        "id,email,name,points,born,private\n"
+        + "".join(",".join(map(str, [*row, PRIVATE])) + "\n" for row in [*rows, (13, "cleo@example.org", "Cleo", "8", "")]),
+        encoding="utf-8",
+    )
+    if not alike:
+        project.sql("crm", "UPDATE customers SET points = 9 WHERE id = 101")
+    if lost:
+        lose(project)
+    project.run("restore", kept)
+    before = {name: project.rows(name) for name in project.readers}
+    done = project.sync()
+    assert {name: project.rows(name) for name in project.readers} == before
+    assert [item["field"] for item in project.run("conflicts", "--json").body] == ([] if alike else ["points"])
+    assert golden(project, "crm:102")["points"] == 7
+    if alike:
+        quiet(done)
+        project.sql("crm", "UPDATE customers SET points = points + 1 WHERE id = 101")  # from now on it counts
+    else:
+        (asked,) = project.run("conflicts", "--json").body
+        assert {(item["system"], item["value"]) for item in asked["candidates"]} == {("crm", 9), ("list", 6)}
+        project.run("conflicts", "resolve", str(asked["id"]), "--take", "crm")
+    project.mended(
+        [("ann@example.org", "Ann", "7" if alike else "9", "1980-01-31"), *[row[1:] for row in rows[1:]], (*CLEO[:2], "8", None)]
+    )
 
 
 @LOST

@@ -11,8 +11,9 @@ way when the backup was taken:
     they differ, and a rule needs no base for that    left to the merge (union; max and min where each of them moved)
     they differ otherwise                            a person is asked: any of them may be the latest
 
-A system that cannot be read now, or is not connected, has no base there any more: it is at first contact when it is back. Everything else
-stays as the backup says, and is compared as ever.
+A system that cannot be read now, or is not connected, has no base there any more: it is at first contact when it is back. So is a row that
+is gone: it may have been made again under another key, by several systems, and what it shows then is nobody's edit. Everything else stays
+as the backup says, and is compared as ever.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ def meet(facts: Facts, meeting: Meeting, golden: pl.DataFrame, deltas: Mapping[s
         if verdict is not None:
             agreed, group = groups[gid, name]
             ruling.add(gid, name, agreed, group, verdict, was_frozen=(gid, name) in frozen)
-    away = known.filter((pl.col("lost") | pl.col("gone")) & pl.col("seen").ne_missing(pl.col("golden")))
+    away = _away(facts, meeting, known)
     for gid, name, system, agreed in away.select(GID, "field", SYSTEM, "golden").rows():
         verdict = verdicts.get((gid, name))
         if verdict is None or verdict.value is None:
@@ -170,9 +171,69 @@ def _doubtful(facts: Facts, meeting: Meeting, cells: pl.DataFrame) -> pl.DataFra
     moved = cells.filter(pl.col("value").is_not_null() & pl.col("value").ne_missing(pl.col("seen"))).select(RECORD_FIELD).unique()
     if meeting.moved is None:
         return moved
+    return moved.join(_uncertain(facts, meeting, cells), on=RECORD_FIELD, how="semi")
+
+
+def _uncertain(facts: Facts, meeting: Meeting, cells: pl.DataFrame) -> pl.DataFrame:
+    """(__gid, field) of which the backup does not tell what the systems were last given, where it is known what moved since."""
+    moved = meeting.moved if meeting.moved is not None else cells
     due = cells.filter(pl.col("writable") & pl.col("sent").ne_missing(pl.col("golden"))).select(RECORD_FIELD)
-    known = pl.concat([meeting.moved.select(RECORD_FIELD), due, facts.frozen.select(RECORD_FIELD)]).unique()
-    return moved.join(known, on=RECORD_FIELD, how="semi")
+    return pl.concat([moved.select(RECORD_FIELD), due, facts.frozen.select(RECORD_FIELD)]).unique()
+
+
+def _away(facts: Facts, meeting: Meeting, cells: pl.DataFrame) -> pl.DataFrame:
+    """The cells of rows that are not to be read now of which the state may not know any more what they show."""
+    differing = pl.col("seen").ne_missing(pl.col("golden"))
+    lost = cells.filter(pl.col("lost") & differing)
+    gone = cells.filter("gone")
+    if meeting.moved is not None:
+        moved = gone.join(_uncertain(facts, meeting, cells), on=RECORD_FIELD, how="semi")
+        gone = pl.concat([moved, gone.filter(differing)]).unique(CELL, keep="any", maintain_order=True)
+    return pl.concat([lost, gone])
+
+
+def lapsed(facts: Facts, golden: pl.DataFrame, deltas: Mapping[str, pl.DataFrame], cells: pl.DataFrame) -> pl.DataFrame:
+    """(__gid, field) of golden values that say nothing against rows which are back: nobody who is heard stands for them any more.
+
+    `cells` are as `observe.changed_cells` gives them. What was agreed long before the rows were made again is no side in a first contact;
+    a value that is edited now is one, and so is that of a system which cannot be read.
+    """
+    mine = [f"{system}\x1f{name}" for system, names in facts.reread.items() for name in names]
+    otherwise = pl.concat_str(SYSTEM, "field", separator="\x1f").is_in(mine)
+    back = cells.filter(pl.col("first") & ~pl.col("new_row") & ~otherwise).select(RECORD_FIELD).unique()
+    if back.is_empty():
+        return back
+    names = back["field"].unique().to_list()
+    known = standing(facts, golden, deltas, [name for name in facts.entity.fields if name in names])
+    deaf = [name for name, mapping in facts.entity.mappings.items() if mapping.direction == "write"]
+    stands = (
+        known.join(back, on=RECORD_FIELD, how="semi")
+        .filter((pl.col("state") != MISSING) & (pl.col("seen") == pl.col("golden")) & ~pl.col(SYSTEM).is_in(deaf))
+        .join(facts.gone, on=[GID, SYSTEM], how="anti")
+        .join(cells.filter("first"), on=CELL, how="anti")
+    )
+    heard = pl.concat([stands.select(RECORD_FIELD), cells.filter(~pl.col("first")).select(RECORD_FIELD)])
+    return back.join(heard, on=RECORD_FIELD, how="anti").sort(RECORD_FIELD)
+
+
+def without_golden(cells: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """The cells, as if nothing had been agreed on yet in these (__gid, field)."""
+    mine = cells.join(pairs.with_columns(_lapsed=pl.lit(value=True)), on=RECORD_FIELD, how="left", maintain_order="left")
+    names = ("golden", "origin", "origin_at")
+    return mine.with_columns(pl.when(pl.col("_lapsed").is_null()).then(name).alias(name) for name in names).drop("_lapsed")
+
+
+def with_golden(merged: Merged, pairs: pl.DataFrame, golden: pl.DataFrame) -> Merged:
+    """What was decided `without_golden`, told against what had been agreed on (`golden`, wide)."""
+    agreed = long(golden, [GID], pairs["field"].unique().sort().to_list(), "_agreed").join(pairs, on=RECORD_FIELD, how="semi")
+
+    def told(rows: pl.DataFrame) -> pl.DataFrame:
+        rows = rows.join(agreed, on=RECORD_FIELD, how="left", maintain_order="left")
+        return rows.with_columns(before=pl.coalesce("before", "_agreed")).drop("_agreed")
+
+    changes, history = told(merged.changes), told(merged.history)
+    same = pl.col("before").eq_missing(pl.col("after"))
+    return replace(merged, changes=changes.filter(~same), history=history.filter(~(same & (pl.col("kind") == "edit"))))
 
 
 def _verdict(field: Field, golden: str | None, cells: list[Cell], forms: frozenset[tuple[str, str]]) -> Verdict | None:

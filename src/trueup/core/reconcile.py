@@ -23,7 +23,7 @@ from trueup.core.deletes import settle_deletes
 from trueup.core.facts import GONE_SCHEMA, NO_FIELDS, NOBODY, SHADOW_SCHEMA, Decision
 from trueup.core.frames import keep, one_of, stacked, sure, united, without
 from trueup.core.golden import apply_changes, golden_rows, match_index
-from trueup.core.meet import looked_at_again, meet
+from trueup.core.meet import lapsed, looked_at_again, meet, with_golden, without_golden
 from trueup.core.merge import APART, HISTORY_SCHEMA, LEFT, Situation, merge
 from trueup.core.observe import changed_cells, holders, reused_keys, without_rows
 from trueup.core.rebase import rebase
@@ -31,6 +31,8 @@ from trueup.core.settle import mark_again, mark_dirty, mark_doomed, mark_spared,
 from trueup.core.shadow import long_deltas
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from trueup.core.facts import Facts
     from trueup.core.merge import Merged
     from trueup.core.rebase import Rebased
@@ -54,20 +56,10 @@ def reconcile(facts: Facts, ruling: Merged | None = None) -> Decision:
     if not reused.is_empty():
         facts = without_rows(facts, reused)
         cells = without(cells, reused, [GID, SYSTEM])
-    merged = ruling or merge(
-        Situation(
-            entity=entity,
-            cells=cells,
-            holders=holders(facts),
-            frozen=facts.frozen,
-            records=golden,
-            now=facts.now,
-            left=facts.left,
-            since=golden[GID].filter(~golden[GID].is_in(facts.golden["id"].implode())) if facts.older else golden[GID].clear(),
-        )
-    )
+    merged = ruling or _merged(facts, golden, deltas, cells)
     merged = _with_thawed(merged, rebased)
-    verdict = settle_deletes(facts, merged)
+    # What is gone when the systems are met is for the look after it: it may be found under another key.
+    verdict = settle_deletes(facts if facts.meeting is None else replace(facts, gone=facts.gone.clear()), merged)
     if not verdict.stated.is_empty():
         merged = replace(merged, updates=stacked([merged.updates, verdict.stated]))
     changes = stacked([merged.changes, verdict.changes])
@@ -115,6 +107,27 @@ def reconcile(facts: Facts, ruling: Merged | None = None) -> Decision:
         missing=missing.height,
         missing_keys=missing[list(GONE_SCHEMA)],
     )
+
+
+def _merged(facts: Facts, golden: pl.DataFrame, deltas: Mapping[str, pl.DataFrame], cells: pl.DataFrame) -> Merged:
+    """What the merge makes of the changed cells. In the first look since a restore, some of them have a past that nobody knows."""
+    since, over = golden[GID].clear(), NO_FIELDS
+    if facts.older:
+        over = lapsed(facts, golden, deltas, cells)
+        since = pl.concat([golden[GID].filter(~golden[GID].is_in(facts.golden["id"].implode())), over[GID].unique()])
+        cells = cells if over.is_empty() else without_golden(cells, over)
+    situation = Situation(
+        entity=facts.entity,
+        cells=cells,
+        holders=holders(facts),
+        frozen=facts.frozen,
+        records=golden,
+        now=facts.now,
+        left=facts.left,
+        since=since,
+    )
+    merged = merge(situation)
+    return merged if over.is_empty() else with_golden(merged, over, golden)
 
 
 def _left(told: pl.DataFrame) -> int:

@@ -128,14 +128,16 @@ def _meet(work: Pass, spill: Spill, observations: Mapping[str, Observation], mee
 
 
 def _unheard(work: Pass, meeting: Meeting, gone: pl.DataFrame) -> pl.Series:
-    """Records of which a row that stood for another value than the agreed one is not there, or not to be read."""
-    parts = [pl.Series(GID, [], dtype=pl.Int64)]
+    """Records of which a row is gone, or one that stood for another value than the agreed one is not to be read."""
+    parts = [pl.Series(GID, [], dtype=pl.Int64), gone[GID]]
     with work.store.read() as db:
         for name in work.seats:
             away = pl.concat([meeting.away.select(SYSTEM, KEY), gone.select(SYSTEM, KEY)]).filter(pl.col(SYSTEM) == name)[KEY]
             for rows in shadow_table.differing(db, work.entity.name, name):
                 mine = rows.filter(pl.col("key").is_in(away.implode()) | (pl.col("state") == MISSING))
                 parts.append(mine["gid"].alias(GID))
+            left = shadow_table.missing(db, work.entity.name, name)["key"]
+            parts.append(shadow_table.by_key(db, work.entity.name, name, left)["gid"].alias(GID))
     return pl.concat(parts).drop_nulls().unique().sort()
 
 

@@ -4,7 +4,8 @@ The systems go on as they are, so that every promise holds afterwards as it did 
 
     I2   a value that no row shows any more, and that the backup does not tell: nobody can say that it ever was. A counter that several
          systems changed to the same number: they agree. A counter that one system alone can tell: what was on its way there is void. A
-         counter where systems meet as for the first time: the rules for that decide
+         counter where systems meet as for the first time: the rules for that decide. So they do where none of the systems that agree had
+         told the state of that value: a missing value never beats the one that is agreed on with a system that is away
     I15  a value whose cleaning is newer than the backup: it may be written once in the form that it has now
     I10  a row that is gone when the systems are met again: nobody knows whether it was deleted, so it is deleted nowhere else, and not
          made again; after a rebuild nobody knows that it ever was, and it is made again
@@ -23,7 +24,7 @@ import orjson
 from trueup.errors import StateError
 from trueup.runtime.keeping import back_up, put_back
 from trueup.runtime.rebuild import rebuild
-from trueup.store import golden, names, restored, restoring
+from trueup.store import golden, mapping_version, names, restored, restoring
 from trueup.store import shadow as shadow_table
 from trueup.store.renames import fields_known
 from trueup.testing.simulator_checks import BrokenPromiseError, alike, plain
@@ -32,7 +33,7 @@ from trueup.testing.simulator_scenario import DOUBTS, ENTITY, ORDER
 from trueup.testing.simulator_world import Kill, MortalStore, one_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
     from random import Random
 
@@ -199,9 +200,10 @@ class Keeper:
             if after is None or after.stage(ENTITY) == "done":
                 return None
             new = _codes_with_new_rows(self.sim, db)
+            told = _told_cells(self.sim, db)
         self.sim.people.unsure |= _codes_changed_alike(self.sim) | _codes_heard_once(self.sim)
         self.sim.people.unsure |= new & _codes_with_other_counters(self.sim)
-        return _agreed(self.sim)
+        return _agreed(self.sim, told)
 
     def check_first_run(self, before: Cells | None) -> None:
         """I2, I10: the run that meets the systems after a restore writes over nothing on which they agreed, and deletes nothing."""
@@ -219,8 +221,19 @@ class Keeper:
                 raise BrokenPromiseError(f"I2: {name}:{key}.{item} was {shown!r} as everywhere, and a restored state made it {now!r}")
 
 
-def _agreed(sim: Simulation) -> Cells:
-    """The cells of customers who have one row in each of several systems, where these show the same."""
+def _told_cells(sim: Simulation, db: Db) -> dict[str, tuple[set[str], set[str]]]:
+    """Per system the keys of rows, and the fields, of which the state was told before."""
+    found = {}
+    items = {name: item for item, name in [*sim.scenario.were.items(), *sim.scenario.called.items()]}
+    for name in sim.worlds:
+        keys = {key for frame in shadow_table.keys(db, ENTITY, name) for key in frame["key"]}
+        mapped = [orjson.loads(version.spec)["mapping"]["fields"] for version in mapping_version.behind(db, ENTITY, name)]
+        found[name] = keys, {items[field] for field in set.intersection(*map(set, mapped)) if field in items} if mapped else set()
+    return found
+
+
+def _agreed(sim: Simulation, known: Mapping[str, tuple[set[str], set[str]]]) -> Cells:
+    """The cells of customers who have one row in each of several systems, where these show the same, and the state was told by one."""
     rows: dict[str, list[tuple[str, str, dict[str, Any]]]] = {}
     for name, world in sim.worlds.items():
         for key, row in world.tables["people"].rows.items():
@@ -231,7 +244,12 @@ def _agreed(sim: Simulation) -> Cells:
             continue
         for item in sim.scenario.called:
             told = [(name, key, values.get(f"c_{item}")) for name, key, values in mine if item in sim.scenario.systems[name].fields]
-            if len(told) > 1 and len({repr(plain(sim.scenario.systems[name].meant(item, value), item)) for name, _key, value in told}) == 1:
+            heard = any(key in known[name][0] and item in known[name][1] for name, key, _value in told)
+            if (
+                heard
+                and len(told) > 1
+                and len({repr(plain(sim.scenario.systems[name].meant(item, value), item)) for name, _key, value in told}) == 1
+            ):
                 found |= {(name, key, item): (code, value, sim.people.typings[code, item]) for name, key, value in told}
     return found
 
