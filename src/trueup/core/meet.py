@@ -192,15 +192,22 @@ def _away(facts: Facts, meeting: Meeting, cells: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([lost, gone])
 
 
-def lapsed(facts: Facts, golden: pl.DataFrame, deltas: Mapping[str, pl.DataFrame], cells: pl.DataFrame) -> pl.DataFrame:
-    """(__gid, field) of golden values that say nothing against rows which are back: nobody who is heard stands for them any more.
+def returned(facts: Facts, cells: pl.DataFrame) -> pl.DataFrame:
+    """(__gid, field) of which rows are back that the state knows and of which it does not know any more what they showed.
 
-    `cells` are as `observe.changed_cells` gives them. What was agreed long before the rows were made again is no side in a first contact;
-    a value that is edited now is one, and so is that of a system which cannot be read.
+    `cells` are as `observe.changed_cells` gives them.
     """
     mine = [f"{system}\x1f{name}" for system, names in facts.reread.items() for name in names]
     otherwise = pl.concat_str(SYSTEM, "field", separator="\x1f").is_in(mine)
-    back = cells.filter(pl.col("first") & ~pl.col("new_row") & ~otherwise).select(RECORD_FIELD).unique()
+    return cells.filter(pl.col("first") & ~pl.col("new_row") & ~otherwise).select(RECORD_FIELD).unique()
+
+
+def lapsed(facts: Facts, golden: pl.DataFrame, deltas: Mapping[str, pl.DataFrame], cells: pl.DataFrame, back: pl.DataFrame) -> pl.DataFrame:
+    """Those of `back` (see `returned`) of which the golden value says nothing: nobody who is heard stands for it any more.
+
+    What was agreed long before the rows were made again is no side in a first contact; a value that is edited now is one, and so is that
+    of a system which cannot be read.
+    """
     if back.is_empty():
         return back
     names = back["field"].unique().to_list()

@@ -89,7 +89,7 @@ class Situation:
     records    wide golden cells (__gid and every field) of the records at hand, for expressions
     now        the moment of observation, which dates edits of unknown time
     left       systems whose edits stay where they are (`facts.Facts.left`)
-    since      golden ids of records that are new since the backup that was restored
+    since      golden ids of records with a past that nobody knows: new since the backup that was restored, or found again since
     """
 
     entity: Entity

@@ -23,7 +23,7 @@ from trueup.core.deletes import settle_deletes
 from trueup.core.facts import GONE_SCHEMA, NO_FIELDS, NOBODY, SHADOW_SCHEMA, Decision
 from trueup.core.frames import keep, one_of, stacked, sure, united, without
 from trueup.core.golden import apply_changes, golden_rows, match_index
-from trueup.core.meet import lapsed, looked_at_again, meet, with_golden, without_golden
+from trueup.core.meet import lapsed, looked_at_again, meet, returned, with_golden, without_golden
 from trueup.core.merge import APART, HISTORY_SCHEMA, LEFT, Situation, merge
 from trueup.core.observe import changed_cells, holders, reused_keys, without_rows
 from trueup.core.rebase import rebase
@@ -113,8 +113,9 @@ def _merged(facts: Facts, golden: pl.DataFrame, deltas: Mapping[str, pl.DataFram
     """What the merge makes of the changed cells. In the first look since a restore, some of them have a past that nobody knows."""
     since, over = golden[GID].clear(), NO_FIELDS
     if facts.older:
-        over = lapsed(facts, golden, deltas, cells)
-        since = pl.concat([golden[GID].filter(~golden[GID].is_in(facts.golden["id"].implode())), over[GID].unique()])
+        back = returned(facts, cells)
+        over = lapsed(facts, golden, deltas, cells, back)
+        since = pl.concat([golden[GID].filter(~golden[GID].is_in(facts.golden["id"].implode())), back[GID].unique()])
         cells = cells if over.is_empty() else without_golden(cells, over)
     situation = Situation(
         entity=facts.entity,

@@ -87,8 +87,10 @@ def _resolve(sim: Simulation, random: Random, row: dict[str, object]) -> None:
         ids = pl.Series([gid], dtype=pl.Int64)
         values = orjson.loads(golden.fetch(db, ENTITY, ids)["data"][0])
         links = shadow_table.by_golden(db, ENTITY, ids).select("system", "key").rows()
+    code = str(values.get(sim.scenario.called["code"]))
+    sim.keeper.said.add((code, name))
     if name == "points":
-        sim.people.unsure.add(str(values.get(sim.scenario.called["code"])))
+        sim.people.unsure.add(code)
     owner = sim.scenario.owners.get(name)
     chosen = random.choice(systems) if systems and random.random() < 0.6 else None
     if chosen is None or chosen != owner:

@@ -50,13 +50,13 @@ KEPT = 4
 class Keeper:
     """Whoever looks after the state. `lacking`: (system, golden id) of orders of which no row is there since the state came back.
 
-    `undone`: (code, field) of values that a person has had taken back since then.
+    `said`: (code, field) of values that a person has had taken back since then, or gave in answer to a question.
     """
 
     sim: Simulation
     backups: list[Path] = field(default_factory=list)
     lacking: set[tuple[str, int]] = field(default_factory=set)
-    undone: set[tuple[str, str]] = field(default_factory=set)
+    said: set[tuple[str, str]] = field(default_factory=set)
     taken: int = 0
 
     def back_up(self) -> None:
@@ -87,7 +87,7 @@ class Keeper:
                 self._put_back(path)
         self._tidy()
         sim.workspace = sim.open()
-        self.undone.clear()
+        self.said.clear()
         with sim.workspace.store.read() as db:
             self._forget(_Told(sim, db))
             self._lack(db)
@@ -215,7 +215,7 @@ class Keeper:
                 raise BrokenPromiseError(f"I10: the first run after a restore deleted {gone} in {name}")
         for (name, key, item), (code, shown, typings) in before.items():
             row = self.sim.worlds[name].tables["people"].rows.get(key)
-            by_a_person = self.sim.people.typings[code, item] != typings or (code, item) in self.undone
+            by_a_person = self.sim.people.typings[code, item] != typings or (code, item) in self.said
             if row is not None and not by_a_person and not alike(self.sim, item, row.values.get(f"c_{item}"), shown):
                 now = row.values.get(f"c_{item}")
                 raise BrokenPromiseError(f"I2: {name}:{key}.{item} was {shown!r} as everywhere, and a restored state made it {now!r}")

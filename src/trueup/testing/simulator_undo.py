@@ -88,7 +88,7 @@ def _take_note(sim: Simulation, run: int, newest: int) -> None:
                 lines.filter((pl.col("kind") == "undo") & pl.col("field").is_not_null()).select("field", "before", "after").rows()
             ):
                 name = fields.get(called)
-                sim.keeper.undone.add((code, str(name)))
+                sim.keeper.said.add((code, str(name)))
                 if name == COUNTER:
                     people.sums[code] = people.sums.get(code, 0) + _number(after) - _number(before)
                 here = [place for place in people.typed if place[0] in people.worlds and place[2] == name]
