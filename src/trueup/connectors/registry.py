@@ -28,6 +28,7 @@ _SHIPPED = {
     "excel": ("trueup.connectors.excel", "ExcelConnector"),
     "jsonl": ("trueup.connectors.jsonl", "JsonlConnector"),
     "webhook": ("trueup.connectors.webhook", "WebhookConnector"),
+    "rest": ("trueup.connectors.rest.connector", "RestConnector"),
 }
 
 

@@ -1,0 +1,253 @@
+"""Writing many rows in one request, each with an outcome of its own. A request refused as a whole is split until the bad row is found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from trueup.connectors.jsonl_text import ABSENT
+from trueup.connectors.rest.answers import Trouble, shortened
+from trueup.connectors.rest.client import ReplyLostError
+from trueup.connectors.rest.pointer import at, parse
+from trueup.connectors.rest.requests import built
+from trueup.connectors.rest.template import places, render
+from trueup.errors import SystemUnreachableError, TrueupError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trueup.connectors.rest.client import Client
+    from trueup.connectors.rest.message import Response
+    from trueup.connectors.rest.objects import RestObject
+    from trueup.connectors.rest.reading import Reader
+    from trueup.connectors.rest.schema import BulkShape
+    from trueup.connectors.rest.verdicts import Operation, Verdicts
+    from trueup.connectors.rest.writing import Writer
+    from trueup.model import OperationKind
+
+_MEANS = {401: "reauth", 403: "forbidden", 404: "gone", 409: "duplicate", 410: "gone", 412: "stale", 429: "throttled"}
+
+
+class Bulk:
+    """The bulk requests of one object, for one batch."""
+
+    def __init__(self, client: Client, obj: RestObject, reader: Reader, writer: Writer, verdicts: Verdicts) -> None:
+        """As the writer's."""
+        self._client = client
+        self._obj = obj
+        self._reader = reader
+        self._writer = writer
+        self._verdicts = verdicts
+
+    def write(self, kind: OperationKind, operations: Sequence[Operation]) -> list[Operation]:
+        """Write what can be written in bulk; what cannot comes back."""
+        bulk = self._obj.shape.write.bulk
+        shape = bulk.get(kind) or (bulk.get("upsert") if kind in {"create", "update"} else None)
+        if shape is None or (len(operations) == 1 and self._writer.shape_for(kind) is not None):
+            return list(operations)
+        upserts = kind not in bulk
+        mode = self._mode(kind)
+        rows = list(operations)
+        left: list[Operation] = []
+        if kind != "create" and mode == "native" and any(operation.expected is not None for operation in rows):
+            able = self._names(shape, "version")
+            left = [operation for operation in rows if not able or (operation.expected or {}).get("__version") is None]
+            rows = [operation for operation in rows if operation not in left]
+        elif kind != "create" and (mode == "read_compare" or (upserts and mode == "none")):
+            rows = self._compared(kind, rows, compare=mode == "read_compare")
+        elif upserts:
+            rows = self._new_ones(rows)
+        for round_ in _rounds(rows):
+            for start in range(0, len(round_), shape.max):
+                self._send(kind, shape, round_[start : start + shape.max])
+        return left
+
+    def _mode(self, kind: OperationKind) -> str:
+        shape = self._writer.shape_for(kind)
+        return self._obj.write_precondition(shape) if shape is not None else "read_compare"
+
+    def _names(self, shape: BulkShape, name: str) -> bool:
+        return any(place.name.partition(".")[0] == name for place in places((shape.item, shape.body)))
+
+    # ---------------------------------------------------------------- before
+
+    def _compared(self, kind: OperationKind, operations: Sequence[Operation], *, compare: bool) -> list[Operation]:
+        """Those of which the rows are there, and as expected; the others have their outcome."""
+        records = self._present(operations)
+        kept = []
+        for operation in operations:
+            record = records.get(operation.key or "")
+            if record is None:
+                self._verdicts.add(operation, "gone", reason="there is no row with this key")
+            elif compare and operation.expected is not None and not self._writer.is_as_expected(operation, record, kind):
+                self._verdicts.add(operation, "stale", reason="the row changed since it was read")
+            elif kind == "update" and not operation.values:
+                self._verdicts.add(operation, "done")
+            else:
+                kept.append(operation)
+        return kept
+
+    def _new_ones(self, operations: Sequence[Operation]) -> list[Operation]:
+        """Those of which the key is not taken yet: an upsert would write over the row that has it."""
+        keyed = [operation for operation in operations if operation.parts is not None]
+        records = self._present(keyed) if keyed else {}
+        kept, seen = [], set()
+        for operation in operations:
+            key = operation.text_key(self._obj) if operation.parts is not None else None
+            if key is not None and (key in records or key in seen):
+                self._verdicts.taken(operation)
+                continue
+            seen.add(key)
+            kept.append(operation)
+        return kept
+
+    def _present(self, operations: Sequence[Operation]) -> dict[str, Any]:
+        keys = [operation.text_key(self._obj) for operation in operations]
+        found = [record for records in self._reader.by_key(keys) for record, _ in records]
+        return {key: record for key, record in zip(self._obj.keys_of(found, {}), found, strict=True) if key is not None}
+
+    # ---------------------------------------------------------------- one request
+
+    def _send(self, kind: OperationKind, shape: BulkShape, operations: Sequence[Operation]) -> None:
+        try:
+            items = [self._item(kind, shape, operation) for operation in operations]
+            more = {f"body.{shape.items}": items} if shape.items else {}
+            scope = {**self._obj.scope, "id": None, "key": {}}
+            request = built(shape if shape.items else shape.model_copy(update={"body": items}), scope, more)
+            response, trouble = self._client.ask(request, repeat=kind != "create")
+        except ReplyLostError as error:
+            self._unsure(kind, operations, error)
+            return
+        except SystemUnreachableError as error:
+            for operation in operations:
+                self._verdicts.unreached(operation, error)
+            return
+        except TrueupError as error:
+            for operation in operations:
+                self._verdicts.failed(operation, error)
+            return
+        if trouble is None:
+            self._settle(kind, shape, operations, response)
+        elif trouble.means in {"rejected", "page_size", "duplicate", "gone", "stale"} and len(operations) > 1:
+            half = len(operations) // 2
+            self._send(kind, shape, operations[:half])
+            self._send(kind, shape, operations[half:])
+        elif kind == "create" and trouble.means in {"transient", "broken"}:
+            self._unsure(kind, operations, self._client.error(trouble, self._obj.name))
+        else:
+            for operation in operations:
+                self._verdicts.trouble(operation, kind, trouble, self._client)
+
+    def _item(self, kind: OperationKind, shape: BulkShape, operation: Operation) -> Any:
+        template = shape.item
+        if template is None:
+            own = self._obj.shape.write.create
+            template = (own.body if kind == "create" and own is not None else None) or ("${id}" if kind == "delete" else "${record}")
+        version = (operation.expected or {}).get("__version")
+        return render(template, self._writer.scope(operation, version=version))
+
+    def _unsure(self, kind: OperationKind, operations: Sequence[Operation], error: Exception) -> None:
+        """The request may have been carried out, or a part of it."""
+        for operation in operations:
+            if kind != "create":
+                self._verdicts.unreached(operation, error)
+                continue
+            try:
+                found = self._writer.looked_up(operation)
+            except TrueupError:
+                found = None
+            if found is None:
+                self._verdicts.unknown(operation, error)
+            elif found:
+                self._verdicts.found(operation, found[0])
+            else:
+                self._verdicts.add(operation, "retry", reason=str(getattr(error, "message", error)))
+
+    # ---------------------------------------------------------------- results
+
+    def _settle(self, kind: OperationKind, shape: BulkShape, operations: Sequence[Operation], response: Response) -> None:
+        body = response.json()
+        results = self._paired(shape, operations, _list_at(body, shape.results))
+        failures = self._paired(shape, operations, _list_at(body, shape.errors), only_failures=True)
+        for operation in operations:
+            failure = failures.get(operation.op)
+            result = results.get(operation.op)
+            if failure is None and result is not None and self._has_failed(shape, result):
+                failure = result
+            if failure is not None:
+                self._verdicts.trouble(operation, kind, self._trouble(shape, failure), self._client)
+            elif shape.results is not None and result is None:
+                self._unsure(kind, [operation], SystemUnreachableError("the answer says nothing about this row"))
+            else:
+                self._done(kind, shape, operation, result)
+
+    def _paired(
+        self, shape: BulkShape, operations: Sequence[Operation], results: Sequence[Any], *, only_failures: bool = False
+    ) -> dict[int, Any]:
+        """Operation's number -> what is told of it."""
+        if shape.pair_by == "key":
+            assert shape.key is not None
+            by_key = {operation.text_key(self._obj): operation.op for operation in operations if operation.parts is not None}
+            told = {str(at(result, parse(shape.key))): result for result in results}
+            return {op: told[key] for key, op in by_key.items() if key in told}
+        found = {}
+        for number, result in enumerate(results):
+            place: Any = number
+            if shape.index is not None:
+                place = at(result, parse(shape.index))
+            elif only_failures and not isinstance(result, dict):
+                continue
+            if isinstance(place, int) and 0 <= place < len(operations):
+                found[operations[place].op] = result
+        return found
+
+    def _has_failed(self, shape: BulkShape, result: Any) -> bool:
+        if shape.error is not None and at(result, parse(shape.error)) not in (ABSENT, None, False, "", [], {}):
+            return True
+        status = at(result, parse(shape.status)) if shape.status is not None else ABSENT
+        return str(status).isdigit() and int(str(status)) >= 400
+
+    def _trouble(self, shape: BulkShape, failure: Any) -> Trouble:
+        status = at(failure, parse(shape.status)) if shape.status is not None else ABSENT
+        number = int(str(status)) if str(status).isdigit() else 0
+        said = at(failure, parse(shape.message)) if shape.message is not None else at(failure, ("message",))
+        if not isinstance(said, str) and shape.error is not None:
+            said = at(failure, parse(shape.error))
+        field = at(failure, parse(shape.field)) if shape.field is not None else None
+        means = _MEANS.get(number) or ("transient" if number >= 500 else "rejected")
+        reason = shortened(said) if isinstance(said, str) and said.strip() else f"it was refused{f' (status {number})' if number else ''}"
+        return Trouble(means, reason, None, field if isinstance(field, str) else None, number)
+
+    def _done(self, kind: OperationKind, shape: BulkShape, operation: Operation, result: Any) -> None:
+        record = at(result, parse(shape.row)) if shape.row is not None and result is not None else None
+        record = record if isinstance(record, dict) else None
+        key = operation.text_key(self._obj) if operation.parts is not None else None
+        if key is None and result is not None:
+            value = at(result, parse(shape.id)) if shape.id is not None else ABSENT
+            key = str(value) if value is not ABSENT and value is not None else self._obj.key_of(record) if record else None
+        if key is None:
+            self._unsure(kind, [operation], SystemUnreachableError("a row was made, and the answer does not tell its key"))
+            return
+        stored = self._verdicts.stored(record) if kind != "delete" else None
+        version = self._obj.version_of(record) if record is not None else None
+        self._verdicts.add(operation, "done", key=key, version=version, stored=stored)
+
+
+def _list_at(body: Any, pointer: str | None) -> Sequence[Any]:
+    if pointer is None:
+        return ()
+    found = at(body, parse(pointer))
+    return found if isinstance(found, list) else ()
+
+
+def _rounds(operations: Sequence[Operation]) -> list[list[Operation]]:
+    """Operations in rounds in which no row comes twice."""
+    rounds: list[list[Operation]] = []
+    times: dict[Any, int] = {}
+    for operation in operations:
+        place = tuple(operation.parts.values()) if operation.parts is not None else ("new", operation.op)
+        number = times.get(place, 0)
+        times[place] = number + 1
+        if number == len(rounds):
+            rounds.append([])
+        rounds[number].append(operation)
+    return rounds

@@ -1,0 +1,244 @@
+"""Asks the application: one pool of connections, the limits kept, slowed down where it says so, repeated where that does no harm."""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import random
+import ssl
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urljoin, urlsplit
+
+import httpx2
+
+from trueup.connectors.rest.answers import BACKOFF_S, Trouble, rest_s, trouble_of
+from trueup.connectors.rest.auth import Nobody
+from trueup.connectors.rest.limits import shared_budget
+from trueup.connectors.rest.message import Request, Response
+from trueup.errors import AccessRefusedError, ObjectUnreadableError, SystemUnreachableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trueup.connectors.rest.auth import Authorization
+    from trueup.connectors.rest.schema import HttpShape
+
+_MOST_REDIRECTS = 5
+_REDIRECTS = {301, 302, 303, 307, 308}
+
+
+@functools.lru_cache(maxsize=1)
+def _certificates() -> ssl.SSLContext:
+    """Whom this machine trusts; to load that takes longer than a hundred requests."""
+    return httpx2.create_ssl_context()
+
+
+class ReplyLostError(SystemUnreachableError):
+    """The request may have been carried out: the connection broke before the answer was there."""
+
+
+class Client:
+    """One application, asked by several threads at once. `wait(seconds)` lets time pass (tests put theirs in)."""
+
+    def __init__(self, system: str, http: HttpShape, base_url: str, *, wait: Callable[[float], None] = time.sleep) -> None:
+        """Nothing is connected yet."""
+        self.system = system
+        self.authorization: Authorization = Nobody()
+        self._http = http
+        self._base = base_url.rstrip("/")
+        self._host = urlsplit(self._base).netloc
+        self._wait = wait
+        self._budget = shared_budget((system, self._base, tuple(http.limits)), http.limits, most_wait_s=http.most_wait_s)
+        self._client: httpx2.Client | None = None
+        self._connecting = threading.Lock()
+        self.requests = 0
+
+    def _connected(self) -> httpx2.Client:
+        with self._connecting:
+            if self._client is None:
+                self._client = httpx2.Client(
+                    timeout=httpx2.Timeout(self._http.timeout_s, connect=min(15.0, self._http.timeout_s)),
+                    limits=httpx2.Limits(max_connections=self._http.parallel + 2, max_keepalive_connections=self._http.parallel + 2),
+                    headers={"accept": "application/json", "user-agent": "trueup"},
+                    follow_redirects=False,
+                    verify=_certificates() if self._base.startswith("https:") or self._http.hosts else False,  # else nothing is encrypted
+                )
+            return self._client
+
+    def close(self) -> None:
+        """Give back the connections."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    # ---------------------------------------------------------------- asking
+
+    def ask(self, request: Request, *, repeat: bool | None = None, wants_json: bool = True) -> tuple[Response, Trouble | None]:
+        """The answer, and what is wrong with it where something is. What is throttled or passing is tried again, within limits.
+
+        `repeat`: whether it may be sent again when it is not known whether it was carried out; None: where it only reads.
+        Raises SystemUnreachableError (ReplyLostError where that is not known), AccessRefusedError.
+        """
+        repeat = request.is_read if repeat is None else repeat
+        attempt, renewed = 0, False
+        while True:
+            attempt += 1
+            last = attempt >= self._http.attempts
+            try:
+                prepared, response = self._once(request)
+            except SystemUnreachableError as error:
+                if last or not (repeat or not isinstance(error, ReplyLostError)):
+                    raise
+                self._pause(None, attempt)
+                continue
+            trouble = trouble_of(response, self._http.errors, wants_json=wants_json)
+            rest = rest_s(response, self._http.budget_headers)
+            if rest is not None:
+                self._budget.rest(rest, f"what may be asked of it is used up; it starts anew in {round(rest)} s")
+            if trouble is None:
+                return response, None
+            if trouble.means == "reauth" and not renewed and self.authorization.rejected(prepared, response):
+                renewed = True
+                attempt -= 1
+                continue
+            if trouble.means == "throttled":
+                if last or (trouble.wait_s or 0) > self._http.most_wait_s:
+                    return response, trouble
+                self._budget.rest(self._pause_s(trouble.wait_s, attempt), "it asks to be left alone for a while")
+                continue
+            if trouble.means in {"transient", "broken"} and not last and (repeat or (request.is_read and trouble.means == "transient")):
+                self._pause(trouble.wait_s, attempt)
+                continue
+            return response, trouble
+
+    def fetch(self, request: Request, what: str) -> Response:
+        """The answer to a question that must succeed. Raises for everything else."""
+        response, trouble = self.ask(request)
+        if trouble is not None:
+            raise self.error(trouble, what)
+        return response
+
+    def error(self, trouble: Trouble, what: str) -> Exception:
+        """Trouble as the error of a whole call."""
+        text = f"{what}: {trouble.reason}"
+        match trouble.means:
+            case "reauth":
+                return AccessRefusedError(
+                    text,
+                    hint="its credential is wrong, expired or revoked: give it another one (`trueup connect`, or its secret)",
+                    system=self.system,
+                )
+            case "forbidden":
+                return AccessRefusedError(text, hint="ask who looks after it for the right (scope) to do this", system=self.system)
+            case "throttled" | "transient":
+                return SystemUnreachableError(text, hint="it is tried again later", system=self.system)
+            case _:
+                return ObjectUnreadableError(
+                    text, hint="compare the request in the connector file with its documentation", system=self.system
+                )
+
+    def _pause_s(self, wait_s: float | None, attempt: int) -> float:
+        if wait_s is not None:
+            return min(wait_s, self._http.most_wait_s)
+        return float(min(BACKOFF_S * 2 ** (attempt - 1), 30.0) * random.uniform(0.75, 1.25))  # noqa: S311 - spreads those who wait
+
+    def _pause(self, wait_s: float | None, attempt: int) -> None:
+        self._wait(self._pause_s(wait_s, attempt))
+
+    # ---------------------------------------------------------------- one request
+
+    def address(self, url: str) -> str:
+        """The whole address of a path. Raises AccessRefusedError for a host that may not be asked."""
+        whole = url if "://" in url else f"{self._base}/{url.lstrip('/')}" if not url.startswith("?") else self._base + url
+        parts = urlsplit(whole)
+        allowed = parts.netloc == self._host or any(fnmatch.fnmatch(parts.hostname or "", host) for host in self._http.hosts)
+        if not allowed or (parts.scheme != "https" and parts.netloc != self._host):
+            raise AccessRefusedError(
+                f"the connector file does not allow to ask {parts.scheme}://{parts.netloc}",
+                hint="where it should, add the host to `http: {hosts: […]}`; only https is allowed there",
+                system=self.system,
+            )
+        return whole
+
+    def _once(self, request: Request) -> tuple[Request, Response]:
+        prepared = self.authorization.prepare(request)
+        whole = self.address(prepared.url)
+        for _ in range(_MOST_REDIRECTS):
+            with self._budget.slot(urlsplit(whole).path, self.system):
+                response = self._sent(prepared, whole)
+            target = response.headers.get("location")
+            if response.status not in _REDIRECTS or target is None:
+                return prepared, response
+            if not prepared.is_read:
+                raise ObjectUnreadableError(
+                    f"it sends {prepared.method} on to another address ({urlsplit(target).netloc or target})",
+                    hint="write the right base_url into the connector file",
+                    system=self.system,
+                )
+            whole = self.address(urljoin(whole, target))
+            prepared = Request(prepared.method, whole, {}, prepared.headers, None)
+        raise ObjectUnreadableError("it sends from one address to the next without end", hint="check base_url", system=self.system)
+
+    def _sent(self, request: Request, whole: str) -> Response:
+        client = self._connected()
+        self.requests += 1
+        try:
+            if request.query:
+                whole += ("&" if "?" in whole else "?") + urlencode(_pairs(request.query))
+            built = client.build_request(request.method, whole, headers=dict(request.headers), content=request.body)
+            answer = client.send(built, stream=True)
+            try:
+                body = self._body(answer)
+            finally:
+                answer.close()
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
+            raise self._not_reached(error) from error
+        except httpx2.TimeoutException as error:
+            raise ReplyLostError(
+                f"it did not answer within {self._http.timeout_s:g} s", hint="it is tried again later", system=self.system
+            ) from error
+        except httpx2.TransportError as error:
+            raise ReplyLostError("the connection broke off", hint="it is tried again later", system=self.system) from error
+        except httpx2.DecodingError as error:
+            raise ReplyLostError("its answer cannot be unpacked", hint="it is tried again later", system=self.system) from error
+        except (httpx2.InvalidURL, UnicodeError, ValueError) as error:
+            raise ObjectUnreadableError(
+                f"a request cannot be sent: {error}", hint="check addresses and headers in the connector file", system=self.system
+            ) from error
+        return Response(answer.status_code, {name.lower(): value for name, value in answer.headers.items()}, body)
+
+    def _body(self, answer: httpx2.Response) -> bytes:
+        most = int(self._http.max_body_mb * 1_000_000)
+        parts, size = [], 0
+        for part in answer.iter_bytes():
+            size += len(part)
+            if size > most:
+                raise ObjectUnreadableError(
+                    f"an answer has more than {self._http.max_body_mb:g} MB",
+                    hint="ask for smaller pages, or raise `http: {max_body_mb: …}`",
+                    system=self.system,
+                )
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _not_reached(self, error: Exception) -> Exception:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                return AccessRefusedError(
+                    f"the certificate of {self._host} is not valid: {cause.verify_message}",
+                    hint="ask who looks after it; nothing was sent",
+                    system=self.system,
+                )
+            if isinstance(cause, ssl.SSLError):
+                return AccessRefusedError(
+                    f"no secure connection to {self._host}: {cause.reason}", hint="check base_url", system=self.system
+                )
+            cause = cause.__cause__ or cause.__context__
+        return SystemUnreachableError(f"{self._host} cannot be reached", hint="check base_url and the network", system=self.system)
+
+
+def _pairs(query: Any) -> list[tuple[str, str]]:
+    return [(name, item) for name, value in query.items() for item in (value if isinstance(value, list) else [value])]

@@ -1,0 +1,299 @@
+"""Systems that are described by a connector file: any web application that speaks JSON."""
+
+from __future__ import annotations
+
+import difflib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx2
+
+from trueup.connectors.base import PAGE_ROWS
+from trueup.connectors.rest.auth import Authorization, Header, Missing, Nobody, Parameter, basic
+from trueup.connectors.rest.client import Client
+from trueup.connectors.rest.file import read_file
+from trueup.connectors.rest.objects import RestObject
+from trueup.connectors.rest.reading import Reader
+from trueup.connectors.rest.template import places, render
+from trueup.connectors.rest.writing import Writer
+from trueup.errors import ConfigError, ObjectMissingError, ObjectUnreadableError, Problem, keep_secret
+from trueup.model import Caps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import polars as pl
+
+    from trueup.connectors.base import Page, WriteBatch
+    from trueup.connectors.rest.schema import AuthShape, FileShape, ObjectShape
+    from trueup.model import ObjectInfo, ObjectSpec, Precondition
+
+_WEAKEST: dict[str, int] = {"native": 0, "read_compare": 1, "none": 2}
+
+
+class RestConnector:
+    """One application, as its connector file describes it. Used by one thread at a time; it uses several itself."""
+
+    caps: Caps = Caps(kind="api")
+
+    def __init__(
+        self, name: str, file: FileShape, secrets: Mapping[str, str], values: Mapping[str, str], base_url: str | None = None
+    ) -> None:
+        """`secrets` and `values` are put in for `${secrets.…}` and `${values.…}`."""
+        self.name = name
+        self.file = file
+        self._scope = {"secrets": dict(secrets), "values": dict(values)}
+        address = base_url or str(render(file.http.base_url, self._scope))
+        self._client = Client(name, file.http, address)
+        self._grant: Mapping[str, Any] | None = None
+        self._client.authorization = self._authorization(file.auth.any_of)
+        self._objects: dict[str, RestObject] = {}
+        self._workers: ThreadPoolExecutor | None = None
+        self.caps = caps_of(file)
+
+    # ---------------------------------------------------------------- opening
+
+    @classmethod
+    def open(cls, name: str, settings: Mapping[str, Any], *, directory: str = ".") -> Self:
+        """See base.Connector. Raises ConfigError with everything that is wrong with the connector file."""
+        known = cls.settings_schema()["properties"]
+        problems = [
+            Problem("", 0, f"systems.{name}.{given}", f"unknown setting {given!r}", f"known: {', '.join(known)}")
+            for given in settings
+            if given not in known
+        ]
+        if not isinstance(settings.get("file"), str):
+            problems.append(Problem("", 0, f"systems.{name}.file", "`file` is missing", "name the connector file: file: directory.yaml"))
+        if problems:
+            raise ConfigError(problems)
+        file = read_file(Path(directory, settings["file"]))
+        secrets = {key: str(value) for key, value in (settings.get("secrets") or {}).items()}
+        values = {key: str(value) for key, value in (settings.get("values") or {}).items()}
+        for secret, value in secrets.items():
+            keep_secret(secret, value)
+        address = settings.get("base_url") or render(file.http.base_url, {"secrets": secrets, "values": values})
+        missing = [
+            place.name
+            for place in places(file.http.base_url)
+            if not settings.get("base_url") and place.value({"secrets": secrets, "values": values}) is None
+        ]
+        if missing:
+            kind, _, which = missing[0].partition(".")
+            raise ConfigError(
+                [
+                    Problem(
+                        "",
+                        0,
+                        f"systems.{name}.{kind}",
+                        f"`{which}` is missing",
+                        f"the address of the connector file needs ${{{missing[0]}}}",
+                    )
+                ]
+            )
+        try:
+            right = httpx2.URL(str(address)).host and str(address).startswith(("http://", "https://"))
+        except httpx2.InvalidURL:
+            right = ""
+        if not right:
+            raise ConfigError([Problem("", 0, f"systems.{name}.base_url", "this is no address", "for example https://api.example.com")])
+        return cls(name, file, secrets, values, settings.get("base_url"))
+
+    @classmethod
+    def settings_schema(cls) -> dict[str, Any]:
+        """See base.Connector."""
+        named = {"type": "object", "additionalProperties": {"type": "string"}}
+        properties = {
+            "file": {
+                "type": "string",
+                "title": "Connector file",
+                "description": "The file that describes the application",
+                "minLength": 1,
+                "examples": ["directory.yaml"],
+            },
+            "secrets": {**named, "title": "Secrets", "description": "What the connector file calls `${secrets.NAME}`"},
+            "values": {**named, "title": "Values", "description": "What the connector file calls `${values.NAME}`: a region, an account"},
+            "base_url": {
+                "type": "string",
+                "title": "Address",
+                "description": "Another address than the connector file's: a test account's",
+            },
+        }
+        return {
+            "type": "object",
+            "title": "REST application",
+            "properties": properties,
+            "required": ["file"],
+            "additionalProperties": False,
+        }
+
+    def _authorization(self, kinds: Sequence[AuthShape]) -> Authorization:
+        """The first way of which all secrets are given."""
+        lacking: list[str] = []
+        for kind in kinds:
+            missing = [place.name for place in places(kind.model_dump()) if place.value(self._scope) is None]
+            if missing:
+                lacking += [name for name in missing if name not in lacking]
+                continue
+            return self._made(kind)
+        names = ", ".join(name.removeprefix("secrets.") for name in lacking)
+        raise ConfigError(
+            [
+                Problem(
+                    "",
+                    0,
+                    f"systems.{self.name}.secrets",
+                    f"`{names}` is missing: the application wants to know who asks",
+                    "secrets: {" + ", ".join(f'{name.partition(".")[2]}: "${{…}}"' for name in lacking) + "}",
+                )
+            ]
+        )
+
+    def _made(self, kind: AuthShape) -> Authorization:
+        said = {name: render(value, self._scope) for name, value in kind.model_dump().items()}
+        match kind.kind:
+            case "bearer":
+                return Header("Authorization", f"{kind.prefix} {said['token']}".strip())
+            case "basic":
+                return basic(str(said["user"]), str(said["password"]))
+            case "header":
+                return Header(str(said["name"]), str(said["value"]))
+            case "query":
+                return Parameter(str(said["name"]), str(said["value"]))
+            case "oauth2":
+                self._grant = {name: value for name, value in said.items() if value is not None}
+                return Missing(self.name)
+            case _:
+                return Nobody()
+
+    @property
+    def grant(self) -> Mapping[str, Any] | None:
+        """See auth.Authorized."""
+        return self._grant
+
+    def authorize_by(self, authorization: Authorization) -> None:
+        """See auth.Authorized."""
+        self._client.authorization = authorization
+
+    # ---------------------------------------------------------------- the contract
+
+    def discover(self) -> list[ObjectInfo]:
+        """See base.Connector: the objects of the connector file."""
+        return [self._object(name).info() for name in self.file.objects]
+
+    def describe(self, obj: ObjectSpec) -> ObjectInfo:
+        """See base.Connector."""
+        return self._known(obj).info()
+
+    def read(
+        self,
+        obj: ObjectSpec,
+        columns: Sequence[str],
+        *,
+        since: str | None = None,
+        keys: Sequence[str] | None = None,
+        page_rows: int = PAGE_ROWS,
+    ) -> Iterator[Page]:
+        """See base.Connector."""
+        known = self._known(obj)
+        known.need((*columns, *((obj.modified,) if obj.modified else ())))
+        if since is not None and obj.modified is None:
+            raise ObjectUnreadableError(
+                f"{known.name} cannot be read from a cursor", hint="name its `modified` column, or read everything", system=self.name
+            )
+        return self._reader(known).read(columns, obj.modified, since, keys, page_rows)
+
+    def find(self, obj: ObjectSpec, columns: Sequence[str], values: pl.DataFrame) -> pl.DataFrame:
+        """See base.Connector."""
+        known = self._known(obj)
+        known.need((*columns, *values.columns))
+        return self._reader(known).find(columns, values)
+
+    def write(self, obj: ObjectSpec, batch: WriteBatch) -> pl.DataFrame:
+        """See base.Connector."""
+        known = self._known(obj)
+        return Writer(self._client, known, self._reader(known), self._pool, obj).write(batch)
+
+    def prepare(self, obj: ObjectSpec, columns: Mapping[str, str]) -> None:
+        """See base.Connector; nothing is made in an application."""
+
+    def close(self) -> None:
+        """See base.Connector."""
+        workers, self._workers = self._workers, None
+        if workers is not None:
+            workers.shutdown(wait=True, cancel_futures=True)
+        self._client.close()
+
+    @property
+    def requests(self) -> int:
+        """How many requests were sent so far."""
+        return self._client.requests
+
+    # ---------------------------------------------------------------- inside
+
+    @property
+    def _pool(self) -> ThreadPoolExecutor:
+        if self._workers is None:
+            self._workers = ThreadPoolExecutor(self.file.http.parallel, thread_name_prefix=f"rest-{self.name}")
+        return self._workers
+
+    def _shape(self, name: str | None) -> ObjectShape:
+        shape = self.file.objects.get(name or "")
+        if shape is None:
+            near = difflib.get_close_matches(name or "", self.file.objects, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the connector file has {', '.join(self.file.objects)}"
+            raise ObjectMissingError(f"there is no object {name!r}", hint=hint, system=self.name)
+        return shape
+
+    def _object(self, name: str | None) -> RestObject:
+        shape = self._shape(name)
+        found = self._objects.get(name or "")
+        if found is None:
+            found = RestObject(self.name, str(name), shape, self._scope)
+            found.learn(self._client)
+            self._objects[str(name)] = found
+        return found
+
+    def _known(self, obj: ObjectSpec) -> RestObject:
+        """An object as a mapping names it. Raises ObjectMissingError where it, or its key, is another one."""
+        found = self._object(obj.name)
+        found.need(obj.key)
+        if obj.key and tuple(obj.key) != found.key:
+            raise ObjectMissingError(
+                f"the key of {found.name} is {', '.join(found.key)}, not {', '.join(obj.key)}",
+                hint=f"map it with key: {found.key[0] if len(found.key) == 1 else list(found.key)}",
+                system=self.name,
+            )
+        return found
+
+    def _reader(self, obj: RestObject) -> Reader:
+        return Reader(self._client, obj, lambda name: self._reader(self._object(name)), self._pool)
+
+
+def caps_of(file: FileShape) -> Caps:
+    """What can be said of every object of a connector file."""
+    objects = list(file.objects.values())
+    writes = [obj.write for obj in objects]
+    weakest: Precondition = "native"
+    for obj in objects:
+        for write in (obj.write.update, obj.write.delete):
+            if write is not None:
+                said = write.precondition
+                mode: Precondition = "read_compare" if said is None else said if isinstance(said, str) else "native"
+                weakest = mode if _WEAKEST[mode] > _WEAKEST[weakest] else weakest
+    if all(write.update is None and write.delete is None for write in writes):
+        weakest = "none"
+    shows = [shape for write in writes for shape in (write.create or write.upsert, write.update) if shape is not None]
+    bulk_shows = all(bulk.row is not None for write in writes for kind, bulk in write.bulk.items() if kind != "delete")
+    return Caps(
+        kind="api",
+        precondition=weakest,
+        stored_row=bool(shows) and all(shape.item is not None for shape in shows) and bulk_shows,
+        incremental=any(obj.modified is not None or obj.read.changed is not None for obj in objects),
+        tombstones=any(obj.read.deleted is not None or obj.gone is not None for obj in objects),
+        find=True,
+        creates=any(write.create or write.upsert or write.bulk.keys() & {"create", "upsert"} for write in writes),
+        updates=any(write.update or write.bulk.keys() & {"update", "upsert"} for write in writes),
+        deletes=any(write.delete or "delete" in write.bulk for write in writes),
+        assigns_keys=all(obj.assigns_key for obj in objects),
+    )

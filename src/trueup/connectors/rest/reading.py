@@ -1,0 +1,387 @@
+"""Reading an object: whole lists, what changed, rows by key and by value, and what is told to be deleted."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from trueup.connectors.base import Page, Reject
+from trueup.connectors.rest.jobs import JobListing
+from trueup.connectors.rest.paging import Listing
+from trueup.connectors.rest.pointer import at, parse
+from trueup.connectors.rest.requests import built
+from trueup.connectors.rest.values import MisfitError, cells
+from trueup.connectors.sql_types import cell_text, instant_of
+from trueup.errors import ObjectUnreadableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from concurrent.futures import ThreadPoolExecutor
+
+    from trueup.connectors.rest.client import Client
+    from trueup.connectors.rest.objects import RestObject
+    from trueup.connectors.rest.schema import ListShape
+
+FEW_KEYS = 50
+"""So many rows are asked for one by one; of more than that, the list is looked at first, which shows many at once."""
+
+
+class Reader:
+    """Reads one object. `parents` gives the reader of another object by name."""
+
+    def __init__(self, client: Client, obj: RestObject, parents: Callable[[str], Reader], pool: ThreadPoolExecutor) -> None:
+        """The object has been described."""
+        self._client = client
+        self._obj = obj
+        self._parents = parents
+        self._pool = pool
+
+    # ---------------------------------------------------------------- lists
+
+    def records(self, shape: ListShape, scope: Mapping[str, Any], ends: list[Listing]) -> Iterator[list[Any]]:
+        """The records of a list, page by page; its listings are added to `ends`, to be asked for completeness."""
+        if shape.of is None:
+            yield from self._listed(shape, scope, ends)
+            return
+        for key, parent in self._parents(shape.of).each_parent():
+            for records in self._listed(shape, {**scope, "parent": key}, ends):
+                for record in records:
+                    if isinstance(record, dict):
+                        record.setdefault("$parent", parent)
+                yield records
+
+    def each_parent(self) -> Iterator[tuple[Any, str]]:
+        """Key of every row, as requests spell it and as its text."""
+        ends: list[Listing] = []
+        for records in self.records(self._obj.shape.read.full, self._obj.scope, ends):
+            for record in records:
+                key = self._obj.key_of(record) if isinstance(record, dict) else None
+                parts = self._obj.key_parts([key])[0] if key is not None else None
+                if key is not None and parts is not None and not self._obj.is_gone(record):
+                    yield self._obj.scope_of(key, parts)["id"], key
+
+    def _listed(self, shape: ListShape, scope: Mapping[str, Any], ends: list[Listing]) -> Iterator[list[Any]]:
+        what = f"{self._obj.name} ({shape.method} {shape.path})"
+        if shape.job is not None:
+            yield from JobListing(self._client, shape, shape.job, scope, what)
+            return
+        listing = Listing(self._client, shape, scope, what)
+        ends.append(listing)
+        yield from listing
+
+    # ---------------------------------------------------------------- the contract
+
+    def read(
+        self, columns: Sequence[str], modified: str | None, since: str | None, keys: Sequence[str] | None, page_rows: int
+    ) -> Iterator[Page]:
+        """See base.Connector."""
+        if keys is not None:
+            return self._keyed(columns, keys, page_rows)
+        if since is not None and modified is None:
+            raise ObjectUnreadableError(
+                f"{self._obj.name} cannot be read from a cursor",
+                hint="name its `modified` column, or read everything",
+                system=self._client.system,
+            )
+        return self._whole(columns, modified, since, page_rows)
+
+    def _whole(self, columns: Sequence[str], modified: str | None, since: str | None, page_rows: int) -> Iterator[Page]:
+        obj = self._obj
+        changed = obj.shape.read.changed if since is not None else None
+        is_sorted = changed is not None and changed.cursor is not None and changed.cursor.sorted
+        scope, start = self._since(since, changed.cursor.overlap_s if changed is not None and changed.cursor is not None else 0.0)
+        shape = changed or obj.shape.read.full
+        newest = _Newest(obj, modified, since)
+        sheet = _Sheet(obj, columns, page_rows)
+        ends: list[Listing] = []
+        told: dict[str, None] = {}
+        for records in self.records(shape, scope, ends):
+            kept = sheet.fresh(records, told)
+            if modified is not None:
+                moments = newest.moments(kept)
+                kept = newest.add(kept, moments, start if changed is not None else since)
+            for rows, rejected in sheet.add(kept):
+                yield Page(rows, newest.cursor if is_sorted else since, rejected=rejected)
+        if obj.shape.read.deleted is not None:
+            told |= dict.fromkeys(self._deleted(scope))
+        gone = tuple(key for key in told if hash(key) not in sheet.known)
+        complete = all(listing.has_shown_all(sheet.count) for listing in ends) if shape.of is None else True
+        rows, rejected = sheet.rest()
+        yield Page(rows, newest.cursor if complete else since, complete=complete, rejected=rejected, gone=gone)
+
+    def _since(self, since: str | None, overlap_s: float) -> tuple[dict[str, Any], str | None]:
+        """What requests may use, and the cursor that they begin at."""
+        if since is None:
+            return {**self._obj.scope, "since": None}, None
+        moment = instant_of(since)
+        if moment is None or not since[:1].isdigit() or "-" not in since:
+            return {**self._obj.scope, "since": int(since) if since.lstrip("-").isdigit() else since}, since
+        try:
+            moment -= timedelta(seconds=overlap_s)
+        except OverflowError:
+            moment = datetime.min.replace(tzinfo=moment.tzinfo)
+        return {**self._obj.scope, "since": moment}, moment.isoformat()
+
+    def _deleted(self, scope: Mapping[str, Any]) -> Iterator[str]:
+        shape = self._obj.shape.read.deleted
+        assert shape is not None
+        for records in self.records(shape, scope, []):
+            for record in records:
+                shown = record if isinstance(record, dict) else {parse(self._obj.shape.key[0])[-1]: record}
+                key = self._obj.key_of(shown)
+                if key is not None:
+                    yield key
+
+    # ---------------------------------------------------------------- by key
+
+    def _keyed(self, columns: Sequence[str], keys: Sequence[str], page_rows: int) -> Iterator[Page]:
+        sheet = _Sheet(self._obj, columns, page_rows)
+        told: dict[str, None] = {}
+        for found in self.by_key(keys, told):
+            records, etags = [record for record, _ in found], [etag for _, etag in found]
+            for rows, rejected in sheet.add(records, etags):
+                yield Page(rows, rejected=rejected)
+        rows, rejected = sheet.rest()
+        yield Page(rows, complete=True, rejected=rejected, gone=tuple(told))
+
+    def by_key(self, keys: Sequence[str], told: dict[str, None] | None = None) -> Iterator[list[tuple[Any, str | None]]]:
+        """Records with these keys, each once, with their ETag where they were asked for one by one."""
+        asked = {
+            key: parts for key, parts in zip(dict.fromkeys(keys), self._obj.key_parts(list(dict.fromkeys(keys))), strict=True) if parts
+        }
+        told = {} if told is None else told
+        read = self._obj.shape.read
+        if not asked:
+            return
+        if read.many is not None:
+            yield from self._by_many(asked, told)
+        elif read.one is None or (len(asked) > FEW_KEYS and not read.full.lags):
+            yield from self._by_list(asked, told)
+        else:
+            yield from self._by_one(asked, told)
+
+    def _by_many(self, asked: Mapping[str, Mapping[str, Any]], told: dict[str, None]) -> Iterator[list[tuple[Any, str | None]]]:
+        shape = self._obj.shape.read.many
+        assert shape is not None
+        left = list(asked)
+        for start in range(0, len(left), shape.max):
+            part = left[start : start + shape.max]
+            ids = [self._obj.scope_of(key, asked[key])["id"] for key in part]
+            wanted = set(part)
+            for records in self.records(shape, {**self._obj.scope, "ids": ids}, []):
+                yield self._wanted(records, wanted, told)
+
+    def _by_list(self, asked: Mapping[str, Mapping[str, Any]], told: dict[str, None]) -> Iterator[list[tuple[Any, str | None]]]:
+        """Rows found in the list; those that it has not shown after as many pages as there are keys are asked for one by one."""
+        wanted = set(asked)
+        ends: list[Listing] = []
+        shown = 0
+        for records in self.records(self._obj.shape.read.full, self._obj.scope, ends):
+            shown += len(records)
+            yield self._wanted(records, wanted, told)
+            if not wanted:
+                return
+            if self._obj.shape.read.one is not None and sum(listing.pages for listing in ends) > len(asked):
+                yield from self._by_one({key: asked[key] for key in asked if key in wanted}, told)
+                return
+        if not all(listing.has_shown_all(shown) for listing in ends):
+            if self._obj.shape.read.one is None:
+                raise ObjectUnreadableError(
+                    f"{self._obj.name}: its list changes faster than it can be read, and single rows cannot be asked for",
+                    hint="describe how one row is read (`read: {one: …}`)",
+                    system=self._client.system,
+                )
+            yield from self._by_one({key: asked[key] for key in asked if key in wanted}, told)
+
+    def _wanted(self, records: Sequence[Any], wanted: set[str], told: dict[str, None]) -> list[tuple[Any, str | None]]:
+        """Those records of which the keys are wanted, which they are not any more afterwards."""
+        shown = [record for record in records if isinstance(record, dict)]
+        found: list[tuple[Any, str | None]] = []
+        for record, key in zip(shown, self._obj.keys_of(shown, {}), strict=True):
+            if key is None or key not in wanted:
+                continue
+            wanted.discard(key)
+            if self._obj.is_gone(record):
+                told[key] = None
+            else:
+                found.append((record, None))
+        return found
+
+    def _by_one(self, asked: Mapping[str, Mapping[str, Any]], told: dict[str, None]) -> Iterator[list[tuple[Any, str | None]]]:
+        for part in _parts(list(asked.items()), 256):
+            found = []
+            for (key, _), answer in zip(part, self._pool.map(lambda item: self.one(*item), part), strict=True):
+                if answer is None:
+                    continue
+                if self._obj.is_gone(answer[0]):
+                    told[key] = None
+                else:
+                    found.append(answer)
+            yield found
+
+    def one(self, key: str, parts: Mapping[str, Any]) -> tuple[Any, str | None] | None:
+        """One record with its ETag, asked for by key; None where there is none. Raises what keeps it from being read."""
+        shape = self._obj.shape.read.one
+        if shape is None:
+            return next((found for records in self._by_list({key: parts}, {}) for found in records), None)
+        response, trouble = self._client.ask(built(shape, self._obj.scope_of(key, parts)), repeat=True)
+        if trouble is not None:
+            if trouble.means == "gone":
+                return None
+            raise self._client.error(trouble, f"{self._obj.name} {key}")
+        record = at(response.json(), parse(shape.item))
+        if isinstance(record, list):
+            record = record[0] if record else None
+        if not isinstance(record, dict) or self._obj.key_of(record) != key:  # others take `7` and `007`, or `a` and `A`, for one key
+            return None
+        return record, response.headers.get("etag")
+
+    # ---------------------------------------------------------------- by value
+
+    def find(self, columns: Sequence[str], values: pl.DataFrame) -> pl.DataFrame:
+        """See base.Connector."""
+        names = values.columns
+        everything = list(dict.fromkeys([*columns, *names]))
+        sheet = _Sheet(self._obj, everything, 1_000)
+        frames = []
+        wanted = _comparable(self._obj, values, names)
+        for records in self._candidates(values):
+            for rows, _ in sheet.add(sheet.fresh(records, {})):
+                frames.append(_matching(self._obj, rows, wanted, names))
+        frames.append(_matching(self._obj, sheet.rest()[0], wanted, names))
+        found = pl.concat(frames, how="diagonal")
+        extra = [name for name in found.columns if name in {"__version", "__absent"}]
+        if "__absent" in extra:
+            found = found.with_columns(pl.col("__absent").list.set_intersection(list(columns)))
+        return found.select("__key", *columns, *extra)
+
+    def _candidates(self, values: pl.DataFrame) -> Iterator[list[Any]]:
+        """Records among which all that are looked for are: asked for by value where the application can do that, else the whole list."""
+        if values.is_empty():
+            return
+        shape = self._obj.shape.read.find
+        searched = []
+        for row in values.unique().to_dicts() if shape is not None else ():
+            usable = [name for name in row if row[name] is not None and (not shape.columns or name in shape.columns)] if shape else []
+            if not usable:
+                break
+            searched.append((usable[0], row[usable[0]]))
+        if shape is None or len(searched) < values.unique().height:
+            yield from self.records(self._obj.shape.read.full, self._obj.scope, [])
+            return
+        for name, value in dict.fromkeys(searched):
+            try:
+                spelled = self._obj.columns[name].write(value)
+            except MisfitError:
+                continue
+            yield from self.records(shape, {**self._obj.scope, "column": name, "value": spelled}, [])
+
+
+class _Sheet:
+    """Collects records into pages that are no longer than asked for; a record that comes again, because rows moved, is shown once."""
+
+    def __init__(self, obj: RestObject, columns: Sequence[str], page_rows: int) -> None:
+        self._obj = obj
+        self._columns = list(columns)
+        self._page_rows = page_rows
+        self._records: list[Any] = []
+        self._etags: list[str | None] = []
+        self._strays: list[Reject] = []
+        self.known: set[int] = set()
+        self.count = 0
+
+    def fresh(self, records: Sequence[Any], told: dict[str, None]) -> list[Any]:
+        """Records that were not shown yet. What is no record is a reject; what is deleted is told."""
+        shown = [record for record in records if isinstance(record, dict)]
+        self._strays += [Reject(None, "there is no object where a record should be") for _ in range(len(records) - len(shown))]
+        found = []
+        for record, key in zip(shown, self._obj.keys_of(shown, {}), strict=True):
+            if key is not None:
+                number = hash(key)
+                if number in self.known:
+                    continue
+                if self._obj.is_gone(record):
+                    told[key] = None
+                    continue
+                self.known.add(number)
+            self.count += 1
+            found.append(record)
+        return found
+
+    def add(self, records: Sequence[Any], etags: Sequence[str | None] | None = None) -> Iterator[tuple[pl.DataFrame, tuple[Reject, ...]]]:
+        """Take records in; pages that are full come out, and one always stays for `rest`."""
+        self._records += records
+        self._etags += etags if etags is not None else [None] * len(records)
+        while len(self._records) > self._page_rows:
+            yield self._page(self._page_rows)
+
+    def rest(self) -> tuple[pl.DataFrame, tuple[Reject, ...]]:
+        """The last page."""
+        return self._page(self._page_rows)
+
+    def _page(self, rows: int) -> tuple[pl.DataFrame, tuple[Reject, ...]]:
+        records, self._records = self._records[:rows], self._records[rows:]
+        etags, self._etags = self._etags[:rows], self._etags[rows:]
+        versions = None
+        if self._obj.version is not None and (self._obj.version != "etag" or any(etags)):
+            versions = [self._obj.version_of(record, etag) for record, etag in zip(records, etags, strict=True)]
+        frame, rejected = self._obj.frame(records, self._columns, versions)
+        strays, self._strays = self._strays, []
+        return frame, (*rejected, *strays)
+
+
+class _Newest:
+    """The newest moment of the rows of one read, as a cursor."""
+
+    def __init__(self, obj: RestObject, modified: str | None, since: str | None) -> None:
+        self._column = obj.columns[modified] if modified is not None else None
+        self.cursor = since
+        self._top = None if since is None or self._column is None else self._value(since)
+
+    def _value(self, text: str) -> Any:
+        kind = self._column.type if self._column is not None else "text"
+        if kind in {"datetime", "timestamp"}:
+            return instant_of(text)
+        return int(text) if kind == "integer" and text.lstrip("-").isdigit() else text
+
+    def moments(self, records: Sequence[Any]) -> pl.Series:
+        """When each was changed."""
+        assert self._column is not None
+        return cells(self._column, records, {})
+
+    def add(self, records: list[Any], moments: pl.Series, start: str | None) -> list[Any]:
+        """Note the newest; where `start` is given, only those dated then or later stay."""
+        assert self._column is not None
+        values = moments.to_list()
+        if start is not None:
+            least = self._value(start)
+            kept = [(record, value) for record, value in zip(records, values, strict=True) if value is not None and value >= least]
+            records, values = [record for record, _ in kept], [value for _, value in kept]
+        top = max((value for value in values if value is not None), default=None)
+        if top is not None and (self._top is None or top > self._top):
+            self._top = top
+            dated = pl.Series("at", [top], dtype=moments.dtype)
+            self.cursor = dated.to_frame().select(cell_text(pl.col("at"), self._column.type)).item()
+        return records
+
+
+def _comparable(obj: RestObject, rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    return rows.select(
+        pl.col(name).list.join("\x00")
+        if isinstance(rows.schema[name], pl.List)
+        else cell_text(pl.col(name), obj.columns[name].type).cast(pl.String)
+        for name in names
+    )
+
+
+def _matching(obj: RestObject, rows: pl.DataFrame, wanted: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    here = _comparable(obj, rows, names).with_columns(__key=rows["__key"])
+    kept = here.join(wanted, on=list(names), how="semi", nulls_equal=True)
+    return rows.join(kept.select("__key"), on="__key", how="semi", maintain_order="left")
+
+
+def _parts(items: list[Any], size: int) -> Iterator[list[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

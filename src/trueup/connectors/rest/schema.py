@@ -1,0 +1,433 @@
+"""The shape of a connector file: what may be said, with the meaning of each setting; `file.py` reads one and says what is wrong."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from trueup.connectors.rest.pointer import parse
+from trueup.connectors.rest.template import places
+
+METHODS = ("get", "post", "put", "patch", "delete")
+ErrorClass = Literal["throttled", "reauth", "forbidden", "gone", "duplicate", "stale", "rejected", "transient", "page_size", "none"]
+DeclaredType = Literal["text", "integer", "decimal", "float", "boolean", "date", "datetime", "timestamp", "list", "json"]
+
+
+def _pointer(text: str) -> str:
+    parse(text)
+    return text
+
+
+def _templated(value: Any) -> Any:
+    places(value)
+    return value
+
+
+def _target(text: str) -> str:
+    head, _, rest = text.partition(".")
+    if head not in {"query", "body", "header"} or not rest:
+        raise ValueError("write query.NAME, header.NAME or body.NAME.NAME")
+    return text
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+Pointer = Annotated[str, AfterValidator(_pointer)]
+Templated = Annotated[Any, AfterValidator(_templated)]
+TemplatedText = Annotated[str, AfterValidator(_templated)]
+Target = Annotated[str, AfterValidator(_target)]
+Status = Annotated[str, BeforeValidator(str), Field(pattern=r"^[1-5]([0-9]{2}|xx)$")]
+
+
+class Shape(BaseModel):
+    """What every part has in common: nothing unknown is let through."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class AuthShape(Shape):
+    """Who asks: `none`, `bearer` (`token`), `basic` (`user`, `password`), `header` or `query` (`name`, `value`), or `oauth2`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)  # oauth2 has settings of its own, looked at by whoever keeps its tokens
+    kind: Literal["none", "bearer", "basic", "header", "query", "oauth2"]
+    token: TemplatedText | None = None
+    prefix: str = "Bearer"
+    user: TemplatedText | None = None
+    password: TemplatedText | None = None
+    name: str | None = None
+    value: TemplatedText | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> AuthShape:
+        needs = {"bearer": ("token",), "basic": ("user", "password"), "header": ("name", "value"), "query": ("name", "value")}
+        missing = [name for name in needs.get(self.kind, ()) if getattr(self, name) is None]
+        if missing:
+            raise ValueError(f"{self.kind} needs `{missing[0]}`")
+        if self.kind != "oauth2" and self.model_extra:
+            raise ValueError(f"`{next(iter(self.model_extra))}` is no setting of {self.kind}")
+        return self
+
+
+class AnyAuthShape(Shape):
+    """Several ways of which the first is taken whose secrets are given."""
+
+    any_of: list[AuthShape] = Field(min_length=1)
+
+
+class LimitShape(Shape):
+    """`requests` in any `per_s` seconds, or so many at once (`concurrency`); `match`: of such paths; `cost`: what one request counts."""
+
+    requests: int | None = Field(None, ge=1)
+    per_s: float = Field(1.0, gt=0)
+    concurrency: int | None = Field(None, ge=1)
+    match: str | None = None
+    cost: int = Field(1, ge=0)
+
+    @model_validator(mode="after")
+    def _one(self) -> LimitShape:
+        if (self.requests is None) == (self.concurrency is None):
+            raise ValueError("write either requests: with per_s:, or concurrency:")
+        return self
+
+
+class BudgetShape(Shape):
+    """Headers that tell what is left: `remaining`, `reset` (seconds from now, or a moment as epoch seconds, milliseconds or HTTP date)."""
+
+    remaining: str
+    reset: str | None = None
+    keep: int = Field(0, ge=0)  # how much of it is left for others
+
+
+class ErrorShape(Shape):
+    """What an answer means. All that is said must hold: `status`, and something is there at the pointer `at` (`is`: one of these)."""
+
+    status: Annotated[list[Status], BeforeValidator(_listed)] | None = None
+    at: Pointer | None = None
+    equals: Annotated[list[Any], BeforeValidator(_listed)] | None = Field(None, alias="is")
+    contains: str | None = None  # a word of the body, whatever its case
+    means: ErrorClass = Field(alias="class")
+    message: Pointer | None = None
+    field: Pointer | None = None
+    wait: list[str] = Field(default_factory=list)  # header NAME, seconds N, backoff
+
+    @model_validator(mode="after")
+    def _something(self) -> ErrorShape:
+        if self.status is None and self.at is None and self.contains is None:
+            raise ValueError("it says nothing about the answer: add status:, at: or contains:")
+        for word in self.wait:
+            kind, _, rest = word.partition(" ")
+            if not ((kind == "header" and rest) or (kind == "seconds" and rest.replace(".", "", 1).isdigit()) or word == "backoff"):
+                raise ValueError(f"`{word}` is no way to wait: write header NAME, seconds N or backoff")
+        return self
+
+
+class HttpShape(Shape):
+    """Where the application is, and how it may be asked."""
+
+    base_url: TemplatedText
+    hosts: list[str] = Field(default_factory=list)  # further hosts that may be asked: for next pages and downloads
+    headers: dict[str, TemplatedText] = Field(default_factory=dict)
+    limits: list[LimitShape] = Field(default_factory=list)
+    budget_headers: BudgetShape | None = None
+    errors: list[ErrorShape] = Field(default_factory=list)
+    timeout_s: float = Field(60, gt=0, le=900)
+    max_body_mb: float = Field(64, gt=0, le=2048)
+    parallel: int = Field(4, ge=1, le=32)
+    most_wait_s: float = Field(90, ge=0, le=3600)  # longer waits end the work for now, instead of sleeping
+    attempts: int = Field(4, ge=1, le=10)
+
+
+class RequestShape(Shape):
+    """One request: the method with its path, `query`, `headers`, and `body`, sent as JSON (or as a form: `form: true`)."""
+
+    get: TemplatedText | None = None
+    post: TemplatedText | None = None
+    put: TemplatedText | None = None
+    patch: TemplatedText | None = None
+    delete: TemplatedText | None = None
+    query: dict[str, Templated] = Field(default_factory=dict)
+    headers: dict[str, TemplatedText] = Field(default_factory=dict)
+    body: Templated = None
+    form: bool = False
+
+    @model_validator(mode="after")
+    def _one_method(self) -> RequestShape:
+        given = [name for name in METHODS if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"write one of {', '.join(f'{name}: /path' for name in METHODS)}")
+        return self
+
+    @property
+    def method(self) -> str:
+        """The method, in capitals."""
+        return next(name for name in METHODS if getattr(self, name) is not None).upper()
+
+    @property
+    def path(self) -> str:
+        """The path or address, with its places."""
+        return str(getattr(self, self.method.lower()))
+
+
+class SizeShape(Shape):
+    """How many rows a page is asked to have; where that is refused, it is halved down to `least`."""
+
+    to: Target
+    rows: int = Field(100, ge=1)
+    least: int = Field(1, ge=1)
+
+
+class PageShape(Shape):
+    """How the next page is asked for. `from` is where the answer tells it, `to` where the next request says it."""
+
+    style: Literal["cursor", "next_url", "link_header", "offset", "page", "keyset", "page_info", "none"]
+    from_: Pointer | None = Field(None, alias="from")
+    to: Target | None = None
+    more: Pointer | None = None  # where the answer says whether there is more
+    first: int | None = None  # number of the first page (1), or the first offset (0)
+    overlap: int = Field(1, ge=0)  # offset: so many rows are asked for again, to see that none was skipped
+    size: SizeShape | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> PageShape:
+        needs = {"cursor": "from_ to", "next_url": "from_", "offset": "to", "page": "to", "keyset": "from_ to", "page_info": "from_ to"}
+        for name in needs.get(self.style, "").split():
+            if getattr(self, name) is None:
+                raise ValueError(f"the style {self.style} needs `{name.rstrip('_')}`")
+        return self
+
+
+class RestartShape(Shape):
+    """Some lists end after so many rows, whatever is left: the next one begins at the last row's value, which the rows are sorted by."""
+
+    after: int = Field(ge=1)
+    from_: Pointer = Field(alias="from")
+    to: Target
+    filter: str = "text"
+
+    @model_validator(mode="after")
+    def _known(self) -> RestartShape:
+        places(f"${{value|{self.filter}}}")
+        return self
+
+
+class CursorShape(Shape):
+    """Which member says when a row was changed; so many seconds before it are asked for again. `sorted`: the oldest change comes first."""
+
+    field: Pointer
+    overlap_s: float = Field(0, ge=0)
+    sorted: bool = False
+
+
+class JobShape(Shape):
+    """A list that is made ready first: the request makes a job, `poll` asks for it (`${job}`), `download` brings the rows (`${url}`)."""
+
+    id: Pointer
+    poll: RequestShape
+    status: Pointer
+    done: Annotated[list[Any], BeforeValidator(_listed)]
+    failed: Annotated[list[Any], BeforeValidator(_listed)] = Field(default_factory=list)
+    every_s: float = Field(2, gt=0)
+    at_most_s: float = Field(1800, gt=0)
+    url: Pointer | None = None
+    download: RequestShape
+    format: Literal["json", "jsonl"] = "jsonl"
+
+
+class ListShape(RequestShape):
+    """A list of rows: `items` is where they stand in the answer, `total` where it says how many there are in all."""
+
+    items: Pointer = ""
+    page: PageShape | None = None
+    total: Pointer | None = None
+    restart: RestartShape | None = None
+    job: JobShape | None = None
+    of: str | None = None  # once for each row of that object: `${parent}` is its key
+    lags: bool = False  # shows changes late: rows are never looked up there by key
+
+
+class ChangedShape(ListShape):
+    """A list of what changed since `${since}`."""
+
+    cursor: CursorShape | None = None
+
+
+class OneShape(RequestShape):
+    """One row by `${id}`, which stands at `item`."""
+
+    item: Pointer = ""
+
+
+class ManyShape(ListShape):
+    """Rows by several keys, `${ids}`, at most `max` of them at once."""
+
+    max: int = Field(100, ge=1)
+
+
+class FindShape(ListShape):
+    """Rows by the `${value}` of a `${column}`; of these columns alone (all where none are named)."""
+
+    columns: list[str] = Field(default_factory=list)
+
+
+class ReadShape(Shape):
+    """How rows are read. Without `one`, rows are looked up in the list."""
+
+    full: ListShape
+    changed: ChangedShape | None = None
+    one: OneShape | None = None
+    many: ManyShape | None = None
+    deleted: ListShape | None = None
+    find: FindShape | None = None
+
+
+class PreconditionShape(Shape):
+    """How a write is told what it must find: the version in this header. It comes `from: etag`, a header of `one`, or from a pointer."""
+
+    header: str | None = None
+    from_: str = Field("etag", alias="from")
+
+    @model_validator(mode="after")
+    def _place(self) -> PreconditionShape:
+        if self.from_ != "etag":
+            parse(self.from_)
+        return self
+
+
+class IdempotencyShape(Shape):
+    """A header with a name of this very write: the same name again is the same write."""
+
+    header: str
+
+
+class WriteShape(RequestShape):
+    """One write. `${fields}` and `${changed}`: the members written; `${record}`: as the application shows them; `${row}`: the whole row."""
+
+    id: Pointer | None = None
+    item: Pointer | None = None  # where the answer shows the row as stored
+    idempotency: IdempotencyShape | None = None
+    precondition: PreconditionShape | Literal["read_compare", "none"] | None = None
+
+
+class BulkShape(RequestShape):
+    """Many writes in one request: rows as `item` says, at the member `items` of the body.
+
+    `results` lists one answer a row; `errors` lists the rows that failed (both may be the same list). They belong to the row of the same
+    place (`pair_by: index`, or a pointer to the number), or of the same key (a pointer to it: `key: /id`).
+    """
+
+    max: int = Field(100, ge=1)
+    items: str = ""
+    item: Templated = None
+    results: Pointer | None = None
+    errors: Pointer | None = None
+    pair_by: str = "index"  # index, or key
+    index: Pointer | None = None
+    key: Pointer | None = None
+    error: Pointer | None = None  # what is there where a result is a failure
+    status: Pointer | None = None
+    message: Pointer | None = None
+    field: Pointer | None = None
+    id: Pointer | None = None
+    row: Pointer | None = None  # where a result shows the row as stored
+
+    @model_validator(mode="after")
+    def _paired(self) -> BulkShape:
+        if self.pair_by not in {"index", "key"}:
+            raise ValueError("`pair_by` is index or key")
+        if self.pair_by == "key" and self.key is None:
+            raise ValueError("pair_by: key needs `key`, a pointer to the key in a result")
+        return self
+
+
+class WritesShape(Shape):
+    """How rows are written; what is missing cannot be done."""
+
+    create: WriteShape | None = None
+    update: WriteShape | None = None
+    delete: WriteShape | None = None
+    upsert: WriteShape | None = None  # stands for `create` where a new row is put in place under its key
+    bulk: dict[Literal["create", "update", "delete", "upsert"], BulkShape] = Field(default_factory=dict)
+
+
+class ColumnShape(Shape):
+    """One column: its type, where it stands (`at`, from the top of the row), how its values are spelled, and whether it can be written.
+
+    format: `iso` (dates and times), `epoch_s`, `epoch_ms`, `text` (numbers and truth values in quotes), `number` (1 and 0), `cents`, or
+    strptime codes. `clear` is what is sent, and read, for no value.
+    """
+
+    type: DeclaredType = "text"
+    at: Pointer | None = None
+    format: str | None = None
+    read_only: bool = False
+    required: bool = False
+    clear: Any = None
+    max_length: int | None = None
+
+
+def _any_of(value: Any) -> Any:
+    return {"any_of": [value]} if isinstance(value, dict) and "any_of" not in value else value
+
+
+def _column(value: Any) -> Any:
+    return {"type": value} if isinstance(value, str) else value
+
+
+class DiscoverShape(ListShape):
+    """Where the application itself lists its fields: `name`, `type` (through `types` to ours), `read_only` and `label` of each."""
+
+    name: Pointer
+    type: Pointer | None = None
+    types: dict[str, DeclaredType] = Field(default_factory=dict)
+    read_only: Pointer | None = None
+
+
+class GoneShape(Shape):
+    """A row is deleted where the member `at` is one of `is` (anything but null, false and empty, where that is not said)."""
+
+    at: Pointer
+    equals: Annotated[list[Any], BeforeValidator(_listed)] | None = Field(None, alias="is")
+
+
+class ObjectShape(Shape):
+    """One kind of record."""
+
+    key: Annotated[list[Pointer], BeforeValidator(_listed), Field(min_length=1)]
+    modified: Pointer | None = None
+    envelope: Pointer = ""
+    match_on: list[str] = Field(default_factory=list)
+    columns: dict[str, Annotated[ColumnShape, BeforeValidator(_column)]] = Field(default_factory=dict)
+    discover: DiscoverShape | None = None
+    clear: Any = None
+    assigns_key: bool = True
+    gone: GoneShape | None = None
+    read: ReadShape
+    write: WritesShape = Field(default_factory=WritesShape)
+
+
+class HookShape(Shape):
+    """Webhooks of this application: how they are verified and read (as in trueup.yaml), and how one subscribes to them."""
+
+    verify: dict[str, Any]
+    event: dict[str, Any] | None = None
+    subscribe: WriteShape | None = None
+    renew: RequestShape | None = None
+    renew_every: str | None = None
+    alive: RequestShape | None = None
+    unsubscribe: RequestShape | None = None
+
+
+class FileShape(Shape):
+    """A connector file."""
+
+    connector: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")
+    api_version: str | None = None
+    verified_on: str | None = None
+    sources: list[str] = Field(default_factory=list)
+    auth: Annotated[AnyAuthShape, BeforeValidator(_any_of)] = Field(default_factory=lambda: AnyAuthShape(any_of=[AuthShape(kind="none")]))
+    http: HttpShape
+    objects: dict[str, ObjectShape] = Field(min_length=1)
+    webhook: HookShape | None = None
