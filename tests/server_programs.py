@@ -128,7 +128,7 @@ def _installed_as_last_resort(
         apt.run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages(apt))
         if found := find(Path("/")):
             return found
-    advice = {"postgres": "postgresql", "mariadb": "mariadb-server-core", "openssh": "openssh-server"}[name]
+    advice = {"postgres": "postgresql", "mariadb": "mariadb-server-core", "openssh": "openssh-server", "chromium": "chromium"}[name]
     raise ServerUnavailableError(f"{name}: no server is installed and its packages cannot be had ({error}); try: apt-get install {advice}")
 
 
@@ -198,3 +198,16 @@ def _missing_libraries(apt: _Apt, packages: list[str]) -> list[str]:
     plan = apt.run("apt-get", "install", "--simulate", "-qq", "--no-install-recommends", *packages)
     added = re.findall(r"^Inst (\S+) \(", plan, re.MULTILINE)  # an upgrade has the old version in brackets here
     return [name for name in added if name.startswith("lib") and not name.startswith("libllvm") and not name.endswith("-perl")]
+
+
+def chromium_program(*, installed: bool = True) -> Path:
+    """The browser that looks at our pages; from the system, or from Debian's packages as the servers are. Raises ServerUnavailableError."""
+    programs = _programs("chromium", _find_chromium, lambda _apt: ["chromium", "chromium-common"], installed=installed)
+    return programs.directory / "chromium"
+
+
+def _find_chromium(root: Path) -> Programs | None:
+    folder = root / "usr/lib/chromium"
+    if not (folder / "chromium").exists():
+        return None
+    return Programs(directory=folder, base=root / "usr", share=root / "usr/share", plugins=folder)

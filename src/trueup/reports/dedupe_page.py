@@ -6,6 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from trueup.reports.dedupe_text import because
+from trueup.reports.page import Safe, apart, page, table
 from trueup.reports.table import counted, show
 
 if TYPE_CHECKING:
@@ -14,15 +15,7 @@ if TYPE_CHECKING:
     from trueup.reports.dedupe_facts import Duplicates, Group, Known, Likeness, Question
 
 _STYLE = """
-:root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, sans-serif; color: #1c2430; background: #fff; max-width: 60rem; margin: 2rem auto; padding: 0 1.25rem; }
-h1 { font-size: 1.6rem; margin: 0 0 .3rem; }
-h2 { font-size: 1.3rem; margin: 2rem 0 .4rem; border-top: 2px solid #d8dee8; padding-top: 1rem; }
-p { margin: .2rem 0; } .quiet { color: #5b6675; } section { margin: 1rem 0 1.6rem; break-inside: avoid; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; margin: .3rem 0; min-width: 50%; }
-th, td { text-align: start; border-bottom: 1px solid #e8ecf2; padding: .2rem .7rem .2rem 0; vertical-align: top; overflow-wrap: anywhere; }
-.stays { font-weight: 600; } .for { color: #22684a; } .against { color: #9a3b1f; }
-@media print { body { margin: 0; max-width: none; font-size: 11px; } }
+main { max-width: 60rem; } section { margin: 1rem 0 1.6rem; } .for { color: #22684a; } .against { color: #9a3b1f; }
 """
 
 
@@ -38,11 +31,7 @@ def duplicates_page(found: Duplicates) -> str:
         body += [part for question in found.questions for part in _question(question)]
     if not found.groups and not found.questions:
         body.append("<p>No duplicates were found.</p>")
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{escape(title)}</title>\n'
-        f"<style>{_STYLE}</style>\n</head>\n<body>\n" + "\n".join(body) + "\n</body>\n</html>\n"
-    )
+    return page(title, body, _STYLE)
 
 
 def _head(found: Duplicates) -> Iterator[str]:
@@ -61,8 +50,8 @@ def _group(group: Group) -> Iterator[str]:
     yield _records(group.records)
     yield from (_because(pair) for pair in group.pairs)
     for one in group.values:
-        instead = ", ".join(show(value) for value in one.beaten)
-        yield f"<p>{escape(one.field)}: <b>{escape(show(one.value))}</b> stands ({escape(one.why)}), not {escape(instead)}</p>"
+        instead = ", ".join(apart(show(value)) for value in one.beaten)
+        yield f"<p>{escape(one.field)}: <b>{apart(show(one.value))}</b> stands ({escape(one.why)}), not {instead}</p>"
     if group.doubles:
         rows = ", ".join(f"{system}:{key}" for system, key in group.doubles)
         yield f"<p>Left alone and parked, as duplicates there: {escape(rows)}</p>"
@@ -78,14 +67,12 @@ def _question(question: Question) -> Iterator[str]:
 
 def _records(records: Sequence[Known]) -> str:
     names = [name for name in records[0].values if any(one.values.get(name) is not None for one in records)]
-    head = "".join(f"<th>{escape(name)}</th>" for name in ("record", "rows", *names))
-    rows = []
+    rows: list[list[str]] = []
     for place, one in enumerate(records):
         keys = ", ".join(f"{system}:{key}" for system, key in one.keys.items())
-        values = ["" if one.values.get(name) is None else show(one.values[name]) for name in names]
-        cells = "".join(f"<td><bdi>{escape(text)}</bdi></td>" for text in (str(one.record), keys, *values))
-        rows.append(f"<tr{' class=stays' if place == 0 else ''}>{cells}</tr>")
-    return f'<div class="scroll"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
+        cells = [str(one.record), keys, *("" if one.values.get(name) is None else show(one.values[name]) for name in names)]
+        rows.append([Safe(f"<b>{apart(text)}</b>") if place == 0 and text else text for text in cells])
+    return table("", ["record", "rows", *names], rows, about="the records beside each other, the one that stays first")
 
 
 def _because(pair: Likeness) -> str:

@@ -6,7 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from trueup.reports.drift_text import DIRTY_WORDS, MATCH_HEADS, headline, percent, style_free_question
-from trueup.reports.page import Safe, lines, page, table, value
+from trueup.reports.page import Safe, apart, lines, page, table, value
 from trueup.reports.page import numbers as boxes
 from trueup.reports.table import moment, show
 
@@ -22,15 +22,15 @@ def drift_page(report: DriftReport, head: str = "") -> str:
         "<h1>How far the systems disagree</h1>",
         f'<p class="quiet">Measured at {moment(report.measured_at)} by trueup, by reading only: nothing was changed anywhere.</p>',
     ]
-    for number, entity in enumerate(report.entities.values()):
-        body += _entity(entity, first=number == 0)
+    for entity in report.entities.values():
+        body += _entity(entity)
     if head:
         body.append(f'<p class="quiet">{escape(head)}</p>')
     return page("How far the systems disagree", body)
 
 
-def _entity(entity: EntityDrift, *, first: bool) -> Iterable[str]:
-    yield f"<h2{' class=first' if first else ''}>{escape(entity.name)}</h2>"
+def _entity(entity: EntityDrift) -> Iterable[str]:
+    yield f"<h2><bdi>{escape(entity.name)}</bdi></h2>"
     yield f"<p>{escape(headline(entity))}.</p>"
     yield from (f'<p class="warn">Left out: {escape(why)}</p>' for why in entity.left_out.values())
     yield from (f'<p class="warn">{escape(note)}</p>' for note in entity.notes)
@@ -86,8 +86,8 @@ def _presence(entity: EntityDrift) -> str:
 
 def _record(sample: Mapping[str, Any]) -> str:
     keys = ", ".join(f"{system}:{key}" for system, key in sample["keys"].items())
-    values = ", ".join(show(value) for value in sample["values"].values() if value is not None)
-    return f"{escape(keys)} — {escape(values)}" if values else escape(keys)
+    values = ", ".join(apart(show(value)) for value in sample["values"].values() if value is not None)
+    return f"{apart(keys)} — {values}" if values else apart(keys)
 
 
 def _fields(entity: EntityDrift) -> str:
@@ -122,7 +122,7 @@ def _pairings(entity: EntityDrift, kind: str, found: Mapping[str, list[Pairing]]
 
 
 def _likeness(item: Pairing) -> str:
-    return f"{escape(item.key)} looks like {escape(', '.join(item.like))} of {escape(item.like_system)}"
+    return f"{apart(item.key)} looks like {', '.join(map(apart, item.like))} of {escape(item.like_system)}"
 
 
 def _dirty(entity: EntityDrift) -> str:
@@ -134,7 +134,7 @@ def _dirty(entity: EntityDrift) -> str:
 
 
 def _dirty_sample(sample: Mapping[str, Any]) -> str:
-    place = f"{escape(str(sample['key']))}: " if sample["key"] is not None else ""
+    place = f"{apart(str(sample['key']))}: " if sample["key"] is not None else ""
     if sample["reason"]:
         return place + escape(show(sample["reason"]))
     after = "" if sample["becomes"] is None else f" → {value(sample['becomes'])}"

@@ -20,11 +20,12 @@ from trueup.reports.morning_words import (
     open_words,
     runs_words,
 )
+from trueup.reports.page import Safe, page, table
 from trueup.reports.table import counted, duration, moment, show, visible
 from trueup.reports.trail import head_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from trueup.reports.by_hand_facts import Review
     from trueup.reports.morning_facts import EntityMorning, Morning
@@ -33,43 +34,20 @@ LISTED = 200
 """How many lines of a list the page shows; the CSV file has all."""
 _CODE = re.compile(r"`([^`]+)`")
 _STYLE = """
-:root { color-scheme: light; }
-body { font: 16px/1.45 system-ui, sans-serif; color: #1c2430; background: #fff; max-width: 64rem; margin: 0 auto; padding: 1rem; }
-h1 { font-size: 1.35rem; margin: 0 0 .2rem; }
-h2 { font-size: 1.2rem; margin: 1.8rem 0 .3rem; border-top: 2px solid #d8dee8; padding-top: .9rem; }
-h3 { font-size: 1rem; margin: 1.1rem 0 .3rem; } p { margin: .2rem 0; } .quiet { color: #5b6675; font-size: .9rem; }
+main { max-width: 64rem; } .quiet { font-size: .9rem; }
 .line { font-size: 1.1rem; margin: .6rem 0; padding: .6rem .8rem; border-radius: .4rem; background: #e6f2ec; }
 .line.todo { background: #fbefe6; }
 ul.todo { list-style: none; margin: .6rem 0; padding: 0; }
-ul.todo li { border-left: .3rem solid #b45309; padding: .3rem 0 .3rem .7rem; margin: .4rem 0; overflow-wrap: anywhere; }
-table { border-collapse: collapse; width: 100%; font-size: .88rem; }
-th { text-align: left; border-bottom: 2px solid #d8dee8; padding: .25rem .5rem; vertical-align: bottom; }
-td { border-bottom: 1px solid #e8ecf2; padding: .25rem .5rem; vertical-align: top; overflow-wrap: anywhere; }
-.n { text-align: right; font-variant-numeric: tabular-nums; } .bad { color: #9a3412; font-weight: 600; }
-code { font: .9em ui-monospace, monospace; background: #f2f4f8; border-radius: .2rem; padding: 0 .2rem; overflow-wrap: anywhere; }
+ul.todo li { border-left: .3rem solid #b45309; padding: .3rem 0 .3rem .7rem; margin: .4rem 0; }
+.bad { color: #9a3412; font-weight: 600; } code { font: .9em ui-monospace, monospace; }
 .charts { display: flex; flex-wrap: wrap; gap: .5rem 1.2rem; margin: .5rem 0; }
 figure { margin: 0; flex: 1 1 15rem; max-width: 20rem; } figcaption { font-size: .82rem; color: #5b6675; }
-svg.bars { width: 100%; height: auto; display: block; } svg.bars rect { fill: #3a7d5d; } svg.bars.warn rect { fill: #b45309; }
+svg.bars { width: 100%; height: auto; } svg.bars rect { fill: #3a7d5d; } svg.bars.warn rect { fill: #b45309; }
 svg.bars text { font: 10px system-ui, sans-serif; fill: #5b6675; } svg.bars .none { fill: #c3cad6; }
-@media (max-width: 40rem) {
-  thead { display: none; } table, tbody, tr, td { display: block; width: auto; }
-  tr { border: 1px solid #d8dee8; border-radius: .4rem; margin: .5rem 0; padding: .3rem .6rem; }
-  td { border: 0; padding: .1rem 0; display: flex; justify-content: space-between; gap: 1rem; text-align: right; }
-  td::before { content: attr(data-h); color: #5b6675; text-align: left; flex: 0 0 auto; } td:empty { display: none; }
-}
-@page { margin: 14mm; }
 @media print {
-  body { max-width: none; padding: 0; font-size: 10px; line-height: 1.3; } h2 { margin-top: .8rem; padding-top: .4rem; }
-  tr, li, figure { break-inside: avoid; } h2, h3 { break-after: avoid; } thead { display: table-header-group; }
-  .line, svg.bars rect, ul.todo li { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  figure { flex: 0 1 30%; } .line, svg.bars rect, ul.todo li { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
 """
-
-
-class _Safe(str):
-    """Text that is HTML already."""
-
-    __slots__ = ()
 
 
 def morning_page(report: Morning) -> str:
@@ -88,11 +66,7 @@ def morning_page(report: Morning) -> str:
     body += [*_runs(report), *_by_hand(report)]
     if head := head_text(report.trail):
         body.append(f'<p class="quiet">{escape(head)}</p>')
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>Morning report, {day}</title>\n'
-        f"<style>{_STYLE}</style>\n</head>\n<body>\n" + "\n".join(body) + "\n</body>\n</html>\n"
-    )
+    return page(f"Morning report, {day}", body, _STYLE)
 
 
 def _entity(name: str, entity: EntityMorning, report: Morning) -> Iterator[str]:
@@ -102,21 +76,21 @@ def _entity(name: str, entity: EntityMorning, report: Morning) -> Iterator[str]:
     counts = f"{moved.created:,} new, {moved.updated:,} changed, {moved.deleted:,} deleted, {moved.overruled:,} edits overruled"
     yield f"<p>{counted(entity.standing.total, 'record')}: {counts}{escape(compared_words(entity, report))}{owner}</p>"
     yield _charts(name, entity)
-    yield _table(
+    yield table(
         "Each system beside what is agreed",
         ["system", "rows", "checksum", "differ", "missing", "orphans", "waiting", "since", "pending", "last complete pass"],
         [_standing(system, entity) for system in entity.standing.systems],
     )
     head = ["system", "new", "changed", "gone", "rejected", "created there", "updated there", "deleted there", "failed there"]
     rows = [[system, *moved_counts(entity.moved.systems.get(system))] for system in entity.standing.systems]
-    yield _table("What moved: seen in each system, and written to it", head, [row for row in rows if any(row[1:])])
+    yield table("What moved: seen in each system, and written to it", head, [row for row in rows if any(row[1:])])
     rows = [[one.system, one.record, one.key, differing_words(one), moment(one.since)] for one in entity.differing[:LISTED]]
-    yield _table("What differs", ["system", "record", "row", "fields", "since"], rows, entity.differences)
+    yield table("What differs", ["system", "record", "row", "fields", "since"], rows, entity.differences)
     rows = [
         [open_words(one), one.id, one.system, one.key, one.record, one.field, moment(one.since), _age(one.since, report), one.why]
         for one in entity.open[:LISTED]
     ]
-    yield _table(
+    yield table(
         "What waits, the oldest first", ["what", "id", "system", "row", "record", "field", "since", "age", "why"], rows, len(entity.open)
     )
 
@@ -132,7 +106,7 @@ def _standing(system: str, entity: EntityMorning) -> list[Any]:
         why = entity.left_out.get(system)
         return [system, None, _bad(why) if why else None, None, None, None, None, None, side.pending, passed]
     total = checksum_text(entity, system)
-    sums = _bad(total) if compared.agreed != compared.held else _Safe(f"<code>{escape(total)}</code>") if total else None
+    sums = _bad(total) if compared.agreed != compared.held else Safe(f"<code>{escape(total)}</code>") if total else None
     since = None if compared.agrees else moment(entity.differs_since.get(system))
     counts = [_bad(f"{count:,}") if count else 0 for count in (compared.differ, compared.missing, compared.extra)]
     return [system, compared.rows, sums, *counts, compared.waiting, since, side.pending, passed]
@@ -159,7 +133,7 @@ def _runs(report: Morning) -> Iterator[str]:
     yield f"<h2>Runs</h2><p>{counted(len(report.runs), 'run')}: {escape(runs_words(report))}</p>"
     bad = [run for run in report.runs if run.status in BAD]
     rows = [[run.run, run.command, moment(run.started_at), duration(run.seconds), _bad(run.status), run.error] for run in bad[-LISTED:]]
-    yield _table("Those that did not do all of it", ["run", "command", "started", "took", "status", "why"], rows, len(bad))
+    yield table("Those that did not do all of it", ["run", "command", "started", "took", "status", "why"], rows, len(bad))
 
 
 def _by_hand(report: Morning) -> Iterator[str]:
@@ -167,16 +141,16 @@ def _by_hand(report: Morning) -> Iterator[str]:
         return
     yield "<h2>By hand</h2>"
     rows = [[one.name, one.owner, moment(one.due_at), moment(one.last_at), minutes_text(one.minutes)] for one in report.due_by_hand]
-    yield _table("Due", ["process", "who", "due", "last done", "takes"], rows)
+    yield table("Due", ["process", "who", "due", "last done", "takes"], rows)
     if report.review is not None:
         yield from _review(report.review)
 
 
 def _review(review: Review) -> Iterator[str]:
     rows = [[one.name, one.times, one.expected, minutes_text(one.monthly)] for one in review.processes]
-    yield _table("The last thirty days", ["process", "times", "expected", "a month"], rows)
+    yield table("The last thirty days", ["process", "times", "expected", "a month"], rows)
     steps = [[step.process, step.number, step.do, minutes_text(step.monthly)] for step in review.worth]
-    yield _table("Worth automating", ["process", "step", "what", "a month"], steps)
+    yield table("Worth automating", ["process", "step", "what", "a month"], steps)
     if steps:
         yield f"<p>Together {sum(step.monthly or 0.0 for step in review.worth):,.0f} minutes a month.</p>"
 
@@ -188,31 +162,10 @@ def _text(value: Any) -> str:
     return escape(show(value) if not isinstance(value, str) else visible(value))
 
 
-def _bad(text: str) -> _Safe:
-    return _Safe(f'<span class="bad">{_text(text)}</span>')
+def _bad(text: str) -> Safe:
+    return Safe(f'<span class="bad">{_text(text)}</span>')
 
 
 def _marked(line: str) -> str:
     """A line as HTML, what stands between backquotes as code."""
     return _CODE.sub(r"<code>\1</code>", escape(line))
-
-
-def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[Any]], total: int | None = None) -> str:
-    """A table under a title; empty where there are no rows. `total`: how many there are in all."""
-    if not rows:
-        return ""
-    heads = "".join(f"<th>{escape(name)}</th>" for name in head)
-    lines = "".join("<tr>" + "".join(_cell(name, value) for name, value in zip(head, row, strict=True)) + "</tr>" for row in rows)
-    more = f'<p class="quiet">… and {total - len(rows):,} more.</p>' if total is not None and total > len(rows) else ""
-    return f"<h3>{escape(title)}</h3>\n<table><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>{more}"
-
-
-def _cell(name: str, value: Any) -> str:
-    label = f' data-h="{escape(name)}"'
-    if value is None or value == "":
-        return f"<td{label}></td>"
-    if isinstance(value, _Safe):
-        return f"<td{label}>{value}</td>"
-    if isinstance(value, int):
-        return f'<td class="n"{label}>{value:,}</td>'
-    return f"<td{label}><bdi>{_text(value)}</bdi></td>"

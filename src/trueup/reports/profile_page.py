@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from trueup.reports.page import Safe, histogram, lines, numbers, page, shares, table
+from trueup.reports.page import Safe, histogram, lines, numbers, page, shares, table, value
 from trueup.reports.profile_words import (
     clock_is_wrong,
     clock_words,
@@ -35,10 +35,8 @@ def profile_page(report: ProfileReport) -> str:
         f'<p class="quiet">Measured at {moment(report.measured_at)} by trueup, by reading only: nothing was changed anywhere.</p>',
         _numbers(report),
     ]
-    first = True
     for system in report.systems.values():
-        body += _system(system, first=first)
-        first = False
+        body += _system(system)
     body.append(
         '<p class="quiet">In the plots of rows: green is filled and tidy, amber is untidy or stands for nothing, grey is empty. Numbers and'
         " days are called far out beyond three times the width of the middle half, where the median distance confirms it.</p>"
@@ -61,8 +59,8 @@ def _numbers(report: ProfileReport) -> str:
     )
 
 
-def _system(system: SystemProfile, *, first: bool) -> Iterator[str]:
-    yield f"<h2{' class=first' if first else ''}>{escape(system.name)}</h2>"
+def _system(system: SystemProfile) -> Iterator[str]:
+    yield f"<h2><bdi>{escape(system.name)}</bdi></h2>"
     if system.error is not None:
         yield f'<p class="warn">{escape(system.error)}</p>'
     else:
@@ -79,7 +77,7 @@ def _object(item: ObjectProfile) -> Iterator[str]:
     yield from (f'<p class="warn">{escape(show(reason))} ({count:,})</p>' for reason, count in item.reasons)
     yield from (f'<p class="warn">{escape(note)}</p>' for note in item.notes)
     head = ["column", "type", "rows", "filled", "empty", "different", "values", "spread", "untidy"]
-    yield table("", head, [_column(column) for column in item.columns.values()])
+    yield table("", head, [_column(column) for column in item.columns.values()], about=f"The columns of {title}")
     doubles: list[list[Any]] = [["match", match_words(found)] for found in item.doubles]
     doubles += [[column.name, doubled_words(column.doubled)] for column in item.columns.values() if column.doubled is not None]
     yield table("The same in several rows", ["column", "what"], doubles)
@@ -114,7 +112,7 @@ def _values(column: ColumnProfile) -> Safe:
         return lines(escape(kinds_line(found)) for found in column.kinds[:4])
     shown = [escape(looks_like(column))] if column.kinds else []
     if column.frequent and column.distinct <= max(20, column.filled // 10):
-        shown += [f"<code>{escape(show(text))}</code> {count:,}" for text, count in column.frequent]
+        shown += [f"<bdi><code>{escape(show(text))}</code></bdi> {count:,}" for text, count in column.frequent]
     elif column.patterns:
         shown += [f"<code>{escape(show(found.name))}</code> {found.count:,}" for found in column.patterns[:3]]
     return lines(shown)
@@ -135,5 +133,5 @@ def _proposals(columns: Iterable[ColumnProfile]) -> Iterator[list[Any]]:
             continue
         steps = Safe(f"<code>clean: [{escape(', '.join(proposal.clean))}]</code>" if proposal.clean else "")
         what = "; ".join(text for text in (proposal_line(proposal) if proposal.clean else "", proposal.advice) if text)
-        pairs = lines(f"<code>{escape(before)}</code> → <code>{escape(after)}</code>" for before, after in samples_of(proposal))
+        pairs = lines(f"{value(before)} → {value(after)}" for before, after in samples_of(proposal))
         yield [column.name, steps, what, pairs]

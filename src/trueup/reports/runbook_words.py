@@ -354,7 +354,7 @@ def compromised(config: Config, secrets: Mapping[str, Sequence[str]]) -> Iterato
         ]
         for name, system in config.systems.items()
     ]
-    yield from table(["system", "connector", "secrets", "who can revoke"], rows)
+    yield from (f"   {line}".rstrip() for line in table(["system", "connector", "secrets", "who can revoke"], rows))  # a part of step 2
     yield "   A name that begins with `secret:` is kept by trueup: `trueup secrets set NAME`. Others stand in the environment or `.env`."
     yield "   Where the master key may be known: `trueup keys new`, then `trueup keys rotate`."
     yield "3. **Look what was done**: `trueup audit` says what trueup did, and `trueup audit verify` that nobody changed that record."
