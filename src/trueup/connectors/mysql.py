@@ -351,7 +351,7 @@ class MysqlConnector(LockingConnector):
         by_server = obj.assign not in {"uuid", "sequence"} and table.key == (numbered,) and numbered not in job.written
         if not (by_server and self._session().returns_rows and job.frame.height > 1 and job.written):
             return super()._carry_out_create(table, obj, job)
-        return self._stored(table, job, self._create(table, job, Select(table, job.returning)))
+        return self._stored(table, job, self._create(table, job, Select.of(table, job.returning)))
 
     def _create(self, table: Table, job: Job, select: Select) -> pl.DataFrame:
         if self._session().returns_rows and _facts(table).is_table:

@@ -20,6 +20,7 @@ import psycopg
 from psycopg import conninfo
 
 from trueup.connectors.postgres_lock import LockingConnector
+from trueup.connectors.postgres_marks import NUMBER, OLDEST
 from trueup.connectors.postgres_rows import few_frames, many_frames, raw_schema, typed_frame
 from trueup.connectors.postgres_tables import (
     DDL_TYPES,
@@ -499,7 +500,12 @@ class PostgresConnector(LockingConnector):
             f"UPDATE {_percent(table.target or '')} AS t SET {_percent(assignments)} FROM {relation}"
             f" WHERE {_percent(conjunction(self._conditions(table, job)))} RETURNING v.op::bigint, {_percent(select.outputs)}"
         )
-        rows = self._session().execute(sql.encode(), parameters, binary=True).fetchall()
+        session = self._session()
+        numbered = self._numbers is not None and job.frame.height <= _ARRAY_ROWS and session.info.server_version >= OLDEST
+        rows = session.execute((f"{sql}, {NUMBER}" if numbered else sql).encode(), parameters, binary=True).fetchall()
+        if self._numbers is not None and numbered and rows:  # one exchange with the server less
+            self._numbers.append(int(rows[0][-1]))
+            rows = [row[:-1] for row in rows]
         return typed_frame(select, pl.DataFrame(rows, schema={OP: pl.Int64(), **raw_schema(select)}, orient="row"))
 
     def _delete(self, table: Table, job: Job) -> pl.Series:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from trueup.connectors.watching import OwnWrites
     from trueup.model import ObjectSpec
 
+OLDEST = 13_00_00
+NUMBER = "pg_current_xact_id_if_assigned()::text"
 _FAR = 1 << 30  # transactions; half of what `age` can tell apart
 _RUNS = 50
 _XID_BITS = (1 << 32) - 1
@@ -64,15 +66,17 @@ _MARK = """
 
 def mark_of(session: psycopg.Connection[Any], table: str) -> str | None:
     """The mark of a quoted, qualified table now; None where nothing can be promised. An older server (before 13) has no such numbers."""
-    if session.info.server_version < 13_00_00:
+    if session.info.server_version < OLDEST:
         return None
     row = session.execute(_MARK, [table]).fetchone()
     return None if row is None else str(row[0])
 
 
 def number_of(session: psycopg.Connection[Any]) -> int | None:
-    """The number of the transaction in hand; None where it has written nothing."""
-    row = session.execute("SELECT pg_current_xact_id_if_assigned()::text").fetchone()
+    """The number of the transaction in hand; None where it has written nothing, or the server is older than such numbers."""
+    if session.info.server_version < OLDEST:
+        return None
+    row = session.execute(f"SELECT {NUMBER}".encode()).fetchone()
     return None if row is None or row[0] is None else int(row[0])
 
 
@@ -112,6 +116,7 @@ class MarkingConnector(SqlConnector):
 
     own_writes: OwnWrites | None = None
     _own: dict[str, list[int]]  # by table, the transactions since its last mark of which every row was told as stored
+    _numbers: list[int] | None = None  # the transaction in hand is to be known by its number: here a statement may tell it besides
 
     @abstractmethod
     def _session(self) -> psycopg.Connection[tuple[Any, ...]]:
@@ -152,10 +157,11 @@ class MarkingConnector(SqlConnector):
         if not wanted or table.reread or any(job.kind == "delete" or job.frame.is_empty() for job in jobs):
             return super()._settle_packed(table, obj, jobs)
         noted: int | None = None
+        told = self._numbers = []
         try:
             with self._transaction():
                 outcomes = stacked([self._carry_out(table, obj, job) for job in jobs])
-                number = number_of(self._session())
+                number = told[0] if told else number_of(self._session())
                 done = keep(outcomes, outcomes["__status"] == "done")
                 if number is not None and not done["__stored"].all():
                     number = None
@@ -167,7 +173,10 @@ class MarkingConnector(SqlConnector):
                 self.own_writes.withdraw(noted)
             if not isinstance(error, BusyError | RowRefusedError):
                 raise
+            self._numbers = None
             return super()._settle_packed(table, obj, jobs)
+        finally:
+            self._numbers = None
         if number is not None and numbers is not None:
             numbers.append(number)
         return outcomes

@@ -7,6 +7,7 @@ value may not fit its column's type, `bad`: the 0-based index of the first such 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import polars as pl
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 BAD = "bad"
 OP = "op"
+SELECTS_KEPT = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,7 @@ class Table:
     writable    False for queries and views that take no writes
     reread      triggers may change a row after the statement has returned it: stored rows are read again in the same transaction
     extra       the dialect's own facts (rowid, triggers, …)
+    selects     those of `Select.of`, by columns and whether dated
     """
 
     info: ObjectInfo
@@ -76,6 +79,7 @@ class Table:
     modified: str | None = None
     reread: bool = False
     extra: Mapping[str, object] = field(default_factory=dict)
+    selects: dict[tuple[tuple[str, ...], bool], Select] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of_query(cls, obj: ObjectSpec, columns: Mapping[str, SqlColumn], extra: Mapping[str, object]) -> Self:
@@ -108,21 +112,34 @@ def query_text(obj: ObjectSpec) -> str:
     return (obj.sql or "").strip().rstrip(";")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Select:
-    """Columns of a table to read: those asked for first, then the key where it was not asked for, and `modified` when `dated`."""
+    """Columns of a table to read: those asked for first, then the key where it was not asked for, and `modified` when `dated`.
+
+    What follows from them is put together once: the same few selects of a table are asked for again and again.
+    """
 
     table: Table
     asked: tuple[str, ...]
     dated: bool = False
 
-    @property
+    @classmethod
+    def of(cls, table: Table, asked: tuple[str, ...], *, dated: bool = False) -> Select:
+        """The one that the table keeps; for reads and writes whose columns do not differ from one to the next."""
+        known = table.selects.get((asked, dated))
+        if known is None:
+            if len(table.selects) >= SELECTS_KEPT:
+                table.selects.clear()
+            known = table.selects[asked, dated] = cls(table, asked, dated)
+        return known
+
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Every native column that the query reads, each once."""
         modified = (self.table.modified,) if self.table.modified and self.dated else ()
         return tuple(dict.fromkeys((*self.asked, *self.table.key, *modified)))
 
-    @property
+    @cached_property
     def columns(self) -> tuple[SqlColumn, ...]:
         """The columns behind `names`. Raises ObjectMissingError for one that is not there."""
         return tuple(self.table.column(name) for name in self.names)
@@ -131,7 +148,7 @@ class Select:
         """The query's own name for a native column."""
         return f"c{self.names.index(name)}"
 
-    @property
+    @cached_property
     def outputs(self) -> str:
         """The select list."""
         columns = self.columns
@@ -141,8 +158,8 @@ class Select:
             parts.append(f"CASE {' '.join(checks)} END AS {BAD}")
         return ", ".join(parts)
 
-    @property
-    def schema(self) -> dict[str, pl.DataType]:
+    @cached_property
+    def schema(self) -> Mapping[str, pl.DataType]:
         """Names and types of the query's result."""
         columns = self.columns
         schema: dict[str, pl.DataType] = {f"c{index}": column.dtype for index, column in enumerate(columns)}

@@ -191,7 +191,7 @@ class SqlConnector(ABC):
         if not table.key:
             message = f"{table.info.name} has no key"
             raise ObjectMissingError(message, hint="name its key column in the mapping", system=self.name)
-        select = Select(table, tuple(columns), dated=keys is None)
+        select = Select.of(table, tuple(columns), dated=keys is None)
         select.outputs  # noqa: B018  raises for a missing column at the call, not at the first page
         if keys is not None:
             return self._keyed_pages(select, pl.Series("__key", list(dict.fromkeys(keys)), dtype=pl.String()), page_rows)
@@ -346,7 +346,7 @@ class SqlConnector(ABC):
     def _carry_out_update(self, table: Table, job: Job) -> pl.DataFrame:
         if not job.written:  # nothing to write: done where the row is there
             return settled(table, job.of(job.frame.clear()), "done")
-        return self._stored(table, job, self._update(table, job, Select(table, job.returning)))
+        return self._stored(table, job, self._update(table, job, Select.of(table, job.returning)))
 
     def _carry_out_delete(self, table: Table, job: Job) -> pl.DataFrame:
         ops = self._delete(table, job)
@@ -364,7 +364,7 @@ class SqlConnector(ABC):
                 width = len(job.written)
                 named = assigned.rename({name: f"n{width + index}" for index, name in enumerate(open_names)})
                 job = Job(kind="create", frame=job.frame.hstack(named), written=(*job.written, *open_names), returning=job.returning)
-        outcomes = self._stored(table, job, self._create(table, job, Select(table, job.returning)))
+        outcomes = self._stored(table, job, self._create(table, job, Select.of(table, job.returning)))
         kept = outcomes.get_column("__op")
         lost = job.of(job.frame.filter(~pl.col("__op").is_in(kept.implode())))
         if lost.frame.is_empty():
@@ -387,7 +387,7 @@ class SqlConnector(ABC):
     def _stored(self, table: Table, job: Job, raw: pl.DataFrame) -> pl.DataFrame:
         """Outcomes of what a statement returned. Raises RowRefusedError when one operation met several rows."""
         _refuse_doubled(table, raw.get_column(OP))
-        select = Select(table, job.returning)
+        select = Select.of(table, job.returning)
         if table.reread:
             raw = self._reread(select, raw)
         shaped = shape(select, raw)
@@ -416,7 +416,7 @@ class SqlConnector(ABC):
         rest = job.of(job.frame.filter(~pl.col("__op").is_in(outcomes.get_column("__op").implode())))
         if rest.frame.is_empty():
             return settled(table, rest, "gone")
-        shaped = self._by_key(Select(table, ()), rest.frame.get_column("__key"))
+        shaped = self._by_key(Select.of(table, ()), rest.frame.get_column("__key"))
         there = shaped.rows.get_column("__key").extend(pl.Series([reject.key for reject in shaped.rejected], dtype=pl.String()))
         is_there = pl.col("__key").is_in(there.implode())
         present, gone = rest.of(rest.frame.filter(is_there)), rest.of(rest.frame.filter(~is_there))

@@ -222,6 +222,9 @@ def test_a_dropped_slot_is_noticed_while_watching_and_after(crm: PostgresConnect
         db.execute("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = %s", [MADE])
         with pytest.raises(SystemUnreachableError):
             told(watch)
+    until = time.monotonic() + 30.0
+    while db.execute("SELECT active FROM pg_replication_slots WHERE slot_name = %s", [MADE]).fetchone() != (False,):
+        assert time.monotonic() < until
     db.execute("SELECT pg_drop_replication_slot(%s)", [MADE])
     with pytest.raises(PositionLostError, match="the slot is gone"):
         crm.watch([PEOPLE], name="test", since=kept)
@@ -445,6 +448,22 @@ def test_own_writes_are_told_to_others_alone(postgres_url: str, db: psycopg.Conn
         assert told(watch, 1).keys == {1: ("7",)}
         crm.write(PEOPLE, renamed("9", "nobody"))
         assert mine.of(max(mine._keys, default=0)) == frozenset()
+
+
+def test_the_number_of_an_own_write_comes_with_the_write(crm: PostgresConnector, monkeypatch: pytest.MonkeyPatch):
+    crm.own_writes = OwnWrites()
+    crm.describe(PEOPLE)
+    asked: list[str] = []
+    execute = psycopg.Connection.execute
+
+    def counted(db: psycopg.Connection[Any], query: str | bytes, *words: Any, **named: Any) -> Any:
+        asked.append(query.decode() if isinstance(query, bytes) else query)
+        return execute(db, query, *words, **named)
+
+    monkeypatch.setattr(psycopg.Connection, "execute", counted)
+    assert crm.write(PEOPLE, renamed("1", "written"))["__status"].to_list() == ["done"]
+    assert [words.split()[0].rstrip(";") for words in asked] == ["BEGIN", "UPDATE", "COMMIT"]
+    assert [crm.own_writes.of(number) for number in crm.own_writes._keys] == [{"1"}]
 
 
 def test_what_a_trigger_adds_to_an_own_write_is_told(postgres_url: str, db: psycopg.Connection[Any], crm: PostgresConnector):
