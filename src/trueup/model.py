@@ -433,6 +433,7 @@ class Caps:
     incremental    read(since=…) works where the object has a `modified` column
     marks          mark() and moved() work: the system can tell which rows nobody has touched since a reading
     marks_once     a mark tells what rows read like, not when they were touched: it is good for the next pass only
+    parts          parts() and read_part() work: several processes can share one reading
     tombstones     pages tell deleted keys
     find           find(values) works
     assigns_keys   a new row can be given its key by the system
@@ -451,6 +452,7 @@ class Caps:
     incremental: bool = False
     marks: bool = False
     marks_once: bool = False
+    parts: bool = False
     tombstones: bool = False
     find: bool = False
     creates: bool = True

@@ -22,7 +22,7 @@ class LimitedWorld(MemoryTrialWorld):
     """A memory world of which three rows at once are worked, by one connector at a time."""
 
     def __init__(self) -> None:
-        super().__init__(replace(FULL_CAPS, atomic=False))
+        super().__init__(replace(FULL_CAPS, atomic=False, parts=False))
         limited = System(name="trial", connector="memory", limits={"rows_per_s": 3.0, "connections": 1})
         self.limits = Limits({"trial": limited}, wait=lambda _s: None)
 

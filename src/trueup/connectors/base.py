@@ -43,6 +43,7 @@ from trueup.connectors.keytext import join_key, split_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from datetime import datetime
 
     from trueup.model import Caps, ObjectInfo, ObjectSpec, OperationKind
@@ -50,12 +51,15 @@ if TYPE_CHECKING:
 __all__ = [
     "OUTCOME_SCHEMA",
     "PAGE_ROWS",
+    "PART_BYTES",
     "Browsing",
     "Connector",
     "Letterbox",
     "Marking",
     "Outcomes",
     "Page",
+    "Part",
+    "Parted",
     "Received",
     "Receiving",
     "Reject",
@@ -66,6 +70,7 @@ __all__ = [
 ]
 
 PAGE_ROWS = 20_000
+PART_BYTES = 4 * 1024 * 1024
 
 OUTCOME_SCHEMA: dict[str, pl.DataType] = {
     "__op": pl.Int64(),
@@ -268,6 +273,33 @@ class Timed(Connector, Protocol):
 
     def clock(self) -> datetime:
         """What time it is by the system's own clock, aware. Raises SystemUnreachableError, AccessRefusedError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a full reading. Texts that other processes are told: `moment` names what is read, `place` which of its rows."""
+
+    moment: str
+    place: str
+
+
+class Parted(Connector, Protocol):
+    """What a connector offers besides where its `caps.parts` says so: one full reading that several processes share.
+
+    Together the parts show the object in one moment, as a `read` at that moment would: whatever is edited, made, renamed or removed
+    meanwhile, each row that was there is in exactly one part, as it was.
+    """
+
+    def parts(self, obj: ObjectSpec, *, part_bytes: int = PART_BYTES) -> AbstractContextManager[Sequence[Part]]:
+        """Cut an object, as it is now, into parts of about so many bytes; none where it cannot be cut.
+
+        They can be read while the block runs, by any connector of this system, in any order and again.
+        """
+        ...
+
+    def read_part(self, obj: ObjectSpec, columns: Sequence[str], part: Part, *, page_rows: int = PAGE_ROWS) -> Iterator[Page]:
+        """As a full `read`, of one part. Raises one of SystemError_'s children where its moment is over."""
         ...
 
 

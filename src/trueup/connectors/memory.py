@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
 import polars as pl
 
-from trueup.connectors.base import OUTCOME_SCHEMA, PAGE_ROWS, Page, Reject
+from trueup.connectors.base import OUTCOME_SCHEMA, PAGE_ROWS, PART_BYTES, Page, Part, Reject
 from trueup.connectors.memory_marks import ContentMarks
 from trueup.connectors.memory_watch import MemoryWatch
 from trueup.connectors.memory_world import (
@@ -17,6 +19,7 @@ from trueup.connectors.memory_world import (
     MemoryRow,
     MemoryTable,
     MemoryWorld,
+    Moment,
     Values,
     View,
     cell_text,
@@ -50,6 +53,7 @@ __all__ = [
     "truncated",
 ]
 
+_ROW_BYTES = 100  # what a row is taken to weigh
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_NAIVE = _EPOCH.replace(tzinfo=None)
 _MICROSECOND = timedelta(microseconds=1)
@@ -157,6 +161,39 @@ class MemoryConnector:
         frame = self._frame(table, rows, columns)
         last = Page(frame, complete=view.complete, rejected=tuple(rejected.values()), gone=gone)
         return iter(_pages(times.cursors(rows, page_rows), page_rows, last))
+
+    @contextmanager
+    def parts(self, obj: ObjectSpec, *, part_bytes: int = PART_BYTES) -> Iterator[Sequence[Part]]:
+        """See base.Parted."""
+        table = self._table(obj)
+        with self.world.lock:
+            view = table.view(listing=True)
+            kept = Moment(View(dict(view.rows), list(view.stray), view.complete), self._gone(table, None))
+            moment = self.world.keep(kept)
+        step = max(1, part_bytes // _ROW_BYTES)
+        try:
+            yield [Part(moment, f"{start}-{start + step}") for start in range(0, max(len(kept.view.rows), 1), step)]
+        finally:
+            self.world.moments.pop(moment, None)
+
+    def read_part(self, obj: ObjectSpec, columns: Sequence[str], part: Part, *, page_rows: int = PAGE_ROWS) -> Iterator[Page]:
+        """See base.Parted. A reject is in the part of the row whose key it has, or else in the first."""
+        table = self._table(obj)
+        self._check_columns(table, (*columns, *obj.key, *((obj.modified,) if obj.modified else ())))
+        kept = self.world.moments.get(part.moment)
+        if kept is None:
+            raise ObjectUnreadableError("what this part was to show is not kept any more", hint="read anew", system=self.name)
+        start, _, end = part.place.partition("-")
+        rows = dict(islice(kept.view.rows.items(), int(start), int(end)))
+        left = [(row, table.key_of(row.values)) for row in kept.view.stray]
+        stray = [row for row, key in left if key in rows or (start == "0" and key not in kept.view.rows)]
+        view = View(rows, stray, kept.view.complete)
+        rejected = self._rejects(table, view, None, columns)
+        shown = self._visible(view, None, rejected)
+        gone = kept.gone if start == "0" else ()
+        last = Page(self._frame(table, shown, columns), complete=view.complete, rejected=tuple(rejected.values()), gone=gone)
+        times = _Times(table, obj.modified if self.caps.incremental else None, None)
+        return iter(_pages(times.cursors(shown, page_rows), page_rows, last))
 
     def browse(self, obj: ObjectSpec, columns: Sequence[str], *, page_rows: int = PAGE_ROWS) -> Iterator[Page]:
         """See base.Browsing."""

@@ -36,6 +36,7 @@ FULL_CAPS = Caps(
     stored_row=True,
     incremental=True,
     marks=True,
+    parts=True,
     tombstones=True,
     find=True,
     assigns_keys=True,
@@ -185,6 +186,14 @@ class View:
     rows: dict[str, MemoryRow]
     stray: list[MemoryRow]
     complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What a shared reading shows, however long it takes: the rows, and the keys told to be deleted."""
+
+    view: View
+    gone: tuple[str, ...]
 
 
 class MemoryTable:
@@ -415,6 +424,8 @@ class MemoryWorld:
         """By the name of a watch: number, table, key and time of each change that it has not confirmed."""
         self.begun: dict[object, str] = {}
         """Writes that are not over, each with its lane; one that was ended is not among them any more."""
+        self.moments: dict[str, Moment] = {}
+        """By name, what readings that are shared show."""
         self._changes = 0
         self._held: list[tuple[str, str]] | None = None
 
@@ -458,6 +469,12 @@ class MemoryWorld:
         finally:
             with self.lock:
                 self.begun.pop(write, None)
+
+    def keep(self, moment: Moment) -> str:
+        """A name for what a shared reading shows, good until it is taken out of `moments`."""
+        name = uuid.uuid4().hex
+        self.moments[name] = moment
+        return name
 
     def end_writes(self, lane: str) -> None:
         """No write of this lane that has begun changes anything any more."""

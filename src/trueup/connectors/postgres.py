@@ -19,8 +19,8 @@ import polars as pl
 import psycopg
 from psycopg import conninfo
 
-from trueup.connectors.postgres_lock import LockingConnector
 from trueup.connectors.postgres_marks import NUMBER, OLDEST
+from trueup.connectors.postgres_parts import PartedConnector
 from trueup.connectors.postgres_rows import few_frames, many_frames, raw_schema, typed_frame
 from trueup.connectors.postgres_tables import (
     DDL_TYPES,
@@ -71,10 +71,10 @@ _REFUSED_WHOLE = {
 }
 
 
-class PostgresConnector(LockingConnector):
+class PostgresConnector(PartedConnector):
     """One PostgreSQL database, reached by a libpq URL."""
 
-    caps = replace(SqlConnector.caps, marks=True, fences=True, watch=True, locks=True)
+    caps = replace(SqlConnector.caps, marks=True, parts=True, fences=True, watch=True, locks=True)
 
     def __init__(
         self, name: str, info: Mapping[str, Any], *, schema: str | None, lock_timeout_s: float, statement_timeout_s: float
@@ -130,7 +130,7 @@ class PostgresConnector(LockingConnector):
         """The connection for lookups and writes, opened again after it broke (never inside a transaction)."""
         if self._connection is None or self._connection.closed:
             with self._errors():
-                self._connection = psycopg.connect(conninfo.make_conninfo("", **self._info), autocommit=True, prepare_threshold=None)
+                self._connection = psycopg.connect(self._place(), autocommit=True, prepare_threshold=None)
         return self._connection
 
     @contextmanager
@@ -286,10 +286,10 @@ class PostgresConnector(LockingConnector):
                 few = few_frames(session, self._read_limits(), queries)
         yield from self._many(queries) if few is None else few
 
-    def _many(self, queries: Sequence[tuple[Select, str]]) -> Iterator[tuple[int, pl.DataFrame]]:
-        """Rows of queries as `_frames` gives them, through a connection of their own."""
+    def _many(self, queries: Sequence[tuple[Select, str]], *settings: str) -> Iterator[tuple[int, pl.DataFrame]]:
+        """Rows of queries as `_frames` gives them, through a connection of their own; `settings` are for its transaction."""
         with self._errors():
-            yield from many_frames(conninfo.make_conninfo("", **self._info), self._read_limits(), queries)
+            yield from many_frames(self._place(), (*settings, *self._read_limits()), queries)
 
     def _read_limits(self) -> tuple[str, ...]:
         """As `_limits`, for a read, which may take as long as it takes, and shows a table from its beginning.

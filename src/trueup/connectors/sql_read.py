@@ -21,7 +21,7 @@ from trueup.model import ObjectInfo
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from trueup.model import ColumnInfo, ObjectSpec
+    from trueup.model import ColumnInfo, ColumnType, ObjectSpec
 
 BAD = "bad"
 OP = "op"
@@ -268,9 +268,14 @@ def _greatest(values: pl.Series, column: SqlColumn) -> pl.Series | None:
 
 def newer(current: str | None, candidate: str | None, column: SqlColumn | None) -> str | None:
     """The later of two cursor texts of one column; None loses."""
-    if current is None or candidate is None or column is None:
+    return later(current, candidate, None if column is None else column.info.type)
+
+
+def later(current: str | None, candidate: str | None, kind: ColumnType | None) -> str | None:
+    """The later of two cursor texts of a column of this type; None loses, and where the type is not known the second text."""
+    if current is None or candidate is None or kind is None:
         return candidate if current is None else current
-    if column.info.type in {"integer", "decimal", "float"}:
+    if kind in {"integer", "decimal", "float"}:
         both = pl.Series([current, candidate]).cast(pl.Decimal(38, 12), strict=False)
         return candidate if both.arg_max() == 1 else current
     return max(current, candidate)

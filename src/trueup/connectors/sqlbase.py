@@ -200,13 +200,18 @@ class SqlConnector(ABC):
             raise ObjectUnreadableError(message, hint="name the column in the mapping, or read everything", system=self.name)
         return self._scan_pages(select, since, page_rows)
 
-    def _scan_pages(self, select: Select, since: str | None, page_rows: int) -> Iterator[Page]:
-        """Pages of a full or incremental read, one page held back so that the last one can say that it is the last."""
+    def _scan_pages(
+        self, select: Select, since: str | None, page_rows: int, frames: Iterator[pl.DataFrame] | None = None
+    ) -> Iterator[Page]:
+        """Pages of a full or incremental read, one page held back so that the last one can say that it is the last.
+
+        `frames` are its raw rows, where they are not those of a `_scan`.
+        """
         table = select.table
         modified = table.column(table.modified) if table.modified else None
         doubled = None if table.key_unique else self._doubled_keys(table)
         newest, waiting = since, None
-        for raw in repaged(self._scan(select, since, page_rows), page_rows):
+        for raw in repaged(self._scan(select, since, page_rows) if frames is None else frames, page_rows):
             if waiting is not None:
                 yield self._page(waiting, newest if since is not None else None)
             waiting = shape(select, raw, doubled)

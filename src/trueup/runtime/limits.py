@@ -181,8 +181,9 @@ class LimitedConnector:
 
     @property
     def caps(self) -> Caps:
-        """See base.Connector. What is written in parts is not there whole or not at all."""
-        return self._inner.caps if self._writes_whole else replace(self._inner.caps, atomic=False)
+        """See base.Connector. What is written in parts is not there whole or not at all; only one process can keep count."""
+        caps = replace(self._inner.caps, parts=False)
+        return caps if self._writes_whole else replace(caps, atomic=False)
 
     @property
     def _writes_whole(self) -> bool:

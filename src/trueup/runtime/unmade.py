@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
@@ -29,8 +30,8 @@ class Unmade:
 
     @property
     def caps(self) -> Caps:
-        """Those of the real connector."""
-        return self._connector.caps
+        """Those of the real connector; there is nothing to be cut into parts."""
+        return replace(self._connector.caps, parts=False)
 
     @classmethod
     def open(cls, name: str, settings: Mapping[str, Any], *, directory: str = ".") -> Connector:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from trueup.errors import TrueupError
 from trueup.testing.conformance_looking import look_rule
 from trueup.testing.conformance_marks import mark_rule
+from trueup.testing.conformance_parts import part_rule
 from trueup.testing.conformance_reading import read_rule
 from trueup.testing.conformance_tools import Rule, RuleBrokenError, abilities
 from trueup.testing.conformance_values import value_rule
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
     from trueup.testing.conformance_world import World
 
-RULES: list[Rule] = [*value_rule.all, *read_rule.all, *mark_rule.all, *look_rule.all, *write_rule.all, *watch_rule.all, *whole_rule.all]
+_GROUPS = (value_rule, read_rule, mark_rule, part_rule, look_rule, write_rule, watch_rule, whole_rule)
+RULES: list[Rule] = [rule for group in _GROUPS for rule in group.all]
 
 UNDECLARED = "undeclared:"
 """How the reason of a skip begins where a connector does not declare what a rule needs."""

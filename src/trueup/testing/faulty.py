@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import polars as pl
 
-from trueup.connectors.base import OUTCOME_SCHEMA, PAGE_ROWS
+from trueup.connectors.base import OUTCOME_SCHEMA, PAGE_ROWS, PART_BYTES
 from trueup.connectors.sql_types import dtype_of
 from trueup.errors import AccessRefusedError, SystemUnreachableError, TrueupError, WriteRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from datetime import datetime
 
-    from trueup.connectors.base import Browsing, Connector, Fenced, Marking, Page, Timed, WriteBatch
+    from trueup.connectors.base import Browsing, Connector, Fenced, Marking, Page, Part, Parted, Timed, WriteBatch
     from trueup.connectors.watching import Watch, Watching, Way
     from trueup.model import Caps, ObjectInfo, ObjectSpec, OperationKind
 
@@ -279,6 +280,19 @@ class FaultyConnector:
         self._begin(fault)
         pages = cast("Marking", self.inner).moved(obj, columns, mark)
         if pages is None or fault is None or fault.how not in {"after", "partial"}:
+            return pages
+        return _cut_short(list(pages), fault)
+
+    def parts(self, obj: ObjectSpec, *, part_bytes: int = PART_BYTES) -> AbstractContextManager[Sequence[Part]]:
+        """See base.Parted."""
+        return cast("Parted", self.inner).parts(obj, part_bytes=part_bytes)
+
+    def read_part(self, obj: ObjectSpec, columns: Sequence[str], part: Part, *, page_rows: int = PAGE_ROWS) -> Iterator[Page]:
+        """See base.Parted. It meets the faults of a listing."""
+        fault = self._fault(Call("read", obj.label, keyed=False))
+        self._begin(fault)
+        pages = cast("Parted", self.inner).read_part(obj, columns, part, page_rows=page_rows)
+        if fault is None or fault.how not in {"after", "partial"}:
             return pages
         return _cut_short(list(pages), fault)
 

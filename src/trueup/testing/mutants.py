@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trueup.testing import mutants_looking, mutants_marks, mutants_reading, mutants_values, mutants_watch, mutants_writing
+from trueup.testing import mutants_looking, mutants_marks, mutants_parts, mutants_reading, mutants_values, mutants_watch, mutants_writing
 from trueup.testing.mutants_base import MUTANTS, Lie, Mutant
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Mutant",
     "mutants_looking",
     "mutants_marks",
+    "mutants_parts",
     "mutants_reading",
     "mutants_values",
     "mutants_watch",

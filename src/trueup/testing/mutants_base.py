@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
 
-from trueup.connectors.base import PAGE_ROWS, Page
+from trueup.connectors.base import PAGE_ROWS, PART_BYTES, Page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from datetime import datetime
 
-    from trueup.connectors.base import Browsing, Connector, Fenced, Marking, Timed, WriteBatch
+    from trueup.connectors.base import Browsing, Connector, Fenced, Marking, Part, Parted, Timed, WriteBatch
     from trueup.connectors.watching import Watch, Watching, Way
     from trueup.model import Caps, ObjectInfo, ObjectSpec
     from trueup.testing.conformance_world import World
@@ -100,6 +101,14 @@ class Lie:
     def moved(self, obj: ObjectSpec, columns: Sequence[str], mark: str) -> Iterator[Page] | None:
         """See base.Marking."""
         return cast("Marking", self.inner).moved(obj, columns, mark)
+
+    def parts(self, obj: ObjectSpec, *, part_bytes: int = PART_BYTES) -> AbstractContextManager[Sequence[Part]]:
+        """See base.Parted."""
+        return cast("Parted", self.inner).parts(obj, part_bytes=part_bytes)
+
+    def read_part(self, obj: ObjectSpec, columns: Sequence[str], part: Part, *, page_rows: int = PAGE_ROWS) -> Iterator[Page]:
+        """See base.Parted."""
+        return cast("Parted", self.inner).read_part(obj, columns, part, page_rows=page_rows)
 
     def browse(self, obj: ObjectSpec, columns: Sequence[str], *, page_rows: int = PAGE_ROWS) -> Iterator[Page]:
         """See base.Browsing."""
