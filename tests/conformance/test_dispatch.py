@@ -163,6 +163,10 @@ class Dispatching(ABC):
         """Servers that have begun to lead; one that was followed by another may be among them."""
         return [process for process in self.processes if isinstance(process, Server) and process.ready.is_set()]
 
+    def asked(self, leader: Server, system: str, call: str) -> int:
+        """How often a system did what it was asked for, as the leader knows."""
+        return leader.knowing.calls[system].taken()[0].get((call, "ok"), 0)
+
     def shows(self, entity: str, number: int) -> str:
         """What the till shows."""
         return str(self.ask(f"SELECT name FROM till_{entity} WHERE email = %s", f"c{number}")[0][0])
@@ -207,6 +211,21 @@ class Dispatching(ABC):
         gate.set()
         self.until(lambda: {self.shows("customer", number) for number in range(1, 6)} == {"Edit 9"}, "what waited")
         assert self.looker.begun["customer"] - before <= 4, "fifty hints are one or two looks"
+
+    def test_what_passes_decide_and_ask_is_in_the_figures_of_whoever_leads(self) -> None:
+        self.ask("UPDATE till_customer SET name = 'By the till' WHERE email = 'c2'")
+        self.edit("customer", 2, "By the crm")
+        leader = self.leaders()[0]
+        leader.workers["customer"].wakes.look("till", [str(self.ask("SELECT id FROM till_customer WHERE email = 'c2'")[0][0])])
+        self.until(lambda: bool(leader.figures.of("customer").decided), "the conflict that a rule settled")
+        self.quiet()
+        assert leader.figures.of("customer").decided.total() == 1
+        assert {rule for rule, _winner in leader.figures.of("customer").decided} == {"last_write_wins"}
+        assert self.asked(leader, "crm", "write") + self.asked(leader, "till", "write") > 0
+        before = self.asked(leader, "till", "read")
+        self.edit("customer", 3, "Only read and written once more")
+        self.until(lambda: self.shows("customer", 3) == "Only read and written once more", "the edit")
+        self.until(lambda: self.asked(leader, "till", "read") > before, "what was asked for it")
 
     @pytest.mark.slow
     def test_what_one_was_about_when_it_was_gone_is_done_by_another_and_the_late_comer_is_refused(self) -> None:

@@ -37,6 +37,11 @@ class Spread:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
+    def add_all(self, more: Spread) -> None:
+        """Count all values of another one, which has the same bounds."""
+        self.counts = [mine + theirs for mine, theirs in zip(self.counts, more.counts, strict=True)]
+        self.total += more.total
+
     def copy(self) -> Spread:
         """As it stands now."""
         return Spread(self.bounds, self.counts, self.total)

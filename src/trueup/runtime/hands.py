@@ -1,4 +1,7 @@
-"""Who writes the batches of a delivery: this process, and others that lend a hand where the system is what takes the time."""
+"""Who writes the batches of a delivery: this process, and others that lend a hand where the system is what takes the time.
+
+Others read parts of large systems as well: see `runtime/together.py`.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,12 @@ from trueup.errors import TrueupError
 from trueup.runtime.lane import Prepared, Written
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     import polars as pl
 
+    from trueup.connectors.base import Page, Part
     from trueup.runtime.lane import Lane
 
 PART_ROWS = 100
@@ -29,10 +33,34 @@ GUESSED_ROWS_PER_S = 1000.0
 
 
 class Hands(Protocol):
-    """Others who can write."""
+    """Others who can write and read."""
 
     def count(self, system: str) -> int:
         """How many of them there are at this moment."""
+        ...
+
+    def ask_to_read(self, system: str, columns: Sequence[str], part: Part) -> int:
+        """Ask one of them to read a part; a number to ask for what came of it."""
+        ...
+
+    def was_read(self, asked: int) -> list[Page] | None:
+        """The pages of a part, once; None: they are not there yet. Raises what whoever had begun ran into."""
+        ...
+
+    def take_back(self, asked: int) -> bool:
+        """Whether nobody has begun to read this part: then nobody will."""
+        ...
+
+    def heard(self) -> int:
+        """How often it was heard that something is done: to be asked before looking, and given to `wait`."""
+        ...
+
+    def wait(self, heard: int) -> None:
+        """Wait until more was heard than that, or a moment has gone by."""
+        ...
+
+    def forget(self, asked: Iterable[int]) -> None:
+        """Nobody wants these parts any more."""
         ...
 
     def write(self, system: str, prepared: Prepared, intent: int) -> pl.DataFrame | None:

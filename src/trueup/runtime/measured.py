@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, cast
 from trueup.reports.picture import Spread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from trueup.connectors.base import Connector, Page
 
 COUNTED = frozenset({"describe", "find", "write", "prepare", "mark"})
-PAGED = frozenset({"read", "moved", "browse"})
+PAGED = frozenset({"read", "read_part", "moved", "browse"})
 
 
 @dataclass
@@ -41,6 +41,20 @@ class Calls:
             with self.turn:
                 self.outcomes[call, outcome] += 1
                 self.seconds[call].add(seconds)
+
+    def take_away(self) -> tuple[Counter[tuple[str, str]], dict[str, Spread]]:
+        """What was counted since the last time, for somebody else to add to what they count."""
+        with self.turn:
+            outcomes, seconds = self.outcomes, dict(self.seconds)
+            self.outcomes, self.seconds = Counter(), defaultdict(Spread)
+        return outcomes, seconds
+
+    def add(self, outcomes: Counter[tuple[str, str]], seconds: Mapping[str, Spread]) -> None:
+        """Add what somebody else has counted."""
+        with self.turn:
+            self.outcomes.update(outcomes)
+            for call, spread in seconds.items():
+                self.seconds[call].add_all(spread)
 
     def taken(self) -> tuple[dict[tuple[str, str], int], dict[str, Spread]]:
         """As they stand."""

@@ -8,6 +8,7 @@ it is matched as any new row, where the entity has match rules.
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -25,16 +26,18 @@ from trueup.runtime.cursors import step_back
 from trueup.runtime.outsiders import Outsiders
 from trueup.runtime.presence import Presence, census_of
 from trueup.runtime.references import reference_fields, to_be_written, to_golden
+from trueup.runtime.together import Together
 from trueup.store import shadow as shadow_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from datetime import datetime
 
     from trueup.connectors.base import Marking, Page, Reject
     from trueup.core.mapping import CompiledMapping
     from trueup.core.rereading import Rereading
     from trueup.model import Entity
+    from trueup.runtime.hands import Hands
     from trueup.runtime.spill import Spill
     from trueup.runtime.systems import Seat
     from trueup.store import Store
@@ -149,11 +152,14 @@ class Observer:
         now: datetime,
         *,
         reread: Rereading | None = None,
+        hands: Hands | None = None,
     ) -> None:
         """`tick` hears of every page's row count; `now` is the latest that an edit can have been made, whatever its system says.
 
-        `reread` tells how rows were read before the mapping changed: they are read both ways.
+        `reread` tells how rows were read before the mapping changed: they are read both ways. `hands` are others who read parts of large
+        systems.
         """
+        self._hands = hands
         self._reread = reread
         self._now = now
         self._store = store
@@ -175,10 +181,11 @@ class Observer:
         result.known_rows = index.rows.filter(pl.col("state") != MISSING).height
         positions: list[pl.Series] = []
         highest: str | None = None
-        for page in _ahead(self._read()):
-            positions.append(self._take(page, index, result))
-            result.complete = page.complete
-            highest = page.cursor or highest
+        with closing(self._all()) as everything:
+            for page in _ahead(everything):
+                positions.append(self._take(page, index, result))
+                result.complete = page.complete
+                highest = page.cursor or highest
         result.cursor = highest
         if result.complete:
             self._find_gone(index, positions, result)
@@ -255,9 +262,19 @@ class Observer:
 
     # -------------------------------------------------------------- pages
 
-    def _read(self, since: str | None = None, keys: Sequence[str] | None = None) -> Iterator[Page]:
-        columns = self._seat.compiled.read_columns if self._reread is None else self._reread.columns
-        yield from self._seat.connector.read(self._seat.mapping.object, columns, since=since, keys=keys)
+    def _all(self) -> Generator[Page]:
+        """Everything; with others where there are any, and the system can be shared."""
+        hands, seat = self._hands, self._seat
+        if hands is None or not seat.connector.caps.parts or not hands.count(seat.name):
+            return self._read()
+        return Together(seat, self._columns, hands).pages()
+
+    @property
+    def _columns(self) -> tuple[str, ...]:
+        return self._seat.compiled.read_columns if self._reread is None else self._reread.columns
+
+    def _read(self, since: str | None = None, keys: Sequence[str] | None = None) -> Generator[Page]:
+        yield from self._seat.connector.read(self._seat.mapping.object, self._columns, since=since, keys=keys)
 
     def _known(self, keys: pl.Series) -> _Index:
         """The index of just these rows."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from trueup.runtime.hands import Hands
     from trueup.runtime.serving.lanes import Lanes
     from trueup.runtime.systems import Seat
+    from trueup.runtime.tally import Tally
     from trueup.runtime.triggers import Triggers
 
 
@@ -50,6 +51,8 @@ class PassOptions:
     notice: Callable[[Decision], None] | None = None  # hears what was decided about some records, once it is committed
     # system -> field -> its column, of another type than when it was last read, and what became of it
     retyped: Mapping[str, Mapping[str, tuple[str, str]]] = field(default_factory=dict)
+    elsewhere: Callable[[Tally], None] = lambda _tally: None  # hears the same of a pass that was run by another process
+    telling: frozenset[str] = frozenset()  # systems of which it is to tell the rows that moved
     older: bool = False  # the state was put back from a backup, and this is the first ordinary look since
 
     def reads(self, system: str) -> bool:

@@ -168,7 +168,8 @@ class Pass:
                 if not self.options.reads(name):
                     continue
                 past = self.past.of(name)
-                observer = Observer(self.store, self.entity, seat, spill, partial(self.tick, name), self.now, reread=past)
+                hands = None if self.options.plan else self.options.hands
+                observer = Observer(self.store, self.entity, seat, spill, partial(self.tick, name), self.now, reread=past, hands=hands)
                 standing = cursor.get(db, self.entity.name, name)
                 incremental = seat.connector.caps.incremental and seat.compiled.modified is not None
                 due_at = standing.full_at

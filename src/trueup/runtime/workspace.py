@@ -8,6 +8,7 @@ import socket
 import tempfile
 import time
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
@@ -18,6 +19,7 @@ from trueup.model import EntitySummary, RunSummary, SystemSummary
 from trueup.runtime import rules, trail
 from trueup.runtime.changes import mapping_changes, remember_mappings
 from trueup.runtime.compaction import compact_daily
+from trueup.runtime.dispatch.helping import helped
 from trueup.runtime.former_keys import referrers_of
 from trueup.runtime.meeting import meet_systems, to_be_met
 from trueup.runtime.order import in_order
@@ -211,7 +213,8 @@ class Workspace:
             keys, known = record_named(self, *record) if record is not None else (None, frozenset())
             options = PassOptions(full=full, limit=limit, keys=keys, records=known)
             words = command or _command(full=full, limit=limit, record=record)
-            return self._run(words, dict.fromkeys(names, options), tick)
+            with helped(self.store, self.config, self.clock) as hands:
+                return self._run(words, {name: replace(options, hands=hands(name)) for name in names}, tick)
 
     def look_again(self, entity: str, keys: Mapping[str, Sequence[str]], records: Iterable[int]) -> RunSummary:
         """One run over the given rows (system -> keys) and records alone. Raises StateError, StateLockedError."""
@@ -352,8 +355,6 @@ class Workspace:
 
         None: all of that system; what this pass has read of it is then forgotten.
         """
-        from dataclasses import replace
-
         entity = self.config.entities[name]
         resting = self.systems.limits.resting(entity.mappings, self.clock())
         options = replace(options, away=options.away | resting.keys(), rests=self._rests)

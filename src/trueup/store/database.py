@@ -294,6 +294,22 @@ class Store:
             self.lease = member.join(self._reader, role, self._session, agreed, now)
         return self.lease
 
+    def share(self) -> None:
+        """Let workers hold this state as well, which this process has alone: they do what it asks for until it lets go of the state.
+
+        This process is a member. Whatever somebody asked another one for before that is forgotten: nobody is at work.
+        """
+        lock = self._process_lock
+        assert isinstance(lock, locks.AdvisoryLock)
+        with self.write() as tx:
+            job.forget_all(tx)
+        with self._told():
+            lock.share()
+
+    def without_lease(self) -> None:
+        """Go on as one that is no member: what it does from now on needs no lease."""
+        self.lease = None
+
     def others(self) -> list[member.Member]:
         """Everybody who shares this state now, this process among them."""
         with self._told():

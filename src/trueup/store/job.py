@@ -1,7 +1,8 @@
-"""What members of a state in PostgreSQL ask each other to do: a pass over an entity, or a batch of rows to be written to a system.
+"""What members of a state in PostgreSQL ask each other to do: a pass over an entity, rows to be written, a part of a system to be read.
 
 Whoever asks waits for the answer and takes it away. A job belongs to the member that took it until it is answered, or that member is gone
-(`member.bury`): a pass is then somebody else's, and rows that were being written count as a write of which the answer was lost.
+(`member.bury`): a pass or a part is then somebody else's, and rows that were being written count as a write of which the answer was lost.
+What nobody takes away any more is forgotten with whoever had asked, what was read for it among it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from trueup.store.db import Db
 
-Kind = Literal["pass", "write"]
+Kind = Literal["pass", "write", "read"]
 AGAIN_S = 1.0
 _TELL = "SELECT pg_notify('trueup_job_' || current_schema(), '')"
 
@@ -77,15 +78,15 @@ def take(tx: Db, kind: Kind, agreed: str, worker: int) -> Job | None:
         {"kind": kind, "agreed": agreed, "worker": worker},
     ).one_or_none()
     if row is not None and row[1] == "pass":
-        clear(tx, row[2], kind="write")
+        clear(tx, row[2], but="pass")
     return None if row is None else Job(row[0], row[1], row[2], row[3], bytes(row[4]))
 
 
 _WAITING = """
     SELECT j.id FROM job j WHERE NOT j.done AND j.worker IS NULL AND j.kind = %(kind)s AND j.agreed = %(agreed)s
     AND j.asked_by <> %(worker)s
-    AND (j.kind = 'pass' OR EXISTS (SELECT 1 FROM sending s WHERE s.id = j.intent))
-    AND (j.kind = 'write' OR NOT EXISTS (SELECT 1 FROM job o WHERE o.entity = j.entity AND NOT o.done AND o.worker IS NOT NULL))
+    AND (j.kind <> 'write' OR EXISTS (SELECT 1 FROM sending s WHERE s.id = j.intent))
+    AND (j.kind <> 'pass' OR NOT EXISTS (SELECT 1 FROM job o WHERE o.entity = j.entity AND NOT o.done AND o.worker IS NOT NULL))
     ORDER BY j.id LIMIT 1
 """
 
@@ -116,9 +117,14 @@ def standing(db: Db, id_: int) -> Standing | None:
     return None if row is None else Standing(row[0], row[1], None if row[2] is None else bytes(row[2]))
 
 
-def forget(tx: Db, id_: int) -> None:
-    """Its answer was taken away."""
-    tx.connection.exec_driver_sql("DELETE FROM job WHERE id = %s", (id_,))
+def forget(tx: Db, *ids: int) -> None:
+    """Their answers were taken away, or nobody wants them any more."""
+    tx.connection.exec_driver_sql("DELETE FROM job WHERE id = ANY (%s::bigint[])", (list(ids),))
+
+
+def forget_all(tx: Db) -> None:
+    """Nobody waits for anything any more."""
+    tx.connection.exec_driver_sql("DELETE FROM job")
 
 
 def withdraw(tx: Db, id_: int) -> bool:
@@ -126,10 +132,10 @@ def withdraw(tx: Db, id_: int) -> bool:
     return bool(tx.connection.exec_driver_sql("DELETE FROM job WHERE id = %s AND worker IS NULL AND NOT done", (id_,)).rowcount)
 
 
-def clear(tx: Db, entity: str, *, kind: Kind | None = None) -> None:
-    """Forget what nobody has begun and what nobody took away, before a pass of this entity begins."""
-    query = "DELETE FROM job WHERE entity = %s AND (done OR worker IS NULL) AND kind = coalesce(%s, kind)"
-    tx.connection.exec_driver_sql(query, (entity, kind))
+def clear(tx: Db, entity: str, *, but: Kind | None = None) -> None:
+    """Forget what nobody has begun and what nobody took away, before a pass of this entity begins; all `but` those of one kind."""
+    query = "DELETE FROM job WHERE entity = %s AND (done OR worker IS NULL) AND kind IS DISTINCT FROM %s"
+    tx.connection.exec_driver_sql(query, (entity, but))
 
 
 def in_work(db: Db, entity: str) -> bool:

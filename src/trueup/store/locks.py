@@ -3,6 +3,9 @@
 SQLite: an advisory lock (flock) on `STATE.lock`, whose text names the holder. PostgreSQL: a session's advisory lock, with the
 holder's name and a token in a row; every write transaction checks that the token is still ours. There the members of one state
 (`store/member.py`) hold the lock together; whoever types a command has it alone, which changes the token.
+
+In PostgreSQL it is two locks: one to decide what is done (a server that leads, or a command alone), and one to do it (these, and workers).
+A command that lets workers help keeps the first one alone, and holds the second one together with them.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from trueup.store import engine, schema
 from trueup.store.moments import to_micros
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from datetime import datetime
     from pathlib import Path
@@ -46,7 +49,7 @@ _ASK = f"""
     INSERT INTO lock_holder (name, token, pid, host, purpose, since) VALUES ('wanted', 0, %(pid)s, %(host)s, 'waits', {_NOW})
     ON CONFLICT (name) DO UPDATE SET pid = excluded.pid, host = excluded.host, since = excluded.since
 """
-_HELD_TOGETHER = """
+_HELD = """
     INSERT INTO lock_holder (name, token, pid, host, purpose, since) VALUES (%(name)s, 1, %(pid)s, %(host)s, %(purpose)s, %(since)s)
     ON CONFLICT (name) DO UPDATE SET pid = excluded.pid, host = excluded.host, purpose = excluded.purpose, since = excluded.since
     RETURNING token
@@ -241,8 +244,12 @@ class AdvisoryLock(_Counted):
         super().__init__()
         self._pool = pool
         self._name = name
+        self._deciding = f"{name} deciding"
         self.writer = xxhash.xxh3_64_intdigest(f"trueup writes {schema_name}".encode()) - (1 << 63)
-        self._number = xxhash.xxh3_64_intdigest(f"trueup {name} {schema_name}".encode()) - (1 << 63)
+        self._numbers = {
+            named: xxhash.xxh3_64_intdigest(f"trueup {named} {schema_name}".encode()) - (1 << 63) for named in (name, self._deciding)
+        }
+        self._missed = name  # which of the two locks another process kept
         self._connection: sa.Connection | None = None
         self._token = 0
         self._looked = (0.0, False)
@@ -279,30 +286,44 @@ class AdvisoryLock(_Counted):
         connection = self._connection
         if self._together(purpose):
             return self._try_together(connection, purpose, now)
-        if not connection.execute(sa.select(sa.func.pg_try_advisory_lock(self._number))).scalar_one():
-            return False
-        holder = schema.lock_holder
-        found = connection.execute(sa.select(holder.c.token).where(holder.c.name == self._name)).scalar_one_or_none()
-        self._token = (found or 0) + 1
-        values = {"token": self._token, "pid": os.getpid(), "host": socket.gethostname(), "purpose": purpose, "since": now}
-        if found is None:
-            connection.execute(holder.insert().values(name=self._name, **values))
-        else:
-            connection.execute(holder.update().where(holder.c.name == self._name).values(**values))
+        for name in (self._deciding, self._name):
+            if not self._got(connection, name, sa.func.pg_try_advisory_lock):
+                return False
+            self._token = self._tell(connection, name, purpose, now)
+        self._token = connection.exec_driver_sql(
+            "UPDATE lock_holder SET token = token + 1 WHERE name = %s RETURNING token", (self._name,)
+        ).scalar_one()
         return True
 
     def _try_together(self, connection: sa.Connection, purpose: str, now: datetime) -> bool:
         """Hold it besides others who do: the token stays as it is, so that only who has the lock alone makes it another."""
-        if not connection.execute(sa.select(sa.func.pg_try_advisory_lock_shared(self._number))).scalar_one():
-            return False
-        told = {"name": self._name, "pid": os.getpid(), "host": socket.gethostname(), "purpose": purpose, "since": to_micros(now)}
-        self._token = connection.exec_driver_sql(_HELD_TOGETHER, told).scalar_one()
+        for name in (self._deciding, self._name) if purpose == GIVES_WAY else (self._name,):
+            if not self._got(connection, name, sa.func.pg_try_advisory_lock_shared):
+                return False
+            self._token = self._tell(connection, name, purpose, now)
         return True
+
+    def _got(self, connection: sa.Connection, name: str, take: Callable[[int], sa.ColumnElement[bool]]) -> bool:
+        self._missed = name
+        return bool(connection.execute(sa.select(take(self._numbers[name]))).scalar_one())
+
+    def _tell(self, connection: sa.Connection, name: str, purpose: str, now: datetime) -> int:
+        """Say who holds one of the two locks; its token."""
+        told = {"name": name, "pid": os.getpid(), "host": socket.gethostname(), "purpose": purpose, "since": to_micros(now)}
+        return int(connection.exec_driver_sql(_HELD, told).scalar_one())
+
+    def share(self) -> None:
+        """Let workers hold the lock as well, which this process has alone: they do what it asks for, and nobody else decides anything."""
+        assert self.depth > 0
+        assert self._connection is not None
+        mine = self._numbers[self._name]
+        self._connection.execute(sa.select(sa.func.pg_advisory_lock_shared(mine)))  # beside the lock that it holds alone: no moment without
+        self._connection.execute(sa.select(sa.func.pg_advisory_unlock(mine)))
 
     def _holder(self) -> tuple[int, str, str]:
         holder = schema.lock_holder
         with self._pool.connect() as connection:
-            asked = sa.select(holder.c.pid, holder.c.host, holder.c.purpose).where(holder.c.name == self._name)
+            asked = sa.select(holder.c.pid, holder.c.host, holder.c.purpose).where(holder.c.name == self._missed)
             row = connection.execute(asked).one_or_none()
         self._drop()
         return (0, "another machine", "") if row is None else (int(row.pid), str(row.host), str(row.purpose))
@@ -322,6 +343,9 @@ class AdvisoryLock(_Counted):
         return answer
 
     def _give_back(self) -> None:
+        if self._connection is not None:
+            with suppress(*engine.driver_errors(self._pool)):  # a server takes its time to notice that a connection was closed
+                self._connection.exec_driver_sql("SELECT pg_advisory_unlock_all()")
         self._drop()
 
     def _drop(self) -> None:

@@ -16,3 +16,12 @@ def agreed(config: Config) -> str:
     """A digest of what must be the same; addresses, logins and limits may differ from one machine to another."""
     lines = [f"{path}={digest}" for path, digest in sorted(config.digests.items()) if _COMMON.match(path)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def bound_to_one_machine(config: Config, entity: str) -> bool:
+    """Whether passes of an entity stay where the leader is: a file lies on one machine, and one process alone can keep count of limits."""
+    for name in config.entities[entity].mappings:
+        system = config.systems[name]
+        if "path" in system.settings or {"rows_per_s", "connections"} & system.limits.keys():
+            return True
+    return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trueup.runtime.dispatch import words
+from trueup.runtime.dispatch.agreement import bound_to_one_machine
 from trueup.runtime.dispatch.anew import anew
 from trueup.runtime.workspace import Workspace
 from trueup.store import job
@@ -13,18 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
     from trueup.model import Config, EntitySummary
+    from trueup.runtime.dispatch.counted import Counted
     from trueup.runtime.dispatch.team import Team
     from trueup.runtime.pass_options import PassOptions
     from trueup.runtime.workspace import Passed
-
-
-def bound_to_one_machine(config: Config, entity: str) -> bool:
-    """Whether passes of an entity stay where the leader is: a file lies on one machine, and one process alone can keep count of limits."""
-    for name in config.entities[entity].mappings:
-        system = config.systems[name]
-        if "path" in system.settings or {"rows_per_s", "connections"} & system.limits.keys():
-            return True
-    return False
 
 
 class Dispatched(Workspace):
@@ -51,7 +44,7 @@ class Dispatched(Workspace):
             number = self._team.ask("pass", name, words.pass_wanted(options, None if callable(run) else run))
             answer = self._team.answer_to(number)
             if answer is not None:
-                return words.pass_summary(answer)
+                return words.pass_summary(answer, lambda counted: self._hear(counted, options))
             begun = True  # perhaps, by a worker that is gone
         self._nobody_is_at(name)
 
@@ -59,6 +52,12 @@ class Dispatched(Workspace):
             return super(Dispatched, self).one_pass(name, wanted, run=run, tick=tick)
 
         return anew(here, options) if begun else here(options)
+
+    def _hear(self, counted: Counted, options: PassOptions) -> None:
+        """What a worker counted is counted here."""
+        if self.systems.calls is not None:
+            counted.add_calls(self.systems.calls)
+        options.elsewhere(counted.tally)
 
     def may_read_apart(self, name: str) -> bool:
         """See Workspace.may_read_apart: not where workers run the passes, for they do not tell which rows they read.

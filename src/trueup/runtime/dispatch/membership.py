@@ -25,8 +25,8 @@ LOST = "others took over what this process did, for it was out of touch with the
 class Membership:
     """One of the processes that share a state. A context manager: a member inside, and none any more afterwards."""
 
-    def __init__(self, store: Store, role: str, agreed: str, clock: Callable[[], datetime], log: Log) -> None:
-        """Nothing is told to the state yet."""
+    def __init__(self, store: Store, role: str, agreed: str, clock: Callable[[], datetime], log: Log | None) -> None:
+        """Nothing is told to the state yet. `log` None: what happens to the lease is told to nobody."""
         self._store = store
         self._role = role
         self._agreed = agreed
@@ -60,13 +60,17 @@ class Membership:
             with suppress(StateError):  # a server that is restarted: it is asked again
                 leader = next((other for other in self._store.others() if other.leads), None)
                 if leader is None and self._taken():
-                    self._log.event("leading", member=self.lease.id)
+                    self._tell("leading", member=self.lease.id)
                     return True
                 if leader is not None and leader.id != told:
                     told = leader.id
-                    self._log.event("standing by", why=f"process {leader.pid} on {leader.host} leads")
+                    self._tell("standing by", why=f"process {leader.pid} on {leader.host} leads")
             stopped.wait(LOOK_S)
         return False
+
+    def _tell(self, what: str, **about: object) -> None:
+        if self._log is not None:
+            self._log.event(what, **about)
 
     def _taken(self) -> bool:
         with self._store.write() as tx:
@@ -82,11 +86,11 @@ class Membership:
                 return
             except Exception as error:  # noqa: BLE001  whatever keeps the state from answering: it is asked again
                 if not told:
-                    self._log.event("out of touch", why=str(error) if isinstance(error, StateError) else type(error).__name__)
+                    self._tell("out of touch", why=str(error) if isinstance(error, StateError) else type(error).__name__)
                 told = True
                 continue
             if told:
-                self._log.event("in touch")
+                self._tell("in touch")
             told = False
             if gone:
-                self._log.event("taken over", members=", ".join(map(str, gone)))
+                self._tell("taken over", members=", ".join(map(str, gone)))

@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import polars as pl
 
+from trueup.connectors.base import Page, Part, Reject
 from trueup.errors import TrueupError
 from trueup.model import Delivered, EntitySummary, Observed, SystemSummary
+from trueup.runtime.dispatch.counted import Counted
 from trueup.runtime.lane import Prepared
 from trueup.runtime.pass_options import PassOptions
 from trueup.runtime.triggers import Triggers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from trueup.runtime.hands import Hands
 
 _FRAMES = ("rows", "image", "fields", "expected", "before", "withheld")
@@ -31,6 +35,7 @@ def pass_wanted(options: PassOptions, run: int | None) -> bytes:
     wanted["keys"] = None if options.keys is None else {name: list(keys) for name, keys in options.keys.items()}
     wanted["only"] = None if options.only is None else sorted(options.only)
     asked = options.triggers
+    wanted["telling"] = sorted(options.telling)
     wanted["triggers"] = None if asked is None else [sorted(asked.events), None if asked.fields is None else sorted(asked.fields)]
     return orjson.dumps(wanted)
 
@@ -41,26 +46,28 @@ def pass_options(payload: bytes, hands: Hands | None) -> tuple[PassOptions, int 
     only = None if wanted["only"] is None else frozenset(wanted["only"])
     away = frozenset(wanted["away"])
     options = PassOptions(full=wanted["full"], keys=wanted["keys"], only=only, away=away, known_s=wanted["known_s"], hands=hands)
+    options = replace(options, telling=frozenset(wanted["telling"]))
     if wanted["triggers"] is not None:
         events, fields = wanted["triggers"]
         options = replace(options, triggers=Triggers(frozenset(events), None if fields is None else frozenset(fields)))
     return options, wanted["run"]
 
 
-def pass_done(summary: EntitySummary, problem: str | None) -> bytes:
+def pass_done(summary: EntitySummary, problem: str | None, counted: Counted) -> bytes:
     """What came of a pass."""
-    return orjson.dumps({"summary": asdict(summary), "problem": problem}, default=str)
+    return orjson.dumps({"summary": asdict(summary), "problem": problem, "counted": counted.told()}, default=str)
 
 
-def failed(error: TrueupError) -> bytes:
+def failed(error: TrueupError, counted: Counted) -> bytes:
     """Why a job could not be done."""
     told = {name: getattr(error, name) for name in ("message", "hint", "system", "entity", "key")}
-    return orjson.dumps({"failed": told})
+    return orjson.dumps({"failed": told, "counted": counted.told()})
 
 
-def pass_summary(answer: bytes) -> tuple[EntitySummary, str | None]:
-    """What came of a pass, as it was answered. Raises TrueupError where it could not be done."""
+def pass_summary(answer: bytes, hears: Callable[[Counted], None]) -> tuple[EntitySummary, str | None]:
+    """What came of a pass, as it was answered; `hears` what was counted meanwhile. Raises TrueupError where it could not be done."""
     told = orjson.loads(answer)
+    hears(Counted.heard(told["counted"]))
     _raise_failed(told)
     body = told["summary"]
     systems = {
@@ -97,17 +104,64 @@ def rows_to_write(payload: bytes) -> tuple[str, Prepared]:
     return head["system"], Prepared(**prepared)
 
 
-def rows_written(outcomes: pl.DataFrame) -> bytes:
+def rows_written(outcomes: pl.DataFrame, counted: Counted) -> bytes:
     """What a system answered."""
-    return _joined(b"{}", [_packed(outcomes)])
+    return _joined(orjson.dumps({"counted": counted.told()}), [_packed(outcomes)])
 
 
-def outcomes_of(answer: bytes) -> pl.DataFrame:
-    """What a system answered. Raises TrueupError where it could not be asked."""
-    if answer[:1] == b"{":
-        _raise_failed(orjson.loads(answer))
-    _head, parts = _parts(answer)
-    return _unpacked(parts[0])
+def outcomes_of(answer: bytes, hears: Callable[[Counted], None]) -> pl.DataFrame:
+    """What a system answered; `hears` what was counted meanwhile. Raises TrueupError where it could not be asked."""
+    return _unpacked(_opened(answer, hears)[1][0])
+
+
+def _opened(answer: bytes, hears: Callable[[Counted], None]) -> tuple[dict[str, Any], list[bytes]]:
+    """The head and the parts of an answer that carries rows."""
+    told, parts = (orjson.loads(answer), []) if answer[:1] == b"{" else _head_and_parts(answer)
+    hears(Counted.heard(told["counted"]))
+    _raise_failed(told)
+    return told, parts
+
+
+def _head_and_parts(answer: bytes) -> tuple[dict[str, Any], list[bytes]]:
+    head, parts = _parts(answer)
+    return orjson.loads(head), parts
+
+
+# ---------------------------------------------------------------- parts of readings
+
+
+def part_wanted(system: str, columns: Sequence[str], part: Part) -> bytes:
+    """A part of a system to be read."""
+    return orjson.dumps({"system": system, "columns": list(columns), "moment": part.moment, "place": part.place})
+
+
+def part_to_read(payload: bytes) -> tuple[str, list[str], Part]:
+    """The same, as `part_wanted` wrote it."""
+    told = orjson.loads(payload)
+    return told["system"], told["columns"], Part(told["moment"], told["place"])
+
+
+def part_read(pages: Sequence[Page], counted: Counted) -> bytes:
+    """What a part showed."""
+    told = [
+        {
+            "cursor": page.cursor,
+            "complete": page.complete,
+            "rejected": [[reject.key, reject.reason, reject.where, reject.column] for reject in page.rejected],
+            "gone": list(page.gone),
+        }
+        for page in pages
+    ]
+    return _joined(orjson.dumps({"pages": told, "counted": counted.told()}), [_packed(page.rows) for page in pages])
+
+
+def pages_of(answer: bytes, hears: Callable[[Counted], None]) -> list[Page]:
+    """What a part showed; `hears` what was counted meanwhile. Raises TrueupError where it could not be read."""
+    told, parts = _opened(answer, hears)
+    return [
+        Page(_unpacked(rows), page["cursor"], page["complete"], tuple(Reject(*reject) for reject in page["rejected"]), tuple(page["gone"]))
+        for page, rows in zip(told["pages"], parts, strict=True)
+    ]
 
 
 def _packed(frame: pl.DataFrame) -> bytes:

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from threading import Event, Lock, Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from trueup.errors import LeaseLostError, StateError, SystemUnreachableError, TrueupError
 from trueup.runtime.dispatch import words
 from trueup.runtime.dispatch.agreement import agreed
 from trueup.runtime.dispatch.anew import anew
+from trueup.runtime.dispatch.counted import Counted
 from trueup.runtime.dispatch.membership import LOST, Membership
 from trueup.runtime.dispatch.team import WORKER, Team, TeamHands
 from trueup.runtime.lane import Lane
+from trueup.runtime.measured import Calls
 from trueup.runtime.serving.events import Log
 from trueup.runtime.serving.hold import Hold
 from trueup.runtime.serving.rolling import RollingRun
+from trueup.runtime.tally import Tally
 from trueup.runtime.workspace import Workspace
 from trueup.store import job
 from trueup.store.locks import WORKS
 
 if TYPE_CHECKING:
+    from trueup.connectors.base import Page, Parted
     from trueup.model import Config, EntitySummary
     from trueup.runtime.pass_options import PassOptions
+    from trueup.runtime.systems import Seat
 
 PASSES = 4
 """Passes of so many entities at once."""
@@ -34,6 +40,8 @@ END_S = 60.0
 LOST_S = 1.0
 MOST_TRIES = 3
 """A job that so many workers did not survive is not begun any more."""
+MOST_BYTES = 256 * 1024 * 1024
+"""So much of a system is read into memory for somebody else at most."""
 
 
 class WorkerProcess:
@@ -52,6 +60,7 @@ class WorkerProcess:
         self.done = 0
         self._taking = Lock()
         self._in_work: set[int] = set()
+        self._calls = {name: Calls() for name in config.systems}  # told with the next answer
         self._trouble = 0  # how often a pass found that a system did not answer
         self._looked = 0.0
         self.member: Membership | None = None
@@ -70,7 +79,7 @@ class WorkerProcess:
             team = Team(store, agreed(self.config))
             stack.callback(team.close)
             threads = [Thread(target=self._work, args=(team, "pass"), name=f"pass {number}", daemon=True) for number in range(self._passes)]
-            threads.append(Thread(target=self._work, args=(team, "write"), name="write", daemon=True))
+            threads += [Thread(target=self._work, args=(team, kind), name=kind, daemon=True) for kind in ("write", "read")]
             for thread in threads:
                 thread.start()
             self.log.event("working", member=member.lease.id)
@@ -113,6 +122,7 @@ class WorkerProcess:
     def _work(self, team: Team, kind: job.Kind) -> None:
         """Take one job after the other. A connector is used by this thread alone."""
         own = Workspace(self.config, store=self._main.store)
+        own.systems.calls = self._calls
         try:
             known = self._trouble
             while not self._stopped.is_set():
@@ -162,17 +172,28 @@ class WorkerProcess:
 
     def _do(self, own: Workspace, team: Team, taken: job.Job) -> None:
         answer: bytes
+        tally = Tally()
         try:
-            answer = self._pass(own, team, taken) if taken.kind == "pass" else self._write(own, team, taken)
+            if taken.kind == "pass":
+                answer = self._pass(own, team, taken, tally)
+            elif taken.kind == "write":
+                answer = self._write(own, team, taken)
+            else:
+                answer = self._read(own, team, taken)
         except TrueupError as error:
             self._may_go_on(error)
             own.systems.forget()
-            answer = words.failed(error)
+            answer = words.failed(error, self._counted(tally))
         except Exception as error:  # noqa: BLE001  one job's defect must not end the worker
             self.log.defect(error, entity=taken.entity)
-            answer = words.failed(TrueupError(f"a worker failed: {type(error).__name__}", hint="see what it told", entity=taken.entity))
+            failure = TrueupError(f"a worker failed: {type(error).__name__}", hint="see what it told", entity=taken.entity)
+            answer = words.failed(failure, self._counted(tally))
         self._answer(team, taken, answer)
         self.done += 1
+
+    def _counted(self, tally: Tally | None = None) -> Counted:
+        """What goes with an answer: the next one does not tell it again."""
+        return Counted.taken(self._calls, tally)
 
     def _answer(self, team: Team, taken: job.Job, answer: bytes) -> None:
         """Tell what came of a job, however long the state does not answer: it stays this worker's until then. Raises LeaseLostError."""
@@ -189,12 +210,12 @@ class WorkerProcess:
                 self._in_work.discard(taken.id)
                 return
 
-    def _pass(self, own: Workspace, team: Team, taken: job.Job) -> bytes:
-        """A pass, as the server itself would run it."""
-        if taken.tries > MOST_TRIES:
-            why = f"{taken.tries - 1} workers were gone before they had done this"
-            raise SystemUnreachableError(why, hint="look at what they told last", entity=taken.entity)
-        options, run = words.pass_options(taken.payload, TeamHands(team, taken.entity))
+    def _pass(self, own: Workspace, team: Team, taken: job.Job, tally: Tally) -> bytes:
+        """A pass, as the server itself would run it; what it decides is counted in `tally`."""
+        _must_be_safe(taken)
+        options, run = words.pass_options(taken.payload, TeamHands(team, taken.entity, self._calls))
+        tally.telling = options.telling
+        options = replace(options, notice=tally.heard)
         began = time.perf_counter()
 
         def one_pass(wanted: PassOptions) -> tuple[EntitySummary, str | None]:
@@ -208,7 +229,7 @@ class WorkerProcess:
             own.systems.forget()
             summary, problem = anew(one_pass, options)
         self.log.event("pass", entity=taken.entity, seconds=round(time.perf_counter() - began, 4), delivered=_moved(summary))
-        return words.pass_done(summary, problem)
+        return words.pass_done(summary, problem, self._counted(tally))
 
     def _one_pass(self, own: Workspace, entity: str, options: PassOptions, run: int | None) -> tuple[EntitySummary, str | None]:
         if run is not None:
@@ -220,13 +241,39 @@ class WorkerProcess:
     def _write(self, own: Workspace, team: Team, taken: job.Job) -> bytes:
         """A batch of somebody else's pass, who has recorded the intent and will record what comes of it."""
         system, prepared = words.rows_to_write(taken.payload)
-        entity = self.config.entities[taken.entity]
-        others = frozenset(entity.mappings) - {system}
-        seats, errors = own.systems.seats(entity, make=False, away=others, known_s=KNOWN_S)
+        lane = Lane(team.store, self.config.entities[taken.entity], self._seat(own, taken.entity, system), run=None, owner="")
+        return words.rows_written(lane.carry_out(prepared), self._counted())
+
+    def _read(self, own: Workspace, team: Team, taken: job.Job) -> bytes:
+        """A part of somebody else's reading."""
+        _must_be_safe(taken)
+        system, columns, part = words.part_to_read(taken.payload)
+        seat = self._seat(own, taken.entity, system)
+        pages: list[Page] = []
+        size = 0
+        for page in cast("Parted", seat.connector).read_part(seat.mapping.object, columns, part):
+            team.store.must_be_ours()
+            size += int(page.rows.estimated_size())
+            if size > MOST_BYTES:
+                why = f"a part of {system} is larger than one answer may be"
+                raise TrueupError(why, hint="nothing is to be done: whoever had asked reads it", system=system, entity=taken.entity)
+            pages.append(page)
+        return words.part_read(pages, self._counted())
+
+    def _seat(self, own: Workspace, entity: str, system: str) -> Seat:
+        """One system of an entity. Raises what keeps it from being used."""
+        known = self.config.entities[entity]
+        seats, errors = own.systems.seats(known, make=False, away=frozenset(known.mappings) - {system}, known_s=KNOWN_S)
         if system not in seats:
             raise errors[system]
-        lane = Lane(team.store, entity, seats[system], run=None, owner="")
-        return words.rows_written(lane.carry_out(prepared))
+        return seats[system]
+
+
+def _must_be_safe(taken: job.Job) -> None:
+    """Raise SystemUnreachableError where a job was the end of too many already."""
+    if taken.tries > MOST_TRIES:
+        why = f"{taken.tries - 1} workers were gone before they had done this"
+        raise SystemUnreachableError(why, hint="look at what they told last", entity=taken.entity)
 
 
 def _moved(summary: EntitySummary) -> dict[str, dict[str, int]]:

@@ -7,10 +7,11 @@ from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from trueup.core.cells import GID, SYSTEM
 from trueup.reports.picture import Moved
+from trueup.runtime.tally import settled_by_rule
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 OBSERVED = ("created", "updated", "deleted", "rejected")
 DELIVERED = ("created", "updated", "deleted", "failed", "stale")
 ARRIVED = ("created", "updated", "deleted")
-FIRST_CONTACT = "first contact: "
 
 
 def _nobody() -> None:
@@ -112,20 +112,14 @@ class Figures:
 
     def decided(self, entity: str, decision: Decision) -> None:
         """What a pass decided: conflicts that a rule settled at once, and whose value won."""
-        lines = decision.history
-        if lines.is_empty() or "lost" not in lines["kind"].to_list():
+        self.settled(entity, settled_by_rule(decision))
+
+    def settled(self, entity: str, counts: Counter[tuple[str, str]]) -> None:
+        """The same, counted already: by rule and winner."""
+        if not counts:
             return
-        won: dict[tuple[int, str], str] = {}
-        lost: dict[tuple[int, str], str] = {}
-        for gid, name, kind, system, rule in lines.select(GID, "field", "kind", SYSTEM, "rule").rows():
-            if kind == "edit":
-                won[gid, name] = system or "golden"
-            elif kind == "lost":
-                lost[gid, name] = (rule or "").removeprefix(FIRST_CONTACT) or "accepted"
         with self._turn:
-            mine = self._entities[entity]
-            for about, rule in lost.items():
-                mine.decided[rule, won.get(about, "golden")] += 1
+            self._entities[entity].decided.update(counts)
 
     def recovered(self, entity: str, rows: dict[str, int], at: datetime) -> None:
         """A sweep found changes that nothing had told: rows by system."""

@@ -13,18 +13,15 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from trueup.core.cells import GID, KEY, SYSTEM
+from trueup.runtime.tally import add_keys, rows_moved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from trueup.core.facts import Decision
 
 GRACE_S = 60.0
 """So long a system may take to tell: a sender of webhooks first has to send them."""
-MOST = 100_000
-"""More rows than that are not compared one by one: then nothing is said of that system."""
-KINDS = frozenset({"edit", "lost", "overruled", "candidate"})
 
 
 @dataclass
@@ -54,7 +51,7 @@ class Recoveries:
         """A sweep begins; these rows wait to be looked at (None: anything in that system)."""
         sweep = _Sweep(self._telling())
         for system, keys in waiting:
-            _add(sweep.told, system, keys)
+            add_keys(sweep.told, system, keys)
         with self._turn:
             self._sweeps.append(sweep)
 
@@ -64,32 +61,26 @@ class Recoveries:
             return
         with self._turn:
             for sweep in self._sweeps:
-                _add(sweep.told, system, keys)
+                add_keys(sweep.told, system, keys)
 
     def decided(self, decision: Decision) -> None:
         """The sweep in work has decided about some records."""
+        if systems := self.wanted:
+            self.found(rows_moved(decision, systems))
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """The systems of which the sweep in work is to tell the rows that moved."""
         with self._turn:
             sweep = self._sweeps[-1] if self._sweeps and self._sweeps[-1].over_at is None else None
-        if sweep is None or not sweep.telling:
-            return
-        lines = decision.history
-        moved = {
-            (gid, system) for gid, system, kind in lines.select(GID, SYSTEM, "kind").rows() if kind in KINDS and system in sweep.telling
-        }
-        born = set(decision.born.to_list())
-        if not (moved or born or decision.removed.height):
-            return
-        rows = [(gid, system, key) for gid, system, key in decision.after.select("gid", "system", "key").rows() if system in sweep.telling]
-        keys: dict[str, list[str]] = {}
-        for gid, system, key in rows:
-            if gid in born or (gid, system) in moved:
-                keys.setdefault(system, []).append(key)
-        for system, key in decision.removed.select(SYSTEM, KEY).rows():
-            if system in sweep.telling:
-                keys.setdefault(system, []).append(key)
+        return frozenset() if sweep is None else sweep.telling
+
+    def found(self, keys: Mapping[str, Iterable[str] | None]) -> None:
+        """The sweep in work has found that these rows moved (None: too many to say)."""
         with self._turn:
-            for system, mine in keys.items():
-                _add(sweep.found, system, mine)
+            if self._sweeps and self._sweeps[-1].over_at is None:
+                for system, mine in keys.items():
+                    add_keys(self._sweeps[-1].found, system, mine)
 
     def over(self, *, done: bool) -> None:
         """The sweep is over; not `done`: it was broken off, and the next one finds the rest."""
@@ -116,15 +107,3 @@ class Recoveries:
 def _left(sweep: _Sweep, system: str) -> int:
     found, told = sweep.found[system], sweep.told.get(system, set())
     return 0 if found is None or told is None else len(found - told)
-
-
-def _add(known: dict[str, set[str] | None], system: str, keys: Iterable[str] | None) -> None:
-    mine = known.setdefault(system, set())
-    if mine is None:
-        return
-    if keys is None:
-        known[system] = None
-        return
-    mine.update(keys)
-    if len(mine) > MOST:
-        known[system] = None

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from trueup.runtime.serving.hold import Hold
     from trueup.runtime.serving.lanes import Freed
     from trueup.runtime.serving.rolling import RollingRun
+    from trueup.runtime.tally import Tally
     from trueup.runtime.workspace import Workspace
 
 LOOK_AROUND_S = 1.0
@@ -248,7 +249,9 @@ class Worker:
         else:
             keys = {name: list(look.keys or ()) for name, look in batch.looks.items()}
             options = PassOptions(keys=keys, away=away, known_s=KNOWN_S)
-        options = replace(options, lanes=self.lanes, notice=self._decided, heard=self._heard, triggers=self._triggers)
+        options = replace(
+            options, lanes=self.lanes, notice=self._decided, heard=self._heard, triggers=self._triggers, elsewhere=self._elsewhere
+        )
         with self._shared.rolling.passing(self.entity) as work:
             work.summary, problem = self._workspace.one_pass(self.entity, options, run=work.number)
         return work.summary, problem
@@ -258,7 +261,9 @@ class Worker:
         self._begin_counting(why)
         done = False
         try:
-            options = PassOptions(away=away, lanes=self.lanes, notice=self._decided)
+            options = PassOptions(
+                away=away, lanes=self.lanes, notice=self._decided, elsewhere=self._elsewhere, telling=self.recoveries.wanted
+            )
             result = self._workspace.numbered_run(f"serve: {', '.join(why)}", {self.entity: options})
             done = result.error is None
         finally:
@@ -270,6 +275,11 @@ class Worker:
     def _decided(self, decision: Decision) -> None:
         self._shared.figures.decided(self.entity, decision)
         self.recoveries.decided(decision)
+
+    def _elsewhere(self, tally: Tally) -> None:
+        """What a worker decided in a pass of this entity."""
+        self._shared.figures.settled(self.entity, tally.decided)
+        self.recoveries.found(tally.found)
 
     def _begin_counting(self, why: tuple[str, ...]) -> None:
         """A sweep begins: what it finds was told by nobody, if that is why it is made."""
