@@ -45,7 +45,7 @@ def export(
     *,
     to: Annotated[
         str | None,
-        typer.Option("--to", metavar="PLACE", help="A folder, or sftp://USER@HOST/FOLDER; left out: as configured.", show_default=False),
+        typer.Option("--to", metavar="PLACE", help="A folder, or sftp://… or s3://…; left out: as configured.", show_default=False),
     ] = None,
     cutoff: Annotated[
         str | None,

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 KEY_COLUMN = "trueup_id"
 _PUBLIC = re.compile(r"trueup-public-[A-Za-z0-9_-]{43}", re.ASCII)
-_SFTP = re.compile(r"sftp://[^/@\s]+@[^/@\s]+/[^\s]*[^/\s][^\s]*")
+_ELSEWHERE = re.compile(r"sftp://[^/@\s]+@[^/@\s]+/[^\s]*[^/\s][^\s]*|s3://\S+")
+_PLACES = "a folder, sftp://USER@HOST/FOLDER, or s3://BUCKET/FOLDER?region=REGION"
 _OUT_ONLY = ("to", "cutoff", "format", "zip", "fields", "answered_within")
 _IN_ONLY = ("from", "system", "expected_by", "whole")
 
@@ -52,15 +53,15 @@ def _build(name: str, shape: PackageShape, entities: Mapping[str, Entity], syste
     entity, place = (shape.import_, shape.from_) if comes else (shape.export, shape.to)
     verb, preposition = ("import", "from") if comes else ("export", "to")
     if place is None:
-        report.also(path, f"`{preposition}` is missing in `{name}`", "a folder, or sftp://USER@HOST/FOLDER")
+        report.also(path, f"`{preposition}` is missing in `{name}`", _PLACES)
     for other in _OUT_ONLY if comes else _IN_ONLY:
         if _is_said(shape, other):
             report.add((*path, other), f"`{other}` says nothing about packages that {'come in' if comes else 'go out'}", "remove it")
     if entity is not None and entity not in entities and not report.is_broken(("entities",)):
         report.unknown((*path, verb), "entity", entity, f"packages {name}", entities)
     for key, address in ((preposition, place), ("answers", shape.answers)):
-        if address is not None and "://" in address and not report.is_broken((*path, key)) and not _SFTP.fullmatch(address):
-            report.add((*path, key), "this is no place for packages", "write a folder, or sftp://USER@HOST/FOLDER")
+        if address is not None and "://" in address and not report.is_broken((*path, key)) and not _ELSEWHERE.fullmatch(address):
+            report.add((*path, key), "this is no place for packages", f"write {_PLACES}")
     _check_times(shape, path, report)
     _check_keys(shape, path, report)
     known = entities.get(entity or "")

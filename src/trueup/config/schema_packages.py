@@ -15,9 +15,13 @@ class PackageShape(Shape):
     export: Text | None = Field(None, description="The entity whose records go out (with `to`).", examples=["invoice"])
     import_: Text | None = Field(None, description="The entity whose records come in (with `from` and `system`).", examples=["invoice"])
     to: Text | None = Field(
-        None, description="Where packages are put: a folder, or sftp://USER@HOST/FOLDER.", examples=["sftp://trueup@files.example.com/out"]
+        None,
+        description="Where packages are put: a folder, sftp://USER@HOST/FOLDER, or s3://BUCKET/FOLDER.",
+        examples=["sftp://trueup@files.example.com/out"],
     )
-    from_: Text | None = Field(None, description="Where packages are fetched: a folder, or sftp://USER@HOST/FOLDER.", examples=["inbox"])
+    from_: Text | None = Field(
+        None, description="Where packages are fetched: a folder, sftp://USER@HOST/FOLDER, or s3://BUCKET/FOLDER.", examples=["inbox"]
+    )
     system: Text | None = Field(
         None, description="The system that the packages are: a JSON Lines file that trueup writes and only reads.", examples=["sales"]
     )

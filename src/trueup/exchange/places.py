@@ -1,7 +1,7 @@
-"""Where packages are put and fetched: a folder, or a folder on an SFTP server (`sftp.py`).
+"""Where packages are put and fetched: a folder, a folder on an SFTP server (`sftp.py`), or one in a bucket of S3 (`s3.py`).
 
 What is put there appears under its name only when all of it is on disk: it is written under a name that no package can have, forced to
-disk, and renamed. A name that is taken is never replaced.
+disk, and renamed; S3, where nothing is renamed, has another way. A name that is taken is never replaced.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from trueup.exchange.naming import TEMPORARY
 if TYPE_CHECKING:
     from trueup.exchange.naming import PackageName
 
-SFTP = "sftp://"
+SFTP, S3 = "sftp://", "s3://"
+ELSEWHERE = (SFTP, S3)
+"""How the address of a place begins that is no path here."""
 LEFT_S = 3_600.0
 """What has been half-written for so long was left by a process that was killed."""
 
@@ -79,6 +81,10 @@ def open_place(address: str, directory: str) -> Place:
         from trueup.exchange.sftp import SftpPlace
 
         return SftpPlace(address)
+    if address.startswith(S3):
+        from trueup.exchange.s3 import S3Place
+
+        return S3Place(address)
     return FolderPlace(Path(os.path.abspath(Path(directory) / Path(address).expanduser())))  # noqa: PTH100 - keeps links
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from trueup.errors import UsageError
 from trueup.exchange.naming import package_name
-from trueup.exchange.places import SFTP, open_place
+from trueup.exchange.places import ELSEWHERE, open_place
 from trueup.exchange.statement import ID
 from trueup.model import Package
 from trueup.runtime.order import in_order
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def from_here(place: str) -> str:
     """A place as it is meant where the command was typed."""
-    return place if place.startswith(SFTP) else os.path.abspath(Path(place).expanduser())  # noqa: PTH100 - keeps links
+    return place if place.startswith(ELSEWHERE) else os.path.abspath(Path(place).expanduser())  # noqa: PTH100 - keeps links
 
 
 def shown(config: Config, place: str) -> str:
