@@ -38,6 +38,7 @@ from trueup.connectors.sql_read import OP, Select, conjunction, null_patterns, s
 from trueup.connectors.sql_types import instant_of
 from trueup.connectors.sql_write import BusyError, Job, RowRefusedError, TransactionLostError
 from trueup.connectors.sqlbase import SqlConnector, checked_settings, server_settings
+from trueup.core.frames import kept
 from trueup.errors import (
     AccessRefusedError,
     ObjectMissingError,
@@ -82,6 +83,7 @@ class MysqlConnector(LockingConnector):
         self._in_write = False
         self._packet_bytes = 0
         self._depth = 0
+        self._stored_keys = set()
 
     @classmethod
     def open(cls, name: str, settings: Mapping[str, Any], *, directory: str = ".") -> Self:
@@ -301,6 +303,7 @@ class MysqlConnector(LockingConnector):
     def _transaction(self) -> Iterator[None]:
         session = self._session()
         self._in_write = True
+        self._stored_keys.clear()
         name: str | None = None
         try:
             with self._errors():
@@ -308,7 +311,8 @@ class MysqlConnector(LockingConnector):
                 session.run("START TRANSACTION")
                 yield
                 self._may_become_visible()
-                session.run("COMMIT")
+                with self._noted(session):
+                    session.run("COMMIT")
         except BaseException:
             with suppress(pymysql.Error, OSError):  # the first error is the one to tell
                 session.run("ROLLBACK")
@@ -335,6 +339,13 @@ class MysqlConnector(LockingConnector):
             raise
         finally:
             self._depth -= 1
+
+    def _settle(self, table: Table, obj: ObjectSpec, job: Job) -> pl.DataFrame:
+        outcomes = super()._settle(table, obj, job)
+        if self.own_writes is not None:
+            stored = outcomes.get_column("__stored") & (outcomes.get_column("__status") == "done")
+            self._stored_keys.update(kept(outcomes.get_column("__key"), stored).drop_nulls().to_list())
+        return outcomes
 
     def _assign(self, table: Table, names: tuple[str, ...], count: int) -> pl.DataFrame | None:
         """Only the insert itself can tell (AUTO_INCREMENT, defaults)."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from trueup.connectors.mysql_binlog import Event
     from trueup.connectors.mysql_session import Address
     from trueup.connectors.sql_read import Table
-    from trueup.connectors.watching import Way
+    from trueup.connectors.watching import OwnWrites, Way
     from trueup.errors import SystemError_
 
 DUMP = 0x12
@@ -42,6 +42,7 @@ _HEARTBEAT_S = 10
 _SILENCE_S = 45
 _MOVED_S = 30.0
 _VISIBLE_S = 5.0
+_NUMBER_S = 1.0  # whoever commits hears of the number of his transaction a moment later
 _UNSURE_S = 0.05  # MySQL does not tell how far its engine is: what was logged is there by then
 _LOG_LOST = {1236, 1373}
 _ALTERS = re.compile(r"\s*(ALTER|DROP|RENAME|CREATE)\b", re.IGNORECASE)
@@ -130,9 +131,19 @@ class BinlogWatch:
     """See watching.Watch. A thread reads the log, and stops reading while there is enough to tell."""
 
     def __init__(
-        self, address: Address, made: str, way: Way, logged: Logged, start: Place, trouble: Callable[[Exception], SystemError_]
+        self,
+        address: Address,
+        made: str,
+        way: Way,
+        logged: Logged,
+        start: Place,
+        trouble: Callable[[Exception], SystemError_],
+        own_of: Mapping[int, OwnWrites],
     ) -> None:
         """Begin to read. Raises SystemError_'s children."""
+        self._own_of = own_of
+        self._gtid = ""  # of the transaction that is coming in
+        self._gtids: dict[int, dict[str, set[str]]] = {index: {} for index in own_of}  # by which transactions a key was changed
         self.way = way
         self.fresh = logged.fresh
         self._logged = logged
@@ -158,6 +169,8 @@ class BinlogWatch:
             begin_dump(self._stream, start, server_number(made))
         except (pymysql.Error, OSError) as error:
             raise self._trouble(error) from error
+        for own in own_of.values():
+            own.heeded = self._ask.is_mariadb  # MySQL's log names its transactions only where it is set up to
         self._thread = threading.Thread(target=self._read, name=f"binlog {made}", daemon=True)
         self._thread.start()
 
@@ -192,6 +205,7 @@ class BinlogWatch:
                 case Began():
                     self._inside = True
                     self._place = replace(self._place, of=event.gtid)
+                    self._gtid = event.gtid
                 case Ended():
                     self._inside = False
                     self._place = replace(self._place, position=event.end)
@@ -218,9 +232,12 @@ class BinlogWatch:
                 keys = self._keys.setdefault(index, {})
                 if key is None:
                     self._keys[index] = None
-                elif keys is not None and key not in keys:
-                    keys[key] = None
-                    self._count += 1
+                elif keys is not None:
+                    if index in self._gtids:
+                        self._gtids[index].setdefault(key, set()).add(self._gtid)
+                    if key not in keys:
+                        keys[key] = None
+                        self._count += 1
 
     def _statement(self, statement: Statement) -> None:
         """A statement that stands in the log as text: what it names, or anything where it may change what it does not name."""
@@ -243,9 +260,27 @@ class BinlogWatch:
             if not ready or not self._tellable():
                 return None
             hints, place = self._hints()
+            changed_by, whole = self._gtids, not (self._keys or self._inside)
+            self._gtids = {index: {} if whole else {key: set(gtids) for key, gtids in mine.items()} for index, mine in changed_by.items()}
             self._changed.notify_all()
         self._wait_until_visible(place)
-        return hints
+        return self._without_own(hints, changed_by, whole=whole)
+
+    def _without_own(self, hints: Hints, changed_by: Mapping[int, Mapping[str, set[str]]], *, whole: bool) -> Hints:
+        """The hints without rows that nobody changed but who is told; see OwnWrites. Not `whole`: the next ones tell the rest of them."""
+        keys = dict(hints.keys)
+        for index, own in self._own_of.items():
+            found = keys.get(index)
+            if found is not None:
+                own.settled(found, _NUMBER_S)
+                others = tuple(key for key in found if not all(key in own.of(gtid) for gtid in changed_by[index].get(key, {""})))
+                if others:
+                    keys[index] = others
+                else:
+                    del keys[index]
+            for gtid in set().union(*changed_by[index].values()) if whole else ():
+                own.forget(gtid)
+        return replace(hints, keys=keys)
 
     def _tellable(self) -> bool:
         if self._keys:
@@ -311,6 +346,8 @@ class BinlogWatch:
 
     def close(self) -> None:
         """See watching.Watch."""
+        for own in self._own_of.values():
+            own.heeded = False
         with self._changed:
             self._closed = True
             self._changed.notify_all()

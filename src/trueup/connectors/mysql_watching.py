@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pymysql
@@ -13,12 +14,12 @@ from trueup.connectors.watching import Way, made_name
 from trueup.errors import AccessRefusedError, ObjectMissingError, ObjectUnreadableError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from trueup.connectors.mysql_session import Address, Session
     from trueup.connectors.sql_read import Table
-    from trueup.connectors.watching import Watch
+    from trueup.connectors.watching import OwnWrites, Watch
     from trueup.errors import SystemError_
     from trueup.model import ObjectSpec
 
@@ -37,7 +38,10 @@ class WatchingConnector(SqlConnector):
     """The part of the connector that watches; see watching.Watching."""
 
     watch_setting: str | None = None
+    own_writes: OwnWrites | None = None
+    own_of: Mapping[int, OwnWrites] = {}
     _address: Address
+    _stored_keys: set[str]  # rows that the transaction in hand has written, and told as stored
 
     @abstractmethod
     def _connect(self, statement_timeout_s: float) -> Session:
@@ -69,10 +73,21 @@ class WatchingConnector(SqlConnector):
         if start is None:
             raise ObjectUnreadableError("the server keeps no binary log", system=self.name)
         logged.fresh = frozenset(index for index, parts in logged.names.items() if ".".join(parts) not in start.tables)
-        return BinlogWatch(self._address, made_name(name), way, logged, start, self._said)
+        return BinlogWatch(self._address, made_name(name), way, logged, start, self._said, self.own_of)
 
     def unwatch(self, *, name: str) -> None:
         """See watching.Watching: nothing was made."""
+
+    @contextmanager
+    def _noted(self, session: Session) -> Iterator[None]:
+        """Around a commit: MariaDB gives it a number, which stands in its log as well, and tells it to who committed."""
+        if self.own_writes is None or not self.own_writes.heeded or not self._stored_keys or not session.is_mariadb:
+            yield
+            return
+        with self.own_writes.committing(self._stored_keys) as numbers:
+            yield
+            with suppress(pymysql.Error, OSError):  # it is committed all the same
+                numbers += [number for (number,) in session.rows("SELECT @@last_gtid") if number]
 
     def _said(self, error: Exception) -> SystemError_:
         """An error of the stream in the words of the contract."""

@@ -23,13 +23,14 @@ import hashlib
 import re
 import threading
 from collections import OrderedDict
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from trueup.connectors.base import Connector
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from trueup.model import ObjectSpec
@@ -96,36 +97,60 @@ class Way:
 class OwnWrites:
     """Rows of one object that somebody wrote himself and knows as they were stored, by transaction: a watch need not tell them to him.
 
-    Any thread may note and ask. Only so many keys are kept; what is not kept is told as any other change.
+    Any thread may note and ask. Only so many keys are kept; what is not kept is told as any other change. A transaction goes by the number
+    that the system gives it.
     """
 
     def __init__(self, *, keys: int = OWN_KEYS) -> None:
         """At most so many keys are kept."""
         self.heeded = False  # a watch is at work that does not tell them
         self._most = self._room = keys
-        self._keys: OrderedDict[int, frozenset[str]] = OrderedDict()
+        self._keys: OrderedDict[int | str, frozenset[str]] = OrderedDict()
         self._untold: OrderedDict[str, None] = OrderedDict()  # rows that were noted, and not asked for by `untold` since
-        self._turn = threading.Lock()
+        self._under_way: list[frozenset[str]] = []  # rows of commits of which the number is not known yet
+        self._turn = threading.Condition()
 
-    def note(self, number: int, keys: Collection[str]) -> None:
+    @contextmanager
+    def committing(self, keys: Collection[str]) -> Iterator[list[str]]:
+        """Around a commit of just these rows that gets its number by being made: put it into the list that this gives."""
+        numbers: list[str] = []
+        mine = frozenset(keys)
+        with self._turn:
+            self._under_way.append(mine)
+        try:
+            yield numbers
+        finally:
+            with self._turn:
+                for number in numbers:
+                    self.note(number, mine)
+                self._under_way.remove(mine)
+                self._turn.notify_all()
+
+    def settled(self, keys: Collection[str], timeout_s: float) -> bool:
+        """Wait at most so long until no commit of any of these rows is under way."""
+        with self._turn:
+            return self._turn.wait_for(lambda: all(mine.isdisjoint(keys) for mine in self._under_way), timeout_s)
+
+    def note(self, number: int | str, keys: Collection[str]) -> None:
         """A transaction is about to be committed, and has changed just these rows."""
         with self._turn:
             if len(keys) > self._most:
                 return
-            self._keys[number] = frozenset(keys)
-            self._room -= len(keys)
+            known = self._keys.pop(number, frozenset())  # a commit of nothing new has the number of the one before
+            self._keys[number] = known.union(keys)
+            self._room -= len(self._keys[number]) - len(known)
             while self._room < 0:
                 self._room += len(self._keys.popitem(last=False)[1])
             self._untold.update(dict.fromkeys(keys))
             while len(self._untold) > self._most:
                 self._untold.popitem(last=False)
 
-    def forget(self, number: int) -> None:
+    def forget(self, number: int | str) -> None:
         """A transaction was told."""
         with self._turn:
             self._room += len(self._keys.pop(number, ()))
 
-    def withdraw(self, number: int) -> None:
+    def withdraw(self, number: int | str) -> None:
         """A transaction was not committed after all."""
         with self._turn:
             for key in self._keys.get(number, ()):
@@ -140,7 +165,7 @@ class OwnWrites:
                 del self._untold[key]
             return found if self.heeded else frozenset()
 
-    def of(self, number: int) -> frozenset[str]:
+    def of(self, number: int | str) -> frozenset[str]:
         """The rows of a transaction; none where it is somebody else's."""
         with self._turn:
             return self._keys.get(number, frozenset())

@@ -6,13 +6,16 @@ import contextlib
 import time
 from collections.abc import Iterator
 
+import polars as pl
 import pymysql
 import pytest
 
 from tests.servers import MariadbServer, mariadb_client
 from tests.system.connectors.watch_tools import SOON_S, Opened, keys_read, nothing_told, spec, told, watching
 from trueup.connectors import mysql_watch
+from trueup.connectors.base import WriteBatch
 from trueup.connectors.mysql import MysqlConnector
+from trueup.connectors.watching import OwnWrites
 from trueup.errors import AccessRefusedError, ObjectUnreadableError, PositionLostError, SystemUnreachableError
 
 PEOPLE = spec("people")
@@ -262,3 +265,54 @@ def test_what_others_write_moves_the_position(mariadb_url: str, db: pymysql.curs
         watch.confirm(str(positions[-1]))
         assert (watch.lag().bytes or 0) < 100_000
         nothing_told(watch, 0.3)
+
+
+# ---------------------------------------------------------------- what was written here
+
+
+def renamed(*keys: str, name: str = "written") -> WriteBatch:
+    written = [["name"]] * len(keys)
+    rows = pl.DataFrame({"__op": range(len(keys)), "__key": keys, "name": [name] * len(keys), "__write": written})
+    return WriteBatch(kind="update", rows=rows.cast({"__op": pl.Int64}), returning=("id", "name"))
+
+
+def test_own_writes_are_told_to_others_alone(mariadb_url: str, db: pymysql.cursors.Cursor):
+    mine, shop, watcher = OwnWrites(), opened(mariadb_url), opened(mariadb_url)
+    shop.own_writes, watcher.own_of = mine, {0: mine}
+    other = spec("people")
+    with watching(watcher, PEOPLE, other) as watch:
+        assert mine.heeded
+        assert shop.write(PEOPLE, renamed("1", "2"))["__status"].to_list() == ["done", "done"]
+        assert told(watch, 1).keys == {1: ("1", "2")}  # who does not write there hears of it
+        assert mine.untold(["1", "2"]) == {"1", "2"}
+        db.execute("UPDATE people SET name = 'edited' WHERE id = 1")
+        assert told(watch).keys == {0: ("1",), 1: ("1",)}
+        created = WriteBatch(kind="create", rows=pl.DataFrame({"__op": [0], "__key": ["7"], "name": ["new"]}), returning=("id", "name"))
+        assert shop.write(PEOPLE, created)["__key"].to_list() == ["7"]
+        assert told(watch, 1).keys == {1: ("7",)}
+        assert not mine._keys
+    assert not mine.heeded
+
+
+def test_an_edit_between_own_writes_is_told(mariadb_url: str, db: pymysql.cursors.Cursor, monkeypatch: pytest.MonkeyPatch):
+    mine, shop, watcher = OwnWrites(), opened(mariadb_url), opened(mariadb_url)
+    shop.own_writes, watcher.own_of = mine, {0: mine}
+    with watching(watcher, PEOPLE) as watch:
+        shop.write(PEOPLE, renamed("1", "2"))
+        db.execute("UPDATE people SET name = 'edited' WHERE id = 1")
+        shop.write(PEOPLE, renamed("1", name="again"))
+        assert told(watch).keys == {0: ("1",)}
+        monkeypatch.setattr(mysql_watch, "_NUMBER_S", 0.0)
+        with mine.committing({"2"}):  # somebody whose commit stands still keeps nothing from being told for long
+            db.execute("UPDATE people SET name = 'edited' WHERE id = 2")
+            assert told(watch).keys == {0: ("2",)}
+
+
+def test_what_was_rolled_back_is_not_taken_for_a_write(mariadb_url: str, db: pymysql.cursors.Cursor):
+    mine, shop = OwnWrites(), opened(mariadb_url)
+    shop.own_writes, mine.heeded = mine, True
+    db.execute("ALTER TABLE people ADD CONSTRAINT short CHECK (length(name) < 20)")
+    outcomes = shop.write(PEOPLE, renamed("1", name="much longer than it may be"))
+    assert outcomes["__status"].to_list() == ["rejected"]
+    assert not mine._keys
+    assert mine.untold(["1"]) == frozenset()
