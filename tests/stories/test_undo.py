@@ -394,6 +394,36 @@ def test_what_lost_when_the_systems_first_met_is_its_own_systems_again_and_a_per
     company.quiet()
 
 
+def test_such_an_undo_that_is_killed_before_it_writes_gives_the_value_back_when_it_is_called_again(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        """The end of the process."""
+
+    def killed(*_arguments: object, **_named: object) -> None:
+        raise Killed
+
+    company.ask("shop", "INSERT INTO people VALUES (7, ?, 'Annie', 1, 'b;c', '')", ANN[0])
+    run = company.sync()
+    with monkeypatch.context() as patch:
+        patch.setattr("trueup.connectors.sqlite.SqliteConnector.write", killed)
+        with pytest.raises(Killed):
+            company.undo(run, field="name")
+    assert company.people("shop")[ANN[0]][0] == "Ann"
+    undone, _number = company.undo(run, field="name")
+    assert (undone.values, undone.refused) == (1, [])
+    assert company.people("shop")[ANN[0]][0] == "Annie"
+    assert company.people("crm")[ANN[0]][0] == "Ann"
+    again, _number = company.undo(run, field="name")
+    assert not again.values, "it is back"
+    company.sync()
+    with open_workspace(company.folder / "trueup.yaml") as workspace, workspace.store.read() as db:
+        (asked,) = open_conflicts(db, workspace.config)
+        kinds = history.of(db, "customer", asked.record)["kind"].to_list()
+    assert {(side.system, side.value) for side in asked.candidates} == {("shop", "Annie"), (None, "Ann")}
+    assert kinds.count("restored") == 1, "told once"
+
+
 def test_the_undo_of_such_an_undo_settles_the_question_as_it_was_settled(company: Company) -> None:
     company.ask("shop", "INSERT INTO people VALUES (7, ?, 'Annie', 1, 'b;c', '')", ANN[0])
     run = company.sync()

@@ -23,7 +23,7 @@ import polars as pl
 from trueup.core.cells import AT, GID, KEY, SYSTEM, cell_from_python
 from trueup.core.combine import add_deltas, beyond_counting, merge_texts, merge_unions
 from trueup.core.facts import GONE_SCHEMA, MISSING, PRESENT, RESTORE_SCHEMA, WITHDRAWN
-from trueup.core.frames import long
+from trueup.core.frames import keep, long, sure
 from trueup.core.meet import MET
 from trueup.core.merge import APART, CHANGE_SCHEMA, FREEZE_SCHEMA, HISTORY_SCHEMA, LEFT, UPDATE_SCHEMA, Merged
 from trueup.core.observe import golden_cells
@@ -259,7 +259,8 @@ def _cell(text: str | None, item: Field) -> str | None:
 def _own_values(facts: Facts, done: Done, merged: Merged, refused: list[pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Values of single systems that the run replaced because they lost, where the golden value is none of an edit that is put back.
 
-    Each system is to hold its own again (RESTORE_SCHEMA), while the question stands open for a person; with the history of that.
+    Each system is to hold its own again (RESTORE_SCHEMA), while the question stands open for a person; with the history of that. An undo
+    that was killed before it wrote a value has asked already: called again, it still owes that value to its system.
     """
     nothing = pl.DataFrame(schema=RESTORE_SCHEMA), pl.DataFrame(schema=HISTORY_SCHEMA)
     lost = done.lines.filter((pl.col("kind") == LOST) & pl.col("field").is_in(list(facts.entity.fields)))
@@ -277,8 +278,11 @@ def _own_values(facts: Facts, done: Done, merged: Merged, refused: list[pl.DataF
     standing = _standing(done)
     refused.append(_edited_later(rows.join(standing, on=RECORD_FIELD, how="semi", maintain_order="left"), done))
     rows = rows.join(standing, on=RECORD_FIELD, how="anti", maintain_order="left")
-    refused.append(_refusal(rows.join(facts.frozen, on=RECORD_FIELD, how="semi", maintain_order="left"), "open conflict"))
-    rows = rows.join(facts.frozen, on=RECORD_FIELD, how="anti", maintain_order="left")
+    rows = rows.join(_asked_by_this(facts, done), on=[GID, SYSTEM, "field", "cell"], how="left", maintain_order="left")
+    asked = sure(rows["asked"])
+    frozen = keep(rows, ~asked).join(facts.frozen, on=RECORD_FIELD, how="semi", maintain_order="left")
+    refused.append(_refusal(frozen, "open conflict"))
+    rows = rows.join(frozen, on=RECORD_FIELD, how="anti", maintain_order="left")
     # Only a row that shows the golden value was given it.
     there = facts.shadows.filter(pl.col("state") == PRESENT).select(pl.col("gid").alias(GID), pl.col("system").alias(SYSTEM))
     other = pl.concat([long_deltas(facts.shadows, column).select(GID, SYSTEM, "field") for column in ("seen", "sent")])
@@ -291,17 +295,29 @@ def _own_values(facts: Facts, done: Done, merged: Merged, refused: list[pl.DataF
         .join(other, on=[GID, SYSTEM, "field"], how="anti", maintain_order="left")
         .filter(pl.concat_str(SYSTEM, "field", separator="\x1f").is_in(written))
     )
-    told = rows.select(
-        GID,
-        "field",
-        pl.col("golden").alias("before"),
-        pl.col("cell").alias("after"),
-        SYSTEM,
-        pl.lit(facts.now).cast(pl.Datetime("us", "UTC")).alias(AT),
-        pl.lit(rule_of(done.run)).alias("rule"),
-        pl.lit(RESTORED).alias("kind"),
-    ).cast(HISTORY_SCHEMA)
+    told = (
+        keep(rows, ~sure(rows["asked"]))
+        .select(
+            GID,
+            "field",
+            pl.col("golden").alias("before"),
+            pl.col("cell").alias("after"),
+            SYSTEM,
+            pl.lit(facts.now).cast(pl.Datetime("us", "UTC")).alias(AT),
+            pl.lit(rule_of(done.run)).alias("rule"),
+            pl.lit(RESTORED).alias("kind"),
+        )
+        .cast(HISTORY_SCHEMA)
+    )
     return rows.select(list(RESTORE_SCHEMA)).cast(RESTORE_SCHEMA), told
+
+
+def _asked_by_this(facts: Facts, done: Done) -> pl.DataFrame:
+    """The values (__gid, __system, field, cell) about which an earlier call of this undo has asked, and that still wait for an answer."""
+    mine = done.later.filter((pl.col("kind") == RESTORED) & (pl.col("rule") == rule_of(done.run)))
+    mine = mine.select(GID, SYSTEM, "field").unique()
+    waiting = facts.frozen.filter(pl.col(SYSTEM).is_not_null()).select(GID, SYSTEM, "field", pl.col("value").alias("cell"))
+    return waiting.join(mine, on=[GID, SYSTEM, "field"], how="semi").with_columns(asked=pl.lit(value=True))
 
 
 def _left_no_longer(facts: Facts, done: Done) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
