@@ -21,6 +21,7 @@ from trueup.cli import (
     check,
     compact,
     conflicts,
+    connector,
     decide,
     dedupe,
     doctor,
@@ -59,7 +60,7 @@ _ORDER = (
     "decide", "profile", "init", "drift", "dedupe", "check", "plan", "sync", "serve", "worker", "pause", "resume", "status", "report",
     "runs", "run", "record", "explain", "conflicts", "matches", "failures", "holds", "notices", "alerts", "manual", "runbook",
     "verify", "undo", "migrate", "lock", "export", "import", "packages", "audit", "backup", "restore", "rebuild", "compact", "doctor",
-    "sql", "secrets", "keys", "schema",
+    "sql", "secrets", "keys", "connector", "schema",
 )  # fmt: skip
 
 
@@ -112,7 +113,7 @@ def root(
 for _verb in (
     decide, profile, init, drift, dedupe, check, plan, sync, serve, worker, pause, status, report, runs, record, explain, conflicts,
     matches, failures, holds, notices, alerts, manual, runbook, verify, undo, migrate, lock, packages, audit, backup, compact, doctor,
-    sql, secrets, keys, schema,
+    sql, secrets, keys, connector, schema,
 ):  # fmt: skip
     _verb.register(app)
 

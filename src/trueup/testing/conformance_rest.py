@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from trueup.model import ObjectSpec
 
 Style = Literal["cursor", "next_url", "link_header", "offset", "page"]
+Way = Literal["etag", "version", "read_compare"]
 
 
 KEPT = 4
@@ -28,7 +30,7 @@ KEPT = 4
 
 
 class RestWorld(World):
-    """One service. `style` of its pages; `native`: writes carry If-Match; `bulk`: rows are written many at once."""
+    """One service. `style` of its pages; `way`: what a write is told to find; `bulk`: rows are written many at once."""
 
     traits: ClassVar[Traits] = Traits(
         types=frozenset({"text", "integer", "decimal", "float", "boolean", "date", "datetime", "timestamp", "list"}),
@@ -40,12 +42,12 @@ class RestWorld(World):
     )
     connector: ClassVar[type[Connector]] = RestConnector
 
-    def __init__(self, directory: str, *, style: Style = "cursor", native: bool = True, bulk: bool = False, page_rows: int = 7) -> None:
+    def __init__(self, directory: str, *, style: Style = "cursor", way: Way = "etag", bulk: bool = False, page_rows: int = 7) -> None:
         """Start the service; the connector file lies in `directory`."""
         super().__init__(directory)
         self.service = RestService()
         self.service.traps.token = TOKEN
-        self._style, self._native, self._bulk, self._page_rows = style, native, bulk, page_rows
+        self._style, self._way, self._bulk, self._page_rows = style, way, bulk, page_rows
         self._objects: dict[str, dict[str, Any]] = {}
         self._types: dict[str, dict[str, str]] = {}
         self.make("nothing", Trial(columns={"id": Column(nullable=False), "changed": Column(type="datetime")}, modified="changed"))
@@ -94,7 +96,8 @@ class RestWorld(World):
         }
         listed = {"get": f"/{name}", "items": "/data", "page": self._page()}
         one = f"/{name}/${{id}}" if len(trial.key) == 1 else f"/{name}/" + "/".join(f"${{key.{part}}}" for part in trial.key)
-        condition: Any = {"header": "If-Match", "from": "etag"} if self._native else "read_compare"
+        natives = {"etag": "etag", "version": "/version"}
+        condition: Any = {"header": "If-Match", "from": natives[self._way]} if self._way in natives else "read_compare"
         made: dict[str, Any] = {
             "key": [_pointer(part) for part in trial.key],
             "envelope": "/attributes",
@@ -183,3 +186,9 @@ def _spelled(value: date | datetime | str) -> str:
 
 def _outside(value: Any) -> Any:
     return Decimal(str(value)) if isinstance(value, NumberText) else value
+
+
+class VersionedRestWorld(RestWorld):
+    """Rows show their version themselves, and writes are told to find it."""
+
+    traits: ClassVar[Traits] = replace(RestWorld.traits, versions=True)

@@ -14,7 +14,7 @@ COMMANDS = [
     "decide", "profile", "init", "drift", "dedupe", "check", "plan", "sync", "serve", "worker", "pause", "resume", "status", "report",
     "runs", "run", "record", "explain", "conflicts", "matches", "failures", "holds", "notices", "alerts", "manual", "runbook",
     "verify", "undo", "migrate", "lock", "export", "import", "packages", "audit", "backup", "restore", "rebuild", "compact", "doctor",
-    "sql", "secrets", "keys", "schema",
+    "sql", "secrets", "keys", "connector", "schema",
 ]  # fmt: skip
 HEAVY = [
     "apprise",
