@@ -8,16 +8,14 @@ the same on every page.
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 import weakref
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
 
+from trueup import scratch
 from trueup.connectors.excel_package import Range, column_letters
 from trueup.connectors.excel_styles import looks
 from trueup.connectors.excel_values import Kind, Look, looks_fitting, number_text, serial_value, unescape_text
@@ -35,6 +33,7 @@ from trueup.connectors.excel_xml import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from trueup.connectors.excel_package import Package, Sheet
 
@@ -93,9 +92,9 @@ class Spool:
             self._frames.append(frame)
             return
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="trueup-"))
+            self._folder = scratch.new_folder()
             # A reader that still walks through the frames keeps the spool, and so its files, alive.
-            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+            weakref.finalize(self, scratch.remove, self._folder)
         path = self._folder / f"{len(self._files)}.arrow"
         frame.write_ipc(path, compression="lz4")
         self._files.append(path)

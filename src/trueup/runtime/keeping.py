@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trueup import __version__
+from trueup import __version__, scratch
 from trueup.errors import StateError, StateMissingError
 from trueup.sealing import MasterKeys
 from trueup.store import Store, audit, backup, engine, identity, restoring
@@ -77,7 +76,7 @@ def check(path: Path, masters: MasterKeys) -> Manifest:
     """Restore a backup into a state that exists for a moment only, and compare every row. Raises StateError."""
     manifest = backup.read_manifest(path, masters)
     restoring.check_known(manifest, path)
-    with tempfile.TemporaryDirectory(prefix="trueup-verify-") as folder:
+    with scratch.folder_for("verify") as folder:
         restoring.build(path, manifest, str(Path(folder, "state.db")), lambda _tx: None)
     return manifest
 

@@ -7,7 +7,6 @@ until all of its systems can be read.
 from __future__ import annotations
 
 import itertools
-import tempfile
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from trueup import scratch
 from trueup.core.cells import GID, KEY, SYSTEM
 from trueup.core.facts import GONE_SCHEMA, MISSING, Meeting, joined
 from trueup.core.match import NEW_SINCE, PARKED_SCHEMA
@@ -54,7 +54,7 @@ def to_be_met(store: Store) -> Iterator[Store]:
             "the state was restored from a backup, and a plan needs it compared with the systems first",
             hint="`trueup sync --limit 0` does that, and writes nothing to any system",
         )
-    with tempfile.TemporaryDirectory(prefix="trueup-plan-") as folder:
+    with scratch.folder_for("plan") as folder:
         path = Path(folder, "state.db")
         store.copy_to(path)
         with Store.open(str(path)) as copy:

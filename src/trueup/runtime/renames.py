@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trueup import scratch
 from trueup.errors import StateError
 from trueup.store import Store, names, renames
 
@@ -83,7 +83,7 @@ def with_new_names(store: Store, config: Config) -> Iterator[Store]:
             f"the new names are to be in the state first: {due}",
             hint="`trueup sync --limit 0` gives it these, and writes nothing to any system",
         )
-    with tempfile.TemporaryDirectory(prefix="trueup-plan-") as folder:
+    with scratch.folder_for("plan") as folder:
         path = Path(folder, "state.db")
         store.copy_to(path)
         with Store.open(str(path)) as copy:

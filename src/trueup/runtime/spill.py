@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import threading
 from collections import defaultdict
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 import polars as pl
 
+from trueup import scratch
 from trueup.errors import StateError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Spill:
     def _new_file(self) -> Path:
         if self._folder is None:
             try:
-                self._folder = Path(tempfile.mkdtemp(prefix="trueup-"))
+                self._folder = scratch.new_folder()
             except OSError as error:
                 raise _no_room(Path(tempfile.tempdir or "TMPDIR"), error) from None
         self._files += 1
@@ -101,7 +101,7 @@ class Spill:
         self._frames.clear()
         self._held = 0
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            scratch.remove(self._folder)
             self._folder = None
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import tempfile
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -13,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
 
+from trueup import scratch
 from trueup.config.load import load_config
 from trueup.errors import StateMissingError, TrueupError, UsageError
 from trueup.model import EntitySummary, RunSummary, SystemSummary
@@ -182,7 +182,7 @@ class Workspace:
                 try:
                     store = Store.open(self.state_target, read_only=True)
                 except StateMissingError:
-                    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="trueup-plan-"))
+                    folder = stack.enter_context(scratch.folder_for("plan"))
                     store = Store.open(str(Path(folder, "state.db")))
                 stack.callback(store.close)
             named = stack.enter_context(with_new_names(store, self.config))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from trueup import scratch
 from trueup.core.cells import GID, NULL, cell_to_python, json_to_records
 from trueup.core.facts import MISSING
 from trueup.core.unite import ONLY, ranked, standing, unite
@@ -61,7 +61,7 @@ def plan(workspace: Workspace, wanted: Wanted, tick: Callable[[str, str, int], N
                 return _found(db, workspace.config.entities[wanted.entity], wanted, workspace.clock())
     except StateMissingError:
         pass
-    with tempfile.TemporaryDirectory(prefix="trueup-dedupe-") as folder:
+    with scratch.folder_for("dedupe") as folder:
         aside = replace(workspace.config, state=str(Path(folder, "state.db")))
         with Workspace(aside, clock=workspace.clock) as apart:
             _meet(apart, tick)

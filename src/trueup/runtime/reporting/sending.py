@@ -6,13 +6,13 @@ A copy is claimed in the state before it is sent, so that `serve` and a command 
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trueup import scratch
 from trueup.reports.table import moment
 from trueup.runtime.channels import Sent, send, shown
 from trueup.store import report as reports
@@ -155,7 +155,7 @@ def name_of(copy: Copy) -> str:
 
 
 def _send(kept: Kept, to: Recipient, *, attach: bool) -> Sent:
-    with tempfile.TemporaryDirectory(prefix="trueup-report-") as folder:
+    with scratch.folder_for("report") as folder:
         files: Sequence[Path] = ()
         if attach and kept.page is not None and kept.lines is not None:
             page = Path(folder, f"report-{kept.at:%Y-%m-%d}.html")
