@@ -41,6 +41,7 @@ from trueup.cli import (
     plan,
     profile,
     record,
+    rehearse,
     report,
     runbook,
     runs,
@@ -57,8 +58,8 @@ from trueup.cli import (
 from trueup.cli.shared import COULD_NOT, INTERRUPTED, USAGE, ConfigFile, Session, complain
 
 _ORDER = (
-    "decide", "profile", "init", "drift", "dedupe", "check", "plan", "sync", "serve", "worker", "pause", "resume", "status", "report",
-    "runs", "run", "record", "explain", "conflicts", "matches", "failures", "holds", "notices", "alerts", "manual", "runbook",
+    "decide", "profile", "init", "drift", "dedupe", "check", "plan", "rehearse", "sync", "serve", "worker", "pause", "resume", "status",
+    "report", "runs", "run", "record", "explain", "conflicts", "matches", "failures", "holds", "notices", "alerts", "manual", "runbook",
     "verify", "undo", "migrate", "lock", "export", "import", "packages", "audit", "backup", "restore", "rebuild", "compact", "doctor",
     "sql", "secrets", "keys", "connector", "schema",
 )  # fmt: skip
@@ -111,9 +112,9 @@ def root(
 
 
 for _verb in (
-    decide, profile, init, drift, dedupe, check, plan, sync, serve, worker, pause, status, report, runs, record, explain, conflicts,
-    matches, failures, holds, notices, alerts, manual, runbook, verify, undo, migrate, lock, packages, audit, backup, compact, doctor,
-    sql, secrets, keys, connector, schema,
+    decide, profile, init, drift, dedupe, check, plan, rehearse, sync, serve, worker, pause, status, report, runs, record, explain,
+    conflicts, matches, failures, holds, notices, alerts, manual, runbook, verify, undo, migrate, lock, packages, audit, backup, compact,
+    doctor, sql, secrets, keys, connector, schema,
 ):  # fmt: skip
     _verb.register(app)
 

@@ -311,7 +311,7 @@ class MemoryConnector:
         table = self._table(obj)
         names = values.columns
         self._check_columns(table, (*columns, *names))
-        wanted = [_comparable(table, row) for row in values.to_dicts()]
+        wanted = {_comparable(table, row) for row in values.to_dicts()}
         with self.world.lock:
             view = table.view(listing=False)
             shown = self._visible(view, None, self._rejects(table, view, None, columns))
@@ -442,7 +442,11 @@ class MemoryConnector:
 def _comparable(table: MemoryTable, row: Values) -> tuple[Any, ...]:
     """Values in a form in which equal means equal: decimals by value."""
     return tuple(
-        cell_text(value, "decimal") if value is not None and table.columns[name].info.type == "decimal" else value
+        cell_text(value, "decimal")
+        if value is not None and table.columns[name].info.type == "decimal"
+        else tuple(value)
+        if isinstance(value, list)
+        else value
         for name, value in row.items()
     )
 

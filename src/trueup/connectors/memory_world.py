@@ -104,6 +104,11 @@ def _no(text: str) -> Any:
     raise ValueError(message)
 
 
+def _whole(value: Any) -> int:
+    """A key's number; 0 where it is none."""
+    return int(value) if isinstance(value, int) or (isinstance(value, str) and value.isdecimal()) else 0
+
+
 def _fits(value: Any, column_type: ColumnType) -> bool:
     """Whether a cell has the type that its column declares; null and absent always fit."""
     if value is None:
@@ -217,10 +222,13 @@ class MemoryTable:
         self.rows: dict[str, MemoryRow] = {}
         self.stray: list[MemoryRow] = []
         self.tombstones: dict[str, None] = {}
+        self.stamps: Callable[[datetime], Any] | None = None
+        """What the modified column keeps of a moment, where it is neither a `datetime` nor a `timestamp` in UTC."""
         self._world = world
         self._made = uuid.uuid4().hex
         self._writes = 0
         self._assigned = 0
+        self._greatest: int | None = None
         self._lag: tuple[int, View] | None = None
         self._held_back: tuple[int, int] | None = None
 
@@ -254,6 +262,7 @@ class MemoryTable:
         """Delete a row, leaving a tombstone; of a doubled key one row remains. Raises KeyError when it is not there."""
         with self._world.lock:
             del self.rows[key]
+            self._greatest = None
             self._world.tell(self.name, key)
             for row in self.stray:
                 if self.key_of(row.values) == key:
@@ -355,15 +364,17 @@ class MemoryTable:
 
     def next_number(self, *, sequence: bool) -> int:
         """A key for a new row: one more than the greatest (sequence), or the next of a counter that never goes back."""
-        greatest = 0
-        for row in self.rows.values():
-            value = row.values.get(self.key[0])
-            if isinstance(value, int) or (isinstance(value, str) and value.isdecimal()):
-                greatest = max(greatest, int(value))
+        greatest = self._greatest_key()
         if sequence:
             return greatest + 1
         self._assigned = max(self._assigned, greatest) + 1
         return self._assigned
+
+    def _greatest_key(self) -> int:
+        """The greatest number among the keys, 0 where there is none. It is looked for anew only after a row has gone."""
+        if self._greatest is None:
+            self._greatest = max((_whole(row.values.get(self.key[0])) for row in self.rows.values()), default=0)
+        return self._greatest
 
     def store(self, key: str, values: Values, given: Values) -> MemoryRow:
         """Put a row in place under `key`; `given` are the columns that the writer named."""
@@ -372,6 +383,8 @@ class MemoryTable:
         return row
 
     def _put(self, key: str, row: MemoryRow) -> None:
+        if self._greatest is not None:
+            self._greatest = max(self._greatest, _whole(row.values.get(self.key[0])))
         self.rows[key] = row
         self.tombstones.pop(key, None)
         self._world.tell(self.name, key)
@@ -391,7 +404,10 @@ class MemoryTable:
         name = self.modified
         if name is not None and name not in (values if given is None else given):
             now = self._world.clock()
-            kept[name] = now if self.columns[name].info.type == "datetime" else now.replace(tzinfo=None)
+            if self.stamps is not None:
+                kept[name] = self.stamps(now)
+            else:
+                kept[name] = now if self.columns[name].info.type == "datetime" else now.replace(tzinfo=None)
         for name_, column in self.columns.items():
             if name_ not in kept and name_ not in old and not self._world.absent:
                 kept[column.info.name] = None

@@ -18,7 +18,7 @@ import polars as pl
 from trueup.connectors.base import PAGE_ROWS, Page
 from trueup.connectors.memory import MemoryConnector
 from trueup.errors import SystemUnreachableError
-from trueup.store import Store
+from trueup.setup.rehearsal.mortal import Kill, Killer, MortalStore
 from trueup.testing.simulator_scenario import TABLE, TABLES
 
 if TYPE_CHECKING:
@@ -27,13 +27,10 @@ if TYPE_CHECKING:
     from trueup.connectors.base import WriteBatch
     from trueup.connectors.memory import MemoryWorld
     from trueup.model import ObjectInfo, ObjectSpec
-    from trueup.store import Db
+
+__all__ = ["Kill", "Killer", "MortalStore"]
 
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)
-
-
-class Kill(BaseException):
-    """The process ended here: nothing catches it, and nothing of this process works afterwards."""
 
 
 class Clock:
@@ -51,41 +48,6 @@ class Clock:
     def pass_by(self, seconds: float) -> None:
         """Let time pass."""
         self.now += timedelta(seconds=seconds)
-
-
-@dataclass
-class Killer:
-    """Counts the points at which a process may die (around every commit and every write), and dies at the chosen one."""
-
-    passed: int = 0
-    at: int | None = None
-    dead: bool = False
-    where: str = ""
-
-    def point(self, name: str) -> None:
-        """A point is reached. Raises Kill when it is the chosen one, and at every point after it."""
-        self.passed += 1
-        if self.dead or (self.at is not None and self.passed >= self.at):
-            self.where = self.where or name
-            self.dead = True
-            raise Kill(name)
-
-
-class MortalStore(Store):
-    """A state whose process may be killed before and after every commit."""
-
-    killer = Killer()
-
-    @contextmanager
-    def write(self, *, lasting: bool = False) -> Iterator[Db]:
-        """See Store.write."""
-        outer = self._current is None
-        if outer:
-            self.killer.point("before a commit")
-        with super().write(lasting=lasting) as tx:
-            yield tx
-        if outer:
-            self.killer.point("after a commit")
 
 
 @dataclass

@@ -47,6 +47,7 @@ SHOW = (
 QUIET = (
     ("status",), ("runs",), ("run", "1"), ("holds",), ("notices",), ("alerts",), ("doctor",), ("audit",), ("audit", "verify"), ("schema",),
     ("lock",), ("runbook", "--print"), ("manual", "due"), ("manual", "review"), ("report", "sent"),
+    ("rehearse", "--rounds", "0"),  # what it shows is masked, and the state is none of its business
 )  # fmt: skip
 
 

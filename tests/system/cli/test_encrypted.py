@@ -8,7 +8,7 @@ from tests.system.cli.test_help import COMMANDS
 from tests.system.cli.tool import CONFIG, company
 
 MARKER = "Marked-31c9"
-WITHOUT_STATE = {"drift", "check", "schema"}
+WITHOUT_STATE = {"drift", "check", "rehearse", "schema"}
 WORDS = {
     "run": ["1"],
     "record": ["customer", "crm:1"],
@@ -21,6 +21,7 @@ WORDS = {
     "export": ["customer", "--to", "."],
     "manual": ["due"],
     "runbook": ["--print"],
+    "rehearse": ["--rounds", "0"],
     "restore": ["{backup}"],
     "rebuild": ["--replace"],
 }
