@@ -52,7 +52,7 @@ def temporary(tmp_path_factory, monkeypatch):
     return folder
 
 
-@pytest.mark.parametrize("weather", ["calm", "storm"])
+@pytest.mark.parametrize("weather", [pytest.param("calm", marks=pytest.mark.slow), "storm"])
 def test_nothing_real_is_written_and_no_real_value_is_shown(tmp_path, temporary, weather):
     project = full_company(tmp_path, LOUD + CONFIG)
     project.trueup("sync").expect(0)

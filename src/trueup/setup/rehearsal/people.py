@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from trueup.setup.rehearsal.script import Move
     from trueup.store import Store
 
+TRIES = 6
 FEW = 50
 """Of so many edits in one move each is followed; more of them are an accident, which is followed as a whole."""
 Links = dict[str, dict[int, dict[str, str]]]
@@ -68,6 +69,8 @@ class People:
         self._random = random
         self._looking = Systems(config, {name: MemoryConnector(name, world) for name, world in copies.worlds.items()})
         self._before: list[int] = []
+        self._typed: set[str] = set()  # what was typed for one record in this move: in each system something else
+        self._busy: dict[tuple[int, str], set[int]] = {}
         self._first: dict[tuple[int, str, str, str, str | None], dict[str, Any]] = {}
 
     def play(self, move: Move, number: int, round_no: int, links: Links, version: int) -> Played:
@@ -81,9 +84,10 @@ class People:
             for _one in range(int(move.records)):
                 self._add(played, entity, links.get(entity.name, {}), number)
             return played
-        chosen = self._chosen(move, played.systems, links.get(entity.name, {}))
+        chosen = self._chosen(move, played.systems, links.get(entity.name, {}), self._busy.setdefault((round_no, entity.name), set()))
         follows = len(chosen) <= FEW
         for gid, keys in chosen:
+            self._typed.clear()
             for system in played.systems:
                 table = self._copies.table(system, entity.name)
                 if table is None or keys[system] not in table.rows:
@@ -102,12 +106,20 @@ class People:
         self._before = [gid for gid, _keys in chosen]
         return played
 
-    def _chosen(self, move: Move, systems: tuple[str, ...], links: Mapping[int, Mapping[str, str]]) -> list[tuple[int, Mapping[str, str]]]:
+    def _chosen(
+        self, move: Move, systems: tuple[str, ...], links: Mapping[int, Mapping[str, str]], busy: set[int]
+    ) -> list[tuple[int, Mapping[str, str]]]:
+        """The records of a move: those that nobody else edits in this round (`busy`), as far as there are enough."""
         if move.same:
             return [(gid, links[gid]) for gid in self._before if gid in links and set(systems) <= links[gid].keys()]
         fitting = [(gid, keys) for gid, keys in sorted(links.items()) if set(systems) <= keys.keys()]
-        count = round(len(fitting) * move.records) if move.records < 1 else int(move.records)
-        return self._random.sample(fitting, min(count, len(fitting)))
+        if move.records < 1:
+            return self._random.sample(fitting, round(len(fitting) * move.records))
+        count = min(int(move.records), len(fitting))
+        others = [item for item in fitting if item[0] not in busy]
+        chosen = self._random.sample(others if len(others) >= count else fitting, count)
+        busy.update(gid for gid, _keys in chosen)
+        return chosen
 
     def _cell(self, entity: Entity, system: str, key: str, name: str | None) -> str | None:
         """What a field of a row reads as; None where it cannot be read, or there is no row."""
@@ -173,12 +185,13 @@ class People:
                 return None
             value = self._random.choice(given)
         treatment = self._copies.treated[system, label_of(entity.mappings[system]), column]
-        for _turn in range(4):
+        for turn in range(2 * TRIES):
             masker = Masker(self._random.randbytes(16), kept=self._copies.words[0], words=self._copies.words[1])
-            made = treatment.mask(masker, value)
-            if made != value:
+            made = treatment.mask(masker, value) if turn < TRIES else _counted(value, turn)
+            if made != value and str(made) not in self._typed:
+                self._typed.add(str(made))
                 return made
-        return _counted(value, self._random.randint(1, 5))
+        return value
 
     @staticmethod
     def _invalid(entity: Entity, name: str, kind: str) -> Any:
