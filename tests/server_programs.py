@@ -69,6 +69,18 @@ def openssh_programs(*, installed: bool = True) -> Programs:
     return _programs("openssh", _find_openssh, lambda _apt: ["openssh-server"], installed=installed)
 
 
+def chromium_programs(*, installed: bool = True) -> Programs:
+    """The browser, and a font of Debian's with letters of most scripts; as `postgres_programs`."""
+    return _programs("chromium", _find_chromium, lambda _apt: ["chromium", "chromium-common", "fonts-dejavu-core"], installed=installed)
+
+
+def _find_chromium(root: Path) -> Programs | None:
+    folder = root / "usr/lib/chromium"
+    if not (folder / "chromium").exists():
+        return None
+    return Programs(directory=folder, base=root / "usr", share=root / "usr/share", plugins=folder)
+
+
 def _find_openssh(root: Path) -> Programs | None:
     if not (root / "usr/sbin/sshd").exists():
         return None
@@ -198,16 +210,3 @@ def _missing_libraries(apt: _Apt, packages: list[str]) -> list[str]:
     plan = apt.run("apt-get", "install", "--simulate", "-qq", "--no-install-recommends", *packages)
     added = re.findall(r"^Inst (\S+) \(", plan, re.MULTILINE)  # an upgrade has the old version in brackets here
     return [name for name in added if name.startswith("lib") and not name.startswith("libllvm") and not name.endswith("-perl")]
-
-
-def chromium_program(*, installed: bool = True) -> Path:
-    """The browser that looks at our pages; from the system, or from Debian's packages as the servers are. Raises ServerUnavailableError."""
-    programs = _programs("chromium", _find_chromium, lambda _apt: ["chromium", "chromium-common"], installed=installed)
-    return programs.directory / "chromium"
-
-
-def _find_chromium(root: Path) -> Programs | None:
-    folder = root / "usr/lib/chromium"
-    if not (folder / "chromium").exists():
-        return None
-    return Programs(directory=folder, base=root / "usr", share=root / "usr/share", plugins=folder)

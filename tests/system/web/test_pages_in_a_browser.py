@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
-from tests.server_programs import chromium_program
+from tests.browsers import chromium
 from tests.system.web.company_pages import LONG, STRANGE, pages
 from trueup.reports.page import page
 
@@ -51,15 +50,8 @@ SPLIT = """() => [...document.querySelectorAll('td, th, b, .t')].flatMap(it => {
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as started:
-        program = chromium_program()
-        libraries = os.pathsep.join(str(path) for path in (program.parents[3] / "usr/lib").glob("*-linux-*"))
-        environment: dict[str, str | float | bool] = {**os.environ}
-        if program.parents[3] != Path("/"):
-            environment["LD_LIBRARY_PATH"] = libraries
-        opened = started.chromium.launch(executable_path=program, args=["--no-sandbox"], env=environment)  # pages of our own
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
