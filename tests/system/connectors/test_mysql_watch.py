@@ -308,6 +308,18 @@ def test_an_edit_between_own_writes_is_told(mariadb_url: str, db: pymysql.cursor
             assert told(watch).keys == {0: ("2",)}
 
 
+def test_an_own_write_that_is_not_told_is_known_as_triggers_left_it(mariadb_url: str, db: pymysql.cursors.Cursor):
+    db.execute("CREATE TRIGGER louder BEFORE INSERT ON people FOR EACH ROW SET NEW.name = upper(NEW.name)")
+    db.execute("CREATE TRIGGER softer BEFORE UPDATE ON people FOR EACH ROW SET NEW.name = lower(NEW.name)")
+    mine, shop, watcher = OwnWrites(), opened(mariadb_url), opened(mariadb_url)
+    shop.own_writes, watcher.own_of = mine, {0: mine}
+    with watching(watcher, PEOPLE, spec("people")) as watch:
+        created = WriteBatch(kind="create", rows=pl.DataFrame({"__op": [0], "__key": ["7"], "name": ["New"]}), returning=("id", "name"))
+        assert shop.write(PEOPLE, created)["name"].to_list() == ["NEW"]
+        assert shop.write(PEOPLE, renamed("1", name="Written"))["name"].to_list() == ["written"]
+        assert 0 not in told(watch, 1).keys
+
+
 def test_what_was_rolled_back_is_not_taken_for_a_write(mariadb_url: str, db: pymysql.cursors.Cursor):
     mine, shop = OwnWrites(), opened(mariadb_url)
     shop.own_writes, mine.heeded = mine, True
