@@ -3,6 +3,7 @@
 make bench ARGS="--workers"
 
 The floor is that system's time for all rows, divided by the workers. One of two is killed in the middle, too: the same rows arrive, once.
+Then a typed first load out of a system that takes its time to be read, alone and with workers that help.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from benchmarks.slow_system import ROW_S
+from benchmarks.slow_system import READ_ROW_S, ROW_S
 from benchmarks.tables import configuration, fill_postgres
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 ROWS = 20_000
 SECONDS_PER_ROW = 0.002
+READ_ROWS = 300_000
+SECONDS_PER_ROW_READ = 0.0002
 PATIENCE_S = 300.0
 LOOK_S = 0.02
 
@@ -44,6 +47,43 @@ def workers(server: PostgresServer, folder: Path) -> None:
         print(f"{ROWS:,} rows into a slow system, {count} worker(s): {seconds:.1f} s (floor: {floor:.1f} s){faster}{must}", flush=True)
     seconds = _load(server, folder / "workers-killed", 2, kill=True)
     print(f"the same with 2 workers, one of them killed in the middle: {seconds:.1f} s, no row missing or doubled", flush=True)
+    reading(server, folder)
+
+
+def reading(server: PostgresServer, folder: Path) -> None:
+    """A typed first load, with nobody, one and three who help to read."""
+    alone = 0.0
+    for helpers in (0, 1, 3):
+        seconds = _read(server, folder / f"reading-{helpers}", helpers)
+        alone = alone or seconds
+        floor = READ_ROWS * SECONDS_PER_ROW_READ / (1 + helpers)
+        faster = "" if helpers == 0 else f", {alone / seconds:.2f} times alone"
+        who = f"`sync` and {helpers} worker(s)"
+        print(f"{READ_ROWS:,} rows out of a slow system, {who}: {seconds:.1f} s (floor: {floor:.1f} s){faster}", flush=True)
+
+
+def _read(server: PostgresServer, project: Path, helpers: int) -> float:
+    """Seconds that `trueup sync` takes; every row is there afterwards, once."""
+    project.mkdir()
+    with server.database() as state, server.database() as source, server.database() as target, ExitStack() as stack:
+        fill_postgres(source, READ_ROWS)
+        fill_postgres(target, 0)
+        text = configuration({"connector": "slow", "url": source}, {"connector": "postgres", "url": target})
+        (project / "trueup.yaml").write_text(f'state: "{state}"\n{text}', encoding="utf-8")
+        for number in range(helpers):
+            stack.enter_context(_process(project, f"worker-{number}", "worker"))
+        for number in range(helpers):
+            _wait(lambda number=number: '"event":"working"' in _told(project, f"worker-{number}"), "the workers")  # type: ignore[misc]
+        begun = time.perf_counter()
+        with _process(project, "sync", "sync") as process:
+            status = process.wait(PATIENCE_S)
+        seconds = time.perf_counter() - begun
+        with psycopg.connect(target, autocommit=True) as db:
+            found = db.execute("SELECT count(*), count(DISTINCT email) FROM contact").fetchone()
+        if status or found != (READ_ROWS, READ_ROWS):
+            message = f"status {status}, {found} rows and records in the target, instead of {READ_ROWS}"
+            raise AssertionError(message)
+    return seconds
 
 
 def _load(server: PostgresServer, project: Path, count: int, *, kill: bool = False) -> float:
@@ -78,10 +118,11 @@ def _load(server: PostgresServer, project: Path, count: int, *, kill: bool = Fal
 @contextmanager
 def _process(project: Path, name: str, *words: str) -> Iterator[subprocess.Popen[bytes]]:
     root = str(Path(__file__).parent.parent)
-    environment = {**os.environ, ROW_S: str(SECONDS_PER_ROW), "PYTHONPATH": os.pathsep.join([root, *sys.path])}
+    times = {ROW_S: str(SECONDS_PER_ROW), READ_ROW_S: str(SECONDS_PER_ROW_READ)}
+    environment = {**os.environ, **times, "PYTHONPATH": os.pathsep.join([root, *sys.path])}
     command = [sys.executable, "-m", "benchmarks.slow_system", *words]
     with (project / f"{name}.log").open("wb") as told:
-        process = subprocess.Popen(command, cwd=project, stderr=told, env=environment)
+        process = subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL, stderr=told, env=environment)
     try:
         yield process
     finally:

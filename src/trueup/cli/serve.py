@@ -6,6 +6,7 @@ import signal
 import sys
 from contextlib import contextmanager
 from functools import partial
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -39,6 +40,8 @@ def serve(
     At http://ADDRESS:N it answers /healthz, /readyz and /metrics, and receives webhooks of systems that have a `webhook:` (/hooks/SYSTEM).
 
     It ends what it is about first; a second signal ends it at once, which loses nothing either. Other commands may be used meanwhile.
+
+    After the configuration was changed (look at `trueup plan` first), SIGHUP makes it begin anew; one with mistakes changes nothing.
     """
     from trueup.config.load import load_config
     from trueup.errors import LeaseLostError
@@ -59,16 +62,44 @@ def serve(
             server.stop()
         signal.signal(number, signal.SIG_DFL)
 
+    fresh: list[Config] = []
+
+    def renew(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        Thread(target=_renew, args=(begun[0], fresh), name="renew", daemon=True).start()
+
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     while not ended:
         server = Server(loaded, log=log, start=start, beside=lambda: _receiving(begun[0], host, port))
         begun[:] = [server]
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, renew)
         try:
             server.run()
-            return
+            if not fresh:
+                return
+            loaded = fresh.pop()
         except LeaseLostError as error:
             log.event("stood down", why=str(error))
+
+
+def _renew(server: Server, fresh: list[Config]) -> None:
+    """End a server so that the next one begins with the configuration as it is now; one that cannot be read changes nothing."""
+    from trueup.config.load import load_config
+    from trueup.errors import TrueupError
+
+    try:
+        found = load_config(server.config.file)
+    except TrueupError as error:
+        server.log.event("configuration", why=f"stays as it was: {error}")
+        return
+    if found.state != server.config.state:
+        server.log.event("configuration", why="stays as it was: it names another state, for which the server is to be started anew")
+        return
+    server.log.event("configuration", why="taken up as it is now")
+    fresh[:] = [found]
+    server.stop()
 
 
 @contextmanager

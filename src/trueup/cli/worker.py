@@ -27,7 +27,8 @@ def worker(
 ) -> None:
     """Run passes of entities for the `trueup serve` that leads, and write batches of rows for other workers, until this is stopped.
 
-    The state must be in PostgreSQL (`state: postgresql://…`), and the configuration must have the same entities as the server's.
+    The state must be in PostgreSQL (`state: postgresql://…`), and the configuration must have the same entities as the server's: a file
+    that is changed meanwhile is taken up as soon as the server has the same.
 
     It ends what it is about first; a second signal ends it at once: what it was doing is then done by others.
     """
@@ -62,4 +63,6 @@ def worker(
         except LeaseLostError as error:
             log.event("stood down", why=str(error))
         else:
-            return
+            if process.fresh is None:
+                return
+            loaded = process.fresh

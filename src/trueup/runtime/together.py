@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from trueup.connectors.base import PART_BYTES, Page
+from trueup.connectors.base import PAGE_ROWS, PART_BYTES, Page
 from trueup.connectors.sql_read import later
 from trueup.errors import LeaseLostError, TrueupError
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 AHEAD = 2
 """So many parts are asked for per process: one that it reads, and one that it finds when it is done."""
+FIRST_ROWS = 2_000
+"""The first part is read in pages of so many rows, so that it soon shows how long the rest would take."""
 WORTH_S = 2.0
 """Where the rest would take less time than that, nobody else is asked."""
 
@@ -66,8 +68,7 @@ class Together:
     def _all(self) -> Iterator[Page]:
         while self._waiting or self._asked:
             heard = self._hands.heard()
-            if self._trusted and self._own_s * len(self._waiting) > WORTH_S:
-                self._ask()
+            self._ask()
             yield from self._answered()
             if self._waiting:
                 yield from self._own(self._waiting.popleft())
@@ -75,7 +76,9 @@ class Together:
                 self._hands.wait(heard)
 
     def _ask(self) -> None:
-        """Keep the others busy, and leave the next part to this process."""
+        """Keep the others busy where it is worth it, and leave the next part to this process."""
+        if not self._trusted or self._own_s * len(self._waiting) <= WORTH_S:
+            return
         wanted = AHEAD * self._hands.count(self._seat.name)
         while len(self._waiting) > 1 and len(self._asked) < wanted:
             part = self._waiting.pop()
@@ -105,7 +108,8 @@ class Together:
 
     def _own(self, part: Part) -> Iterator[Page]:
         """Read a part here; how long the system took for it, without what was done with it meanwhile, is what the next may take."""
-        pages = self._connector.read_part(self._object, self._columns, part)
+        page_rows = PAGE_ROWS if self._own_s else FIRST_ROWS
+        pages = self._connector.read_part(self._object, self._columns, part, page_rows=page_rows)
         seconds = 0.0
         while True:
             began = time.monotonic()
@@ -113,6 +117,8 @@ class Together:
             seconds += time.monotonic() - began
             if page is None:
                 break
+            self._own_s = max(self._own_s, seconds)
+            self._ask()
             yield self._passed_on(page)
         self._own_s = seconds
 

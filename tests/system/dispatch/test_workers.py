@@ -95,3 +95,29 @@ def test_a_command_that_is_typed_meanwhile_has_the_state_alone(tmp_path: Path, p
         assert any(worker.events("pass") for worker in workers)
         firm.crosses("c1@example.org", "Afterwards")
     firm.agrees()
+
+
+@pytest.mark.slow
+def test_a_changed_configuration_is_taken_up_by_the_server_when_it_is_told_and_by_workers_then(tmp_path: Path, postgres_url: str) -> None:
+    firm = Firm(tmp_path, postgres_url)
+    with processes() as all_of_them:
+        server, worker = Process(firm, "serve", "--port", "0"), Process(firm, "worker")
+        all_of_them += [server, worker]
+        server.told("pass")
+        worker.told("working")
+        text = firm.file.read_text(encoding="utf-8")
+        firm.file.write_text(text.replace("match:", "mach:"), encoding="utf-8")
+        server.signal(signal.SIGHUP)
+        server.told("configuration")
+        worker.told("configuration")
+        assert all("stays as it was" in event["why"] for one in (server, worker) for event in one.events("configuration"))
+        changed = text.replace("name: {type: text,", "name: {type: text, clean: [upper],")
+        assert changed != text
+        firm.file.write_text(changed, encoding="utf-8")
+        worker.told("configuration", 2)
+        assert "other entities" in worker.events("configuration")[-1]["why"]
+        server.signal(signal.SIGHUP)
+        server.told("serving", 2)
+        worker.told("working", 2)
+        firm.rename("crm", "c1@example.org", "written small")
+        wait_until(lambda: firm.name("till", "c1@example.org") == "WRITTEN SMALL", "the name as it is cleaned now")

@@ -14,6 +14,7 @@ from trueup.runtime.dispatch.agreement import agreed
 from trueup.runtime.dispatch.anew import anew
 from trueup.runtime.dispatch.counted import Counted
 from trueup.runtime.dispatch.membership import LOST, Membership
+from trueup.runtime.dispatch.renewing import Renewing
 from trueup.runtime.dispatch.team import WORKER, Team, TeamHands
 from trueup.runtime.lane import Lane
 from trueup.runtime.measured import Calls
@@ -45,7 +46,7 @@ MOST_BYTES = 256 * 1024 * 1024
 
 
 class WorkerProcess:
-    """One worker. `run` returns when `stop` was called."""
+    """One worker. `run` returns when `stop` was called, or where there is a configuration to be taken up: `fresh`."""
 
     def __init__(self, config: Config, *, log: Log | None = None, passes: int = PASSES) -> None:
         """`passes`: of so many entities at once; rows are written for others besides, one batch at a time."""
@@ -58,6 +59,8 @@ class WorkerProcess:
         self._hold = Hold(self._main, lambda: True, purpose=WORKS)
         self.ready = Event()
         self.done = 0
+        self.fresh: Config | None = None  # why it ended: this is to be taken up
+        self._renewing = Renewing(config, self.log)
         self._taking = Lock()
         self._in_work: set[int] = set()
         self._calls = {name: Calls() for name in config.systems}  # told with the next answer
@@ -105,6 +108,10 @@ class WorkerProcess:
             if time.monotonic() - self._looked > WAIT_S:
                 self._looked = time.monotonic()
                 self._put_back_unknown(team)
+                leader = next((other.agreed for other in team.store.others() if other.leads), None)
+                self.fresh = self._renewing.look(leader)
+                if self.fresh is not None:
+                    self.stop()
         except TrueupError as error:
             self.log.event("trouble", why=str(error), hint=error.hint)
             self._stopped.wait(WAIT_S)
