@@ -41,7 +41,8 @@ def serve(
 
     It ends what it is about first; a second signal ends it at once, which loses nothing either. Other commands may be used meanwhile.
 
-    After the configuration was changed (look at `trueup plan` first), SIGHUP makes it begin anew; one with mistakes changes nothing.
+    After the configuration was changed (look at `trueup plan` first), SIGHUP makes it begin anew, unless it runs in a terminal; one with
+    mistakes changes nothing.
     """
     from trueup.config.load import load_config
     from trueup.errors import LeaseLostError
@@ -73,7 +74,7 @@ def serve(
     while not ended:
         server = Server(loaded, log=log, start=start, beside=lambda: _receiving(begun[0], host, port))
         begun[:] = [server]
-        if hasattr(signal, "SIGHUP"):
+        if hasattr(signal, "SIGHUP") and not sys.stderr.isatty():  # a terminal that is closed ends what runs in it
             signal.signal(signal.SIGHUP, renew)
         try:
             server.run()

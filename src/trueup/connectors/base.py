@@ -291,8 +291,8 @@ class Parted(Connector, Protocol):
     meanwhile, each row that was there is in exactly one part, as it was.
     """
 
-    def parts(self, obj: ObjectSpec, *, part_bytes: int = PART_BYTES) -> AbstractContextManager[Sequence[Part]]:
-        """Cut an object, as it is now, into parts of about so many bytes; none where it cannot be cut.
+    def parts(self, obj: ObjectSpec, *, count: int = 1, part_bytes: int = PART_BYTES) -> AbstractContextManager[Sequence[Part]]:
+        """Cut an object, as it is now, into about so many parts, or more, of so many bytes at most; none where it cannot be cut.
 
         They can be read while the block runs, by any connector of this system, in any order and again.
         """

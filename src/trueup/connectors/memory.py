@@ -163,14 +163,14 @@ class MemoryConnector:
         return iter(_pages(times.cursors(rows, page_rows), page_rows, last))
 
     @contextmanager
-    def parts(self, obj: ObjectSpec, *, part_bytes: int = PART_BYTES) -> Iterator[Sequence[Part]]:
+    def parts(self, obj: ObjectSpec, *, count: int = 1, part_bytes: int = PART_BYTES) -> Iterator[Sequence[Part]]:
         """See base.Parted."""
         table = self._table(obj)
         with self.world.lock:
             view = table.view(listing=True)
             kept = Moment(View(dict(view.rows), list(view.stray), view.complete), self._gone(table, None))
             moment = self.world.keep(kept)
-        step = max(1, part_bytes // _ROW_BYTES)
+        step = max(1, min(part_bytes // _ROW_BYTES, -(-len(kept.view.rows) // count)))
         try:
             yield [Part(moment, f"{start}-{start + step}") for start in range(0, max(len(kept.view.rows), 1), step)]
         finally:

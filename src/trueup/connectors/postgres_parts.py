@@ -60,7 +60,7 @@ class PartedConnector(LockingConnector):
         """Timeouts for the transaction that has just begun, as SQL."""
 
     @contextmanager
-    def parts(self, obj: ObjectSpec, *, part_bytes: int = PART_BYTES) -> Iterator[Sequence[Part]]:
+    def parts(self, obj: ObjectSpec, *, count: int = 1, part_bytes: int = PART_BYTES) -> Iterator[Sequence[Part]]:
         """See base.Parted. Views, queries, small tables, and those whose key is not kept unique are not cut."""
         table = self._table(obj, fresh=True)
         if not self._is_worth_it(table, part_bytes):
@@ -70,21 +70,21 @@ class PartedConnector(LockingConnector):
             holder: psycopg.Connection[Any] = psycopg.connect(self._place(), autocommit=True, prepare_threshold=None)
         try:
             with self._errors():
-                cut = self._cut(holder, table, part_bytes)
+                cut = self._cut(holder, table, count, part_bytes)
             yield cut
         finally:
             holder.close()
 
     def _is_worth_it(self, table: Table, part_bytes: int) -> bool:
-        """Whether a table can be cut, and into more than one part."""
+        """Whether a table can be cut, and is no small one."""
         session = self._session()
         if session.info.server_version < _FROM_VERSION or not table.key_unique or not cast("PgFacts", table.extra["postgres"]).plain:
             return False
         with self._errors():
             found = session.execute("SELECT pg_table_size(%s::regclass)", [table.source]).fetchone()
-        return found is not None and found[0] > part_bytes
+        return found is not None and found[0] > part_bytes // 8
 
-    def _cut(self, holder: psycopg.Connection[Any], table: Table, part_bytes: int) -> Sequence[Part]:
+    def _cut(self, holder: psycopg.Connection[Any], table: Table, count: int, part_bytes: int) -> Sequence[Part]:
         """Begin the transaction whose snapshot is read, and keep the table as it is meanwhile."""
         holder.execute(f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {self._limits()}".encode())
         holder.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
@@ -92,7 +92,7 @@ class PartedConnector(LockingConnector):
         found = holder.execute(_CUT, {"table": table.source}).fetchone()
         assert found is not None
         since, snapshot, blocks, size = found
-        step = max(1, blocks * part_bytes // max(size, 1))
+        step = max(1, min(blocks * part_bytes // max(size, 1), -(-blocks // count)))
         starts = range(0, max(blocks, 1), step)
         return [Part(f"{since}:{snapshot}", f"{start}-{start + step if start + step < blocks else ''}") for start in starts]
 

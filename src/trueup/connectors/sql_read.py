@@ -272,7 +272,7 @@ def newer(current: str | None, candidate: str | None, column: SqlColumn | None) 
 
 
 def later(current: str | None, candidate: str | None, kind: ColumnType | None) -> str | None:
-    """The later of two cursor texts of a column of this type; None loses, and where the type is not known the second text."""
+    """The later of two cursor texts of a column of this type; None loses. Where the type is not known the first one stands."""
     if current is None or candidate is None or kind is None:
         return candidate if current is None else current
     if kind in {"integer", "decimal", "float"}:

@@ -29,6 +29,8 @@ AHEAD = 2
 """So many parts are asked for per process: one that it reads, and one that it finds when it is done."""
 FIRST_ROWS = 2_000
 """The first part is read in pages of so many rows, so that it soon shows how long the rest would take."""
+PARTS_EACH = 8
+"""So many parts there are for each reader at least, so that all of them are done at about the same time."""
 WORTH_S = 2.0
 """Where the rest would take less time than that, nobody else is asked."""
 
@@ -53,7 +55,8 @@ class Together:
 
     def pages(self) -> Generator[Page]:
         """Read everything; the order is that in which parts are done. Raises what keeps this process from reading."""
-        with self._connector.parts(self._object, part_bytes=PART_BYTES) as parts:
+        count = PARTS_EACH * (1 + self._hands.count(self._seat.name))
+        with self._connector.parts(self._object, count=count, part_bytes=PART_BYTES) as parts:
             if len(parts) < 2:
                 yield from self._connector.read(self._object, self._columns)
                 return

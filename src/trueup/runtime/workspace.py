@@ -213,7 +213,7 @@ class Workspace:
             keys, known = record_named(self, *record) if record is not None else (None, frozenset())
             options = PassOptions(full=full, limit=limit, keys=keys, records=known)
             words = command or _command(full=full, limit=limit, record=record)
-            with helped(self.store, self.config, self.clock) as hands:
+            with helped(self.store, self.config, self.clock, wanted=record is None) as hands:
                 return self._run(words, {name: replace(options, hands=hands(name)) for name in names}, tick)
 
     def look_again(self, entity: str, keys: Mapping[str, Sequence[str]], records: Iterable[int]) -> RunSummary:

@@ -48,6 +48,8 @@ def parts_show_every_row_once(world: World) -> None:
             equal(_read(connector, obj, parts), wanted, "rows of all parts")
             equal(_read(connector, obj, [*reversed(parts)]), wanted, "rows of all parts, the last one first")
             equal(sorted(_read(connector, obj, parts, [])), sorted(wanted), "keys of all parts")
+        with cast("Parted", connector).parts(obj, count=3) as parts:
+            equal(_read(connector, obj, parts) if parts else wanted, wanted, "rows of about three parts")
         with cast("Parted", connector).parts(empty) as parts:
             equal(_read(connector, empty, parts) if parts else {}, {}, "rows of an empty object")
 

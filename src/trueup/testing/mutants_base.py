@@ -102,9 +102,9 @@ class Lie:
         """See base.Marking."""
         return cast("Marking", self.inner).moved(obj, columns, mark)
 
-    def parts(self, obj: ObjectSpec, *, part_bytes: int = PART_BYTES) -> AbstractContextManager[Sequence[Part]]:
+    def parts(self, obj: ObjectSpec, *, count: int = 1, part_bytes: int = PART_BYTES) -> AbstractContextManager[Sequence[Part]]:
         """See base.Parted."""
-        return cast("Parted", self.inner).parts(obj, part_bytes=part_bytes)
+        return cast("Parted", self.inner).parts(obj, count=count, part_bytes=part_bytes)
 
     def read_part(self, obj: ObjectSpec, columns: Sequence[str], part: Part, *, page_rows: int = PAGE_ROWS) -> Iterator[Page]:
         """See base.Parted."""

@@ -59,9 +59,9 @@ class EachConnectorHasItsOwnParts(Lie):
     _known: frozenset[Part] = frozenset()
 
     @contextmanager
-    def parts(self, obj: ObjectSpec, *, part_bytes: int = PART_BYTES) -> Iterator[Sequence[Part]]:
+    def parts(self, obj: ObjectSpec, *, count: int = 1, part_bytes: int = PART_BYTES) -> Iterator[Sequence[Part]]:
         """See base.Parted."""
-        with super().parts(obj, part_bytes=part_bytes) as parts:
+        with super().parts(obj, count=count, part_bytes=part_bytes) as parts:
             self._known |= frozenset(parts)
             yield parts
 
@@ -79,9 +79,9 @@ class ShowsAnotherMoment(Lie):
     _over = False
 
     @contextmanager
-    def parts(self, obj: ObjectSpec, *, part_bytes: int = PART_BYTES) -> Iterator[Sequence[Part]]:
+    def parts(self, obj: ObjectSpec, *, count: int = 1, part_bytes: int = PART_BYTES) -> Iterator[Sequence[Part]]:
         """See base.Parted."""
-        with super().parts(obj, part_bytes=part_bytes) as parts:
+        with super().parts(obj, count=count, part_bytes=part_bytes) as parts:
             yield parts
         self._over = True
 

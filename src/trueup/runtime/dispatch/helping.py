@@ -23,13 +23,15 @@ def _nobody(_entity: str) -> Hands | None:
 
 
 @contextmanager
-def helped(store: Store, config: Config, clock: Callable[[], datetime]) -> Iterator[Callable[[str], Hands | None]]:
-    """Who lends a hand with an entity, while the block runs; None: nobody. The state is held by this process alone.
+def helped(store: Store, config: Config, clock: Callable[[], datetime], *, wanted: bool = True) -> Iterator[Callable[[str], Hands | None]]:
+    """Who lends a hand with an entity, while the block runs; None: nobody, as where no help is `wanted`.
+
+    The state is held by this process alone.
 
     Where there are workers, it is held under a lease meanwhile, as by everybody who asks others for something: LeaseLostError where that
     was not renewed, and others have found out what became of this process's writes.
     """
-    if store.backend != "postgresql" or store.lease is not None:
+    if not wanted or store.backend != "postgresql" or store.lease is not None:
         yield _nobody
         return
     from trueup.runtime.dispatch.membership import Membership
