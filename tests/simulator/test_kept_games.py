@@ -61,6 +61,14 @@ SHORT: dict[str, tuple[int, list[Move]]] = {
             *(("restore", 99896081), ("down", 786090036), ("configure", 914904550), ("add", 16818926), ("sync", 153906853)),
         ],
     ),
+    "a row that was left behind when its system moved, and whose key is given to another customer there": (
+        2040,
+        [
+            *(("add", 952000614), ("add", 134716164), ("edit twice", 266186233), ("sync", 51730315), ("add", 390589689)),
+            *(("order", 820360790), ("listing", 497804898), ("edit", 99740494), ("wait", 222083334), ("configure", 848128843)),
+            *(("order", 441726145), ("edit", 594416265), ("listing", 365473437), ("reread", 451712271)),
+        ],
+    ),
 }
 
 

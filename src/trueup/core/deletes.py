@@ -67,6 +67,9 @@ def settle_deletes(facts: Facts, merged: Merged) -> DeleteVerdict:
     entitled = gone.filter(pl.col(SYSTEM).is_in(list(believed)))
     if facts.older:
         entitled = gone.join(holders(facts), on=GID, how="anti").filter(pl.col(SYSTEM).is_in(list(rule.sources if rule else ())))
+    if facts.strangers:  # perhaps its own row was left behind when the system moved, and the key given to another record
+        others_keys = ["\x1f".join(pair) for pair in facts.strangers]
+        entitled = entitled.filter(~pl.concat_str(SYSTEM, KEY, separator="\x1f").is_in(others_keys))
     others = gone.join(entitled.select(GID, SYSTEM), on=[GID, SYSTEM], how="anti").with_columns(told=pl.lit(value=True))
     others = pl.concat([others, left.with_columns(told=pl.lit(value=False)), kept.with_columns(told=pl.lit(value=False))])
     if rule is not None and rule.action == "ignore":

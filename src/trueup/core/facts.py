@@ -93,6 +93,7 @@ class Facts:
     moved     systems that are another object than before: no disappearance from them is believed, nor a key of which most values changed
     same_record  "SYSTEM KEY" (joined by U+001F) of rows that a person declared to be the same record in spite of everything having changed
     suspects     (system, key) of rows that are parked as perhaps another record: until their match fields are their own again
+    strangers  (system, key) of rows that were so until they vanished: that says nothing of the record's own row
     files     systems that people edit by saving a whole file over them
     meeting   the state is older than the systems: nothing is merged, they are only met
     older     it was met, and this is the first ordinary look since: of a disappearance only that of a whole record is believed
@@ -112,6 +113,7 @@ class Facts:
     files: frozenset[str] = frozenset()
     same_record: frozenset[str] = frozenset()
     suspects: frozenset[tuple[str, str]] = frozenset()
+    strangers: frozenset[tuple[str, str]] = frozenset()
     reread: Mapping[str, frozenset[str]] = field(default_factory=dict)
     unread: frozenset[str] = frozenset()
     moved: frozenset[str] = frozenset()

@@ -50,6 +50,7 @@ class Identified:
     `unmatched` are keys per system of rows that are to be matched again: they make no record by themselves, and are told by a mark where
     nobody touches them, or a known row may be becoming their record just now.
     `suspects` (system, key): linked rows parked as perhaps another record, looked at now; nobody has said anything about them yet.
+    `strangers` (system, key): such rows that are gone.
     """
 
     links: Mapping[str, pl.DataFrame]
@@ -60,6 +61,7 @@ class Identified:
     resolved: dict[str, list[str]]
     same_record: frozenset[str] = frozenset()
     suspects: frozenset[tuple[str, str]] = frozenset()
+    strangers: frozenset[tuple[str, str]] = frozenset()
     unmatched: dict[str, list[str]] = field(default_factory=dict)
     first_born: int = PROVISIONAL
 
@@ -320,7 +322,7 @@ def _settle_parked(db: Db, entity: Entity, waiting: pl.DataFrame, observations: 
         for key in shadow_table.by_key(db, entity.name, str(system), rows["key"]).filter(pl.col("state") != MISSING)["key"].to_list()
     }
     still = set(identified.parked.select(SYSTEM, KEY).rows())
-    same, suspects = set(), set()
+    same, suspects, strangers = set(), set(), set()
     for system, key, candidates, why, decision in waiting.select("system", "key", "candidates", "why", "decision").rows():
         seen = observations.get(system)
         if seen is None or (system, key) in still or not (seen.complete or key in seen.asked):
@@ -329,14 +331,16 @@ def _settle_parked(db: Db, entity: Entity, waiting: pl.DataFrame, observations: 
             continue
         if why.startswith(ALIKE) and key not in set(seen.gone[KEY].to_list()):  # a question about its record, and not about the row
             continue
-        if (system, key) in linked and decision is None and key not in set(seen.gone[KEY].to_list()):
-            suspects.add((system, key))
-            continue
+        if (system, key) in linked and decision is None:
+            if key not in set(seen.gone[KEY].to_list()):
+                suspects.add((system, key))
+                continue
+            strangers.add((system, key))
         if why == REUSED and decision and orjson.loads(decision).get("to") in orjson.loads(candidates):
             same.add(f"{system}\x1f{key}")
         identified.resolved.setdefault(system, []).append(key)
         identified.freed.update(orjson.loads(candidates))
-    identified.same_record, identified.suspects = frozenset(same), frozenset(suspects)
+    identified.same_record, identified.suspects, identified.strangers = frozenset(same), frozenset(suspects), frozenset(strangers)
 
 
 def rekeyed(shadows: pl.DataFrame, found: Identified) -> pl.DataFrame:

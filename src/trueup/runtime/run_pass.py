@@ -324,6 +324,7 @@ class Pass:
             files=frozenset(name for name, seat in self.seats.items() if seat.is_file),
             same_record=found.same_record,
             suspects=found.suspects,
+            strangers=found.strangers,
         )
 
     def _as_it_stands(self, shadows: pl.DataFrame) -> pl.DataFrame:

@@ -106,6 +106,16 @@ def test_nothing_is_believed_of_an_object_that_is_another_than_before():
 # ---------------------------------------------------------------- what follows
 
 
+@pytest.mark.parametrize("action", ["propagate", "archive"])
+def test_a_row_that_was_perhaps_another_records_takes_nothing_with_it_when_it_goes(action: DeleteAction) -> None:
+    """Its own row may have been left behind when the system moved, and the key given to another record there."""
+    facts, decision = vanished(action, strangers=frozenset({("crm", "k1")}))
+    assert deleted(facts, decision) == {"crm": [], "shop": [], "till": []}
+    assert value(decision, "status") == "new"
+    assert state(decision, "crm") == MISSING
+    assert decision.missing == 1, "a person hears of it"
+
+
 def test_a_delete_is_due_in_every_other_system():
     facts, decision = vanished("propagate")
     assert deleted(facts, decision) == {"crm": [], "shop": ["k1"], "till": ["k1"]}
