@@ -23,11 +23,16 @@ def keep_secret(name: str, value: str) -> None:
         _secrets[value] = name
 
 
+def forget_secret(value: str) -> None:
+    """This value opens nothing any more."""
+    _secrets.pop(value, None)
+
+
 def veiled(text: str) -> str:
     """A text without the values of secrets, as they are or as Python would quote them; the longest are looked for first."""
-    for value in sorted(_secrets, key=len, reverse=True):
+    for value, name in sorted(_secrets.items(), key=lambda item: len(item[0]), reverse=True):
         for form in (value, repr(value)[1:-1]):
-            text = text.replace(form, f"${{secret:{_secrets[value]}}}")
+            text = text.replace(form, f"${{secret:{name}}}")
     return text
 
 
@@ -151,6 +156,12 @@ class SystemUnreachableError(SystemError_):
 
 class AccessRefusedError(SystemError_):
     """Wrong password, or rights are missing for this call."""
+
+
+class GrantExpiredError(AccessRefusedError):
+    """Access that a person gave has ended: it was revoked, or not renewed in time. A person gives it anew; nothing is tried until then."""
+
+    remedy: Remedy = "ask"
 
 
 class ObjectMissingError(SystemError_):

@@ -223,6 +223,7 @@ class System:
     paused: bool = False
     settle_s: float = 0.0  # how long after our write an old value may still be shown
     webhook: MappingType[str, Any] | None = field(default=None, repr=False)
+    oauth2: MappingType[str, Any] | None = field(default=None, repr=False)
     was: str | None = None
     owner: str | None = None
     line: int = 0

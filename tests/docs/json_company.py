@@ -11,7 +11,8 @@ from tests.system.cli.tool import CONFIG, Project, company
 COMMANDS = (
     "decide --answers answers.yaml", "profile old=old.db",
     "init crm=crm.db sheet=customers.csv --into proposed", "drift",
-    "dedupe customer --threshold 0.8", "check", "report --since 1d", "plan", "rehearse --weather calm", "sync", "status",
+    "dedupe customer --threshold 0.8", "connect -c web.yaml", "check", "report --since 1d", "plan", "rehearse --weather calm",
+    "sync", "status",
     "runs", "run 2", "record customer crm:1", "explain customer crm:1 name", "conflicts",
     "matches", "failures", "holds", "manual due", "manual done prices --minutes 40 --step 1=10", "manual review",
     "runbook by-hand", "verify", "undo 1 --plan",
@@ -75,6 +76,20 @@ packages:
 """
 
 
+WEB = """\
+state: web.db
+systems:
+  shop: {connector: rest, file: shop.yaml, oauth2: {client_id: trueup}}
+"""
+SHOP = """\
+connector: shop
+auth: {kind: oauth2, authorize_url: "https://shop.example.com/authorize", token_url: "https://shop.example.com/token", scopes: [read]}
+http: {base_url: "https://shop.example.com"}
+objects:
+  buyers: {key: /id, read: {full: {get: /buyers, items: /data}}}
+"""
+
+
 def old_shop(project: Project) -> None:
     """A database in which something of every kind is untidy."""
     project.sql("CREATE TABLE buyers (id INTEGER PRIMARY KEY, mail TEXT, spent INTEGER, updated_at TEXT)", database="old.db")
@@ -94,6 +109,8 @@ def busy_company(folder: Path) -> Project:
     project = company(folder, begin + CONFIG.replace("    precedence: [crm, sheet]\n", ""), SHEET, PEOPLE)
     project.write("answers.yaml", ANSWERS)
     project.write("office.yaml", OFFICE)
+    project.write("web.yaml", WEB)
+    project.write("shop.yaml", SHOP)
     (folder / "outbox").mkdir()
     old_shop(project)
     project.trueup("keys", "new").expect(0)

@@ -76,12 +76,15 @@ def _list(ctx: typer.Context, *, as_json: bool) -> None:
     from trueup.config.environment import secrets_used
     from trueup.config.secrets import read_state_place
     from trueup.reports.table import table
+    from trueup.runtime.credentials import known_credentials
     from trueup.yamlfile import dotted
 
     place = read_state_place(config_path(ctx, None))
     used = {name: [dotted(path) for path in paths] for name, paths in secrets_used(place.document).items()}
     with vault_of(place, change=False) as vault:
         known = vault.known() if vault is not None else []
+    for token in known_credentials(place.target).values():
+        used.setdefault(token.secret, []).append(f"trueup connect {token.system}")
     rows: list[dict[str, Any]] = [
         {"name": one.name, "version": one.version, "set_at": one.at.strftime("%Y-%m-%dT%H:%M:%SZ"), "opens": one.opens} for one in known
     ]
@@ -127,6 +130,7 @@ def set_(
             hint=f"change that password where it is used; then run `trueup secrets set {name}`, which asks for it",
         )
     check_name(name)
+    _no_token(name)
     place = read_state_place(config_path(ctx, config))
     MasterKeys(place.master_key).current()  # before anything is asked for, or made
     value = _asked(name) if sys.stdin.isatty() else _from_stdin()
@@ -154,6 +158,7 @@ def remove(
     from trueup.errors import UsageError
     from trueup.yamlfile import dotted
 
+    _no_token(name)
     place = read_state_place(config_path(ctx, config))
     if used := secrets_used(place.document).get(name):
         raise UsageError(f"the secret {name} is used by {', '.join(map(dotted, used))}", hint="take it out of the configuration first")
@@ -193,6 +198,18 @@ def rotate(ctx: typer.Context, *, config: ConfigFile = None, as_json: AsJson = F
         say_json({"sealed": number})
     else:
         say(f"Sealed {counted(number, 'secret')} anew.")
+
+
+def _no_token(name: str) -> None:
+    from trueup.errors import UsageError
+    from trueup.store.credential import PREFIX
+
+    if name.startswith(PREFIX):
+        system = name.removeprefix(PREFIX)
+        raise UsageError(
+            f"{name} is a token that trueup renews by itself",
+            hint=f"`trueup connect {system}` makes a new one, `trueup connect {system} --forget` forgets it",
+        )
 
 
 def _asked(name: str) -> str:

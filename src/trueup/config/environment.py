@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _REFERENCE = re.compile(r"\$\$|\$\{([^}]*)(\})?")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 SECRET = "secret:"  # noqa: S105 - what a reference to one begins with
+TOKENS = "connect."
+"""Secrets with such a name are tokens, which nobody writes (`store.credential.PREFIX`)."""
 SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}", re.ASCII)
 OPENS_STATE = {("state",), ("master_key",)}
 """Settings that are needed before any secret can be read."""
@@ -238,6 +240,9 @@ class _Filling:
             raise _NotFilledError(message, "secrets belong to the settings of systems")
         if not SECRET_NAME.fullmatch(name):
             raise _NotFilledError(f"`{name}` cannot name a secret", "write ${secret:NAME} with letters, digits, _, - and .")
+        if name.startswith(TOKENS):
+            message = f"`${{secret:{name}}}` is a token that trueup renews, and cannot be written anywhere"
+            raise _NotFilledError(message, "say `oauth2:` in the settings of the system, and run `trueup connect`")
         if self.refused:
             raise _NotFilledError
         try:

@@ -23,21 +23,25 @@ from trueup.sealing.master import remember
 from trueup.yamlfile import read_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from trueup.config.environment import Environment
     from trueup.config.schema import ConfigShape, MasterKeyShape
     from trueup.errors import Problem
+    from trueup.yamlfile import YamlDocument
 
 DEFAULT_FILE = "trueup.yaml"
 
 
-def load_config(path: Path | str = DEFAULT_FILE, environ: Mapping[str, str] | None = None, *, connects: bool = True) -> Config:
+def load_config(
+    path: Path | str = DEFAULT_FILE, environ: Mapping[str, str] | None = None, *, connects: bool | Collection[str] = True
+) -> Config:
     """Read and check a configuration. `environ` stands for the process's environment (None: the real one).
 
     Reads the file, the `.env` beside it, and the secrets that it names from the state; opens no system. Raises ConfigError with all
     problems, in the order of the file.
-    Who never connects to a system (`connects=False`) needs no variable and no secret that stands in one's settings.
+    Who never connects to a system (`connects=False`) needs no variable and no secret that stands in one's settings; who connects to some
+    only (their names) needs those of these.
     """
     file = Path(path)
     document = read_yaml(file)
@@ -48,17 +52,32 @@ def load_config(path: Path | str = DEFAULT_FILE, environ: Mapping[str, str] | No
         raise ConfigError(report.problems)
     directory = Path(os.path.abspath(file)).parent  # noqa: PTH100  resolve() would follow a link away from the file's own folder
     environment = open_environment(directory, os.environ if environ is None else environ)
-    named = secrets_used(document) if connects else {}
+    named = _named(document, connects) if connects else {}
     stored = StoredSecrets(document, directory, environment, set(named)) if named and isinstance(document.data, dict) else None
     filled = substitute(document, environment, stored.find if stored else None)
     report.used = filled.used
-    report.problems.extend((*environment.problems, *filled.problems, *(filled.unset if connects else ())))
+    report.problems.extend((*environment.problems, *filled.problems, *_missed(filled.unset, connects)))
     report.broken.update(filled.broken)
     shape = read_shape(filled.data, report)
     config = _build(shape, str(path), directory, environment, report) if shape is not None else None
     if config is None or report.problems:
         raise ConfigError(_once(report.problems))
     return replace(config, digests=digests(document.data))
+
+
+def _named(document: YamlDocument, connects: bool | Collection[str]) -> set[str]:  # noqa: FBT001  as `load_config` was told
+    """The secrets that are needed."""
+    used = secrets_used(document)
+    if isinstance(connects, bool):
+        return set(used)
+    return {name for name, paths in used.items() if any(path[:1] == ("systems",) and path[1] in connects for path in paths)}
+
+
+def _missed(unset: list[Problem], connects: bool | Collection[str]) -> list[Problem]:  # noqa: FBT001  as `load_config` was told
+    """Those of the problems that matter to whoever connects to these systems."""
+    if isinstance(connects, bool):
+        return unset if connects else []
+    return [problem for problem in unset if any(problem.path.startswith(f"systems.{name}.") for name in connects)]
 
 
 def _build(shape: ConfigShape, file: str, directory: Path, environment: Environment, report: Report) -> Config:

@@ -35,6 +35,7 @@ from trueup.config.schema_base import (
     Zone,
 )
 from trueup.config.schema_by_hand import ManualShape, ReportShape
+from trueup.config.schema_oauth import OAuth2Shape
 from trueup.config.schema_packages import PackageShape
 from trueup.model import DeleteAction, Direction, FieldType, When
 
@@ -150,6 +151,7 @@ class SystemShape(Shape):
     paused: bool = Field(default=False, description="Nothing is delivered to a paused system.")
     settle: Duration | None = Field(None, description="How long after a write the system may still show the old value.", examples=["5s"])
     webhook: WebhookShape | None = Field(None, description="Messages that the system sends when something changed.")
+    oauth2: OAuth2Shape | None = Field(None, description="How trueup is given access, where the system wants tokens that are renewed.")
     was: Text | None = Field(None, description="The former name of this system, so that its links are kept.")
     owner: Text | None = Field(
         None, description="Role or person responsible: shown in runbooks, receives the alerts.", examples=["IT operations"]
@@ -388,6 +390,8 @@ class AlertRulesShape(Shape):
     recovered: CountOrOff = Field(1.0, description="Changed rows that only a sweep found.", examples=[1])
     bad_signatures: CountOrOff = Field(20.0, description="Refused messages of a system within an hour.", examples=[20])
     old_secrets: DurationOrOff = Field(31_536_000.0, description="Age of a secret that trueup keeps.", examples=["365d"])
+    access_ended: OnOrOff = Field(1.0, description="Whether it is told that access to a system has ended.", examples=["off"])
+    access_ends: DurationOrOff = Field(604_800.0, description="How long before its end it is told that access ends.", examples=["7d"])
     disagreement: CountOrOff = Field(1.0, description="Records of a system that are not as agreed when compared.", examples=[1])
     notices_age: DurationOrOff = Field(3600.0, description="How long a subscriber is not told of all changes.", examples=["1h"])
     notices_dead: CountOrOff = Field(1.0, description="Notices for a subscriber that were given up.", examples=[1])

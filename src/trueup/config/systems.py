@@ -12,6 +12,7 @@ from trueup.config.schema import SystemShape
 from trueup.config.settings import check_settings
 from trueup.config.suggest import did_you_mean, listing
 from trueup.connectors import registry
+from trueup.credentials.grant import problems_of
 from trueup.errors import UsageError
 from trueup.model import System
 from trueup.yamlfile import plain
@@ -79,6 +80,7 @@ def _build(name: str, shape: SystemShape, path: YamlPath, report: Report) -> Bui
             paused=shape.paused,
             settle_s=shape.settle or 0.0,
             webhook=shape.webhook.model_dump(by_alias=True, exclude_none=True) if shape.webhook else None,
+            oauth2=_oauth2(shape, path, report),
             was=shape.was,
             owner=shape.owner,
             line=report.line(path),
@@ -107,6 +109,20 @@ def _connector(name: str, path: YamlPath, report: Report) -> tuple[str | None, M
 
 def _limits(shape: SystemShape) -> dict[str, Any]:
     return shape.limits.model_dump(exclude_unset=True, exclude_none=True) if shape.limits else {}
+
+
+def _oauth2(shape: SystemShape, path: YamlPath, report: Report) -> dict[str, Any] | None:
+    """What is said of the grant; what is missing may stand in the connector file, and is told where the system is opened."""
+    if shape.oauth2 is None:
+        return None
+    said = shape.oauth2.model_dump(exclude_none=True, exclude_unset=True)
+    if "lifetime" in said:
+        said["lifetime_s"] = said.pop("lifetime")
+    for problem in problems_of(said):
+        place = (*path, "oauth2", problem.path)
+        if problem.path in said and not report.is_broken(place):
+            report.add(place, problem.message, "")
+    return said
 
 
 def _check_webhook(shape: SystemShape, path: YamlPath, report: Report) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from trueup.reports.table import counted, duration, moment
 
 if TYPE_CHECKING:
-    from trueup.reports.picture import Picture, RunFacts
+    from trueup.reports.picture import Picture, RunFacts, SystemPicture
 
 HOUR = timedelta(hours=1)
 LATELY = timedelta(minutes=15)
@@ -138,10 +138,35 @@ def _hold(picture: Picture, limit: float) -> Found:
 
 def _unreachable(picture: Picture, limit: float) -> Found:
     for name, system in picture.systems.items():
-        if system.away_s is not None and system.away_s > limit:
+        if system.away_s is not None and system.away_s > limit and not _has_its_own(system):
             what = f"{name} has not answered for {duration(system.away_s)}"
             remedy = f"look whether {name} runs and can be reached (`trueup check`); what waits is delivered when it is back"
             yield Firing("unreachable", name, system.owner, what, remedy, picture.at - timedelta(seconds=system.away_s))
+
+
+def _has_its_own(system: SystemPicture) -> bool:
+    """Whether it is left alone for a reason that has a rule of its own."""
+    return system.access is not None and system.access.trouble is not None
+
+
+def _access_ended(picture: Picture, _limit: float) -> Found:
+    for name, system in picture.systems.items():
+        one = system.access
+        if one is not None and one.trouble is not None:
+            what = f"access to {name} has ended: {one.trouble}"
+            remedy = f"`trueup connect {name}` renews it; its work waits until then, and nothing is lost"
+            yield Firing("access_ended", name, system.owner, what, remedy, one.trouble_at or picture.at)
+
+
+def _access_ends(picture: Picture, limit: float) -> Found:
+    for name, system in picture.systems.items():
+        one = system.access
+        if one is None or one.renew_by is None or one.trouble is not None:
+            continue
+        if (one.renew_by - picture.at).total_seconds() < limit:
+            what = f"access to {name} ends {moment(one.renew_by)}, where it is not used before"
+            since = max(one.renewed_at or picture.began_at, one.renew_by - timedelta(seconds=limit))
+            yield Firing("access_ends", name, system.owner, what, f"`trueup connect {name}` renews it", since)
 
 
 def _slot_lag(picture: Picture, limit: float) -> Found:
@@ -311,6 +336,8 @@ RULES = (
     Rule("recovered", "a sweep finds {} or more changed rows of which nothing was told", _recovered),
     Rule("bad_signatures", "{} or more messages of a system were refused within an hour", _bad_signatures),
     Rule("old_secrets", "a secret kept by trueup is older than {}", _old_secrets),
+    Rule("access_ended", "access to a system has ended, and a person has to renew it", _access_ended),
+    Rule("access_ends", "access to a system ends within {} where it is not used before", _access_ends),
     Rule("disagreement", "a comparison finds {} or more records of a system that are not as agreed", _disagreement),
     Rule("notices_age", "a subscriber has not been told of all changes for more than {}", _notices_age),
     Rule("notices_dead", "{} or more notices for a subscriber were given up", _notices_dead),

@@ -40,11 +40,23 @@ class Suggested(Protocol):
 
 
 SECONDS = frozenset(
-    {"queue_age", "conflicts_age", "hold", "unreachable", "overdue", "old_secrets", "notices_age", "package_half_copied", "report_late"}
+    {
+        "queue_age",
+        "conflicts_age",
+        "hold",
+        "unreachable",
+        "overdue",
+        "old_secrets",
+        "access_ends",
+        "notices_age",
+        "package_half_copied",
+        "report_late",
+    }
 )
 SWITCHES = frozenset(
     {
         "max_delay",
+        "access_ended",
         "notices_stopped",
         "channel",
         *(f"package_{what}" for what in ("late", "missing", "tampered", "refused", "unanswered", "unsent")),

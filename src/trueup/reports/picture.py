@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from trueup.model import When
+    from trueup.reports.access import Access
 
 SHORT_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 LONG_S = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0)
@@ -156,6 +157,7 @@ class SystemPicture:
     lag_bytes: int | None = None
     lag_s: float | None = None
     lag_left_bytes: int | None = None
+    access: Access | None = None  # None: it wants no token
 
 
 @dataclass

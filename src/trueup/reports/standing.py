@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from trueup.reports.access import access_needs, access_table
 from trueup.reports.runs import WHICH_VANISHED
 from trueup.reports.table import PLAIN, Style, counted, duration, moment, table
 from trueup.reports.trail import head_dict, with_head
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from trueup.core.chain import Head
     from trueup.model import RunStatus
+    from trueup.reports.access import Access
 
 
 @dataclass
@@ -64,6 +66,8 @@ class Standing:
     size_bytes: int = 0
     history_lines: int = 0
     lines_a_day: float = 0.0  # of the last thirty days
+    at: datetime | None = None  # now
+    access: dict[str, Access] = field(default_factory=dict)  # of the systems that want tokens and were connected once
 
     def as_json(self) -> dict[str, Any]:
         """The public form; see docs/reference. Delays are in seconds."""
@@ -76,6 +80,7 @@ class Standing:
             "paused": self.paused,
             "size": {"bytes": self.size_bytes, "history_lines": self.history_lines, "lines_a_day": round(self.lines_a_day, 1)},
             "entities": {name: _entity_json(entity) for name, entity in self.entities.items()},
+            "access": [one.as_json() for one in self.access.values()],
             "audit": head_dict(self.trail),
         }
 
@@ -93,7 +98,11 @@ class Standing:
             lines.append(style.paint(f"Paused: {', '.join(self.paused)} (`trueup resume`)", "warn"))
         for name, entity in self.entities.items():
             lines += ["", f"{style.paint(name, 'bold')}: {counted(entity.total, 'record')}", _systems_table(entity, style)]
+        if self.access and self.at is not None:
+            lines += ["", access_table(self.access, self.at, style)]
         needs = [line for name, entity in self.entities.items() for line in _needs(name, entity)]
+        if self.at is not None:
+            needs += access_needs(self.access, self.at)
         if needs:
             lines += ["", *(f"{style.paint('!', 'warn')} {line}" for line in needs)]
         return with_head("\n".join(lines).lstrip("\n"), self.trail)

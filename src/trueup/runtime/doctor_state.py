@@ -14,10 +14,11 @@ import sqlalchemy as sa
 from trueup.errors import StateError, StateMissingError
 from trueup.reports.table import counted, duration
 from trueup.runtime.audit_file import examine_state
+from trueup.runtime.credentials import as_access
 from trueup.runtime.doctor_growth import look_at_growth
 from trueup.runtime.reporting.late import late_by_itself
 from trueup.runtime.status import standing_of
-from trueup.store import Store, audit, engine, indexes, schema
+from trueup.store import Store, audit, credential, engine, indexes, schema
 from trueup.store import run as run_table
 
 if TYPE_CHECKING:
@@ -115,6 +116,18 @@ def _inside(found: Diagnosis, db: Db, workspace: Workspace, facts: dict[str, Any
             found.add("broken", "audit", f"the audit trail: {verdict.flaw.what}", "keep a copy of the state, and ask who could write to it")
     _backups(found, workspace, now)
     _report(found, db, workspace, now)
+    _access(found, db, workspace, now)
+
+
+def _access(found: Diagnosis, db: Db, workspace: Workspace, now: datetime) -> None:
+    """Access to systems: since when, and what ended it."""
+    known = {name: as_access(row) for name, row in credential.rows(db).items() if name in workspace.config.systems}
+    found.facts["access"] = [{**one.as_json(), "trouble": one.trouble is not None} for one in known.values()]
+    for name, one in known.items():
+        if one.trouble is not None:
+            found.add("broken", "access", f"access to {name} has ended; its work waits", f"trueup connect {name}", one.trouble)
+        elif one.ends_soon(now):
+            found.add("risk", "access", f"access to {name} ends soon, where it is not used before", f"trueup connect {name}")
 
 
 def _report(found: Diagnosis, db: Db, workspace: Workspace, now: datetime) -> None:

@@ -10,8 +10,9 @@ import polars as pl
 
 from trueup.reports.standing import EntityStanding, Standing, SystemStanding
 from trueup.runtime.apart import left_standing
+from trueup.runtime.credentials import as_access
 from trueup.runtime.limits import resting_until
-from trueup.store import audit, conflict, cursor, failure, golden, hold, parked, paused, retention
+from trueup.store import audit, conflict, credential, cursor, failure, golden, hold, parked, paused, retention
 from trueup.store import run as run_table
 from trueup.store import shadow as shadow_table
 
@@ -41,7 +42,15 @@ def nothing_yet(config: Config, shown: str) -> Standing:
 def standing_of(db: Db, config: Config, shown: str, now: datetime) -> Standing:
     """Read how things stand. `shown` names the state without a password."""
     pauses = paused.list_(db)
-    standing = Standing(shown, synced=True, trail=audit.head(db), paused=[_pause_words(kind, name) for kind, name in pauses])
+    access = {name: as_access(row) for name, row in credential.rows(db).items() if name in config.systems}
+    standing = Standing(
+        shown,
+        synced=True,
+        at=now,
+        access=access,
+        trail=audit.head(db),
+        paused=[_pause_words(kind, name) for kind, name in pauses],
+    )
     standing.paused += [f"system {name} (in the configuration)" for name, system in config.systems.items() if system.paused]
     runs = run_table.list_(db, RUNS_LOOKED_AT)
     if runs:

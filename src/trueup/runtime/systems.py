@@ -14,6 +14,7 @@ from trueup.core.expressions import parse_expression
 from trueup.core.mapping import MappingError, compile_mapping
 from trueup.errors import ObjectMissingError, SystemUnreachableError, TrueupError
 from trueup.model import ColumnInfo
+from trueup.runtime.credentials import Credentials
 from trueup.runtime.letterbox import StateLetterbox
 from trueup.runtime.limits import Limits
 from trueup.runtime.measured import measured
@@ -73,6 +74,7 @@ class Systems:
         self._open: dict[str, Connector] = {}
         self._ready: dict[tuple[str, str], tuple[float, Seat]] = {}
         self._letterbox = StateLetterbox(config.state)
+        self._credentials = Credentials(config)
         self._mappings: dict[tuple[str, str], tuple[tuple[Entity, ModelMapping, ObjectInfo], CompiledMapping]] = {}
 
     def connector(self, name: str) -> Connector:
@@ -85,6 +87,7 @@ class Systems:
             opened = kind.open(name, system.settings, directory=self.config.directory)
             if opened.caps.kind == "push":
                 cast("Receiving", opened).receive_from(self._letterbox)
+            self._credentials.authorize(system, opened)
             if isinstance(opened, KnowsOwnWrites):
                 opened.own_writes = self.own_writes.get(name)
             self._open[name] = self._wrapped(name, opened)
@@ -185,6 +188,7 @@ class Systems:
             connector.close()
         self._open.clear()
         self._letterbox.close()
+        self._credentials.close()
 
 
 def _described(connector: Connector, entity: Entity, mapping: ModelMapping) -> ObjectInfo:

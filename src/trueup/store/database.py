@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import deque
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from trueup.errors import StateError
 from trueup.store import ask, audit, engine, identity, in_use, job, locks, member, migrate
+from trueup.store.alone import alone_on_server, alone_with_file
 from trueup.store.before_upgrade import copy_sqlite
 from trueup.store.db import Db, Names, with_matters
 from trueup.store.encryption import access_to
@@ -286,6 +287,23 @@ class Store:
     def serving(self, now: datetime) -> AbstractContextManager[None]:
         """Be the one server of this state while the block runs. Raises StateLockedError with the pid and host of another one."""
         return self._serving.held("serving", 0.0, now)
+
+    @contextmanager
+    def alone(self, name: str, wait_s: float) -> Iterator[None]:
+        """Be the only one of all processes and threads on this state to do something outside of it while the block runs; not reentrant.
+
+        Raises SystemUnreachableError where somebody else does it for longer than that.
+        """
+        if self.backend == "sqlite":
+            path = Path(self.target).expanduser()
+            with alone_with_file(path.with_name(f"{path.name}.{name}.lock"), wait_s):
+                yield
+            return
+        schema = engine.schema_of(self.target)
+        with ExitStack() as held:
+            with self._told():
+                held.enter_context(alone_on_server(self._reader, f"trueup {schema} {name}", wait_s))
+            yield
 
     def join(self, role: str, agreed: str, now: datetime) -> member.Lease:
         """Become one of the processes that share this state, which is in PostgreSQL: from now on nothing is written without the lease."""

@@ -1,5 +1,5 @@
 -- Written by `make generate` from the migrations; do not edit.
--- revision 0020
+-- revision 0021
 
 CREATE TABLE schema_version (
 	version_num VARCHAR(32) NOT NULL,
@@ -446,6 +446,22 @@ CREATE TABLE migration_stage (
 	PRIMARY KEY (entity, stage)
 );
 
+CREATE TABLE credential (
+	system TEXT NOT NULL,
+	secret TEXT NOT NULL,
+	version BIGINT NOT NULL,
+	kind TEXT NOT NULL,
+	connected_at BIGINT NOT NULL,
+	obtained_at BIGINT NOT NULL,
+	expires_at BIGINT,
+	renew_by BIGINT,
+	scopes TEXT,
+	asked_at BIGINT,
+	trouble TEXT,
+	trouble_at BIGINT,
+	PRIMARY KEY (system)
+);
+
 ANALYZE sqlite_master;
 
 DELETE FROM sqlite_stat1;
@@ -458,4 +474,4 @@ INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ('shadow', 'shadow_not_present'
 
 INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ('shadow', 'shadow_sent', '1000 500 100 1');
 
-INSERT INTO schema_version VALUES ('0020');
+INSERT INTO schema_version VALUES ('0021');

@@ -172,7 +172,7 @@ class FileLock(_Counted):
             raise StateError(
                 f"the lock file {self._path} cannot be opened: {error.strerror}", hint="check the rights of its folder"
             ) from error
-        if not _try_lock(handle):
+        if not try_lock(handle):
             os.close(handle)
             return False
         self._file = handle
@@ -216,7 +216,8 @@ class FileLock(_Counted):
 if sys.platform == "win32":
     import msvcrt
 
-    def _try_lock(handle: int) -> bool:
+    def try_lock(handle: int) -> bool:
+        """Take the lock on an open file; False where somebody else has it."""
         # The locked byte lies far behind the text, which others may then still read.
         os.lseek(handle, 1 << 20, os.SEEK_SET)
         try:
@@ -228,7 +229,8 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _try_lock(handle: int) -> bool:
+    def try_lock(handle: int) -> bool:
+        """Take the lock on an open file; False where somebody else has it."""
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

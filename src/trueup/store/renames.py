@@ -32,6 +32,8 @@ def rename_system(tx: Db, old: str, new: str) -> bool:
     if not names.rename(tx, "system", old, new):
         return False
     tx.execute(schema.paused.update().where(schema.paused.c.kind == "system", schema.paused.c.name == old).values(name=new))
+    tx.execute(schema.credential.delete().where(schema.credential.c.system == new))
+    tx.execute(schema.credential.update().where(schema.credential.c.system == old).values(system=new))
     _rewrite(tx, schema.golden, ("origins",), lambda body: {name: [new if by == old else by, at] for name, (by, at) in body.items()}, old)
     _rewrite(
         tx, schema.conflict, ("candidates",), lambda sides: [{**side, "system": _other(side["system"], old, new)} for side in sides], old

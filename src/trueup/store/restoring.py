@@ -91,7 +91,7 @@ def _schema(pool: sa.Engine, _name: str, statement: str) -> None:
         connection.exec_driver_sql(statement)
 
 
-SECRETS = (schema.secret, schema.data_key)
+SECRETS = (schema.secret, schema.data_key, schema.credential)
 
 
 def carry(tx: Db, now: Store | None, *, trail: bool = False) -> None:

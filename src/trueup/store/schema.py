@@ -19,7 +19,7 @@ from trueup.store.moments import from_micros, to_micros
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
-REVISION = "0020"
+REVISION = "0021"
 """The newest migration; a state at this revision opens without loading Alembic."""
 
 VERSION_TABLE = "schema_version"
@@ -483,6 +483,25 @@ write_lock = sa.Table(
     sa.Column("at", Moment, nullable=False),
     sa.Column("who", sa.Text),
     sa.PrimaryKeyConstraint("system", "object"),
+)
+
+# What is known of the token of a system without opening it; the token itself is the secret `secret`, and `version` is that secret's.
+# `asked_at`: somebody was about to renew it, and nothing is known of the end. `trouble`: it ended, and a person has to connect again.
+credential = sa.Table(
+    "credential",
+    metadata,
+    sa.Column("system", sa.Text, primary_key=True),
+    sa.Column("secret", sa.Text, nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("connected_at", Moment, nullable=False),
+    sa.Column("obtained_at", Moment, nullable=False),
+    sa.Column("expires_at", Moment),
+    sa.Column("renew_by", Moment),
+    sa.Column("scopes", sa.Text),
+    sa.Column("asked_at", Moment),
+    sa.Column("trouble", sa.Text),
+    sa.Column("trouble_at", Moment),
 )
 
 # Reports that were handed over. `counts` (JSON) is what trends are drawn from; `message`, `page` and `lines` (CSV) are what is sent, and go

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from trueup.config.schema import AlertRulesShape
+from trueup.reports.access import Access
 from trueup.reports.alert_rules import NAMES, judge
 from trueup.reports.alert_words import message, threshold
 from trueup.reports.picture import (
@@ -58,6 +59,8 @@ TROUBLES = {
     "recovered": picture(EntityPicture(moved=Moved(recovered_at=ago(minutes=1), recovered_lately=4))),
     "bad_signatures": picture(refused={"crm": 25}),
     "old_secrets": picture(old_secrets={"CRM_PASSWORD": ago(days=400)}),
+    "access_ended": picture(system=SystemPicture(away_s=900, access=Access("crm", "authorization_code", trouble="it was taken back"))),
+    "access_ends": picture(system=SystemPicture(access=Access("crm", "authorization_code", ago(days=50), ago(days=2), renew_by=NOW))),
     "disagreement": picture(EntityPicture(verified=Verified(ago(hours=9), {"crm": {"rows": 9, "differ": 2, "missing": 1, "extra": 0}}))),
     "notices_age": picture(told={"flow": ToldPicture(behind_s=4_000, why="nobody listens there")}),
     "notices_dead": picture(told={"flow": ToldPicture(dead=2, dead_at=ago(minutes=1))}),
@@ -82,6 +85,7 @@ QUIET = [
     picture(EntityPicture(overdue_since=ago(hours=2)), began_at=ago(minutes=5)),  # it has just begun, and catches up
     picture(EntityPicture(max_delay_s=60, moved=Moved(late=3, late_at=ago(hours=2), latest_s=90))),
     picture(report=ReportPicture(ago(minutes=10), "the report due at 11:50 was not made", "look")),  # it is being made
+    picture(system=SystemPicture(access=Access("crm", "authorization_code", ago(days=50), ago(days=2), renew_by=NOW + timedelta(days=58)))),
     picture(told={"flow": ToldPicture(waiting=1, behind_s=400, why="it answered 500")}),  # it is tried again
 ]
 

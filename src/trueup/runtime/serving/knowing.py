@@ -25,8 +25,9 @@ from trueup.reports.picture import (
     Verified,
     Waiting,
 )
+from trueup.runtime.credentials import as_access
 from trueup.runtime.measured import Calls
-from trueup.store import meta, notice, secret, waiting
+from trueup.store import credential, meta, notice, secret, waiting
 from trueup.store import run as runs
 from trueup.store.inbox import Inbox
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from trueup.connectors.watching import Lag
+    from trueup.reports.access import Access
     from trueup.runtime.serving.server import Server
     from trueup.runtime.serving.watching import Watcher
     from trueup.store import Db
@@ -164,6 +166,7 @@ class Knowing:
         found = SystemPicture(owner=server.config.systems[name].owner)
         if away is not None:
             found.away_why, found.away_s = away
+        found.access = self._state.access.get(name)
         found.calls, found.seconds = calls.taken()
         found.answered = any(outcome == "ok" for _call, outcome in found.calls)
         if watcher is not None:
@@ -255,6 +258,7 @@ class _FromState:
         self.last_success: dict[str, datetime] = {}
         self.verified: dict[str, Verified] = {}
         self.secrets: dict[str, datetime] = {}
+        self.access: dict[str, Access] = {}
         self.inbox: Any = None
         self.told: dict[str, tuple[Subscriber, Standing | None]] = {}
         self._began_at = began_at
@@ -289,7 +293,9 @@ class _FromState:
                 self.verified[name] = verified_from(text)
         standings = notice.standings(db)
         self.told = {one.name: (one, standings.get(one.name)) for one in notice.list_(db)}
-        self.secrets = {name: row.at for name, row in secret.rows(db).items() if row.sealed is not None}
+        self.access = {name: as_access(row) for name, row in credential.rows(db).items()}
+        tokens = {row.secret for row in credential.rows(db).values()}
+        self.secrets = {name: row.at for name, row in secret.rows(db).items() if row.sealed is not None and name not in tokens}
 
     def _new_runs(self, db: Db) -> list[Run]:
         if self._open is None:
