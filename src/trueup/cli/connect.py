@@ -86,7 +86,7 @@ def _told(name: str, found: Connected | None, *, as_json: bool) -> None:
         return
     say(f"Connected {name}." + (" trueup renews this access by itself." if found.renewable else " It cannot be renewed without you."))
     if found.missing:
-        say(f"Not given: {', '.join(found.missing)}. What needs these will be refused; `trueup grants {name}` says what that is.")
+        say(f"Not given: {', '.join(found.missing)}. What needs these will be refused: agree to all, or take them out of `scopes`.")
     say("`trueup check` tries it.")
 
 
