@@ -15,7 +15,7 @@ import httpx2
 
 from trueup.connectors.rest.answers import BACKOFF_S, Trouble, rest_s, trouble_of
 from trueup.connectors.rest.auth import Nobody
-from trueup.connectors.rest.limits import shared_budget
+from trueup.connectors.rest.limits import BudgetSpentError, shared_budget
 from trueup.connectors.rest.message import Request, Response
 from trueup.errors import AccessRefusedError, ObjectUnreadableError, SystemUnreachableError
 
@@ -89,7 +89,7 @@ class Client:
             try:
                 prepared, response = self._once(request)
             except SystemUnreachableError as error:
-                if last or not (repeat or not isinstance(error, ReplyLostError)):
+                if last or isinstance(error, BudgetSpentError) or not (repeat or not isinstance(error, ReplyLostError)):
                     raise
                 self._pause(None, attempt)
                 continue

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from trueup.connectors.rest.schema import LimitShape
 
 
+class BudgetSpentError(SystemUnreachableError):
+    """Nothing may be asked of the system for longer than anybody wants to wait."""
+
+
 class _Window:
     """So many requests in any so many seconds."""
 
@@ -107,7 +111,7 @@ class Budget:
             latest = max(moment for moment in moments if moment is not None)
             if latest - now > self._most_wait_s:
                 why = self._rest_why if self._rest_until >= latest else "its limit of requests is used up"
-                raise SystemUnreachableError(
+                raise BudgetSpentError(
                     why,
                     hint=f"what is left is done afterwards, in {_span(latest - now)}",
                     system=system,

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from trueup.connectors.base import Reject, split_key
+from trueup.connectors.base import Reject, join_key
 from trueup.connectors.jsonl_text import ABSENT, NumberText
 from trueup.connectors.rest.paging import Listing
 from trueup.connectors.rest.pointer import at, last_name, parse, place, text_of
 from trueup.connectors.rest.template import places
-from trueup.connectors.rest.values import RestColumn, cells, common
+from trueup.connectors.rest.values import MisfitError, RestColumn, cells, common
 from trueup.connectors.sql_types import cell_text, key_text, key_values
 from trueup.errors import ObjectMissingError
 from trueup.model import ObjectInfo
@@ -186,8 +186,24 @@ class RestObject:
 
     def key_of(self, record: Any) -> str | None:
         """The key text of one record; None where it has none, or one that is no key."""
-        found: dict[int, tuple[str, str]] = {}
-        return self.keys_of([record], found)[0]
+        parts = []
+        for name in self.key:
+            column = self.columns[name]
+            try:
+                value = column.read(at(record, column.path))
+            except MisfitError:
+                return None
+            if value is None:
+                return None
+            parts.append(self.key_part(name, value))
+        return parts[0] if len(parts) == 1 else join_key(parts)
+
+    def key_part(self, name: str, value: Any) -> str:
+        """The text of one part of a key; a frame is made only where the text is not plain."""
+        kind = self.columns[name].type
+        if kind in {"text", "integer"}:
+            return str(value)
+        return str(pl.select(cell_text(pl.lit(value), kind).cast(pl.String)).item())
 
     def keys_of(self, records: Sequence[Any], misfits: dict[int, tuple[str, str]]) -> list[str | None]:
         """The key texts of records."""
@@ -309,11 +325,6 @@ def canonical(column: RestColumn, value: Any) -> Any:
     if value is None or column.type != "decimal":
         return value
     return pl.select(cell_text(pl.lit(str(value)), "decimal")).item()
-
-
-def keys_split(key: str, width: int) -> tuple[str, ...]:
-    """The parts of a key text."""
-    return split_key(key, width)
 
 
 def _note(value: Any, path: Path, seen: dict[Path, list[Any]]) -> None:

@@ -12,7 +12,6 @@ from trueup.connectors.base import OUTCOME_SCHEMA, join_key
 from trueup.connectors.jsonl_text import ABSENT
 from trueup.connectors.rest.pointer import at, parse, place
 from trueup.connectors.rest.values import MisfitError, series
-from trueup.connectors.sql_types import cell_text
 from trueup.errors import AccessRefusedError, SystemUnreachableError
 
 if TYPE_CHECKING:
@@ -40,9 +39,7 @@ class Operation:
         """The key's text."""
         if self.key is not None:
             return self.key
-        parts = [
-            pl.select(cell_text(pl.lit(value), obj.columns[name].type).cast(pl.String)).item() for name, value in (self.parts or {}).items()
-        ]
+        parts = [obj.key_part(name, value) for name, value in (self.parts or {}).items()]
         return parts[0] if len(parts) == 1 else join_key(parts)
 
 

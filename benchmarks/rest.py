@@ -1,0 +1,174 @@
+"""Web applications: single rows and batches a second to a service on loopback, how much of a limit is used, and memory of a long list.
+
+python benchmarks/rest.py [--rows 5000] [--listed 100000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.servers import free_port
+from trueup.connectors.base import WriteBatch
+from trueup.connectors.rest.connector import RestConnector
+from trueup.model import ObjectSpec
+from trueup.testing.rest_service import TOKEN
+
+CONTACTS = ObjectSpec(name="contacts", key=("id",))
+LIMIT = {"requests": 100, "per_s": 1}
+BATCH = 500
+
+
+def connector(folder: Path, port: int, **http: Any) -> RestConnector:
+    """A connector to the service at a port."""
+    told = {"results": "/results", "errors": "/errors", "index": "/index", "status": "/status", "id": "/id"}
+    bulk = {
+        "post": "/contacts/batch",
+        "body": {"op": "create"},
+        "items": "inputs",
+        "item": {"attributes": "${fields}"},
+        "max": BATCH,
+        **told,
+    }
+    page = {"style": "cursor", "from": "/next", "to": "query.cursor", "size": {"to": "query.limit", "rows": 500}}
+    contacts = {
+        "key": "/id",
+        "envelope": "/attributes",
+        "columns": {"id": {"type": "integer", "at": "/id"}, "name": "text", "email": "text", "city": "text"},
+        "read": {"full": {"get": "/contacts", "items": "/data", "page": page}, "one": {"get": "/contacts/${id}"}},
+        "write": {
+            "create": {"post": "/contacts", "body": {"attributes": "${fields}"}},
+            "update": {
+                "patch": "/contacts/${id}",
+                "body": {"attributes": "${changed}"},
+                "precondition": {"header": "If-Match", "from": "/version"},
+            },
+            "bulk": {"create": bulk},
+        },
+    }
+    file = {
+        "connector": "directory",
+        "auth": {"kind": "bearer", "token": "${secrets.token}"},
+        "http": {"base_url": f"http://127.0.0.1:{port}", **http},
+        "objects": {"contacts": contacts},
+    }
+    (folder / "directory.yaml").write_text(json.dumps(file), encoding="utf-8")
+    return RestConnector.open("directory", {"file": "directory.yaml", "secrets": {"token": TOKEN}}, directory=str(folder))
+
+
+def creates(rows: int) -> WriteBatch:
+    """So many new rows."""
+    names = [f"new {number}" for number in range(rows)]
+    data = {
+        "__op": range(rows),
+        "__key": [None] * rows,
+        "name": names,
+        "email": [f"{name[4:]}@example.com" for name in names],
+        "city": "London",
+    }
+    return WriteBatch(kind="create", rows=pl.DataFrame(data, schema_overrides={"__key": pl.String, "__op": pl.Int64}))
+
+
+def updates(rows: int) -> WriteBatch:
+    """So many changed names, under the versions that the service begins with."""
+    keys = [str(number + 1) for number in range(rows)]
+    data = {"__op": range(rows), "__key": keys, "__write": [["name"]] * rows, "name": [f"changed {key}" for key in keys]}
+    frame = pl.DataFrame(data, schema_overrides={"__op": pl.Int64})
+    return WriteBatch(kind="update", rows=frame, expected=frame.select("__op", __version=pl.col("__key")))
+
+
+def timed(opened: RestConnector, batch: WriteBatch) -> str:
+    """Rows a second; raises RuntimeError unless all are done."""
+    start, busy = time.perf_counter(), time.process_time()
+    statuses = set(opened.write(CONTACTS, batch)["__status"])
+    seconds, busy_s = time.perf_counter() - start, time.process_time() - busy
+    if statuses != {"done"}:
+        raise RuntimeError(f"not all were done: {statuses}")
+    return f"{batch.rows.height / seconds:,.0f}/s ({batch.rows.height / busy_s:,.0f} for each second of processor time)"
+
+
+def floor(port: int, count: int) -> str:
+    """The HTTP client alone, request after request."""
+    import httpx2
+
+    with httpx2.Client(verify=False) as client:
+        start, busy = time.perf_counter(), time.process_time()
+        for _ in range(count):
+            client.get(f"http://127.0.0.1:{port}/contacts/1", headers={"authorization": f"Bearer {TOKEN}"})
+        seconds, busy_s = time.perf_counter() - start, time.process_time() - busy
+        return f"{count / seconds:,.0f}/s ({count / busy_s:,.0f} for each second of processor time)"
+
+
+def main() -> None:
+    """Measure, and print one line each."""
+    parser = argparse.ArgumentParser(description="How fast a web application is read and written.")
+    parser.add_argument("--rows", type=int, default=5_000)
+    parser.add_argument("--listed", type=int, default=100_000)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder_name:
+        folder, port = Path(folder_name), free_port()
+        words = [sys.executable, "-m", "trueup.testing.rest_service", "--port", str(port), "--rows", str(options.listed)]
+        service = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        try:
+            assert service.stdout is not None
+            service.stdout.readline()
+            opened = connector(folder, port)
+            start = time.perf_counter()
+            found = sum(page.rows.height for page in opened.read(CONTACTS, ["name", "email", "city"]))
+            memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            print(f"listed       {found:,} rows, {found / (time.perf_counter() - start):,.0f} rows/s, {memory_mb:.0f} MB at most")
+            print(f"floor        {floor(port, options.rows)}, the HTTP client alone")
+            for parallel in (1, 4):
+                opened = connector(folder, port, parallel=parallel)
+                timed(opened, creates(200))  # connections are there
+                print(f"batches      {timed(opened, creates(10 * options.rows))}, {BATCH} rows a request, {parallel} at once")
+                opened.file.objects["contacts"].write.bulk.clear()
+                print(f"single rows  {timed(opened, creates(options.rows))}, creates, {parallel} at once")
+            print(f"single rows  {timed(opened, updates(options.rows))}, updates under If-Match, 4 at once")
+            opened.close()
+        finally:
+            service.terminate()
+            service.wait()
+            if service.stdout is not None:
+                service.stdout.close()
+        limited(folder)
+
+
+def limited(folder: Path) -> None:
+    """A service that counts strictly, and a connector to which the limit is declared."""
+    port = free_port()
+    words = [sys.executable, "-m", "trueup.testing.rest_service", "--port", str(port), "--per-s", str(LIMIT["requests"])]
+    service = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    try:
+        assert service.stdout is not None
+        service.stdout.readline()
+        opened = connector(folder, port, limits=[LIMIT], attempts=1)
+        rows = 10 * LIMIT["requests"]
+        start = time.perf_counter()
+        opened.file.objects["contacts"].write.bulk.clear()
+        statuses = opened.write(CONTACTS, creates(rows))["__status"].to_list()
+        seconds = time.perf_counter() - start
+        allowed = int(LIMIT["requests"] / LIMIT["per_s"] * seconds)
+        refused = sum(status != "done" for status in statuses)
+        print(f"limited      {rows} requests in {seconds:.2f} s, {allowed} allowed: {rows / allowed:.0%} used, {refused} refused")
+        opened.close()
+    finally:
+        service.terminate()
+        service.wait()
+        if service.stdout is not None:
+            service.stdout.close()
+
+
+if __name__ == "__main__":
+    main()
