@@ -71,7 +71,7 @@ def _advice(found: Rehearsal) -> Iterable[str]:
     if not found.advice:
         return ["<p>Nothing to change before switching on.</p>"]
     items = "".join(f"<li>{escape(line)}</li>" for line in found.advice)
-    return ["<h3>Before you switch this on</h3>", f"<ul>{items}</ul>"]
+    return ["<h2>Before you switch this on</h2>", f"<ul>{items}</ul>"]
 
 
 def _masks(found: Rehearsal) -> Table:

@@ -29,6 +29,7 @@ def pages(folder: Path) -> dict[str, Path]:
         ("decide", "--answers", "answers.yaml"),
         ("sync",),
         ("report", "--since", "7d"),
+        ("rehearse", "--rounds", "2", "--seed", "7"),
     ):
         if words == ("sync",):
             project.trueup(*words)  # what it cannot take is in the report

@@ -21,7 +21,7 @@ DESK = {"width": 1200, "height": 900}
 PAPER = {"width": 688, "height": 972}
 """A4 without its margins of 14 mm, in CSS pixels."""
 NAMES = (
-    "report", "profile", "drift", "dedupe", "decide", "runbook-by-hand-prices", "runbook-incident-account-compromised",
+    "report", "profile", "drift", "dedupe", "decide", "rehearse", "runbook-by-hand-prices", "runbook-incident-account-compromised",
     "runbook-incident-crm-stops", "runbook-index",
 )  # fmt: skip
 
