@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from trueup.reports.table import PLAIN, counted, duration, show, table
+from trueup.reports.table import PLAIN, all_of, counted, duration, show, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +39,7 @@ def headline(entity: EntityDrift) -> str:
     """The one sentence about an entity."""
     if len(entity.systems) < 2:
         return "fewer than two systems could be read, so nothing could be compared"
-    held = f"{entity.in_all:,} of {counted(entity.records, 'record')} are in all {len(entity.systems)} systems"
+    held = f"{entity.in_all:,} of {counted(entity.records, 'record')} are in {all_of(len(entity.systems), 'systems')}"
     if entity.agreement is None:
         return f"{held}; no value could be compared"
     return f"{percent(entity.agreement)} of the values compared agree; {held}"

@@ -156,6 +156,11 @@ def _turns(text: str) -> bool:
     return not text.isascii() and any(unicodedata.bidirectional(char) in {"R", "AL", "AN"} for char in text)
 
 
+def all_of(number: int, several: str) -> str:
+    """`both systems`, `all 3 systems`."""
+    return f"both {several}" if number == 2 else f"all {number:,} {several}"
+
+
 def counted(number: int, one: str, several: str | None = None) -> str:
     """`1 record`, `1,042 records`."""
     return f"{number:,} {one if number == 1 else several or one + 's'}"

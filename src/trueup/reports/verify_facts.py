@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trueup.reports.runs import WHICH_VANISHED
-from trueup.reports.table import PLAIN, counted, duration, show, table
+from trueup.reports.table import PLAIN, all_of, counted, duration, show, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -166,7 +166,7 @@ def _verdict(entity: EntityAgreement, style: Style) -> str:
         return style.paint(f"{counted(count, 'difference')} from {held}", "bad")
     if entity.left_out:
         return style.paint(f"{held}; the systems that could be read agree", "warn")
-    return style.paint(f"all {len(entity.systems)} systems agree with {held}", "good")
+    return style.paint(f"{all_of(len(entity.systems), 'systems')} agree with {held}", "good")
 
 
 def _example_rows(entity: EntityAgreement) -> list[list[str]]:

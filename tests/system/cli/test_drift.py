@@ -115,7 +115,7 @@ def test_read_only_files_and_columns_are_enough(tmp_path):
 
 def test_the_text_is_for_people(tmp_path):
     out = drifted(tmp_path).trueup("drift").expect(0).out
-    assert "customer: 62.5% of the values compared agree; 4 of 6 records are in all 2 systems" in out
+    assert "customer: 62.5% of the values compared agree; 4 of 6 records are in both systems" in out
     assert "only in crm" in out
     assert "look like another row of the same system" in out
     assert "nobody yet: a person must settle 3 records" in out

@@ -55,7 +55,7 @@ def test_agreement_and_its_exit_status(tmp_path):
     body = project.trueup("verify", "--json").expect(0).json
     assert body["entities"]["customer"]["agree"] is True
     assert body["entities"]["customer"]["systems"] == {name: {"rows": 4, **QUIET, "apart": 0} for name in ("crm", "sheet")}
-    assert "all 2 systems agree with 4 agreed records" in project.trueup("verify").expect(0).out
+    assert "both systems agree with 4 agreed records" in project.trueup("verify").expect(0).out
 
 
 def test_differences_are_counted_shown_and_change_nothing(tmp_path):
