@@ -52,6 +52,7 @@ ABSENT = "__absent"  # List(String): native columns that this row does not have 
 DIRTY = "__dirty"  # String: a delta (core/shadow.py) of what `write_back` fields read as before they were cleaned; null: nothing is dirty
 WAS = "__was:"  # before a field's name; List(String): what it reads as under each mapping of before; null: its reading did not change
 ASIDE = "__aside"  # Boolean: a row that takes no part (unreadable, outside of the filter), shown for what it reads as alone
+STILL = "__still"  # Boolean: nobody touched the row since it was last read; only the fields that read otherwise are told of it
 GID = "__gid"  # Int64: golden id
 SYSTEM = "__system"
 OP = "__op"  # Int64: number of an operation within its batch

@@ -56,6 +56,9 @@ GOLDEN_SCHEMA = pl.Schema(
         "alias_of": pl.Int64(),
     }
 )
+TOLD_SCHEMA = pl.Schema({"id": pl.Int64(), "data": pl.String()})
+NOTHING_RETOLD = pl.DataFrame(schema=TOLD_SCHEMA)
+"""Golden records, and what they say: two columns of GOLDEN_SCHEMA."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,7 @@ class Decision:
     after       every shadow as it stands afterwards (SHADOW_SCHEMA)
     deleted     golden ids that are deleted after this
     index       (rule, hash, __gid) to store instead of what was stored for `indexed`
+    retold      (TOLD_SCHEMA) golden records that are told otherwise and alike by all systems, besides `golden`; nothing follows from it
     restores    (RESTORE_SCHEMA) values that single systems are to hold although they are not golden: theirs from before an undone run
     """
 
@@ -159,12 +163,13 @@ class Decision:
     frozen_pairs: pl.DataFrame = field(default_factory=lambda: NO_FIELDS)
     reused: pl.DataFrame = field(default_factory=lambda: NO_ROWS)
     missing_keys: pl.DataFrame = field(default_factory=lambda: NO_ROWS)
+    retold: pl.DataFrame = field(default_factory=lambda: NOTHING_RETOLD)
     restores: pl.DataFrame = field(default_factory=lambda: _NO_RESTORES)
 
     @property
     def anything(self) -> bool:
         """Whether there is anything to commit."""
-        frames = (self.golden, self.shadows, self.removed, self.history, self.frozen, self.thawed)
+        frames = (self.golden, self.shadows, self.removed, self.history, self.frozen, self.thawed, self.retold)
         return any(not frame.is_empty() for frame in frames)
 
 

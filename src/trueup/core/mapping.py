@@ -98,6 +98,10 @@ class CompiledMapping:
         modified = edit_times(rows, self.modified, self.zone)
         return mapped_rows(rows, read, self.checks, whole=whole, modified=modified, returned=returned)
 
+    def edited_at(self, native: pl.DataFrame) -> pl.Series:
+        """When each row was edited, as far as its system says: Datetime(us, UTC), null where unknown."""
+        return edit_times(blank_to_null(native) if self.empty_is_null else native, self.modified, self.zone)
+
     def cells_of(self, native: pl.DataFrame, fields: Collection[str]) -> pl.DataFrame:
         """Cells of some readable fields alone, cleaned but not checked; a value that cannot be understood is null."""
         rows = blank_to_null(native) if self.empty_is_null else native

@@ -9,7 +9,7 @@ import orjson
 import polars as pl
 
 from trueup.core import quick
-from trueup.core.cells import AT, GID, KEY, NULL, SYSTEM, json_to_records
+from trueup.core.cells import AT, GID, KEY, NULL, STILL, SYSTEM, json_to_records
 from trueup.core.facts import GONE_SCHEMA, MISSING, NO_ROWS
 from trueup.core.frames import (
     FEW_ROWS,
@@ -180,7 +180,8 @@ def reused_keys(facts: Facts, cells: pl.DataFrame, golden: pl.DataFrame) -> pl.D
     )
     suspects = ["\x1f".join(pair) for pair in facts.suspects]
     parts = [NO_ROWS]
-    for system, rows in facts.observed.items():
+    for system, observed in facts.observed.items():
+        rows = keep(observed, ~sure(observed[STILL])) if STILL in observed.columns else observed
         shown = [name for name in entity.shown(system) if name in rows.columns]
         needed = sorted(matching & set(shown))
         if rows.is_empty() or not needed:

@@ -10,14 +10,31 @@ import polars as pl
 from trueup.core.cells import WAS
 from trueup.core.checks import check_cells
 from trueup.core.fingerprint import native_fingerprint
+from trueup.core.frames import differ, is_given
 from trueup.core.mapping_in import blank_to_null, read_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Mapping
 
     from trueup.core.mapping import CompiledMapping
 
 _LISTS = pl.List(pl.String())
+
+
+@dataclass(frozen=True, slots=True)
+class BothWays:
+    """Native rows, row by row, as they are read now and as they were read before.
+
+    otherwise  Boolean: some field reads otherwise than it did, or cannot be accepted any more
+    bad        Boolean: some field cannot be read or accepted now
+    now        the cells of the fields that may read otherwise
+    past       the same under each mapping of before, for the fields that it can read
+    """
+
+    otherwise: pl.Series
+    bad: pl.Series
+    now: pl.DataFrame
+    past: tuple[pl.DataFrame, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,38 +61,51 @@ class Rereading:
         """The native columns that all these ways of reading need, those of the mapping of now first."""
         return tuple(dict.fromkeys(name for mapping in (self.now, *self.past) for name in mapping.read_columns))
 
-    def untouched(self, native: pl.DataFrame, known: pl.Series) -> pl.Series:
-        """Boolean per row: it stands there as it did when its fingerprint was taken, whatever it is taken for now."""
+    def untouched(self, native: pl.DataFrame, known: pl.Series, prints: Mapping[frozenset[str], pl.Series] | None = None) -> pl.Series:
+        """Boolean per row: it stands there as it did when its fingerprint was taken, whatever it is taken for now.
+
+        `prints` are fingerprints of these rows that are known already, by the columns that they are made of.
+        """
         same = pl.repeat(value=False, n=native.height, dtype=pl.Boolean, eager=True)
         for names in self.prints:
-            same |= (native_fingerprint(native, names) == known).fill_null(value=False)
+            made = (prints or {}).get(frozenset(names))
+            same |= ((native_fingerprint(native, names) if made is None else made) == known).fill_null(value=False)
         return same
 
     def otherwise(self, native: pl.DataFrame) -> pl.Series:
         """Boolean per row: some field reads otherwise than it did, or cannot be accepted any more."""
+        return self.both_ways(native).otherwise
+
+    def both_ways(self, native: pl.DataFrame) -> BothWays:
+        """The rows as they are read now and were read before, as far as that may differ."""
         names = {*self.fields, *self.judged}
         rows = blank_to_null(native) if self.now.empty_is_null else native
         readers = [reader for reader in self.now.readers if reader.field.name in names]
         read = read_fields(rows, readers, self.now.decimals, self.now.column_types)
         broken = check_cells(read.cells, [check for check in self.now.checks if check.field in names])
-        bad = pl.concat([read.issues["row"], broken["row"].cast(pl.UInt32)])
-        differs = pl.int_range(native.height, dtype=pl.UInt32, eager=True).is_in(bad.implode())
-        for mapping in self.past:
-            before = mapping.understood(native, self.fields)
+        at_fault = pl.concat([read.issues["row"], broken["row"].cast(pl.UInt32)])
+        bad = pl.int_range(native.height, dtype=pl.UInt32, eager=True).is_in(at_fault.implode())
+        past = tuple(mapping.understood(native, self.fields) for mapping in self.past)
+        differs = bad
+        for before in past:
             for name in self.fields:
-                differs |= read.cells[name].ne_missing(before[name]) if name in before.columns else read.cells[name].is_not_null()
-        return differs
+                differs = differs | (differ(read.cells[name], before[name]) if name in before.columns else is_given(read.cells[name]))
+        return BothWays(differs, bad, read.cells[list(self.fields)], past)
 
     def was(self, native: pl.DataFrame, translated: Callable[[CompiledMapping, pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
         """Per field a column `__was:FIELD`: the distinct cells that the mappings of before give for each row, absent ones left out.
 
         `translated` turns the references among the cells of one of these mappings into golden ids.
         """
-        readings = [translated(mapping, mapping.understood(native, self.fields)) for mapping in self.past]
-        columns = [pl.Series(WAS + name, [[]], dtype=_LISTS).new_from_index(0, native.height) for name in self.fields]
+        return self.listed([translated(mapping, mapping.understood(native, self.fields)) for mapping in self.past], native.height)
+
+    def listed(self, past: Collection[pl.DataFrame], rows: int) -> pl.DataFrame:
+        """What so many rows read as under the mappings of before, as `was` tells it."""
+        columns = [pl.Series(WAS + name, [[]], dtype=_LISTS).new_from_index(0, rows) for name in self.fields]
         for number, name in enumerate(self.fields):
-            cells = [reading[name].alias(str(at)) for at, reading in enumerate(readings) if name in reading.columns]
+            cells = [reading[name].alias(str(at)) for at, reading in enumerate(past) if name in reading.columns]
             if cells:
-                listed = pl.concat_list(pl.all()).list.drop_nulls().list.unique()
+                listed = pl.concat_list(pl.all()).list.drop_nulls()
+                listed = listed if len(cells) == 1 else listed.list.unique()
                 columns[number] = pl.DataFrame(cells).select(listed.alias(WAS + name)).to_series()
         return pl.DataFrame(columns)

@@ -74,7 +74,8 @@ def _together(parts: list[pl.DataFrame]) -> pl.DataFrame:
     """The parts as one; the same row may come by cursor and by key: the later reading stands."""
     if len(parts) == 1:
         return parts[0]
-    return pl.concat(parts, how="vertical_relaxed").unique(KEY, keep="last", maintain_order=True)
+    alike = all(part.columns == parts[0].columns for part in parts)  # of rows that nobody touched there may be less
+    return pl.concat(parts, how="vertical_relaxed" if alike else "diagonal_relaxed").unique(KEY, keep="last", maintain_order=True)
 
 
 def bare(links: pl.DataFrame) -> pl.DataFrame:

@@ -75,6 +75,9 @@ def commit_decision(
     rows = exchanged(decision.golden, constant("version", version, decision.golden.height, pl.Int64()))
     for part, new in _new_and_known(rows, "id", decision.born):
         golden.upsert(tx, entity.name, part, new=new)
+    if not decision.retold.is_empty():
+        retold = decision.retold
+        golden.retell(tx, entity.name, exchanged(retold, constant("version", version, retold.height, pl.Int64())))
     notice.born(tx, entity.name, version, decision.born)
     for system, gone in by_value(decision.removed, SYSTEM):
         if referred:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, cast
 import polars as pl
 
 from trueup.core import quick
-from trueup.core.cells import ASIDE, AT, GID, KEY, SYSTEM, WAS, beside
+from trueup.core.cells import ASIDE, AT, GID, KEY, STILL, SYSTEM, VERSION, WAS, beside
 from trueup.core.facts import FILTERED, FINGERPRINT, KHASH, MISSING, NO_ROWS, NOBODY, PRESENT, WITHDRAWN
 from trueup.core.fingerprint import key_hash, match_hash, native_fingerprint
-from trueup.core.frames import FEW_ROWS, constant, differ, is_given, keep, one_of, stacked, sure, typed
+from trueup.core.frames import FEW_ROWS, constant, differ, exchanged, is_given, keep, one_of, stacked, sure, typed
 from trueup.errors import TrueupError
 from trueup.model import Observed
 from trueup.runtime.cursors import step_back
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from trueup.connectors.base import Marking, Page, Reject
     from trueup.core.mapping import CompiledMapping
-    from trueup.core.rereading import Rereading
+    from trueup.core.rereading import BothWays, Rereading
     from trueup.model import Entity
     from trueup.runtime.hands import Hands
     from trueup.runtime.spill import Spill
@@ -161,6 +161,7 @@ class Observer:
         """
         self._hands = hands
         self._reread = reread
+        self._may_be_still = False
         self._now = now
         self._store = store
         self._rules = entity
@@ -172,8 +173,12 @@ class Observer:
         self._rejected: list[tuple[str | None, str, str | None, str]] = []
         self._map_failures: list[pl.DataFrame] = []
 
-    def sweep(self, *, mark: bool = False) -> Observation:
-        """Read everything; rows that are not there any more are confirmed by key. `mark` takes a mark for a later `touched`."""
+    def sweep(self, *, mark: bool = False, in_parts: bool = False) -> Observation:
+        """Read everything; rows that are not there any more are confirmed by key. `mark` takes a mark for a later `touched`.
+
+        `in_parts`: of rows that nobody touched since a mapping changed, only the fields that read otherwise are kept.
+        """
+        self._may_be_still = in_parts
         result = Observation(self._seat.name, full=True, whole=True)
         if mark:
             result.mark = cast("Marking", self._seat.connector).mark(self._seat.mapping.object)
@@ -317,20 +322,68 @@ class Observer:
         asked = differ(known["fingerprint"], prints) | ~settled | ~is_given(known["at"])
         if self._outsiders is not None:
             self._outsiders.outside(keep(marks, sure(~asked & (state == FILTERED))))
-        self._keep(keep(marks, asked) if self._reread is None else self._otherwise(marks, asked, self._reread), result)
+        if self._reread is None:
+            self._keep(keep(marks, asked), result)
+        else:
+            self._keep_otherwise(marks, asked, self._reread, result)
         places = known["at"]
         if named:
             places = pl.concat([places, index.look(key_hash(pl.Series(KEY, named, dtype=pl.String)))["at"]])
         return places.drop_nulls() if places.null_count() else places
 
-    @staticmethod
-    def _otherwise(marks: pl.DataFrame, wanted: pl.Series, reread: Rereading) -> pl.DataFrame:
-        """The rows to look at, and those that read otherwise since the mapping changed; `_touched` marks those that somebody wrote."""
-        marks = marks.with_columns(~reread.untouched(marks, marks["_known"]).alias("_touched"))
-        if reread.every_row:
-            return marks
-        others = (~wanted).arg_true()
-        return marks.filter(wanted.scatter(others.filter(reread.otherwise(_native(marks[others]))), values=True))
+    def _keep_otherwise(self, marks: pl.DataFrame, asked: pl.Series, reread: Rereading, result: Observation) -> None:
+        """Keep the rows to look at, and those that read otherwise since the mapping changed; `_touched` marks those that somebody wrote.
+
+        Of a row that stands there as it was last read, only what reads otherwise is kept: all else reads as it did.
+        """
+        kept = marks
+        if not reread.every_row:
+            rest = keep(marks, ~asked)
+            both = reread.both_ways(_native(rest))
+            full = both.otherwise
+            if self._in_parts:
+                still = both.otherwise & ~both.bad & (rest["_state"] == PRESENT)
+                full &= ~still
+                self._keep_still(keep(rest, still), both, still, reread, result)
+            wanted = asked.clone().scatter((~asked).arg_true().filter(full), values=True) if full.any() else asked
+            kept = keep(marks, wanted)
+        known = {frozenset(self._seat.compiled.value_columns): kept[FINGERPRINT]}
+        self._keep(kept.with_columns(~reread.untouched(kept, kept["_known"], known).alias("_touched")), result)
+
+    def _keep_still(self, rows: pl.DataFrame, both: BothWays, still: pl.Series, reread: Rereading, result: Observation) -> None:
+        """Put what reads otherwise of known rows that nobody touched, those that are `still` among `both`, into the spill."""
+        if rows.is_empty():
+            return
+        compiled = self._seat.compiled
+        matched = [name for name in dict.fromkeys(name for rule in self._rules.match for name in rule) if name not in reread.fields]
+        rematched = any(name in reread.fields for rule in self._rules.match for name in rule)
+        cells = keep(both.now, still)
+        if rematched and matched:
+            cells = cells.hstack(compiled.cells_of(_native(rows), matched).get_columns())
+        version = [rows[VERSION]] if VERSION in rows.columns else []
+        kept = quick.frame(
+            [
+                *rows[[KEY, KHASH, FINGERPRINT, GID]].get_columns(),
+                self._until_now(compiled.edited_at(rows)).alias(AT),
+                *version,
+                constant(STILL, value=True, rows=rows.height, dtype=pl.Boolean()),
+                *cells.get_columns(),
+                *reread.listed([keep(before, still) for before in both.past], rows.height).get_columns(),
+            ]
+        )
+        if rematched:
+            again = keep(kept, self._matches_otherwise(kept, kept))
+            if not again.is_empty():
+                result.known_again.append(self._match_rows(again, result.pages))
+        result.gids.append(kept[GID])
+        self._spill.add((self._seat.name, result.pages), kept)
+        result.pages += 1
+
+    @property
+    def _in_parts(self) -> bool:
+        """Whether rows may be kept in part: references are told as records, for which the whole row is looked at."""
+        read = self._reread.fields if self._reread is not None else ()
+        return self._may_be_still and not any(self._rules.fields[name].type == "reference" for name in read)
 
     def _keep(self, kept: pl.DataFrame, result: Observation) -> None:
         """Map the rows that take part and put them into the spill."""
@@ -359,10 +412,7 @@ class Observer:
         if not mapped.rejected.is_empty():
             self._map_failures.append(mapped.rejected.select(KEY, pl.lit("map").alias("stage"), "field", "reason"))
         rows = beside(mapped.rows, kept[[KEY, KHASH, FINGERPRINT, GID]], KEY)
-        if rows[AT].null_count() < rows.height:
-            rows = rows.with_columns(
-                pl.when(pl.col(AT) > self._now).then(pl.lit(self._now)).otherwise(pl.col(AT)).cast(rows.schema[AT]).alias(AT)
-            )
+        rows = exchanged(rows, self._until_now(rows[AT]))
         if reference_fields(self._rules, self._seat.name) and not rows.is_empty():
             with self._store.read() as db:
                 rows, waiting, outdated = to_golden(db, self._rules, self._seat.name, rows)
@@ -371,6 +421,13 @@ class Observer:
             if waiting:
                 rows = self._as_far_as_known(rows, waiting)
         return rows
+
+    def _until_now(self, edited: pl.Series) -> pl.Series:
+        """Times of edits, none of them in the future."""
+        if edited.null_count() == edited.len():
+            return edited
+        now = constant(edited.name, self._now, edited.len(), edited.dtype)
+        return now.zip_with(sure(edited > self._now), edited)
 
     # -------------------------------------------------------------- rows read under the mappings of before as well
 

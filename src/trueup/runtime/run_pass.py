@@ -44,6 +44,7 @@ from trueup.runtime.observe import Observation, Observer, read_now
 from trueup.runtime.pass_options import PassOptions
 from trueup.runtime.recover import recover
 from trueup.runtime.rereadings import Rereadings
+from trueup.runtime.retelling import retelling_of
 from trueup.runtime.spill import Spill
 from trueup.store import conflict, cursor, failure, former_key, golden, hold, outsider, parked, sending, unsettled_key
 from trueup.store import shadow as shadow_table
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from trueup.model import Entity
+    from trueup.runtime.retelling import Retelling
     from trueup.runtime.systems import Seat
     from trueup.store import Db, Store
 
@@ -183,7 +185,7 @@ class Pass:
                 elif by_mark and name in self.marks and not whole:
                     readers[name] = partial(observer.touched, self.marks[name], keys)
                 else:
-                    readers[name] = partial(observer.sweep, mark=by_mark)
+                    readers[name] = partial(observer.sweep, mark=by_mark, in_parts=True)
         return readers
 
     def _looker(self, spill: Spill, name: str, keys: Sequence[str]) -> Callable[[], Observation]:
@@ -255,9 +257,10 @@ class Pass:
         self.index_later = [] if bulk else None
         if bulk:
             index_begun(self.store, self.entity)
+        retelling = retelling_of(self.store, self.entity, self.past.fields, observations, self.options, self.now) if first else None
         for number in chunks.order:
             with self.deliveries.undisturbed():
-                decision = self._decide(chunks, number, found, first=first)
+                decision = self._decide(chunks, number, found, retelling, first=first)
                 self._take_in(decision)
             self._park_reused(decision)
             self.deliveries.submit(decision)
@@ -271,11 +274,13 @@ class Pass:
             self.index_later = None
         self.deliveries.finish_round()
 
-    def _decide(self, chunks: Chunks, number: int, found: Identified, *, first: bool) -> Decision:
+    def _decide(self, chunks: Chunks, number: int, found: Identified, retelling: Retelling | None, *, first: bool) -> Decision:
         """Facts of one chunk, from the rows and the state, and the decision about them."""
         rows, gone, others = chunks.frames(number), chunks.gone(number), chunks.others(number)
+        parts: list[Decision] = []
+        if retelling is not None:
+            parts, rows = retelling.taken_out(rows, united([gone[GID], others]), self._overtaken)
         single = born_alone(rows, found.is_born)
-        parts = []
         rest: dict[str, pl.DataFrame] = {}
         for name, frame in rows.items():
             alone = one_of(frame[GID], single)

@@ -34,7 +34,13 @@ _FETCH = Prepared(
         .order_by(table.c.id)
     )
 )
-_ALIVE_AMONG = Prepared(  # with the entity asked for, SQLite walks all of its records
+# With the entity asked for, SQLite would walk all of its records in both of these.
+_TOLD = Prepared(
+    lambda backend: (
+        sa.select(table.c.id, table.c.data).where(ALIVE, table.c.id.in_(given_many("ids", backend, sa.BigInteger))).order_by(table.c.id)
+    )
+)
+_ALIVE_AMONG = Prepared(
     lambda backend: sa.select(sa.func.count()).select_from(table).where(ALIVE, table.c.id.in_(given_many("ids", backend, sa.BigInteger)))
 )
 _ADVANCE = Prepared(
@@ -95,6 +101,16 @@ def upsert(tx: Db, entity: str, frame: pl.DataFrame, *, new: bool = False) -> No
 def fetch(db: Db, entity: str, ids: pl.Series) -> pl.DataFrame:
     """The records with these ids, deleted ones and aliases too, by id; ids that do not exist are left out."""
     return _named(db, _FETCH.frame(db, entity=db.entity(entity), ids=ids.cast(pl.Int64)))
+
+
+def told(db: Db, ids: pl.Series) -> pl.DataFrame:
+    """`id` and `data` of the living ones among these records, by id."""
+    return _TOLD.frame(db, ids=ids.cast(pl.Int64))
+
+
+def retell(tx: Db, entity: str, frame: pl.DataFrame) -> None:
+    """Change `data` and `version` of living records by `id`."""
+    bulk.update(tx, table, frame.select("data", "version", "id"), {"entity": tx.entity(entity)}, keys=["id"])
 
 
 def count(db: Db, entity: str) -> int:

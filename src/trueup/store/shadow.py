@@ -201,6 +201,18 @@ def by_golden(db: Db, entity: str, gids: pl.Series, systems: Sequence[str] | Non
     return sorted_by(exchanged(frame, db.decode("system", frame["system"])), ("gid", "system"))
 
 
+def odd(db: Db, entity: str, systems: Sequence[str]) -> pl.Series:
+    """Golden ids of rows that are not there, or that hold or stand for something else than the golden record; and of all other systems'.
+
+    In one scan; an id may be named several times.
+    """
+    # SQLite walks the table itself: by golden id it would look up each row.
+    of_entity = (table.c.entity + 0 if db.backend == "sqlite" else table.c.entity) == db.entity(entity)
+    other = table.c.system.not_in([db.system(name) for name in systems])
+    differs = sa.or_(table.c.state != PRESENT, table.c.seen.is_not(None), table.c.sent.is_not(None), other)
+    return db.frame(sa.select(table.c.golden_id.label("gid")).where(of_entity, table.c.golden_id.is_not(None), differs))["gid"]
+
+
 def deltas(db: Db, entity: str, first: int, last: int) -> pl.DataFrame:
     """`system`, `gid`, `seen` and `sent` of those shadows of golden ids `first` to `last` that have either."""
     statement = sa.select(table.c.system, table.c.golden_id.label("gid"), table.c.seen, table.c.sent).where(
