@@ -144,9 +144,8 @@ def _keyed_jobs(table: Table, batch: WriteBatch, frame: pl.DataFrame, rows_per_j
     elif "__write" in frame.columns:
         parts = [frame]
         if frame.height != 1:
-            named = frame.with_columns(pl.col("__write").list.sort().list.join("\x00").alias("__names"))
-            parts = named.partition_by("__names", maintain_order=True)
-        groups = [(tuple(part.get_column("__write").list.sort()[0].to_list()), part) for part in parts]
+            parts = _by_columns(frame)
+        groups = [(tuple(sorted(part.get_column("__write")[0].to_list())), part) for part in parts]
     else:
         groups = [(batch.columns, frame)]
     for written, part in groups:
@@ -163,6 +162,16 @@ def _keyed_jobs(table: Table, batch: WriteBatch, frame: pl.DataFrame, rows_per_j
             yield Job(
                 kind=batch.kind, frame=ready.slice(start, rows_per_job), written=written, compared=compared, returning=batch.returning
             )
+
+
+def _by_columns(frame: pl.DataFrame) -> list[pl.DataFrame]:
+    """The rows by the columns that they write, in whatever order these are named."""
+    named = frame.get_column("__write").list.join("\x00")
+    kinds = named.unique(maintain_order=True)
+    if kinds.len() == 1:
+        return [frame]
+    ordered = {text: "\x00".join(sorted(text.split("\x00"))) for text in kinds.to_list()}
+    return frame.with_columns(named.replace_strict(ordered).alias("__names")).partition_by("__names", maintain_order=True)
 
 
 def paired(table: Table, job: Job, raw: pl.DataFrame, aliases: tuple[str, ...]) -> pl.DataFrame:

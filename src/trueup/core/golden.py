@@ -11,7 +11,24 @@ from trueup.core import quick
 from trueup.core.cells import AT, GID, SYSTEM, records_to_json
 from trueup.core.facts import GOLDEN_SCHEMA, NOBODY
 from trueup.core.fingerprint import match_hash
-from trueup.core.frames import constant, distinct, exchanged, found, is_given, keep, kept, one_of, sure, typed, united
+from trueup.core.frames import (
+    FEW_ROWS,
+    constant,
+    differ,
+    distinct,
+    exchanged,
+    found,
+    is_given,
+    keep,
+    kept,
+    looked_up,
+    one_of,
+    renamed,
+    stacked,
+    sure,
+    typed,
+    united,
+)
 from trueup.core.shadow import long_deltas
 
 if TYPE_CHECKING:
@@ -76,6 +93,51 @@ _NO_GOLDEN = pl.DataFrame(schema=GOLDEN_SCHEMA)
 
 def _origins(known: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:
     """Per changed record: the system and time of the row as a whole, and of the fields that came from elsewhere."""
+    if changes.height <= FEW_ROWS:
+        return _origins_one_by_one(known, changes)
+    # One change of a record of which all other values came from one system, as nearly all are, needs no JSON to be read.
+    plain = quick.chosen(keep(known, is_given(known["origin_system"])), ["id", "origin_system", "origin_at", "origins"])
+    rows = found(quick.chosen(changes, [GID, "field"]), renamed(plain, "id", GID), [GID])
+    names = {name: f"{{{orjson.dumps(name).decode()}:[" for name in distinct(changes["field"]).to_list()}
+    begin = looked_up("begin", changes["field"], names, pl.String())
+    origins = pl.col("origins")
+    alone = rows.select(origins.str.starts_with(pl.lit(begin)) & (origins.str.count_matches("[", literal=True) == 1))["origins"]
+    simple = changes[GID].is_unique() & is_given(rows["origin_system"]) & (~is_given(rows["origins"]) | sure(alone))
+    parts = [_origins_of_one_change(keep(rows, simple), keep(changes, simple))]
+    if not simple.all():
+        rest = keep(changes, ~simple)
+        parts.append(_origins_one_by_one(keep(known, one_of(known["id"], rest[GID])), rest))
+    return stacked(parts)
+
+
+def _origins_of_one_change(rows: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:
+    """As `_origins`, of records with one change each, of which every other value came from one system: `rows`, side by side with these."""
+    stays = ~differ(changes[SYSTEM], rows["origin_system"]) & ~differ(changes[AT], rows["origin_at"])
+    names = {
+        text: orjson.dumps(text).decode()
+        for column in ("field", SYSTEM)
+        for text in distinct(changes[column]).to_list()
+        if text is not None
+    }
+    name, by = (pl.col(column).replace_strict(names, default=None, return_dtype=pl.String()) for column in ("field", SYSTEM))
+    at = pl.col(AT).dt.strftime('"%Y-%m-%dT%H:%M:%S%.6fZ"')
+    null = pl.lit("null")
+    text = pl.concat_str(pl.lit("{"), name, pl.lit(":["), by.fill_null(null), pl.lit(","), at.fill_null(null), pl.lit("]}"))
+    told = quick.chosen(changes, ["field", SYSTEM, AT]).select(text.alias("text"))["text"]
+    nothing = constant("text", None, changes.height, pl.String())
+    return pl.DataFrame(
+        {
+            "id": changes[GID],
+            "_system": rows["origin_system"],
+            "_at": rows["origin_at"],
+            "_origins": nothing.zip_with(stays, told),
+            "_named": constant("_named", value=True, rows=changes.height, dtype=pl.Boolean()),
+        },
+        schema=_ORIGIN_SCHEMA,
+    )
+
+
+def _origins_one_by_one(known: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:
     base = {
         gid: (system, at, text) for gid, system, at, text in quick.chosen(known, ["id", "origin_system", "origin_at", "origins"]).rows()
     }
@@ -95,14 +157,16 @@ def _origins(known: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:
             else:
                 named[name] = [by, None if when is None else _stamp(when)]
         rows.append((gid, system, at, orjson.dumps(named).decode() if named else None, True))
-    schema = {
-        "id": pl.Int64(),
-        "_system": pl.String(),
-        "_at": pl.Datetime("us", "UTC"),
-        "_origins": pl.String(),
-        "_named": pl.Boolean(),
-    }
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    return pl.DataFrame(rows, schema=_ORIGIN_SCHEMA, orient="row")
+
+
+_ORIGIN_SCHEMA = {
+    "id": pl.Int64(),
+    "_system": pl.String(),
+    "_at": pl.Datetime("us", "UTC"),
+    "_origins": pl.String(),
+    "_named": pl.Boolean(),
+}
 
 
 def _stamp(moment: datetime) -> str:

@@ -69,10 +69,13 @@ class Rebased:
     apart: pl.DataFrame = field(default_factory=lambda: NO_HISTORY)
 
 
-def rebase(facts: Facts) -> Rebased:
-    """Tell the facts in the words of the mappings of now; the same facts where no row was read under another mapping as well."""
+def rebase(facts: Facts, golden: pl.DataFrame | None = None) -> Rebased:
+    """Tell the facts in the words of the mappings of now; the same facts where no row was read under another mapping as well.
+
+    `golden` are the `golden_cells` of the facts, if they are known already.
+    """
     fields = {name.removeprefix(WAS) for rows in facts.observed.values() for name in rows.columns if name.startswith(WAS)}
-    golden = golden_cells(facts)
+    golden = golden_cells(facts) if golden is None else golden
     if not fields:
         return Rebased(facts, golden)
     names = [name for name in facts.entity.fields if name in fields]

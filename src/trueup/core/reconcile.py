@@ -38,14 +38,15 @@ if TYPE_CHECKING:
     from trueup.core.rebase import Rebased
 
 
-def reconcile(facts: Facts, ruling: Merged | None = None) -> Decision:
+def reconcile(facts: Facts, ruling: Merged | None = None, records: pl.DataFrame | None = None) -> Decision:
     """Decide everything about one set of records; a pure function of its facts.
 
     `ruling` stands in the place of the merge: what a person decided about records of which nothing was observed now (`resolve`).
+    `records` are the `golden_cells` of the facts, if they are known already.
     """
     entity = facts.entity
     known = facts.shadows
-    rebased = rebase(facts)
+    rebased = rebase(facts, records)
     facts, golden = rebased.facts, rebased.records
     deltas = {column: long_deltas(facts.shadows, column) for column in ("seen", "sent")}
     cells = changed_cells(facts, golden, deltas)

@@ -15,12 +15,13 @@ carries out as it carries out a merge: golden values move, and what every system
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import orjson
 import polars as pl
 
-from trueup.core.cells import AT, GID, KEY, SYSTEM, cell_from_python
+from trueup.core.cells import AT, GID, KEY, NULL, SYSTEM, cell_from_python
 from trueup.core.combine import add_deltas, beyond_counting, merge_texts, merge_unions
 from trueup.core.facts import GONE_SCHEMA, MISSING, PRESENT, RESTORE_SCHEMA, WITHDRAWN
 from trueup.core.frames import keep, long, sure
@@ -69,9 +70,12 @@ REFUSED_SCHEMA = pl.Schema(
     }
 )
 RECORD_FIELD = [GID, "field"]
+_UNDO_OF = r"^undo of run (\d+)$"
+_PLAIN_TEXT = r'^"[^"\\]*"$'
+_PLAIN_NUMBER = r"^(?:0|-?[1-9][0-9]{0,17})$"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Done:
     """What a run did to the records at hand, and what happened to them since.
 
@@ -88,6 +92,28 @@ class Done:
     deletable: frozenset[str]
     writable: frozenset[str]
 
+    @cached_property
+    def undone(self) -> pl.DataFrame:
+        """Which later runs, and this one, are undone (__gid, field, run): by an undo that is not undone itself."""
+        found = pl.DataFrame(schema={GID: pl.Int64(), "field": pl.String(), "run": pl.Int64()})
+        told = self.later.filter((pl.col("kind") == UNDO) & pl.col("run").is_not_null() & pl.col("field").is_not_null())
+        lines = told.select(*RECORD_FIELD, "run", pl.col("rule").str.extract(_UNDO_OF).cast(pl.Int64).alias("of")).drop_nulls("of")
+        for run in lines["run"].unique().sort(descending=True):  # whatever undoes an undo came after it
+            mine = lines.filter(pl.col("run") == run).join(found, on=[*RECORD_FIELD, "run"], how="anti")
+            found = pl.concat([found, mine.select(*RECORD_FIELD, pl.col("of").alias("run"))])
+        return found.unique()
+
+    @property
+    def already(self) -> pl.DataFrame:
+        """The (record, field) pairs of which the run is undone."""
+        return self.undone.filter(pl.col("run") == self.run).select(RECORD_FIELD)
+
+    @cached_property
+    def standing(self) -> pl.DataFrame:
+        """The edits of people after the run that stand: none that was undone is among them. Oldest first."""
+        edits = self.later.filter(pl.col("kind").is_in(EDITS) & pl.col("field").is_not_null())
+        return edits.join(self.undone, on=[*RECORD_FIELD, "run"], how="anti", maintain_order="left")
+
 
 @dataclass
 class Reversal:
@@ -98,18 +124,22 @@ class Reversal:
     restores: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=RESTORE_SCHEMA))
 
 
-def reverse(facts: Facts, done: Done) -> Reversal:
-    """Turn round what a run did to the records of `facts`, of which nothing is observed now."""
+def reverse(facts: Facts, done: Done, golden: pl.DataFrame | None = None) -> Reversal:
+    """Turn round what a run did to the records of `facts`, of which nothing is observed now.
+
+    `golden` are the `golden_cells` of the facts, if they are known already.
+    """
     refused: list[pl.DataFrame] = []
     merged = Merged()
     merged.revived, told_revived = _revived(facts, done, refused)
-    changes = _of_the_living(_values(facts, done, refused), facts, done, merged.revived, refused)
+    golden = golden_cells(facts) if golden is None else golden
+    changes = _of_the_living(_values(facts, done, golden, refused), facts, done, merged.revived, refused)
     merged.deleted, told_deleted = _deleted_again(facts, done, refused)
     rows, told_rows = _rows(facts, done, merged.deleted, refused)
     merged.withdrawn, merged.spared, merged.returned = rows
     # What was said of a record that goes again needs no value any more.
     merged.changes = changes.filter(~pl.col(GID).is_in(merged.deleted.implode()))
-    restores, told_own = _own_values(facts, done, merged, refused)
+    restores, told_own = _own_values(facts, done, golden, merged, refused)
     merged.updates, merged.again, told_left = _left_no_longer(facts, done)
     merged.frozen = _asked_again(facts, told_own)
     merged.thawed = _settled_again(facts, done)
@@ -121,7 +151,7 @@ def reverse(facts: Facts, done: Done) -> Reversal:
 # ---------------------------------------------------------------- values
 
 
-def _values(facts: Facts, done: Done, refused: list[pl.DataFrame]) -> pl.DataFrame:
+def _values(facts: Facts, done: Done, records: pl.DataFrame, refused: list[pl.DataFrame]) -> pl.DataFrame:
     """The golden changes (CHANGE_SCHEMA) that put back what the run set."""
     set_by_run = done.lines.filter(pl.col("kind").is_in(SETTING) & pl.col("field").is_not_null())
     if set_by_run.is_empty():
@@ -136,10 +166,10 @@ def _values(facts: Facts, done: Done, refused: list[pl.DataFrame]) -> pl.DataFra
     refused.append(_refusal(spans.filter(~known), "unknown field"))
     cells, misfits = _as_cells(facts.entity, spans.filter(known))
     refused.append(_refusal(misfits, "other type"))
-    golden = _golden_of(facts, cells)
+    golden = _golden_of(facts, records, cells)
     cells = cells.join(golden, on=RECORD_FIELD, how="inner", maintain_order="left")
     # Where nothing was said before there is nothing to put back.
-    already = _undos(done).of(done.run)
+    already = done.already
     cells = cells.filter(pl.col("observed").is_not_null()).join(already, on=RECORD_FIELD, how="anti", maintain_order="left")
     frozen = facts.frozen.select(RECORD_FIELD).unique()
     refused.append(_refusal(cells.join(frozen, on=RECORD_FIELD, how="semi", maintain_order="left"), "open conflict"))
@@ -163,11 +193,11 @@ def _values(facts: Facts, done: Done, refused: list[pl.DataFrame]) -> pl.DataFra
     )
 
 
-def _golden_of(facts: Facts, cells: pl.DataFrame) -> pl.DataFrame:
+def _golden_of(facts: Facts, records: pl.DataFrame, cells: pl.DataFrame) -> pl.DataFrame:
     """The golden values (__gid, field, golden) of the fields of these cells."""
     asked = set(cells["field"].unique())
     names = [name for name in facts.entity.fields if name in asked]
-    return long(golden_cells(facts, names), [GID], names, "golden")
+    return long(records, [GID], names, "golden")
 
 
 def _of_the_living(changes: pl.DataFrame, facts: Facts, done: Done, revived: pl.Series, refused: list[pl.DataFrame]) -> pl.DataFrame:
@@ -191,7 +221,7 @@ def rule_of(run: int) -> str:
 def _reversed_by_rule(facts: Facts, done: Done, rule: str, cells: pl.DataFrame, refused: list[pl.DataFrame]) -> pl.DataFrame:
     """Rows with `value`: the golden value after the undo."""
     untouched = cells.filter(pl.col("golden").eq_missing(pl.col("seen")))
-    untouched = untouched.join(_standing(done).select(RECORD_FIELD), on=RECORD_FIELD, how="anti", maintain_order="left")
+    untouched = untouched.join(done.standing.select(RECORD_FIELD), on=RECORD_FIELD, how="anti", maintain_order="left")
     moved = cells if untouched.is_empty() else cells.join(untouched, on=RECORD_FIELD, how="anti", maintain_order="left")
     parts = [untouched.select(*RECORD_FIELD, "golden", pl.col("observed").alias("value"))]
     if moved.is_empty():
@@ -222,24 +252,12 @@ def _by_rule(entity: Entity, cells: pl.DataFrame) -> list[tuple[str, pl.DataFram
 
 def _as_cells(entity: Entity, spans: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The run's edits turned round, as a merge sees edits; and those whose values are not of the field's type any more."""
-    seen: list[str | None] = []
-    observed: list[str | None] = []
-    fits: list[bool] = []
     if SYSTEM not in spans.columns:
         spans = spans.with_columns(pl.lit(None, dtype=pl.String).alias(SYSTEM))
-    for name, before, after in spans.select("field", "before", "after").rows():
-        try:
-            cells = _cell(after, entity.fields[name]), _cell(before, entity.fields[name])
-            fits.append(True)
-        except ValueError:
-            cells = None, None
-            fits.append(False)
-        seen.append(cells[0])
-        observed.append(cells[1])
-    told = pl.Series(fits, dtype=pl.Boolean)
-    frame = spans.select(
-        *RECORD_FIELD, SYSTEM, pl.Series("seen", seen, dtype=pl.String), pl.Series("observed", observed, dtype=pl.String)
-    ).filter(told)
+    seen, seen_fits = cells_of(entity, spans["field"], spans["after"])
+    observed, observed_fits = cells_of(entity, spans["field"], spans["before"])
+    told = seen_fits & observed_fits
+    frame = spans.select(*RECORD_FIELD, SYSTEM, seen.alias("seen"), observed.alias("observed")).filter(told)
     frame = frame.with_columns(
         pl.col("seen").alias("sent"),
         pl.lit(None, dtype=pl.Datetime("us", "UTC")).alias(AT),
@@ -248,15 +266,45 @@ def _as_cells(entity: Entity, spans: pl.DataFrame) -> tuple[pl.DataFrame, pl.Dat
     return frame, spans.filter(~told).select(RECORD_FIELD)
 
 
-def _cell(text: str | None, item: Field) -> str | None:
-    """The cell of a value as the history keeps it; None where it was not said at all."""
-    return None if text is None else cell_from_python(orjson.loads(text), item)
+def cells_of(entity: Entity, names: pl.Series, texts: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """The cells of values as the history keeps them, null where nothing was said; and whether each is of its field's type (Boolean).
+
+    Values that stand in JSON as their cells do, nearly all of them, are taken as they are; of the others each is looked at once.
+    """
+    kind, text = pl.col("kind"), pl.col("text")
+    kinds = names.replace_strict({name: item.type for name, item in entity.fields.items()}, return_dtype=pl.String())
+    plain = (
+        pl.when(text == "null")
+        .then(pl.lit(NULL))
+        .when((kind == "text") & text.str.contains(_PLAIN_TEXT))
+        .then(text.str.strip_chars('"').str.normalize("NFC"))
+        .when(((kind == "integer") & text.str.contains(_PLAIN_NUMBER)) | ((kind == "boolean") & text.is_in(["true", "false"])))
+        .then(text)
+    )
+    rows = pl.DataFrame([names.alias("field"), texts.alias("text"), kinds.alias("kind")]).with_columns(plain.alias("plain"))
+    rest = rows.filter(text.is_not_null() & pl.col("plain").is_null()).select("field", "text").unique()
+    if rest.is_empty():
+        return rows["plain"], pl.repeat(value=True, n=rows.height, dtype=pl.Boolean, eager=True)
+    found = [(name, value, _cell(value, entity.fields[name])) for name, value in rest.rows()]
+    others = pl.DataFrame(found, schema={"field": pl.String(), "text": pl.String(), "cell": pl.String()}, orient="row")
+    cells = rows.join(others, on=["field", "text"], how="left", maintain_order="left").select(pl.coalesce("plain", "cell")).to_series()
+    return cells, cells.is_not_null() | texts.is_null()
+
+
+def _cell(text: str, item: Field) -> str | None:
+    """The cell of a value as the history keeps it; None where it is not of the field's type any more."""
+    try:
+        return cell_from_python(orjson.loads(text), item)
+    except ValueError:
+        return None
 
 
 # ---------------------------------------------------------------- values that lost
 
 
-def _own_values(facts: Facts, done: Done, merged: Merged, refused: list[pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _own_values(
+    facts: Facts, done: Done, records: pl.DataFrame, merged: Merged, refused: list[pl.DataFrame]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Values of single systems that the run replaced because they lost, where the golden value is none of an edit that is put back.
 
     Each system is to hold its own again (RESTORE_SCHEMA), while the question stands open for a person; with the history of that. An undo
@@ -267,15 +315,15 @@ def _own_values(facts: Facts, done: Done, merged: Merged, refused: list[pl.DataF
     lost = lost.unique([*RECORD_FIELD, SYSTEM], keep="last", maintain_order=True)
     gone = pl.concat([merged.deleted, facts.golden.filter(pl.col("deleted_at").is_not_null() | pl.col("alias_of").is_not_null())["id"]])
     lost = lost.filter(~pl.col(GID).is_in(gone.implode())).join(merged.changes, on=RECORD_FIELD, how="anti", maintain_order="left")
-    lost = lost.join(_undos(done).of(done.run), on=RECORD_FIELD, how="anti", maintain_order="left")
+    lost = lost.join(done.already, on=RECORD_FIELD, how="anti", maintain_order="left")
     if lost.is_empty():
         return nothing
     cells, misfits = _as_cells(facts.entity, lost.with_columns(before=pl.col("after")))
-    golden = _golden_of(facts, cells)
+    golden = _golden_of(facts, records, cells)
     refused.append(_refusal(misfits, "other type"))
     rows = cells.select(*RECORD_FIELD, SYSTEM, pl.col("observed").alias("cell"))
     rows = rows.join(golden, on=RECORD_FIELD, how="inner", maintain_order="left").filter(pl.col("cell").ne_missing(pl.col("golden")))
-    standing = _standing(done)
+    standing = done.standing
     refused.append(_edited_later(rows.join(standing, on=RECORD_FIELD, how="semi", maintain_order="left"), done))
     rows = rows.join(standing, on=RECORD_FIELD, how="anti", maintain_order="left")
     rows = rows.join(_asked_by_this(facts, done), on=[GID, SYSTEM, "field", "cell"], how="left", maintain_order="left")
@@ -454,50 +502,16 @@ def _rows(
 # ---------------------------------------------------------------- what happened since
 
 
-class _Undos:
-    """Which runs are undone, per record and field: by an undo that is not undone itself."""
-
-    def __init__(self, later: pl.DataFrame) -> None:
-        """Read the lines that undos after the run have left."""
-        self._lines: dict[tuple[int, str], list[tuple[int, str]]] = {}
-        rows = later.filter((pl.col("kind") == UNDO) & pl.col("run").is_not_null())
-        for gid, name, run, rule in rows.select(*RECORD_FIELD, "run", "rule").rows():
-            self._lines.setdefault((gid, name), []).append((run, rule))
-
-    def of(self, run: int) -> pl.DataFrame:
-        """The (record, field) pairs of which a run is undone."""
-        pairs = [pair for pair in self._lines if self.is_undone(pair, run)]
-        return pl.DataFrame(pairs, schema={GID: pl.Int64(), "field": pl.String()}, orient="row")
-
-    def is_undone(self, pair: tuple[int, str], run: int) -> bool:
-        """Whether a run is undone for this record and field."""
-        return any(rule == rule_of(run) and not self.is_undone(pair, by) for by, rule in self._lines.get(pair, ()))
-
-
-def _undos(done: Done) -> _Undos:
-    return _Undos(done.later.filter(pl.col("field").is_not_null()))
-
-
-def _standing(done: Done) -> pl.DataFrame:
-    """The edits of people after the run that stand: none that was undone is among them. Oldest first."""
-    edits = done.later.filter(pl.col("kind").is_in(EDITS) & pl.col("field").is_not_null())
-    if edits.is_empty():
-        return edits
-    undos = _undos(done)
-    undone = [run is not None and undos.is_undone((gid, name), run) for gid, name, run in edits.select(*RECORD_FIELD, "run").rows()]
-    return edits.filter(~pl.Series(undone, dtype=pl.Boolean))
-
-
 def _edited_later(rows: pl.DataFrame, done: Done) -> pl.DataFrame:
     """Refusals of (record, field) rows, each with the edit that stands against it."""
-    by = _standing(done).unique(RECORD_FIELD, keep="last", maintain_order=True)
+    by = done.standing.unique(RECORD_FIELD, keep="last", maintain_order=True)
     told = by.select(*RECORD_FIELD, pl.col(SYSTEM).alias("by"), AT, "run")
     return _refusal(rows.select(RECORD_FIELD).join(told, on=RECORD_FIELD, how="left", maintain_order="left"), "edited since")
 
 
 def edits_since(done: Done, gids: pl.Series) -> pl.DataFrame:
     """Refusals of whole records that somebody edited after the run: one each, with the last such edit."""
-    edits = _standing(done).filter(pl.col(GID).is_in(gids.implode()))
+    edits = done.standing.filter(pl.col(GID).is_in(gids.implode()))
     last = edits.unique(GID, keep="last", maintain_order=True)
     return _refusal(last.select(GID, pl.col(SYSTEM).alias("by"), AT, "run", "field"), "record edited since")
 

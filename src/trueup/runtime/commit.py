@@ -13,7 +13,7 @@ from trueup.core import quick
 from trueup.core.cells import GID, KEY, NULL, SYSTEM, VERSION, beside, cell_to_python
 from trueup.core.facts import FILTERED, UNREADABLE
 from trueup.core.fingerprint import key_hash
-from trueup.core.frames import by_value, constant, differ, dropped, exchanged, is_given, keep, one_of, renamed, stacked, without
+from trueup.core.frames import FEW_ROWS, by_value, constant, differ, dropped, exchanged, is_given, keep, one_of, renamed, stacked, without
 from trueup.core.merge import FREEZE_SCHEMA, NO_CANDIDATES
 from trueup.core.shadow import encode_deltas, long_deltas
 from trueup.runtime import trail
@@ -53,6 +53,31 @@ def value_json(cell: str | None, entity: Entity, name: str | None) -> str | None
     if cell == NULL:
         return "null"
     return orjson.dumps(cell_to_python(cell, entity.fields[name])).decode()
+
+
+_AS_TEXT = ("text", "decimal", "date", "datetime")
+_NEEDS_ESCAPE = r'["\\\x00-\x1f]'
+_PLAIN_NUMBER = r"^(?:0|-?[1-9][0-9]*)$"
+
+
+def values_json(cells: pl.Series, names: pl.Series, entity: Entity) -> pl.Series:
+    """As `value_json`, for columns. Values that stand in JSON as their cells do are taken as they are, the others one by one."""
+    if cells.len() <= FEW_ROWS:
+        return pl.Series(cells.name, [value_json(*pair) for pair in zip(cells.to_list(), repeat(entity), names.to_list())], dtype=pl.String)
+    kinds = {name: field.type for name, field in entity.fields.items()}
+    cell, kind = pl.col("cell"), pl.col("field").replace_strict(kinds, default=None, return_dtype=pl.String())
+    stands = (kind == "integer") & cell.str.contains(_PLAIN_NUMBER) | (kind == "boolean") & cell.is_in(["true", "false"])
+    quoted = pl.concat_str(pl.lit('"'), cell, pl.lit('"'))
+    plain = pl.when(cell == NULL).then(pl.lit("null")).when(stands).then(cell)
+    plain = plain.when(kind.is_in(_AS_TEXT) & ~cell.str.contains(_NEEDS_ESCAPE)).then(quoted)
+    rows = pl.DataFrame([cells.alias("cell"), names.alias("field")]).with_columns(
+        pl.when(kind.is_not_null()).then(plain).alias("text"), pl.int_range(pl.len()).alias("place")
+    )
+    rest = rows.filter(cell.is_not_null() & pl.col("text").is_null())
+    if rest.is_empty():
+        return rows["text"].alias(cells.name)
+    told = [value_json(one, entity, name) for one, name in rest.select("cell", "field").rows()]
+    return rows["text"].scatter(rest["place"], pl.Series(told, dtype=pl.String)).alias(cells.name)
 
 
 def commit_decision(
@@ -127,11 +152,8 @@ def _commit_index(tx: Db, entity: Entity, decision: Decision, later: list[pl.Dat
 
 def _history(entity: Entity, rows: pl.DataFrame, *, version: int, run: int | None, now: datetime, who: str | None) -> pl.DataFrame:
     """Merge history as the store wants it, values as JSON."""
-    many, names = rows.height, rows["field"].to_list()
-    texts = {
-        side: pl.Series(side, [value_json(*pair) for pair in zip(rows[side].to_list(), repeat(entity), names)], dtype=pl.String)
-        for side in ("before", "after")
-    }
+    many = rows.height
+    texts = {side: values_json(rows[side], rows["field"], entity) for side in ("before", "after")}
     return quick.table(
         {
             "version": constant("version", version, many, pl.Int64()),

@@ -293,10 +293,11 @@ class Pass:
         if first and self.options.ruling is not None:
             decide = partial(self.options.ruling, {name: seat for name, seat in self.seats.items() if name not in self.options.mute})
         gids = united([*[frame[GID] for frame in rest.values()], gone[GID], others]).alias(GID)
-        for some in in_order(gids).to_frame().iter_slices(RECONCILED_ROWS):
+        at_once = RECONCILED_ROWS if rest else gids.len() or 1  # where nothing was read, nothing is compared cell by cell
+        for some in in_order(gids).to_frame().iter_slices(at_once):
             these = some[GID]
             few = rest
-            if gids.len() > RECONCILED_ROWS:
+            if gids.len() > at_once:
                 few = {name: keep(frame, one_of(frame[GID], these)) for name, frame in rest.items()}
             parts.append(decide(self.facts(few, keep(gone, one_of(gone[GID], these)), these, found)))
         return joined(parts) if parts else no_births(self.entity, self.now)

@@ -10,6 +10,7 @@ import polars as pl
 from trueup.core.cells import AT, GID, KEY, SYSTEM
 from trueup.core.facts import GONE_SCHEMA
 from trueup.core.merge import APART
+from trueup.core.observe import golden_cells
 from trueup.core.reconcile import reconcile
 from trueup.core.undo import (
     DELETED,
@@ -138,7 +139,8 @@ class Undo:
             deletable=frozenset(name for name, caps in written.items() if caps.deletes),
             writable=frozenset(name for name, caps in written.items() if caps.updates),
         )
-        reversal = reverse(facts, done)
+        golden = golden_cells(facts)
+        reversal = reverse(facts, done, golden)
         merged = reversal.merged
         parting = self._to_part(facts, done, merged)
         self.undone.values += merged.changes.height + reversal.restores.height + merged.thawed.height
@@ -149,7 +151,7 @@ class Undo:
             Refused(entity, gid, system, field, why, by, at, run)
             for gid, system, field, why, by, at, run in reversal.refused.select(GID, SYSTEM, "field", "why", "by", AT, "run").iter_rows()
         ]
-        decision = part(facts, parting.taken, parting.free, merged) if parting.taken else reconcile(facts, merged)
+        decision = part(facts, parting.taken, parting.free, merged) if parting.taken else reconcile(facts, merged, golden)
         decision.restores = reversal.restores
         return decision
 
