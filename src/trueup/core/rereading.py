@@ -104,8 +104,9 @@ class Rereading:
         columns = [pl.Series(WAS + name, [[]], dtype=_LISTS).new_from_index(0, rows) for name in self.fields]
         for number, name in enumerate(self.fields):
             cells = [reading[name].alias(str(at)) for at, reading in enumerate(past) if name in reading.columns]
-            if cells:
-                listed = pl.concat_list(pl.all()).list.drop_nulls()
-                listed = listed if len(cells) == 1 else listed.list.unique()
+            if len(cells) == 1 and rows and not cells[0].null_count():  # nearly always
+                columns[number] = cells[0].reshape((rows, 1)).arr.to_list().alias(WAS + name)
+            elif cells:
+                listed = pl.concat_list(pl.all()).list.drop_nulls().list.unique()
                 columns[number] = pl.DataFrame(cells).select(listed.alias(WAS + name)).to_series()
         return pl.DataFrame(columns)

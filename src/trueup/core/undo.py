@@ -79,7 +79,7 @@ _PLAIN_NUMBER = r"^(?:0|-?[1-9][0-9]{0,17})$"
 class Done:
     """What a run did to the records at hand, and what happened to them since.
 
-    lines, later  history (LINE_SCHEMA, values as JSON), oldest first: of the run, and of afterwards
+    lines, later  history (LINE_SCHEMA, values as JSON), oldest first: of the run, and of afterwards, of which no values are told
     created       __gid, __system, __key: rows that the run made
     deletable     systems in which rows can be deleted now
     writable      systems in which rows can be changed now

@@ -315,7 +315,7 @@ def _make_room(tx: Db, entity: Entity, seat: Seat, created: pl.DataFrame) -> boo
 
 def _commit_written(tx: Db, entity: Entity, seat: Seat, results: Results, now: datetime) -> None:
     """Move `seen` and `sent` of the fields written; the rest of each shadow stays."""
-    known = dropped(shadow.by_key(tx, entity.name, seat.name, results.written[KEY]), ["gid", "fingerprint"])
+    known = shadow.held(tx, entity.name, seat.name, results.written[KEY])
     rows = keep(results.written, one_of(results.written[KEY], known["key"]))
     rows = beside(rows, renamed(known, "key", KEY), KEY)
     agreed = _agreed(results)
@@ -339,9 +339,7 @@ def _commit_written(tx: Db, entity: Entity, seat: Seat, results: Results, now: d
                 "fingerprint": rows["fingerprint"],
                 **texts,
                 "written_at": constant("written_at", now if remember else None, many, pl.Datetime("us", "UTC")),
-                "modified": rows["modified"],
                 "native_version": version.zip_with(is_given(version), rows["native_version"]),
-                "state": rows["state"],
             }
         ),
     )

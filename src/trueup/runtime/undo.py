@@ -186,7 +186,8 @@ class Undo:
 
 
 def _as_lines(rows: pl.DataFrame) -> pl.DataFrame:
-    """History as the core wants it."""
-    return rows.select(
-        pl.col("gid").alias(GID), "field", "kind", pl.col("system").alias(SYSTEM), pl.col("at").alias(AT), "run", "rule", "before", "after"
-    ).cast(LINE_SCHEMA)
+    """History as the core wants it; values that were not read are null."""
+    names = {GID: "gid", SYSTEM: "system", AT: "at"}
+    columns = [pl.col(names.get(name, name)).alias(name) for name in LINE_SCHEMA if names.get(name, name) in rows.columns]
+    unread = [pl.lit(None, dtype=kind).alias(name) for name, kind in LINE_SCHEMA.items() if names.get(name, name) not in rows.columns]
+    return rows.select(*columns, *unread).select(list(LINE_SCHEMA)).cast(LINE_SCHEMA)

@@ -66,24 +66,32 @@ def upsert(
     _insert(tx, table, frame, fixed, f"ON CONFLICT ({', '.join(map(_q, keys))}){condition} {action}")
 
 
-def update(tx: Db, table: sa.Table, frame: pl.DataFrame, constants: Mapping[str, Constant] | None = None, *, keys: Sequence[str]) -> None:
-    """Change the columns of `frame` other than `keys` in the rows that have these keys and constants; others are left out silently."""
+def update(tx: Db, table: sa.Table, frame: pl.DataFrame, constants: Mapping[str, Constant] | None = None, *, keys: Sequence[str]) -> int:
+    """Change the columns of `frame` other than `keys` in the rows that have these keys and constants; others are left out silently.
+
+    Gives how many rows were changed.
+    """
     fixed = constants or {}
     if frame.is_empty():
-        return
-    values = [name for name in frame.columns if name not in keys]
-    frame = stored(frame).select(*values, *keys)
+        return 0
+    frame = stored(frame)
+    values, same = frame.drop(keys), dict[str, Constant]()
+    if frame.height >= _LITERAL_ROWS and values.width:
+        values, same = _split_same(values)
+    names = values.columns
+    frame = values.hstack(frame.select(keys))
     scope = [f"{table.name}.{_q(name)} = {_literal(value)}" for name, value in fixed.items()]
+    told = [f"{_q(name)} = {_literal(value)}" for name, value in same.items()]
     if tx.backend == "postgresql" and frame.height > FEW_ROWS:
         _stage(tx, table, frame)
         pairs = [f"{table.name}.{_q(name)} = staged.{_q(name)}" for name in keys]
-        changes = ", ".join(f"{_q(name)} = staged.{_q(name)}" for name in values)
-        tx.connection.exec_driver_sql(f"UPDATE {table.name} SET {changes} FROM staged WHERE {' AND '.join(scope + pairs)}")
-        return
+        changes = ", ".join([*told, *(f"{_q(name)} = staged.{_q(name)}" for name in names)])
+        statement = f"UPDATE {table.name} SET {changes} FROM staged WHERE {' AND '.join(scope + pairs)}"
+        return int(tx.connection.exec_driver_sql(statement).rowcount)
     mark = _mark(tx)
-    changes = ", ".join(f"{_q(name)} = {mark}" for name in values)
+    changes = ", ".join([*told, *(f"{_q(name)} = {mark}" for name in names)])
     pairs = [f"{_q(name)} = {mark}" for name in keys]
-    _many(tx, f"UPDATE {table.name} SET {changes} WHERE {' AND '.join(scope + pairs)}", frame)
+    return _many(tx, f"UPDATE {table.name} SET {changes} WHERE {' AND '.join(scope + pairs)}", frame)
 
 
 def stored(frame: pl.DataFrame) -> pl.DataFrame:
@@ -176,15 +184,17 @@ def _copy_csv(tx: Db, into: str, frame: pl.DataFrame) -> None:
         copy.write(buffer.getbuffer())
 
 
-def _many(tx: Db, statement: str, frame: pl.DataFrame, *, rows: int = 1) -> None:
-    """Run a statement once per `rows` rows of the frame, whose height is a multiple of it."""
+def _many(tx: Db, statement: str, frame: pl.DataFrame, *, rows: int = 1) -> int:
+    """Run a statement once per `rows` rows of the frame, whose height is a multiple of it; how many rows it changed."""
+    changed = 0
     for piece in frame.iter_slices(_PIECE_ROWS - _PIECE_ROWS % rows):
         with no_gc():
             values: Iterable[tuple[Any, ...]] = zip(*(column.to_list() for column in piece.get_columns()), strict=True)
             if rows > 1:
                 flat, step = tuple(chain.from_iterable(values)), rows * piece.width
                 values = (flat[start : start + step] for start in range(0, len(flat), step))
-            tx.change(statement, list(values))
+            changed += tx.change(statement, list(values))
+    return changed
 
 
 def _mark(tx: Db) -> str:

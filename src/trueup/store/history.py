@@ -65,10 +65,12 @@ def latest(db: Db, entity: str, gids: pl.Series, fields: Sequence[str] | None = 
 
 
 def after_run(db: Db, entity: str, gids: pl.Series, run: int, ended_at: datetime) -> pl.DataFrame:
-    """All lines of these golden records from after a run that ended at a moment, oldest first, as `of` gives them."""
+    """What was done to these golden records after a run that ended at a moment, oldest first, as `of` tells it, but without the values."""
     later = sa.or_(table.c.run > run, sa.and_(table.c.run.is_(None), table.c.recorded_at >= ended_at))
     wanted = (table.c.entity == db.entity(entity), table.c.golden_id.in_(db.each(gids.cast(pl.Int64))), later)
-    return _frame(db, sa.select(*_columns()).where(*wanted))
+    told = (table.c.golden_id.label("gid"), *(table.c[name] for name in ("field", "kind", "system", "at", "run", "rule")))
+    frame = db.frame(sa.select(*told).where(*wanted).order_by(table.c.id))
+    return exchanged(frame, db.decode("system", frame["system"]))
 
 
 def since(db: Db, entity: str, moment: datetime) -> pl.DataFrame:

@@ -50,6 +50,13 @@ _KEYS = Prepared(
         .order_by(table.c.system, table.c.key)
     )
 )
+_HELD = Prepared(
+    lambda backend: (
+        sa.select(table.c.key, table.c.khash, table.c.seen, table.c.sent, table.c.before, table.c.native_version)
+        .where(*_LANE, table.c.key.in_(given_many("keys", backend, sa.Text)))
+        .order_by(table.c.key)
+    )
+)
 _BY_GOLDEN = Prepared(
     lambda backend: sa.select(table.c.system, *_COLUMNS).where(
         table.c.entity == given("entity"), table.c.golden_id.in_(given_many("gids", backend, sa.BigInteger))
@@ -193,6 +200,11 @@ def keys_of(db: Db, entity: str, gid: int) -> dict[str, list[str]]:
     return keys
 
 
+def held(db: Db, entity: str, system: str, keys: pl.Series) -> pl.DataFrame:
+    """As `by_key`, but only what the rows hold and stand for: `key`, `khash`, `seen`, `sent`, `before` and `native_version`."""
+    return _HELD.frame(db, entity=db.entity(entity), system=db.system(system), keys=keys.cast(pl.String))
+
+
 def by_golden(db: Db, entity: str, gids: pl.Series, systems: Sequence[str] | None = None) -> pl.DataFrame:
     """The shadows linked to these golden records in the given systems (None: all), with the system's name in `system`."""
     frame = _BY_GOLDEN.frame(db, entity=db.entity(entity), gids=gids.cast(pl.Int64))
@@ -237,15 +249,20 @@ def upsert(tx: Db, entity: str, system: str, frame: pl.DataFrame, *, new: bool =
     if new:
         bulk.insert(tx, table, frame, _scope(tx, entity, system))
         return
+    if tx.backend == "sqlite" and frame.height > FEW_ROWS and {"golden_id", "khash"} < set(frame.columns):
+        # Nearly always all of them are known, under these links. SQLite writes the entry of an index anew where a column of it is set at
+        # all, to the same value, too: of rows that are spread over the table these were a third of all pages written.
+        known = bulk.update(tx, table, frame.drop("khash"), _scope(tx, entity, system), keys=["key", "golden_id"])
+        if known == frame.height:
+            return
     for part, columns in _by_link(tx, entity, system, frame):
         bulk.upsert(tx, table, part, _scope(tx, entity, system), keys=["entity", "system", "key"], update=columns)
 
 
 def _by_link(tx: Db, entity: str, system: str, frame: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, list[str]]]:
-    """The rows and the columns to change in them: the link only where it is another than the one that is known.
+    """The rows and the columns to change in them: the link only where it is another than the one that is known; see `upsert`.
 
-    SQLite writes the entry of an index anew where a column of it is set at all, to the same value, too: of rows that are spread over the
-    table these were a third of all pages written. For a few rows it is not worth asking.
+    For a few rows it is not worth asking.
     """
     names = [name for name in frame.columns if name != "key"]
     if tx.backend != "sqlite" or frame.height <= FEW_ROWS or "golden_id" not in names:
