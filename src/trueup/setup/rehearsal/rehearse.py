@@ -6,19 +6,17 @@ nothing that reaches out: no alerts, notices, packages or reports, and no addres
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
 from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import orjson
 
+from trueup import scratch
 from trueup.connectors.faulty import FaultyConnector
 from trueup.errors import StateError
 from trueup.model import Alerts, Retention
@@ -37,13 +35,13 @@ from trueup.store import conflict, failure, golden, hold, parked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from trueup.connectors.base import Connector
     from trueup.model import Config, RunSummary
     from trueup.reports.rehearsal_facts import Outcome
     from trueup.setup.rehearsal.script import Round
 
-PREFIX = "trueup-rehearsal-"
 RUNS_A_ROUND = 3
 QUIET_RUNS = 12
 BETWEEN_RUNS = timedelta(minutes=15)
@@ -122,7 +120,7 @@ def rehearse(config: Config, wish: Wish, tick: Callable[[str, str, int], None] |
 def private_folder() -> Iterator[Path]:
     """A folder that nobody else may look into, removed in any case. Raises StateError where there is no room for one."""
     try:
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        folder = scratch.new_folder("rehearsal")
     except OSError as error:
         raise StateError(
             f"no temporary folder can be made: {error.strerror}", hint="make room, or name another folder in TMPDIR"
@@ -130,7 +128,7 @@ def private_folder() -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        scratch.remove(folder)
 
 
 def _inward(config: Config, copies: Copies, folder: Path) -> Config:
