@@ -186,8 +186,8 @@ class Observer:
         result.known_rows = index.rows.filter(pl.col("state") != MISSING).height
         positions: list[pl.Series] = []
         highest: str | None = None
-        with closing(self._all()) as everything:
-            for page in _ahead(everything):
+        with closing(self._all()) as everything, closing(_ahead(everything)) as ahead:  # nothing is fetched any more when it is closed
+            for page in ahead:
                 positions.append(self._take(page, index, result))
                 result.complete = page.complete
                 highest = page.cursor or highest
@@ -582,7 +582,7 @@ def read_now(reader: Callable[[], Observation]) -> Future[Observation]:
     return task
 
 
-def _ahead(pages: Iterator[Page]) -> Iterator[Page]:
+def _ahead(pages: Iterator[Page]) -> Generator[Page]:
     """The same pages, each fetched while the one before it is being worked on."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read") as reader:
         coming = reader.submit(next, pages, None)
