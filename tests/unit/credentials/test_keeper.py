@@ -306,7 +306,7 @@ def test_access_that_was_taken_back_is_told_once_and_the_server_is_left_alone(se
 def test_a_client_that_is_refused_is_no_end_of_a_grant(server, state):
     _, shelf = connected(server, state, lifetime_s=0.001)
     shelf.close()
-    keeper, shelf = made(server, state, client_secret="another")
+    keeper, shelf = made(server, state, client_secret="another-secret-5e")
     with closing(shelf):
         for _ in range(3):
             with pytest.raises(AccessRefusedError, match=r"invalid_client.*client_secret") as told:

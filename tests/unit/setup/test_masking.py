@@ -28,7 +28,7 @@ def masker(**more) -> Masker:
 def test_length_capitals_and_what_is_no_letter_stay(text):
     text = unicodedata.normalize("NFC", text)
     made = masker().text(text)
-    assert len(made) <= len(text) + sum(unicodedata.normalize("NFD", sign) != sign for sign in text)
+    assert len(made) <= len(text)
     for old, new in zip(text, made, strict=False):
         if unicodedata.normalize("NFD", text) != text:
             break  # places move where accents are counted apart

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trueup.connectors.memory import FULL_CAPS, MemoryConnector, MemoryWorld
@@ -129,6 +129,9 @@ def test_what_is_far_out_stands_firm_against_wild_values() -> None:
 
 
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=60))
+@example([8.9e307, 8.9e307])
+@example([-1.7e308, 1.7e308] * 15)
+@example([5e-324, 0.0])
 def test_any_numbers_have_a_spread_that_adds_up(values: list[float]) -> None:
     spread = spread_of(pl.Series(values, dtype=pl.Float64))
     finite = [value for value in values if math.isfinite(value)]

@@ -7,6 +7,8 @@ Handle Outliers, 1993). Both stand firm however wild the outliers are. Where the
 
 from __future__ import annotations
 
+import math
+import sys
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +42,7 @@ def spread_of_days(values: pl.Series) -> Spread | None:
 
 
 def _plain(value: float) -> float | int:
+    value = max(-sys.float_info.max, min(value, sys.float_info.max))  # what is made of the largest numbers may be beyond them
     return int(value) if value == int(value) and abs(value) < 2**53 else float(f"{value:.6g}")
 
 
@@ -57,7 +60,7 @@ def _spread(numbers: pl.Series, said: Callable[[float], Any]) -> Spread | None:
     number = pl.col("n")
     at = frame.select(
         least=number.min(), quarter=number.quantile(0.25, "linear"), median=number.median(), upper=number.quantile(0.75, "linear"),
-        most=number.max(), mean=number.mean(),
+        most=number.max(), mean=(number / pl.len()).sum(),
     ).row(0, named=True)  # fmt: skip
     width = at["upper"] - at["quarter"]
     low, high = (at["quarter"] - WIDTHS * width, at["upper"] + WIDTHS * width) if width > 0 and numbers.len() >= FEWEST else (None, None)
@@ -97,6 +100,7 @@ def _bins(numbers: pl.Series, begin: float, end: float) -> tuple[int, ...]:
     if end <= begin:
         return ()
     inside = numbers.filter((numbers >= begin) & (numbers <= end))
-    steps = ((inside - begin) / (end - begin) * BINS).floor().clip(0, BINS - 1).cast(pl.Int64)
+    part = 1.0 if math.isfinite(end - begin) else 0.5  # the whole distance may be beyond the largest number
+    steps = ((inside * part - begin * part) / (end * part - begin * part) * BINS).floor().clip(0, BINS - 1).cast(pl.Int64)
     counts = dict(steps.alias("n").value_counts().iter_rows())
     return tuple(int(counts.get(step, 0)) for step in range(BINS))

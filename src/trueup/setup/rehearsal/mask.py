@@ -125,7 +125,7 @@ class Masker:
         if text.isascii():
             return "".join(self._run(run) for run in _runs(text))
         # Accents stay where they are and count for nothing, as they may be stripped.
-        spread = unicodedata.normalize("NFD", text)
+        spread = "".join(map(_apart, text))
         signs = iter("".join(self._run(run) for run in _runs("".join(sign for sign in spread if not unicodedata.combining(sign)))))
         return _composed("".join(sign if unicodedata.combining(sign) else next(signs) for sign in spread), text)
 
@@ -318,7 +318,7 @@ def _alphabet(sign: str) -> dict[str, int]:
         if unicodedata.category(one) == kind
         and _script(one) == script
         and one.lower() == one
-        and unicodedata.normalize("NFKD", one) == one
+        and unicodedata.normalize("NFKC", one) == _apart(one) == one
         and one.isalnum()
     ]
     return {one: number for number, one in enumerate(fitting)}
@@ -326,6 +326,12 @@ def _alphabet(sign: str) -> dict[str, int]:
 
 def _script(sign: str) -> str:
     return unicodedata.name(sign, "").partition(" ")[0]
+
+
+def _apart(sign: str) -> str:
+    """A letter and its accents, one after the other; a syllable, which has none, stays whole."""
+    parts = unicodedata.normalize("NFD", sign)
+    return parts if any(map(unicodedata.combining, parts)) else sign
 
 
 def _composed(made: str, text: str) -> str:
