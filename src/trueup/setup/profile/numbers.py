@@ -97,7 +97,7 @@ def _ends(out: pl.Series) -> list[float]:
 
 def _bins(numbers: pl.Series, begin: float, end: float) -> tuple[int, ...]:
     """How many lie in each of equally wide steps; what is far out is in none."""
-    if end <= begin:
+    if end - begin < sys.float_info.min:
         return ()
     inside = numbers.filter((numbers >= begin) & (numbers <= end))
     part = 1.0 if math.isfinite(end - begin) else 0.5  # the whole distance may be beyond the largest number
