@@ -89,7 +89,7 @@ def decides_alone(patch: Patch) -> None:
 
 def reads_one_way(patch: Patch) -> None:
     """Rows are read under the mapping of now alone, whatever it was before."""
-    patch.setattr(Rereading, "was", lambda _self, _native, _translated: pl.DataFrame())
+    patch.setattr(Rereading, "listed", lambda _self, _past, _rows: pl.DataFrame())
 
 
 def takes_rereadings_for_edits(patch: Patch) -> None:

@@ -22,6 +22,7 @@ WORDS = {
     "manual": ["due"],
     "runbook": ["--print"],
     "rehearse": ["--rounds", "0"],
+    "connector": ["check", "--help"],
     "restore": ["{backup}"],
     "rebuild": ["--replace"],
 }
