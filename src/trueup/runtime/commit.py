@@ -17,7 +17,7 @@ from trueup.core.frames import FEW_ROWS, by_value, constant, differ, dropped, ex
 from trueup.core.merge import FREEZE_SCHEMA, NO_CANDIDATES
 from trueup.core.shadow import encode_deltas, long_deltas
 from trueup.runtime import trail
-from trueup.store import conflict, created, failure, former_key, golden, history, match_key, notice, sending, shadow, unsettled_key
+from trueup.store import conflict, created, failure, former_key, golden, history, match_key, notice, parked, sending, shadow, unsettled_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from trueup.core.facts import Decision
     from trueup.model import Entity
-    from trueup.runtime.observe import Observation
+    from trueup.runtime.identify import Identified
+    from trueup.runtime.observation import Observation
     from trueup.runtime.outcomes import Doubt, Results
     from trueup.runtime.systems import Seat
     from trueup.store import Db
@@ -225,6 +226,38 @@ def commit_seen(tx: Db, entity: str, name: str, seen: Observation, now: datetime
                 pl.lit(now).cast(pl.Datetime("us", "UTC")).alias("at"),
             ),
         )
+
+
+def commit_identified(tx: Db, entity: str, found: Identified, *, run: int | None, now: datetime, moved: frozenset[str] | None) -> None:
+    """What matching found out: rows under a new key, rows that are not parked any more, and those that are now.
+
+    References of other entities follow a row to its new key, but not in systems that have `moved` altogether; None: nobody refers to these.
+    """
+    for (system,), rows in found.relinked.partition_by(SYSTEM, as_dict=True).items() if found.relinked.height else ():
+        elsewhere = rows.filter(pl.col("old_key") != pl.col("new_key"))
+        follow = moved is not None and system not in moved
+        if follow:
+            former_key.note(tx, entity, str(system), elsewhere["old_key"])
+        shadow.rekey(tx, entity, str(system), elsewhere.select("old_key", "new_key", "khash"))
+        if follow:
+            former_key.made_again(tx, entity, str(system), elsewhere[GID])
+    for system, keys in found.resolved.items():
+        parked.remove(tx, entity, system, pl.Series(keys, dtype=pl.String))
+    if not found.parked.is_empty():
+        commit_parked(tx, entity, found.parked, run=run, now=now)
+
+
+def commit_parked(tx: Db, entity: str, rows: pl.DataFrame, *, run: int | None, now: datetime) -> None:
+    """Park rows: `__system`, `__key`, `candidates` (a list of golden ids) and `why`."""
+    told = rows.select(
+        pl.col(SYSTEM).alias("system"),
+        pl.col(KEY).alias("key"),
+        pl.format("[{}]", pl.col("candidates").cast(pl.List(pl.String)).list.join(",")).alias("candidates"),
+        "why",
+        pl.lit(run, dtype=pl.Int64).alias("run"),
+        pl.lit(now).cast(pl.Datetime("us", "UTC")).alias("since"),
+    )
+    parked.put(tx, entity, told)
 
 
 def frozen_candidates(open_now: pl.DataFrame) -> pl.DataFrame:

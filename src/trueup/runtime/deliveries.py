@@ -14,21 +14,19 @@ import polars as pl
 
 from trueup.core.cells import GID, KEY, SYSTEM
 from trueup.core.deliver import Due, due, due_restores
-from trueup.core.facts import MISSING
 from trueup.errors import StateError, TrueupError
 from trueup.runtime import marks
 from trueup.runtime.book import Book, LeftOver
 from trueup.runtime.commit import commit_results, put_troubles
-from trueup.runtime.failures import without_failing
 from trueup.runtime.following import follow
 from trueup.runtime.hands import Sharing
 from trueup.runtime.lane import Lane, Preparation, Prepared, Written, rest
-from trueup.runtime.lookalikes import Lookalikes, put_off
+from trueup.runtime.lookalikes import put_off
+from trueup.runtime.obstacles import Obstacles
 from trueup.runtime.outcomes import as_stored, settle_updates
 from trueup.runtime.planned import planned_changes
-from trueup.runtime.questions import may_be_there, waiting_rows
 from trueup.runtime.recording import Recording
-from trueup.store import failure, outsider, parked
+from trueup.store import outsider
 from trueup.store import shadow as shadow_table
 
 if TYPE_CHECKING:
@@ -46,8 +44,6 @@ if TYPE_CHECKING:
 
     _Ready = tuple[Due, Preparation] | None
 SHOWN_CHANGES = 100
-_NOBODY = pl.Series(GID, [], dtype=pl.Int64)
-_NO_FAILURE = pl.DataFrame(schema={GID: pl.Int64(), "field": pl.String()})
 QUEUED = 1
 """So many chunks may wait for a lane that is busy: deciding about the next ones goes on meanwhile."""
 ATTEMPTS = 3
@@ -82,12 +78,9 @@ class Deliveries:
         self._recording = Recording(len(seats))
         self._shared: dict[str, Sharing] = {}
         self._side_by_side: set[Future[None]] = set()
-        self._blocked: dict[str, pl.Series] = {}
-        self._parked_keys: dict[str, set[str]] = {}
-        self._failing: dict[str, pl.DataFrame] = {}
+        self._obstacles = Obstacles(store, entity, seats)
         self._complete: frozenset[str] = frozenset()
         self._untold: set[str] = set()  # systems of which no row was known when the round began
-        self._lookalikes: dict[str, Lookalikes] = {}
         self._begun = 0.0
         self.detached: set[str] = set()  # systems whose lane was left to itself
         self.unsettled: dict[str, dict[str, str]] = {}
@@ -104,57 +97,16 @@ class Deliveries:
         """Learn what must not be written now: parked rows and their candidates, failures whose time has not come."""
         self._complete = frozenset(complete)
         self._begun = time.perf_counter()
-        standing = parked.of(db, self._entity.name)
-        nobody = standing.is_empty() and found.parked.is_empty()
-        now = self._clock()
         self._untold = {name for name in self._seats if not shadow_table.any_(db, self._entity.name, name)}
-        self._blocked = dict.fromkeys(self._seats, _NOBODY)
-        self._parked_keys = {name: set() for name in self._seats}
-        if not nobody:
-            self._block(db, self._waiting(standing, found))
-        for name in self._seats:
-            known = failure.of(db, self._entity.name, name)
-            if known.is_empty():
-                self._failing[name] = _NO_FAILURE
-                continue
-            known = known.filter(pl.col("stage") == "write")
-            late = pl.col("next_try_at").is_null() | (pl.col("next_try_at") > now)
-            self._failing[name] = known.filter(late & pl.col("gid").is_not_null()).select(pl.col("gid").alias(GID), "field")
-
-    def _block(self, db: Db, waiting: pl.DataFrame) -> None:
-        """Write nothing to rows that are parked, and none of the records that they, or another one's row, may be."""
-        there = may_be_there(db, self._entity.name, waiting)
-        for name in self._seats:
-            mine = waiting.filter(pl.col("system") == name)
-            perhaps = there.filter(pl.col("system") == name)["gid"]
-            self._blocked[name] = pl.concat([mine["candidates"].explode().drop_nulls(), perhaps]).unique()
-            self._parked_keys[name] = set(mine.filter(~pl.col("linked"))["key"].to_list())
-
-    def _waiting(self, standing: pl.DataFrame, found: Identified) -> pl.DataFrame:
-        """Parked rows with their candidates, those of now among them."""
-        waiting = waiting_rows(standing, found.parked)
-        settled = [(system, key) for system, keys in found.resolved.items() for key in keys]  # a plan has not taken them out
-        over = pl.DataFrame(settled, schema={"system": pl.String(), "key": pl.String()}, orient="row")
-        return waiting.join(over, on=["system", "key"], how="anti")
+        self._obstacles.learn(db, found, self._clock())
 
     def mind_unreadable(self, db: Db, unreadable: Mapping[str, pl.Series]) -> None:
         """Learn the keys (null: unknown) of rows that cannot be read, per system: they may be records that seem to lack."""
-        for name, seen in unreadable.items():
-            known = failure.of(db, self._entity.name, name)
-            standing = known["key"] if known.is_empty() else known.filter(pl.col("stage").is_in(["read", "map"]))["key"]
-            if seen.is_empty() and standing.is_empty():
-                continue
-            keys = pl.concat([seen, standing])  # a row without a key is seen by a complete reading only
-            named = keys.drop_nulls().unique()
-            linked = shadow_table.by_key(db, self._entity.name, name, named).filter(pl.col("state") != MISSING)
-            all_linked = keys.n_unique() == linked.height
-            self._lookalikes.setdefault(name, Lookalikes(self._store, self._entity, self._seats[name], named, all_linked=all_linked))
+        self._obstacles.mind_unreadable(db, unreadable)
 
     def believed(self, gone: pl.DataFrame) -> pl.DataFrame:
         """Without rows that may stand there unread under another key: that they are gone is believed once nothing like them is left."""
-        for name, looks in self._lookalikes.items():
-            mine = gone.filter(pl.col(SYSTEM) == name)
-            doubtful = mine.filter(pl.col(GID).is_in(looks.among_known(mine[GID]).implode()))
+        for name, doubtful in self._obstacles.doubtful(gone).items():
             self.unsettle(name, doubtful[KEY].to_list(), "a row that cannot be read may be this one")
             gone = gone.join(doubtful, on=[GID, SYSTEM], how="anti", maintain_order="left")
         return gone
@@ -273,8 +225,7 @@ class Deliveries:
 
     def block_rows(self, rows: pl.DataFrame) -> None:
         """Rows (__system, __key) that were parked just now."""
-        for system, key in rows.select(SYSTEM, KEY).rows():
-            self._parked_keys.setdefault(system, set()).add(key)
+        self._obstacles.park(rows)
 
     def outsiders(self, system: str) -> set[int]:
         """Records that were considered, and in whose place a row outside of the filter stands."""
@@ -324,11 +275,9 @@ class Deliveries:
         Plain is what a first load is made of: new rows for a system that was seen completely, with nothing in the way. They can be
         prepared while the rows before them are still being sent, and sent while the outcomes of those are still being recorded.
         """
-        waits = self._options.limit is not None or name in self._options.mute or name in self._lookalikes or name in self.held
-        failing = self._failing.get(name)
-        known = (failing is not None and not failing.is_empty()) or bool(self._parked_keys.get(name))
+        waits = self._options.limit is not None or name in self._options.mute or name in self.held
         refers = any(field.type == "reference" for field in self._entity.fields.values())
-        if waits or known or refers or name not in self._complete or seat.mapping.where is not None:
+        if waits or refers or self._obstacles.any_of(name) or name not in self._complete or seat.mapping.where is not None:
             return None
         todo = self._due(name, decision)
         if not todo.deletes.is_empty() or not todo.updates.is_empty() or todo.creates.is_empty():
@@ -342,7 +291,7 @@ class Deliveries:
             name,
             decision,
             frozen=decision.frozen_pairs,
-            blocked=self._blocked.get(name, _NOBODY),
+            blocked=self._obstacles.blocked(name),
             may_create=True,
         )
 
@@ -392,7 +341,8 @@ class Deliveries:
         if todo.creates.height and not may_create:
             book.left_creates = True
             todo = Due(todo.deletes, todo.creates.clear(), todo.updates)
-        todo = self._allowed(name, todo, decision)
+        todo, owed = self._obstacles.allowed(name, todo, decision)
+        book.owe(owed)
         if not todo.rows:
             return
         if name in self._options.mute:
@@ -401,7 +351,7 @@ class Deliveries:
         todo = self._limited(name, todo)
         if not self._options.reads(name) and not self._options.plan:
             marks.read_again(self._store, self._entity.name, seat, [*todo.deletes[KEY], *todo.updates[KEY]], self._clock())
-        parked_keys = frozenset(self._parked_keys.get(name, ()))
+        parked_keys = self._obstacles.parked_keys(name)
         # A row outside of the filter, one that is parked, or one whose edits are held may be this record, too: only asking for it tells.
         hidden = seat.mapping.where is not None or bool(parked_keys) or name in self.held
         must_find = not in_full or (caps.find and hidden)
@@ -452,10 +402,7 @@ class Deliveries:
 
     def _unlike_unreadable(self, name: str, seat: Seat, todo: Due, decision: Decision) -> Due:
         """Without creates that may double a row which cannot be read; they wait until it is mended."""
-        looks = self._lookalikes.get(name)
-        if looks is None or todo.creates.is_empty():
-            return todo
-        alike = looks.among(decision.records.join(todo.creates.select(GID), on=GID, how="semi"))
+        alike = self._obstacles.alike(name, todo.creates, decision.records)
         if alike.is_empty():
             return todo
         book = self._books[name]
@@ -465,21 +412,6 @@ class Deliveries:
             with self._store.write() as tx:
                 put_troubles(tx, self._entity, seat, put_off(alike, name), now=self._clock())
         return Due(todo.deletes, todo.creates.filter(~pl.col(GID).is_in(alike.implode())), todo.updates)
-
-    def _allowed(self, name: str, todo: Due, decision: Decision) -> Due:
-        """Without parked rows, and without failures whose time has not come unless the record has changed since."""
-        keys = self._parked_keys.get(name, set())
-        if keys:
-            stopped = pl.col(KEY).is_in(list(keys))
-            self._books[name].owe(todo.updates.filter(stopped).height)
-            todo = Due(todo.deletes.filter(~stopped), todo.creates, todo.updates.filter(~stopped))
-        failing = self._failing.get(name)
-        if failing is None or failing.is_empty():
-            return todo
-        before = todo.rows
-        todo = without_failing(todo, failing.filter(~pl.col(GID).is_in(decision.golden["id"].implode())))
-        self._books[name].owe(before - todo.rows)
-        return todo
 
     def _limited(self, name: str, todo: Due) -> Due:
         """At most `--limit` deliveries per system, and none to one that is left alone from now on; the rest stays pending."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from trueup.core.patterns import Pattern
     from trueup.model import Entity
     from trueup.runtime.identify import Identified
-    from trueup.runtime.observe import Observation
+    from trueup.runtime.observation import Observation
     from trueup.store import Db, Store
 
 WINDOW = timedelta(hours=1)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from trueup.core.match import Matching
     from trueup.model import Entity
-    from trueup.runtime.observe import Observation
+    from trueup.runtime.observation import Observation
     from trueup.store import Db
 
 PROVISIONAL = 1 << 40

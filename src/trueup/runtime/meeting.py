@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from trueup.core.facts import Decision
-    from trueup.runtime.observe import Observation
+    from trueup.runtime.observation import Observation
     from trueup.runtime.run_pass import Pass
     from trueup.store.restored import Restored
 

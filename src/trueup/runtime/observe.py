@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -17,12 +17,12 @@ import polars as pl
 
 from trueup.core import quick
 from trueup.core.cells import ASIDE, AT, GID, KEY, STILL, SYSTEM, VERSION, WAS, beside
-from trueup.core.facts import FILTERED, FINGERPRINT, KHASH, MISSING, NO_ROWS, NOBODY, PRESENT, WITHDRAWN
+from trueup.core.facts import FILTERED, FINGERPRINT, KHASH, MISSING, PRESENT, WITHDRAWN
 from trueup.core.fingerprint import key_hash, match_hash, native_fingerprint
-from trueup.core.frames import FEW_ROWS, constant, differ, exchanged, is_given, keep, one_of, stacked, sure, typed
+from trueup.core.frames import FEW_ROWS, constant, differ, exchanged, is_given, keep, stacked, sure, typed
 from trueup.errors import TrueupError
-from trueup.model import Observed
 from trueup.runtime.cursors import step_back
+from trueup.runtime.observation import FAILURE_SCHEMA, NO_FAILURES, Observation
 from trueup.runtime.outsiders import Outsiders
 from trueup.runtime.presence import Presence, census_of
 from trueup.runtime.references import reference_fields, to_be_written, to_golden
@@ -45,72 +45,7 @@ if TYPE_CHECKING:
 CONFIRM_ROWS = 10_000
 KNOWN_BY_KEY = 100_000
 """How many touched rows are looked up by key in the state, before the index of all is loaded."""
-FAILURE_SCHEMA = pl.Schema({KEY: pl.String(), "stage": pl.String(), "field": pl.String(), "reason": pl.String()})
-_NO_FAILURES = pl.DataFrame(schema=FAILURE_SCHEMA)
 INDEX_SCHEMA = pl.Schema({KHASH: pl.Int64(), "fingerprint": pl.Int64(), GID: pl.Int64(), "state": pl.Int64()})
-
-
-@dataclass
-class Observation:
-    """What was seen in one system. Rows themselves are in the spill, in buckets (system, page).
-
-    complete   every row of the object was shown
-    full       the whole object was asked for (not only changes, not only keys)
-    gone       rows confirmed to be gone; filtered: keys of known rows that are there but outside of the filter
-    failures   rows that could not be read or mapped; their known keys are `unreadable`
-    changed    known rows that read differently: an upper bound of the edits
-    cursor     where the next incremental read may start, None where nothing was learned about that
-    mark       what the next reading may ask for rows touched since, None where the system cannot tell
-    whole      every row was read, none was told by key alone
-    """
-
-    system: str
-    complete: bool = False
-    full: bool = False
-    pages: int = 0
-    counts: Observed = field(default_factory=Observed)
-    gone: pl.DataFrame = field(default_factory=lambda: NO_ROWS)
-    filtered: list[str] = field(default_factory=list)
-    outside: list[pl.DataFrame] = field(default_factory=list)  # key, fingerprint: how those rows stand there
-    failures: pl.DataFrame = field(default_factory=lambda: _NO_FAILURES)
-    changed: int = 0
-    known_rows: int = 0
-    emptied: bool = False
-    cursor: str | None = None
-    mark: str | None = None
-    whole: bool = False
-    gids: list[pl.Series] = field(default_factory=list)  # golden ids of the known rows that were kept
-    new_rows: list[pl.DataFrame] = field(default_factory=list)  # __key, page, place, one hash column per match rule
-    known_again: list[pl.DataFrame] = field(default_factory=list)  # known rows that read differently, in the same form
-    waiting: set[str] = field(default_factory=set)  # keys of rows with a reference that nobody knows yet
-    asked: set[str] = field(default_factory=set)  # keys that were read one by one
-    released: pl.Series = field(default_factory=lambda: NOBODY)  # records that may get a row now: see Outsiders
-
-    def take_new_rows(self) -> list[pl.DataFrame]:
-        """The new rows, given away: of a first load they are many."""
-        rows, self.new_rows = self.new_rows, []
-        return rows
-
-    def leave_out(self, keys: frozenset[str]) -> None:
-        """Forget what was read of these rows. Rows that wait in the spill stay there: whoever takes them out leaves out these as well."""
-        left = pl.Series(KEY, sorted(keys), dtype=pl.String)
-        self.new_rows = [keep(rows, ~one_of(rows[KEY], left)) for rows in self.new_rows]
-        self.known_again = [keep(rows, ~one_of(rows[KEY], left)) for rows in self.known_again]
-        self.gone = keep(self.gone, ~one_of(self.gone[KEY], left))
-        self.failures = keep(self.failures, ~one_of(self.failures[KEY], left))
-        self.filtered = [key for key in self.filtered if key not in keys]
-        self.outside = [keep(rows, ~one_of(rows["key"], left)) for rows in self.outside]
-        self.waiting -= keys
-
-    @property
-    def unreadable(self) -> frozenset[str]:
-        """Keys of rows that are there and cannot be read or mapped."""
-        return frozenset(key for key in self.failures[KEY].to_list() if key is not None)
-
-    @property
-    def unplaced(self) -> pl.Series:
-        """Keys (null: unknown) of rows that are there and may be any record: unreadable ones, and those that wait for another one."""
-        return pl.concat([self.failures[KEY], pl.Series(KEY, sorted(self.waiting), dtype=pl.String)])
 
 
 @dataclass(frozen=True)
@@ -563,7 +498,7 @@ class Observer:
         result.gone = pl.concat([result.gone, gone]).unique(KEY, keep="first", maintain_order=True)
 
     def _finish(self, result: Observation) -> Observation:
-        rejects = pl.DataFrame(self._rejected, schema=FAILURE_SCHEMA, orient="row") if self._rejected else _NO_FAILURES
+        rejects = pl.DataFrame(self._rejected, schema=FAILURE_SCHEMA, orient="row") if self._rejected else NO_FAILURES
         if self._outsiders is not None:
             result.released = self._outsiders.released(complete=result.complete)
         result.failures = stacked([rejects, *[frame.cast(FAILURE_SCHEMA) for frame in self._map_failures]])

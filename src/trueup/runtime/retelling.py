@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from trueup.core.facts import Decision
     from trueup.model import Entity
-    from trueup.runtime.observe import Observation
+    from trueup.runtime.observation import Observation
     from trueup.runtime.pass_options import PassOptions
     from trueup.store import Db, Store
 

@@ -33,20 +33,20 @@ from trueup.model import EntitySummary, SystemSummary
 from trueup.runtime import marks
 from trueup.runtime.changes import index_begun, index_whole
 from trueup.runtime.chunks import NO_LINKS, UNLINKED, Chunks, Page, bare, bounds_of
-from trueup.runtime.commit import commit_decision, commit_seen, frozen_candidates
+from trueup.runtime.commit import commit_decision, commit_identified, commit_parked, commit_seen, frozen_candidates
 from trueup.runtime.cursors import OVERLAP_S, not_ahead
 from trueup.runtime.deliveries import Deliveries
 from trueup.runtime.failures import mended_failures
 from trueup.runtime.former_keys import wake_referrers
 from trueup.runtime.guards import GuardState, KnownMatters, answers, guard_observations, held_lanes
 from trueup.runtime.identify import Identified, identify, rekeyed
-from trueup.runtime.observe import Observation, Observer, read_now
+from trueup.runtime.observe import Observer, read_now
 from trueup.runtime.pass_options import PassOptions
 from trueup.runtime.recover import recover
 from trueup.runtime.rereadings import Rereadings
 from trueup.runtime.retelling import retelling_of
 from trueup.runtime.spill import Spill
-from trueup.store import conflict, cursor, failure, former_key, golden, hold, outsider, parked, sending, unsettled_key
+from trueup.store import conflict, cursor, failure, golden, hold, outsider, parked, sending, unsettled_key
 from trueup.store import shadow as shadow_table
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from trueup.model import Entity
+    from trueup.runtime.observation import Observation
     from trueup.runtime.retelling import Retelling
     from trueup.runtime.systems import Seat
     from trueup.store import Db, Store
@@ -397,16 +398,9 @@ class Pass:
         self.deliveries.block_rows(decision.reused)
         if self.options.plan:
             return
-        rows = decision.reused.select(
-            pl.col(SYSTEM).alias("system"),
-            pl.col(KEY).alias("key"),
-            pl.format("[{}]", GID).alias("candidates"),
-            pl.lit(REUSED).alias("why"),
-            pl.lit(self.number, dtype=pl.Int64).alias("run"),
-            pl.lit(self.now).cast(pl.Datetime("us", "UTC")).alias("since"),
-        )
+        rows = decision.reused.select(SYSTEM, KEY, pl.concat_list(GID).alias("candidates"), pl.lit(REUSED).alias("why"))
         with self.store.write() as tx:
-            parked.put(tx, self.entity.name, rows)
+            commit_parked(tx, self.entity.name, rows, run=self.number, now=self.now)
         for name, mine in decision.reused.partition_by(SYSTEM, as_dict=True).items():
             self.deliveries.unsettle(str(name[0]), mine[KEY].to_list(), "parked")
 
@@ -509,31 +503,9 @@ class Pass:
         if self._nothing_learned(observations, found, known, first=first):
             self._uncounted = first
             return
-        moment = pl.lit(self.now).cast(pl.Datetime("us", "UTC"))
         with self.store.write() as tx:
-            for (system,), rows in found.relinked.partition_by(SYSTEM, as_dict=True).items() if found.relinked.height else ():
-                moved = rows.filter(pl.col("old_key") != pl.col("new_key"))
-                follow = bool(self.options.referrers) and system not in self.past.changes.moved
-                if follow:
-                    former_key.note(tx, name_of, str(system), moved["old_key"])
-                shadow_table.rekey(tx, name_of, str(system), moved.select("old_key", "new_key", "khash"))
-                if follow:
-                    former_key.made_again(tx, name_of, str(system), moved[GID])
-            for system, keys in found.resolved.items():
-                parked.remove(tx, name_of, system, pl.Series(keys, dtype=pl.String))
-            if not found.parked.is_empty():
-                parked.put(
-                    tx,
-                    name_of,
-                    found.parked.select(
-                        pl.col(SYSTEM).alias("system"),
-                        pl.col(KEY).alias("key"),
-                        pl.format("[{}]", pl.col("candidates").cast(pl.List(pl.String)).list.join(",")).alias("candidates"),
-                        "why",
-                        pl.lit(self.number, dtype=pl.Int64).alias("run"),
-                        moment.alias("since"),
-                    ),
-                )
+            moved = self.past.changes.moved if self.options.referrers else None
+            commit_identified(tx, name_of, found, run=self.number, now=self.now, moved=moved)
             for name, seen in observations.items():
                 commit_seen(tx, name_of, name, seen, self.now)
             for name, state in self.guards.items() if first else ():

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from trueup.model import Entity
-    from trueup.runtime.observe import Observation
+    from trueup.runtime.observation import Observation
     from trueup.runtime.spill import Spill
     from trueup.store import Db
 

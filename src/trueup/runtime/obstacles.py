@@ -1,0 +1,137 @@
+"""What a pass must not write now: parked rows and what they may be, failures whose time has not come, and rows that cannot be read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from trueup.core.cells import GID, KEY, SYSTEM
+from trueup.core.deliver import Due
+from trueup.core.facts import MISSING
+from trueup.runtime.failures import without_failing
+from trueup.runtime.lookalikes import Lookalikes
+from trueup.runtime.questions import may_be_there, waiting_rows
+from trueup.store import failure, parked
+from trueup.store import shadow as shadow_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from trueup.core.facts import Decision
+    from trueup.model import Entity
+    from trueup.runtime.identify import Identified
+    from trueup.runtime.systems import Seat
+    from trueup.store import Db, Store
+
+_NOBODY = pl.Series(GID, [], dtype=pl.Int64)
+
+
+class Obstacles:
+    """What stands in the way of the deliveries of one round, system by system."""
+
+    def __init__(self, store: Store, entity: Entity, seats: Mapping[str, Seat]) -> None:
+        """Know of nothing yet."""
+        self._store = store
+        self._entity = entity
+        self._seats = seats
+        self._blocked: dict[str, pl.Series] = {}
+        self._parked_keys: dict[str, set[str]] = {}
+        self._failing: dict[str, pl.DataFrame] = {}
+        self._lookalikes: dict[str, Lookalikes] = {}
+
+    def learn(self, db: Db, found: Identified, now: datetime) -> None:
+        """Learn, as a round begins, of parked rows and their candidates, and of failures whose time has not come."""
+        standing = parked.of(db, self._entity.name)
+        nobody = standing.is_empty() and found.parked.is_empty()
+        failing = {}
+        for name in self._seats:
+            known = failure.of(db, self._entity.name, name)
+            if known.is_empty():
+                continue
+            known = known.filter(pl.col("stage") == "write")
+            late = pl.col("next_try_at").is_null() | (pl.col("next_try_at") > now)
+            failing[name] = known.filter(late & pl.col("gid").is_not_null()).select(pl.col("gid").alias(GID), "field")
+        self._failing = failing
+        self._blocked, self._parked_keys = ({}, {}) if nobody else self._questions(db, self._waiting(standing, found))
+
+    def _questions(self, db: Db, waiting: pl.DataFrame) -> tuple[dict[str, pl.Series], dict[str, set[str]]]:
+        """Per system: the records that parked rows, or another one's row, may be; and the rows that are nobody's yet."""
+        there = may_be_there(db, self._entity.name, waiting)
+        blocked, keys = {}, {}
+        for name in self._seats:
+            mine = waiting.filter(pl.col("system") == name)
+            perhaps = there.filter(pl.col("system") == name)["gid"]
+            blocked[name] = pl.concat([mine["candidates"].explode().drop_nulls(), perhaps]).unique()
+            keys[name] = set(mine.filter(~pl.col("linked"))["key"].to_list())
+        return blocked, keys
+
+    def _waiting(self, standing: pl.DataFrame, found: Identified) -> pl.DataFrame:
+        """Parked rows with their candidates, those of now among them."""
+        waiting = waiting_rows(standing, found.parked)
+        settled = [(system, key) for system, keys in found.resolved.items() for key in keys]  # a plan has not taken them out
+        over = pl.DataFrame(settled, schema={"system": pl.String(), "key": pl.String()}, orient="row")
+        return waiting.join(over, on=["system", "key"], how="anti")
+
+    def mind_unreadable(self, db: Db, unreadable: Mapping[str, pl.Series]) -> None:
+        """Learn the keys (null: unknown) of rows that cannot be read, per system: they may be records that seem to lack."""
+        for name, seen in unreadable.items():
+            known = failure.of(db, self._entity.name, name)
+            standing = known["key"] if known.is_empty() else known.filter(pl.col("stage").is_in(["read", "map"]))["key"]
+            if seen.is_empty() and standing.is_empty():
+                continue
+            keys = pl.concat([seen, standing])  # a row without a key is seen by a complete reading only
+            named = keys.drop_nulls().unique()
+            linked = shadow_table.by_key(db, self._entity.name, name, named).filter(pl.col("state") != MISSING)
+            all_linked = keys.n_unique() == linked.height
+            self._lookalikes.setdefault(name, Lookalikes(self._store, self._entity, self._seats[name], named, all_linked=all_linked))
+
+    def park(self, rows: pl.DataFrame) -> None:
+        """Rows (__system, __key) that were parked just now."""
+        for system, key in rows.select(SYSTEM, KEY).rows():
+            self._parked_keys.setdefault(system, set()).add(key)
+
+    # -------------------------------------------------------------- what is known
+
+    def doubtful(self, gone: pl.DataFrame) -> dict[str, pl.DataFrame]:
+        """Per system, rows of `gone` that may stand there unread under another key."""
+        found = {}
+        for name, looks in self._lookalikes.items():
+            mine = gone.filter(pl.col(SYSTEM) == name)
+            found[name] = mine.filter(pl.col(GID).is_in(looks.among_known(mine[GID]).implode()))
+        return found
+
+    def blocked(self, system: str) -> pl.Series:
+        """Records that are not to be made in a system: a parked row may be one of them."""
+        return self._blocked.get(system, _NOBODY)
+
+    def parked_keys(self, system: str) -> frozenset[str]:
+        """Rows of a system of which nobody knows yet whose they are."""
+        return frozenset(self._parked_keys.get(system, ()))
+
+    def any_of(self, system: str) -> bool:
+        """Whether anything stands in the way of a system."""
+        failing = self._failing.get(system)
+        return system in self._lookalikes or (failing is not None and not failing.is_empty()) or bool(self._parked_keys.get(system))
+
+    def alike(self, system: str, creates: pl.DataFrame, records: pl.DataFrame) -> pl.Series:
+        """Records among `creates` that a row which cannot be read may be; golden ids. Raises the connector's errors."""
+        looks = self._lookalikes.get(system)
+        if looks is None or creates.is_empty():
+            return _NOBODY
+        return looks.among(records.join(creates.select(GID), on=GID, how="semi"))
+
+    def allowed(self, system: str, todo: Due, decision: Decision) -> tuple[Due, int]:
+        """Without parked rows, and without failures whose time has not come unless the record has changed since; and how much is owed."""
+        owed = 0
+        if keys := self._parked_keys.get(system):
+            stopped = pl.col(KEY).is_in(list(keys))
+            owed = todo.updates.filter(stopped).height
+            todo = Due(todo.deletes.filter(~stopped), todo.creates, todo.updates.filter(~stopped))
+        failing = self._failing.get(system)
+        if failing is None or failing.is_empty():
+            return todo, owed
+        before = todo.rows
+        todo = without_failing(todo, failing.filter(~pl.col(GID).is_in(decision.golden["id"].implode())))
+        return todo, owed + before - todo.rows
