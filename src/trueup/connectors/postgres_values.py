@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from trueup.core.clock_texts import date_text, moment_text
+
 if TYPE_CHECKING:
     from trueup.connectors.postgres_tables import PgType
     from trueup.connectors.sql_read import SqlColumn
@@ -17,16 +19,18 @@ _ESCAPED = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
 def as_text(frame: pl.DataFrame) -> pl.DataFrame:
     """Every column in the text that PostgreSQL reads back exactly; null stays null."""
-    others = [_text(pl.col(name), dtype).alias(name) for name, dtype in frame.schema.items() if isinstance(dtype, pl.Datetime | pl.List)]
+    others = [
+        _text(pl.col(name), dtype).alias(name) for name, dtype in frame.schema.items() if isinstance(dtype, pl.Date | pl.Datetime | pl.List)
+    ]
     made = {column.name: column for column in frame.select(others).get_columns()} if others else {}
     return pl.DataFrame([made[column.name] if column.name in made else column.cast(pl.String()) for column in frame.get_columns()])
 
 
 def _text(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if isinstance(dtype, pl.Datetime):
-        zone = "+00" if dtype.time_zone else ""
-        moment = column.dt.convert_time_zone("UTC") if dtype.time_zone else column
-        return moment.dt.to_string(f"%Y-%m-%d %H:%M:%S%.6f{zone}")
+        return moment_text(column, " ", "+00" if dtype.time_zone else "", fraction=True)
+    if dtype == pl.Date:
+        return date_text(column)
     if isinstance(dtype, pl.List):
         item = pl.element().str.replace_all("\\", "\\\\", literal=True).str.replace_all('"', '\\"', literal=True)
         quoted = column.cast(pl.List(pl.String())).list.eval(pl.lit('"') + item + pl.lit('"')).list.eval(pl.element().fill_null("NULL"))

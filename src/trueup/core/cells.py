@@ -24,6 +24,7 @@ import orjson
 import polars as pl
 
 from trueup.core import quick
+from trueup.core.clock_texts import date_text
 from trueup.core.coerce import datetime_cell_text, decimal_text, float_text
 from trueup.core.frames import FEW_ROWS, found
 from trueup.core.types import (
@@ -108,7 +109,7 @@ def _cell_text(typed: pl.Expr, kind: FieldType) -> pl.Expr:
         case "float":
             return float_text(typed)
         case "date":
-            return typed.dt.strftime("%Y-%m-%d")
+            return date_text(typed)
         case "datetime":
             return datetime_cell_text(typed)
         case "list":

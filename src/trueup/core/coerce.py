@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from trueup.core import quick
+from trueup.core.clock_texts import date_text, moment_text
 from trueup.core.number_format import number_format
 from trueup.core.types import DECIMAL_DIGITS, DECIMAL_PLACES, FALSE_WORDS, TRUE_WORDS, UTC_TIME, Target, coerce_value
 
@@ -263,12 +264,12 @@ def float_text(column: pl.Expr) -> pl.Expr:
 
 def datetime_cell_text(column: pl.Expr) -> pl.Expr:
     """Canonical text of an aware column: UTC, `Z`, six digits of a fraction or none."""
-    return column.dt.convert_time_zone("UTC").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").str.replace(".000000Z", "Z", literal=True)
+    return moment_text(column, "T", "Z", fraction=False)
 
 
 def wall_clock(column: pl.Expr) -> pl.Expr:
     """Text of a naive column: `2026-11-20 02:00:00`, with six digits of a fraction or none."""
-    return column.dt.strftime("%Y-%m-%d %H:%M:%S%.6f").str.strip_suffix(".000000")
+    return moment_text(column, " ", "", fraction=False)
 
 
 def _text_from_float(_target: Target) -> Take:
@@ -495,7 +496,7 @@ _TEXT_WAYS: dict[str, Maker] = {
     "float": _text_from_float,
     "decimal": lambda _target: decimal_text,
     "boolean": _cast(pl.String()),
-    "date": lambda _target: lambda column: column.dt.strftime("%Y-%m-%d"),
+    "date": lambda _target: date_text,
     "naive": lambda _target: wall_clock,
     "aware": lambda _target: datetime_cell_text,
     "list": _text_from_list,

@@ -17,7 +17,7 @@ from trueup.core.deliver import Due, due, due_restores
 from trueup.errors import StateError, TrueupError
 from trueup.runtime import marks
 from trueup.runtime.book import Book, LeftOver
-from trueup.runtime.commit import commit_results, put_troubles
+from trueup.runtime.commit import commit_results, put_troubles, ready_results
 from trueup.runtime.following import follow
 from trueup.runtime.hands import Sharing
 from trueup.runtime.lane import Lane, Preparation, Prepared, Written, rest
@@ -503,11 +503,12 @@ class Deliveries:
 
     def _commit(self, name: str, results: Results) -> None:
         about: dict[str, Any] = {"run": self._number, "now": self._clock(), "referred": bool(self._options.referrers)}
+        ready = results if name in self.detached else ready_results(results, self._store.backend)
         try:
             with self._store.write() as tx:
                 if name in self.detached:  # later passes may have moved the golden records
                     follow(tx, self._entity, name, results)
-                commit_results(tx, self._entity, self._seats[name], results, **about, all_new=name in self._untold)
+                commit_results(tx, self._entity, self._seats[name], ready, **about, all_new=name in self._untold)
         except StateError:
             if name not in self._untold:
                 raise

@@ -33,7 +33,7 @@ from trueup.model import EntitySummary, SystemSummary
 from trueup.runtime import marks
 from trueup.runtime.changes import index_begun, index_whole
 from trueup.runtime.chunks import NO_LINKS, UNLINKED, Chunks, Page, bare, bounds_of
-from trueup.runtime.commit import commit_decision, commit_identified, commit_parked, commit_seen, frozen_candidates
+from trueup.runtime.commit import commit_decision, commit_identified, commit_parked, commit_seen, frozen_candidates, ready_decision
 from trueup.runtime.cursors import OVERLAP_S, not_ahead
 from trueup.runtime.deliveries import Deliveries
 from trueup.runtime.failures import mended_failures
@@ -382,9 +382,10 @@ class Pass:
             counts.updated += rows
             counts.unchanged -= rows
         if not self.options.plan and decision.anything:
+            later, referred = self.index_later, bool(self.options.referrers)
+            ready = ready_decision(decision, self.store.backend, hashes_later=later is not None)
             with self.store.write() as tx:
-                referred = bool(self.options.referrers)
-                commit_decision(tx, self.entity, decision, run=self.number, now=self.now, later=self.index_later, referred=referred)
+                commit_decision(tx, self.entity, ready, run=self.number, now=self.now, later=later, referred=referred)
                 self._count_edits(tx)
             if self.options.notice is not None:
                 self.options.notice(decision)

@@ -9,10 +9,10 @@ import polars as pl
 _FILE = b"ARROW1"
 
 
-def to_arrow(frame: pl.DataFrame) -> bytes:
-    """The frame, types and all."""
+def to_arrow(frame: pl.DataFrame, *, quickly: bool = False) -> bytes:
+    """The frame, types and all; `quickly` where it is kept for a moment only, and its size matters less than the time."""
     buffer = io.BytesIO()
-    frame.write_ipc_stream(buffer, compression="zstd")
+    frame.write_ipc_stream(buffer, compression="lz4" if quickly else "zstd")
     return buffer.getvalue()
 
 

@@ -7,6 +7,7 @@ row by row. PostgreSQL takes a COPY into a temporary table and one statement fro
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -16,23 +17,55 @@ from trueup.core import quick
 from trueup.store.db import no_gc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import sqlalchemy as sa
 
     from trueup.store.db import Db
+    from trueup.store.engine import Backend
 
 FEW_ROWS = 100
 _STATEMENT_ROWS = (1_000, 100)
 _STATEMENT_VALUES = 32_000  # SQLite takes 32,766
 _PIECE_ROWS = 20_000  # so many rows are Python objects at once
 _LITERAL_ROWS = 64  # from here on it pays to look for columns of one value
+AHEAD_ROWS = 1_000
+"""From so many rows on it pays to make them ready before the state's turn is taken (`ahead`)."""
 Constant = int | str | None
 
 
-def insert(tx: Db, table: sa.Table, frame: pl.DataFrame, constants: Mapping[str, Constant] | None = None) -> None:
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """New rows that were made ready before the state's turn was taken, in which nobody else can write.
+
+    `frame` is what they were made of; `same` are its columns of one value; `steps` what SQLite takes: how many rows a statement has, and
+    the values of each statement. PostgreSQL takes the frame. `names` are names of which only a transaction knows the codes.
+    """
+
+    frame: pl.DataFrame
+    columns: tuple[str, ...]
+    same: Mapping[str, Constant]
+    steps: Sequence[tuple[int, list[tuple[Any, ...]]]]
+    names: Mapping[str, str]
+
+
+def ahead(frame: pl.DataFrame, backend: Backend, *, names: Mapping[str, str] | None = None) -> Ahead:
+    """Make new rows ready for `insert`; as Python objects they take some hundred bytes each."""
+    frame = stored(frame)
+    if backend == "postgresql":
+        return Ahead(frame, tuple(frame.columns), {}, (), names or {})
+    varying, same = _split_same(frame)
+    return Ahead(frame, tuple(varying.columns), same, list(_steps(varying)), names or {})
+
+
+def insert(tx: Db, table: sa.Table, rows: pl.DataFrame | Ahead, constants: Mapping[str, Constant] | None = None) -> None:
     """Add rows. A row that is there already is a StateError of the transaction; nothing of it stays."""
-    _insert(tx, table, frame, constants or {}, "")
+    if isinstance(rows, pl.DataFrame) or not rows.steps:
+        _insert(tx, table, rows if isinstance(rows, pl.DataFrame) else rows.frame, constants or {}, "")
+        return
+    _check_columns(table, rows.frame)
+    tx.grown[table.name] = tx.grown.get(table.name, 0) + rows.frame.height
+    _insert_steps(tx, table, rows.columns, {**(constants or {}), **rows.same}, rows.steps)
 
 
 def add_missing(tx: Db, table: sa.Table, frame: pl.DataFrame, constants: Mapping[str, Constant] | None = None) -> None:
@@ -112,10 +145,7 @@ def stored(frame: pl.DataFrame) -> pl.DataFrame:
 def _insert(tx: Db, table: sa.Table, frame: pl.DataFrame, constants: Mapping[str, Constant], conflict: str) -> None:
     if frame.is_empty():
         return
-    unknown = set(frame.columns) - set(table.c.keys())
-    if unknown:
-        message = f"{table.name} has no column {', '.join(sorted(unknown))}"
-        raise ValueError(message)
+    _check_columns(table, frame)
     frame = stored(frame)
     tx.grown[table.name] = tx.grown.get(table.name, 0) + frame.height
     fixed = dict(constants)
@@ -125,21 +155,57 @@ def _insert(tx: Db, table: sa.Table, frame: pl.DataFrame, constants: Mapping[str
     if tx.backend == "postgresql" and frame.height > FEW_ROWS:
         _copy(tx, table, frame, fixed, conflict)
         return
-    columns = ", ".join(map(_q, (*fixed, *frame.columns)))
-    literals = [_literal(value) for value in fixed.values()]
-    row = f"({', '.join(literals + [_mark(tx)] * frame.width)})"
-    # OR FAIL spares SQLite its statement journal, a copy of every page touched: the transaction as a whole is undone on any error.
-    verb = "INSERT OR FAIL" if tx.backend == "sqlite" and not conflict else "INSERT"
-    head = f"{verb} INTO {table.name} ({columns}) VALUES "
-    # Each step into SQLite takes several rows: it costs more than a small row does, and lets go of Python and waits for it again (measured:
-    # slower with ON CONFLICT).
-    for rows in _STATEMENT_ROWS if tx.backend == "sqlite" and not conflict else ():
+    if tx.backend == "sqlite" and not conflict:
+        _insert_steps(tx, table, tuple(frame.columns), fixed, _steps(frame))
+        return
+    names = ", ".join(map(_q, (*fixed, *frame.columns)))
+    row = ", ".join([*map(_literal, fixed.values()), *[_mark(tx)] * frame.width])
+    _many(tx, f"INSERT INTO {table.name} ({names}) VALUES ({row}) {conflict}", frame)
+
+
+def _check_columns(table: sa.Table, frame: pl.DataFrame) -> None:
+    unknown = set(frame.columns) - set(table.c.keys())
+    if unknown:
+        message = f"{table.name} has no column {', '.join(sorted(unknown))}"
+        raise ValueError(message)
+
+
+def _steps(frame: pl.DataFrame) -> Iterator[tuple[int, list[tuple[Any, ...]]]]:
+    """The values that SQLite takes, by statements of so many rows each.
+
+    Each step into SQLite takes several rows: it costs more than a small row does, and lets go of Python and waits for it again (measured:
+    slower with ON CONFLICT).
+    """
+    for rows in (*_STATEMENT_ROWS, 1):
         whole = frame.height - frame.height % rows
-        if whole and rows * frame.width <= _STATEMENT_VALUES:
-            _many(tx, f"{head}{', '.join([row] * rows)} {conflict}", frame.head(whole), rows=rows)
+        if whole and (rows == 1 or rows * frame.width <= _STATEMENT_VALUES):
+            for piece in frame.head(whole).iter_slices(_PIECE_ROWS - _PIECE_ROWS % rows):
+                yield rows, _bound(piece, rows)
             frame = frame.slice(whole)
-    if not frame.is_empty():
-        _many(tx, f"{head}{row} {conflict}", frame)
+
+
+def _bound(piece: pl.DataFrame, rows: int) -> list[tuple[Any, ...]]:
+    """The values of a frame whose height is a multiple of `rows`, so many rows to a tuple."""
+    with no_gc():
+        values = zip(*(column.to_list() for column in piece.get_columns()), strict=True)
+        if rows == 1:
+            return list(values)
+        flat, step = tuple(chain.from_iterable(values)), rows * piece.width
+        return [flat[start : start + step] for start in range(0, len(flat), step)]
+
+
+def _insert_steps(
+    tx: Db,
+    table: sa.Table,
+    columns: tuple[str, ...],
+    fixed: Mapping[str, Constant],
+    steps: Iterable[tuple[int, list[tuple[Any, ...]]]],
+) -> None:
+    row = f"({', '.join([*map(_literal, fixed.values()), *['?'] * len(columns)])})"
+    # OR FAIL spares SQLite its statement journal, a copy of every page touched: the transaction as a whole is undone on any error.
+    head = f"INSERT OR FAIL INTO {table.name} ({', '.join(map(_q, (*fixed, *columns)))}) VALUES "
+    for rows, values in steps:
+        tx.change(head + ", ".join([row] * rows), values)
 
 
 def _split_same(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, Constant]]:
@@ -184,17 +250,9 @@ def _copy_csv(tx: Db, into: str, frame: pl.DataFrame) -> None:
         copy.write(buffer.getbuffer())
 
 
-def _many(tx: Db, statement: str, frame: pl.DataFrame, *, rows: int = 1) -> int:
-    """Run a statement once per `rows` rows of the frame, whose height is a multiple of it; how many rows it changed."""
-    changed = 0
-    for piece in frame.iter_slices(_PIECE_ROWS - _PIECE_ROWS % rows):
-        with no_gc():
-            values: Iterable[tuple[Any, ...]] = zip(*(column.to_list() for column in piece.get_columns()), strict=True)
-            if rows > 1:
-                flat, step = tuple(chain.from_iterable(values)), rows * piece.width
-                values = (flat[start : start + step] for start in range(0, len(flat), step))
-            changed += tx.change(statement, list(values))
-    return changed
+def _many(tx: Db, statement: str, frame: pl.DataFrame) -> int:
+    """Run a statement once per row of the frame; how many rows it changed."""
+    return sum(tx.change(statement, _bound(piece, 1)) for piece in frame.iter_slices(_PIECE_ROWS))
 
 
 def _mark(tx: Db) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -16,14 +17,25 @@ if TYPE_CHECKING:
     from trueup.store.db import Db
 
 
-def add(tx: Db, entity: str, system: str, run: int, frame: pl.DataFrame) -> None:
-    """Keep the `gid` and `key` of rows that a run created; nothing for no rows."""
-    if frame.is_empty():
-        return
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Rows as they are kept. Packing takes a while for many of them, in which nobody needs to have the state for himself."""
+
+    rows: int
+    payload: bytes
+
+
+def packed(frame: pl.DataFrame) -> Packed:
+    """Pack the `gid` and `key` of rows that a run created."""
     # Numbers that follow each other are small as differences, and take next to no room then.
-    payload = to_arrow(frame.select(pl.col("gid") - pl.col("gid").shift(fill_value=0), "key"))
-    values = {"run": run, "entity": tx.entity(entity), "system": tx.system(system), "rows": frame.height, "payload": payload}
-    tx.execute(table.insert().values(**values))
+    return Packed(frame.height, to_arrow(frame.select(pl.col("gid") - pl.col("gid").shift(fill_value=0), "key")))
+
+
+def add(tx: Db, entity: str, system: str, run: int, created: Packed) -> None:
+    """Keep what a run created; nothing for no rows."""
+    if created.rows:
+        values = {"run": run, "entity": tx.entity(entity), "system": tx.system(system)}
+        tx.execute(table.insert().values(**values, rows=created.rows, payload=created.payload))
 
 
 def of_run(db: Db, run: int) -> Iterator[tuple[str, str, pl.DataFrame]]:

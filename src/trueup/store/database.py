@@ -13,6 +13,7 @@ from trueup.errors import StateError
 from trueup.store import ask, audit, engine, identity, in_use, job, locks, member, migrate
 from trueup.store.alone import alone_on_server, alone_with_file
 from trueup.store.before_upgrade import copy_sqlite
+from trueup.store.checkpoint import Checkpoints
 from trueup.store.db import Db, Names, with_matters
 from trueup.store.encryption import access_to
 
@@ -50,6 +51,7 @@ class Store:
         self._errors = engine.driver_errors(reader)
         self._names = Names()
         self._runs: set[int] = set()
+        self._checkpoints = Checkpoints(reader, self._errors)
         self._growth: dict[str, tuple[int, int]] = {}  # table -> rows added since it was looked at, and how many make it worth looking
         self._turn = threading.RLock()
         self._current: Db | None = None
@@ -125,6 +127,7 @@ class Store:
                 self._connection.close()
                 self._connection = None
         self._closed = True
+        self._checkpoints.finish()
         while self._idle:
             self._idle.pop().close()
         if self._writer is not None:
@@ -195,6 +198,8 @@ class Store:
                 yield tx
                 audit.write(tx, self.target)
                 self._count_rows(tx)
+            if tx.grown and self.backend == "sqlite":
+                self._checkpoints.grown(sum(tx.grown.values()))
             audit.committed(self.target)
         except BaseException:
             self._names.forget()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 import sqlalchemy as sa
 
-from trueup.core.frames import exchanged, is_given, keep
+from trueup.core.frames import dropped, exchanged, is_given, keep
 from trueup.store import bulk
 from trueup.store.prepared import Prepared, given, given_many
 from trueup.store.schema import counter
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from trueup.store.db import Db
+    from trueup.store.engine import Backend
 
 ALIVE = sa.and_(table.c.deleted_at.is_(None), table.c.alias_of.is_(None))
 _MAX_ALIAS_STEPS = 64
@@ -82,20 +83,44 @@ def _advance(tx: Db, name: str, n: int) -> int:
     return int(_ADVANCE.rows(tx, name=name, n=n)[0][0])
 
 
-def upsert(tx: Db, entity: str, frame: pl.DataFrame, *, new: bool = False) -> None:
-    """Store records by `id`; columns that the frame lacks stay as they are (null in a new record). `version` is always needed.
+def upsert(tx: Db, entity: str, rows: pl.DataFrame | bulk.Ahead, *, new: bool = False, version: int | None = None) -> None:
+    """Store records by `id`; columns that the frame lacks stay as they are (null in a new record).
 
-    `new=True` says that none of the ids is stored yet, which is faster; an id that is raises StateError.
+    `version` is that of all of them; None: it is a column. `new=True` says that none of the ids is stored yet, which is faster; an id that
+    is raises StateError. New ones may have been made ready (`ahead`).
     """
+    constants = {"entity": tx.entity(entity)} | ({} if version is None else {"version": version})
+    if isinstance(rows, bulk.Ahead):
+        bulk.insert(tx, table, rows, {**constants, **{column: tx.system(name) for column, name in rows.names.items()}})
+        _keep_count(tx, entity, _living(rows.frame))
+        return
+    frame = rows if version is None else dropped(rows, ["version"])
     if "origin_system" in frame.columns:
         frame = exchanged(frame, tx.encode("system", frame["origin_system"]))
-    constants = {"entity": tx.entity(entity)}
-    lived = 0 if new else _alive_among(tx, frame["id"])
-    if new:  # in order: SQLite then fills one page after the other, and splits none
-        bulk.insert(tx, table, frame if frame["id"].is_sorted() else frame.sort("id"), constants)
-    else:
-        bulk.upsert(tx, table, frame, constants, keys=["id"])
-    _keep_count(tx, entity, _alive_in(tx, frame, new=new) - lived)
+    if new:
+        bulk.insert(tx, table, _by_id(frame), constants)
+        _keep_count(tx, entity, _living(frame))
+        return
+    lived = _alive_among(tx, frame["id"])
+    bulk.upsert(tx, table, frame, constants, keys=["id"])
+    _keep_count(tx, entity, _alive_in(tx, frame) - lived)
+
+
+def ahead(frame: pl.DataFrame, backend: Backend) -> pl.DataFrame | bulk.Ahead:
+    """New records made ready for `upsert` before the state's turn is taken, where they are many and of one origin; else as they are.
+
+    Their version is that of the transaction.
+    """
+    if frame.height < bulk.AHEAD_ROWS or frame["origin_system"].n_unique() > 1:
+        return frame
+    origin = frame["origin_system"][0]
+    names = {} if origin is None else {"origin_system": origin}
+    return bulk.ahead(_by_id(dropped(frame, ["origin_system", "version"])), backend, names=names)
+
+
+def _by_id(frame: pl.DataFrame) -> pl.DataFrame:
+    """In order: SQLite then fills one page after the other, and splits none."""
+    return frame if frame["id"].is_sorted() else frame.sort("id")
 
 
 def fetch(db: Db, entity: str, ids: pl.Series) -> pl.DataFrame:
@@ -131,13 +156,15 @@ def _alive_among(db: Db, ids: pl.Series) -> int:
     return int(_ALIVE_AMONG.rows(db, ids=ids.cast(pl.Int64))[0][0])
 
 
-def _alive_in(tx: Db, frame: pl.DataFrame, *, new: bool) -> int:
+def _alive_in(tx: Db, frame: pl.DataFrame) -> int:
     """How many of the records that were just stored are living."""
-    whole = {"deleted_at", "alias_of"} <= set(frame.columns)
-    if not (new or whole):
+    if not {"deleted_at", "alias_of"} <= set(frame.columns):
         return _alive_among(tx, frame["id"])
-    rows = frame if new or frame.height == 1 else frame.unique("id", keep="last")
-    for name in {"deleted_at", "alias_of"} & set(frame.columns):
+    return _living(frame if frame.height == 1 else frame.unique("id", keep="last"))
+
+
+def _living(rows: pl.DataFrame) -> int:
+    for name in {"deleted_at", "alias_of"} & set(rows.columns):
         rows = keep(rows, ~is_given(rows[name]))
     return rows.height
 

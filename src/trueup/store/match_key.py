@@ -16,6 +16,7 @@ from trueup.store.schema import match_key as table
 
 if TYPE_CHECKING:
     from trueup.store.db import Db
+    from trueup.store.engine import Backend
 
 _ASKED_ROWS = 50_000  # so many hashes are asked for at once
 _SCHEMA = {"rule": pl.Int64, "hash": pl.Int64, "gid": pl.Int64}
@@ -52,13 +53,21 @@ def add(tx: Db, entity: str, frame: pl.DataFrame) -> None:
     bulk.add_missing(tx, match_golden, rows.sort("golden_id", "rule", "hash"), constants)
 
 
-def by_record(tx: Db, entity: str, frame: pl.DataFrame) -> None:
-    """Add `rule`, `hash`, `gid` of new records, to be found by record only: `by_hash` must follow.
+def by_record(tx: Db, entity: str, rows: pl.DataFrame | bulk.Ahead) -> None:
+    """Add `rule`, `hash`, `gid` of new records, to be found by record only: `by_hash` must follow. They may have been made ready (`ahead`).
 
     Raises StateError, undoing the transaction, where any of it is there.
     """
-    rows = frame.select("rule", "hash", golden_id="gid").sort("golden_id", "rule", "hash")
-    bulk.insert(tx, match_golden, rows, {"entity": tx.entity(entity)})
+    bulk.insert(tx, match_golden, rows if isinstance(rows, bulk.Ahead) else _by_golden(rows), {"entity": tx.entity(entity)})
+
+
+def ahead(frame: pl.DataFrame, backend: Backend) -> pl.DataFrame | bulk.Ahead:
+    """Rows made ready for `by_record` before the state's turn is taken, where they are many; else as they are."""
+    return frame if frame.height < bulk.AHEAD_ROWS else bulk.ahead(_by_golden(frame), backend)
+
+
+def _by_golden(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.select("rule", "hash", golden_id="gid").sort("golden_id", "rule", "hash")
 
 
 def by_hash(tx: Db, entity: str, frame: pl.DataFrame) -> None:

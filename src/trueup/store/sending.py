@@ -57,7 +57,7 @@ _REMOVE = Prepared(lambda _backend: table.delete().where(table.c.id == given("id
 
 def packed(frame: pl.DataFrame) -> bytes:
     """The frame of an intent as it is kept. It takes a while for many rows, in which nobody needs to have the state for himself."""
-    return to_arrow(frame)
+    return to_arrow(frame, quickly=True)
 
 
 def add(tx: Db, entity: str, system: str, kind: str, payload: bytes, *, run: int | None, at: datetime, owner: str | None = None) -> int:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from trueup.store.db import Db
+    from trueup.store.engine import Backend
 
 PRESENT, MISSING, OUTSIDE, UNREADABLE, WITHDRAWN = 0, 1, 2, 3, 4
 SETTLED_STATES = (PRESENT, OUTSIDE, WITHDRAWN)
@@ -236,16 +237,18 @@ def deltas(db: Db, entity: str, first: int, last: int) -> pl.DataFrame:
     return frame.with_columns(system=db.decode("system", frame["system"])).sort("gid", "system")
 
 
-def upsert(tx: Db, entity: str, system: str, frame: pl.DataFrame, *, new: bool = False) -> None:
+def upsert(tx: Db, entity: str, system: str, rows: pl.DataFrame | bulk.Ahead, *, new: bool = False) -> None:
     """Store shadows by `key`; columns that the frame lacks stay as they are (null, or present, in a new row).
 
     `khash` is always needed; `update` changes known rows without it.
 
-    `new=True` says that none of the keys is stored yet, which is faster. Raises StateError, undoing the transaction, where two keys of
-    a system would be linked to one golden record.
+    `new=True` says that none of the keys is stored yet, which is faster; they may have been made ready (`ahead`). Raises StateError,
+    undoing the transaction, where two keys of a system would be linked to one golden record.
     """
-    frame = _physical(frame)
-    frame = frame if frame.height < 2 else frame.sort("key")
+    if isinstance(rows, bulk.Ahead):
+        bulk.insert(tx, table, rows, _scope(tx, entity, system))
+        return
+    frame = _by_key(rows)
     if new:
         bulk.insert(tx, table, frame, _scope(tx, entity, system))
         return
@@ -257,6 +260,16 @@ def upsert(tx: Db, entity: str, system: str, frame: pl.DataFrame, *, new: bool =
             return
     for part, columns in _by_link(tx, entity, system, frame):
         bulk.upsert(tx, table, part, _scope(tx, entity, system), keys=["entity", "system", "key"], update=columns)
+
+
+def ahead(frame: pl.DataFrame, backend: Backend) -> pl.DataFrame | bulk.Ahead:
+    """New shadows made ready for `upsert` before the state's turn is taken, where they are many; else as they are."""
+    return frame if frame.height < bulk.AHEAD_ROWS else bulk.ahead(_by_key(frame), backend)
+
+
+def _by_key(frame: pl.DataFrame) -> pl.DataFrame:
+    frame = _physical(frame)
+    return frame if frame.height < 2 else frame.sort("key")
 
 
 def _by_link(tx: Db, entity: str, system: str, frame: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, list[str]]]:
