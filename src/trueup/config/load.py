@@ -81,7 +81,7 @@ def _missed(unset: list[Problem], connects: bool | Collection[str]) -> list[Prob
 
 
 def _build(shape: ConfigShape, file: str, directory: Path, environment: Environment, report: Report) -> Config:
-    systems = build_systems(shape.systems, report)
+    systems = build_systems(shape.systems, report, str(directory))
     entities = build_entities(shape.entities, systems, report)
     if not systems and not shape.manual and not any(report.is_broken((part,)) for part in ("systems", "manual")):
         what = "empty" if _says(report, "systems") else "missing"

@@ -135,7 +135,13 @@ class EventShape(Shape):
 class WebhookShape(Shape):
     """Messages that this system sends when something changed."""
 
-    verify: VerifyShape = Field(description="How a message proves where it comes from.")
+    verify: VerifyShape | None = Field(None, description="How a message proves where it comes from; left out: as the connector file says.")
+    callback: Text | None = Field(
+        None,
+        description="The address under which the system reaches trueup: it is asked to send its messages there, where its connector file"
+        " says how.",
+        examples=["https://sync.example.com/hooks/crm"],
+    )
     event: EventShape | None = Field(None, description='Where the message says what changed; left out: {"object": …, "key": …}.')
     max_bytes: int = Field(1_048_576, ge=1024, le=67_108_864, description="Larger messages are refused.", examples=[4_194_304])
 
@@ -391,6 +397,7 @@ class AlertRulesShape(Shape):
     bad_signatures: CountOrOff = Field(20.0, description="Refused messages of a system within an hour.", examples=[20])
     old_secrets: DurationOrOff = Field(31_536_000.0, description="Age of a secret that trueup keeps.", examples=["365d"])
     access_ended: OnOrOff = Field(1.0, description="Whether it is told that access to a system has ended.", examples=["off"])
+    hook_lapsed: OnOrOff = Field(1.0, description="Whether it is told that a system sends no webhooks any more.", examples=["off"])
     access_ends: DurationOrOff = Field(604_800.0, description="How long before its end it is told that access ends.", examples=["7d"])
     disagreement: CountOrOff = Field(1.0, description="Records of a system that are not as agreed when compared.", examples=[1])
     notices_age: DurationOrOff = Field(3600.0, description="How long a subscriber is not told of all changes.", examples=["1h"])

@@ -7,13 +7,16 @@ import binascii
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from trueup.config.schema import SystemShape
+from pydantic import ValidationError
+
+from trueup.config.schema import SystemShape, WebhookShape
 from trueup.config.settings import check_settings
 from trueup.config.suggest import did_you_mean, listing
 from trueup.connectors import registry
 from trueup.credentials.grant import problems_of
-from trueup.errors import UsageError
+from trueup.errors import TrueupError, UsageError
 from trueup.model import System
 from trueup.yamlfile import plain
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}", re.ASCII)
 _PLACES = re.compile(r"\$\{([^}]*)\}")
 _KNOWN_PLACES = ("body", "timestamp", "method", "uri", "path")
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _NEEDS = {"standard": ("secret",), "hmac": ("secret", "header"), "basic": ("user", "password"), "token": ("header", "secret")}
 
 
@@ -45,18 +49,18 @@ def check_name(path: YamlPath, what: str, report: Report) -> None:
         report.add(path, f"`{name}` cannot name {what}", "use letters, digits, _ and -, a letter first, at most 63 characters")
 
 
-def build_systems(shapes: Mapping[str, SystemShape], report: Report) -> dict[str, BuiltSystem]:
-    """All systems, those with problems too (they are reported), in the order of the file."""
+def build_systems(shapes: Mapping[str, SystemShape], report: Report, directory: str = ".") -> dict[str, BuiltSystem]:
+    """All systems, those with problems too (they are reported), in the order of the file. Paths are relative to `directory`."""
     built = {}
     for name, shape in shapes.items():
         path: YamlPath = ("systems", name)
         check_name(path, "a system", report)
-        built[name] = _build(name, shape, path, report)
+        built[name] = _build(name, shape, path, report, directory)
     _check_former_names(shapes, report)
     return built
 
 
-def _build(name: str, shape: SystemShape, path: YamlPath, report: Report) -> BuiltSystem:
+def _build(name: str, shape: SystemShape, path: YamlPath, report: Report, directory: str) -> BuiltSystem:
     settings = dict(shape.model_extra or {})
     kind = None
     found = _connector(shape.connector, path, report)
@@ -69,17 +73,19 @@ def _build(name: str, shape: SystemShape, path: YamlPath, report: Report) -> Bui
             "`webhook` is missing: this system only pushes",
             "for example webhook: {verify: {kind: token, header: X-Token, secret: …}}",
         )
-    _check_webhook(shape, path, report)
+    settings = {key: plain(value) for key, value in settings.items() if value is not None}
+    webhook = with_file(shape, settings, directory, path, report)
+    _check_webhook(webhook, path, report)
     return BuiltSystem(
         System(
             name=name,
             connector=shape.connector,
-            settings={key: plain(value) for key, value in settings.items() if value is not None},
+            settings=settings,
             timezone=shape.timezone,
             limits=_limits(shape),
             paused=shape.paused,
             settle_s=shape.settle or 0.0,
-            webhook=shape.webhook.model_dump(by_alias=True, exclude_none=True) if shape.webhook else None,
+            webhook=webhook.model_dump(by_alias=True, exclude_none=True) if webhook is not None and webhook.verify is not None else None,
             oauth2=_oauth2(shape, path, report),
             was=shape.was,
             owner=shape.owner,
@@ -125,10 +131,20 @@ def _oauth2(shape: SystemShape, path: YamlPath, report: Report) -> dict[str, Any
     return said
 
 
-def _check_webhook(shape: SystemShape, path: YamlPath, report: Report) -> None:
-    if shape.webhook is None:
+def _check_webhook(webhook: WebhookShape | None, path: YamlPath, report: Report) -> None:
+    if webhook is None:
         return
-    verify: VerifyShape = shape.webhook.verify
+    _check_callback(webhook, path, report)
+    verify = webhook.verify
+    if verify is None:
+        if not report.is_broken((*path, "webhook", "verify")):
+            report.also(
+                (*path, "webhook"),
+                "`verify` is missing: anybody could send messages",
+                "say how a message proves where it comes from, for example verify: {kind: token, header: X-Token, secret: …}; a connector"
+                " file may say it, if the system gives it the secrets that it names",
+            )
+        return
     place = (*path, "webhook", "verify")
     for name in _NEEDS[verify.kind]:
         if getattr(verify, name) is None and not report.is_broken((*place, name)):
@@ -143,6 +159,52 @@ def _check_webhook(shape: SystemShape, path: YamlPath, report: Report) -> None:
                     "this is no secret of Standard Webhooks",
                     "such a secret is `whsec_` and base64; for any other one use kind: hmac",
                 )
+
+
+def _check_callback(webhook: WebhookShape, path: YamlPath, report: Report) -> None:
+    if webhook.callback is None or report.is_broken((*path, "webhook", "callback")):
+        return
+    try:
+        parts = urlsplit(webhook.callback)
+        host = parts.hostname
+    except ValueError:
+        parts, host = urlsplit(""), None
+    if not host or parts.scheme not in {"https", "http"} or (parts.scheme == "http" and host not in _LOOPBACK):
+        report.add(
+            (*path, "webhook", "callback"),
+            "this is no address for messages" if not host else "everybody on the way could read along: this address is not encrypted",
+            f"for example https://sync.example.com/hooks/{path[-1]}",
+        )
+
+
+def with_file(shape: SystemShape, settings: Mapping[str, Any], directory: str, path: YamlPath, report: Report) -> WebhookShape | None:
+    """The webhook of a system: what the configuration says, over what its connector file says; None: it has none."""
+    said = _said_by_file(shape.connector, settings, directory)
+    if said is None or report.is_broken((*path, "webhook")):
+        return shape.webhook
+    try:
+        theirs = WebhookShape.model_validate(said)
+    except ValidationError as error:
+        wrong = error.errors(include_url=False)[0]
+        place = ".".join(map(str, wrong["loc"]))
+        report.add(path, f"the `webhook` of its connector file cannot be used: {place}: {wrong['msg']}", "correct the connector file")
+        return shape.webhook
+    if shape.webhook is None:
+        return theirs
+    given = shape.webhook.model_fields_set
+    return shape.webhook.model_copy(update={name: getattr(theirs, name) for name in ("verify", "event") if name not in given})
+
+
+def _said_by_file(connector: str, settings: Mapping[str, Any], directory: str) -> Mapping[str, Any] | None:
+    """What a connector file says of webhooks. What is wrong with the file is told where the system is opened."""
+    if not registry.is_known(connector):
+        return None
+    try:
+        ask = getattr(registry.connector_class(connector), "webhook_of", None)
+        said: Mapping[str, Any] | None = ask(settings, directory=directory) if ask is not None else None
+    except (TrueupError, ImportError):
+        return None
+    return said
 
 
 def _check_hmac(verify: VerifyShape, place: YamlPath, report: Report) -> None:

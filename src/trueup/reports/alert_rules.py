@@ -169,6 +169,20 @@ def _access_ends(picture: Picture, limit: float) -> Found:
             yield Firing("access_ends", name, system.owner, what, f"`trueup connect {name}` renews it", since)
 
 
+def _hook_lapsed(picture: Picture, _limit: float) -> Found:
+    for name, system in picture.systems.items():
+        for one in system.hooks:
+            about = f"{one.object} in {name}" if one.object else name
+            if one.trouble is not None:
+                what = f"{about} cannot be subscribed to: {one.trouble}"
+                remedy = "mend what it says; it is tried again every minute, and meanwhile its changes are found by asking"
+                yield Firing("hook_lapsed", about, system.owner, what, remedy, one.trouble_at or picture.at)
+            elif one.lapsed_at is not None and picture.at - one.lapsed_at <= HOUR:
+                what = f"{name} has ended the subscription to its webhooks by itself{f' ({one.object})' if one.object else ''}"
+                remedy = "it was subscribed to again, and everything was looked at; if it happens often, look why its messages were refused"
+                yield Firing("hook_lapsed", about, system.owner, what, remedy, one.lapsed_at)
+
+
 def _slot_lag(picture: Picture, limit: float) -> Found:
     for name, system in picture.systems.items():
         if system.lag_bytes is not None and system.lag_bytes > limit:
@@ -338,6 +352,7 @@ RULES = (
     Rule("old_secrets", "a secret kept by trueup is older than {}", _old_secrets),
     Rule("access_ended", "access to a system has ended, and a person has to renew it", _access_ended),
     Rule("access_ends", "access to a system ends within {} where it is not used before", _access_ends),
+    Rule("hook_lapsed", "a system sends no webhooks any more, or cannot be subscribed to", _hook_lapsed),
     Rule("disagreement", "a comparison finds {} or more records of a system that are not as agreed", _disagreement),
     Rule("notices_age", "a subscriber has not been told of all changes for more than {}", _notices_age),
     Rule("notices_dead", "{} or more notices for a subscriber were given up", _notices_dead),

@@ -57,6 +57,7 @@ SWITCHES = frozenset(
     {
         "max_delay",
         "access_ended",
+        "hook_lapsed",
         "notices_stopped",
         "channel",
         *(f"package_{what}" for what in ("late", "missing", "tampered", "refused", "unanswered", "unsent")),

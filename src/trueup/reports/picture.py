@@ -143,6 +143,16 @@ class EntityPicture:
     verified: Verified | None = None
 
 
+@dataclass(frozen=True)
+class HookPicture:
+    """One subscription to the webhooks of a system. `object` empty: all of it; `trouble` None: it is there, as far as is known."""
+
+    object: str = ""
+    trouble: str | None = None
+    trouble_at: datetime | None = None
+    lapsed_at: datetime | None = None  # when the system was last found to have ended it by itself
+
+
 @dataclass
 class SystemPicture:
     """One system."""
@@ -158,6 +168,7 @@ class SystemPicture:
     lag_s: float | None = None
     lag_left_bytes: int | None = None
     access: Access | None = None  # None: it wants no token
+    hooks: Sequence[HookPicture] = ()
 
 
 @dataclass

@@ -6,24 +6,22 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from trueup.connectors.registry import connector_class
 from trueup.connectors.watching import KnowsOwnWrites
 from trueup.core.expressions import parse_expression
 from trueup.core.mapping import MappingError, compile_mapping
 from trueup.errors import ObjectMissingError, SystemUnreachableError, TrueupError
 from trueup.model import ColumnInfo
-from trueup.runtime.credentials import Credentials
-from trueup.runtime.letterbox import StateLetterbox
 from trueup.runtime.limits import Limits
 from trueup.runtime.measured import measured
+from trueup.runtime.opening import Opening
 from trueup.runtime.unmade import Unmade
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trueup.connectors.base import Connector, Receiving
+    from trueup.connectors.base import Connector
     from trueup.connectors.watching import OwnWrites
     from trueup.core.mapping import CompiledMapping
     from trueup.model import Config, Entity, ObjectInfo, System
@@ -73,8 +71,7 @@ class Systems:
         self._given = {name: self.limits.around(name, connector) for name, connector in (connectors or {}).items()}
         self._open: dict[str, Connector] = {}
         self._ready: dict[tuple[str, str], tuple[float, Seat]] = {}
-        self._letterbox = StateLetterbox(config.state)
-        self._credentials = Credentials(config)
+        self._opening = Opening(config)
         self._mappings: dict[tuple[str, str], tuple[tuple[Entity, ModelMapping, ObjectInfo], CompiledMapping]] = {}
 
     def connector(self, name: str) -> Connector:
@@ -82,12 +79,7 @@ class Systems:
         if name in self._given:
             return self._given[name]
         if name not in self._open:
-            system = self.config.systems[name]
-            kind = connector_class(system.connector)
-            opened = kind.open(name, system.settings, directory=self.config.directory)
-            if opened.caps.kind == "push":
-                cast("Receiving", opened).receive_from(self._letterbox)
-            self._credentials.authorize(system, opened)
+            opened = self._opening.open(name)
             if isinstance(opened, KnowsOwnWrites):
                 opened.own_writes = self.own_writes.get(name)
             self._open[name] = self._wrapped(name, opened)
@@ -187,8 +179,7 @@ class Systems:
         for connector in self._open.values():
             connector.close()
         self._open.clear()
-        self._letterbox.close()
-        self._credentials.close()
+        self._opening.close()
 
 
 def _described(connector: Connector, entity: Entity, mapping: ModelMapping) -> ObjectInfo:

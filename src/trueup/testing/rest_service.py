@@ -24,6 +24,7 @@ from typing import Any, Self
 
 from trueup.connectors.jsonl_text import NumberText, parse_line
 from trueup.connectors.rest.message import json_bytes
+from trueup.testing.rest_hooks import Hooks
 from trueup.testing.rest_http import Answer, Asked, Server
 
 JSON = {"content-type": "application/json"}
@@ -106,6 +107,7 @@ class Collection:
     number: int = 0
     versions: int = 0
     ordered: list[tuple[Any, ...]] | None = None  # keys in their order, until a row comes or goes
+    name: str = ""
 
 
 class RefusedError(Exception):
@@ -125,7 +127,7 @@ class RestService:
         self.collections: dict[str, Collection] = {}
         self.requests: list[tuple[str, str]] = []
         self.statuses: dict[int, int] = {}
-        self.hooks: dict[str, dict[str, Any]] = {}
+        self.hooks = Hooks()
         self._now = now
         self._lock = threading.RLock()
         self._recent: deque[float] = deque()
@@ -142,6 +144,7 @@ class RestService:
 
     def close(self) -> None:
         """Stop serving."""
+        self.hooks.close()
         self._server.close()
 
     def __enter__(self) -> Self:
@@ -155,7 +158,7 @@ class RestService:
     def make(self, name: str, *, key: Sequence[str] = ("id",), rules: Mapping[str, Rule] | None = None, flat: bool = False) -> None:
         """An empty collection."""
         with self._lock:
-            self.collections[name] = Collection(tuple(key), dict(rules or {}), flat)
+            self.collections[name] = Collection(tuple(key), dict(rules or {}), flat, name=name)
 
     def put(self, name: str, row: Mapping[str, Any], *, at: datetime | None = None) -> None:
         """Put a row in place, by hand."""
@@ -180,9 +183,11 @@ class RestService:
         made.versions += 1
         if key not in made.rows:
             made.ordered = None
+        kind = "updated" if key in made.rows else "created"
         made.rows[key] = row
         made.facts[key] = (at or self._now(), made.versions)
         made.deleted.pop(key, None)
+        self.hooks.tell(made.name, key, kind)
 
     def _remove(self, made: Collection, key: tuple[Any, ...]) -> None:
         self._snapshot(made)
@@ -190,6 +195,7 @@ class RestService:
         made.facts.pop(key, None)
         made.ordered = None
         made.deleted[key] = self._now()
+        self.hooks.tell(made.name, key, "deleted")
 
     def _snapshot(self, made: Collection) -> None:
         if self.traps.lag:
@@ -279,20 +285,12 @@ class RestService:
                 return self._list(self._collection(name), asked)
             case ("POST", "graphql"):
                 return self._graph(parse_line(asked.body))
-            case ("POST", "exports", name):
-                self._collection(name)
-                number = str(len(self._jobs) + 1)
-                self._jobs[number] = (name, 2)
-                return self._json({"job": number, "status": "waiting"}, 202)
-            case ("GET", "exports", number):
-                return self._job(number)
-            case ("GET", "exports", number, "rows"):
-                made = self._collection(self._jobs[number][0])
-                return Answer(200, b"\n".join(map(json_bytes, self._shown_all(made))), {"content-type": "application/jsonl"})
+            case (method, "exports", name, *more):
+                return self._export(method, name, more)
             case ("POST", "hooks"):
-                number = str(len(self.hooks) + 1)
-                self.hooks[number] = parse_line(asked.body)
-                return self._json({"id": number}, 201)
+                return self._json(self.hooks.subscribe(parse_line(asked.body)).shown(), 201)
+            case (method, "hooks", number, *more):
+                return self._hook(method, number, more)
             case ("POST", name):
                 return self._create(self._collection(name), asked)
             case ("POST", name, "batch"):
@@ -405,6 +403,18 @@ class RestService:
         info = {"hasNextPage": start + size < len(records), "endCursor": f"c{start + size}"}
         return self._json({"data": {name: {"nodes": records[start : start + size], "pageInfo": info}}})
 
+    def _export(self, method: str, name: str, more: list[str]) -> Answer:
+        """A list that is made ready first; `name` is the collection's, and then the number of the job."""
+        if method == "POST":
+            self._collection(name)
+            number = str(len(self._jobs) + 1)
+            self._jobs[number] = (name, 2)
+            return self._json({"job": number, "status": "waiting"}, 202)
+        if not more:
+            return self._job(name)
+        made = self._collection(self._jobs[name][0])
+        return Answer(200, b"\n".join(map(json_bytes, self._shown_all(made))), {"content-type": "application/jsonl"})
+
     def _job(self, number: str) -> Answer:
         if number not in self._jobs:
             raise RefusedError(404, "there is no such job")
@@ -413,6 +423,16 @@ class RestService:
         if left > 1:
             return self._json({"job": number, "status": "running"})
         return self._json({"job": number, "status": "done", "url": f"{self.url}/exports/{number}/rows"})
+
+    def _hook(self, method: str, number: str, more: list[str]) -> Answer:
+        hook = self.hooks.known.get(number)
+        if hook is None or (more == ["renew"] and not hook.active):
+            raise RefusedError(404, "there is no such subscription")
+        if method == "DELETE":
+            del self.hooks.known[number]
+            return Answer(204)
+        hook.renewed += more == ["renew"]
+        return self._json(hook.shown())
 
     # ---------------------------------------------------------------- single rows
 

@@ -13,6 +13,7 @@ from trueup.reports.alert_rules import NAMES, judge
 from trueup.reports.alert_words import message, threshold
 from trueup.reports.picture import (
     EntityPicture,
+    HookPicture,
     Moved,
     PackagePicture,
     Picture,
@@ -61,6 +62,7 @@ TROUBLES = {
     "old_secrets": picture(old_secrets={"CRM_PASSWORD": ago(days=400)}),
     "access_ended": picture(system=SystemPicture(away_s=900, access=Access("crm", "authorization_code", trouble="it was taken back"))),
     "access_ends": picture(system=SystemPicture(access=Access("crm", "authorization_code", ago(days=50), ago(days=2), renew_by=NOW))),
+    "hook_lapsed": picture(system=SystemPicture(hooks=[HookPicture("contacts", lapsed_at=ago(minutes=1))])),
     "disagreement": picture(EntityPicture(verified=Verified(ago(hours=9), {"crm": {"rows": 9, "differ": 2, "missing": 1, "extra": 0}}))),
     "notices_age": picture(told={"flow": ToldPicture(behind_s=4_000, why="nobody listens there")}),
     "notices_dead": picture(told={"flow": ToldPicture(dead=2, dead_at=ago(minutes=1))}),

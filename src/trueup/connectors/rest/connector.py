@@ -13,6 +13,7 @@ from trueup.connectors.base import PAGE_ROWS
 from trueup.connectors.rest.auth import Authorization, Header, Missing, Nobody, Parameter, basic
 from trueup.connectors.rest.client import Client
 from trueup.connectors.rest.file import read_file
+from trueup.connectors.rest.hooks import RestHooks, said_of
 from trueup.connectors.rest.objects import RestObject
 from trueup.connectors.rest.reading import Reader
 from trueup.connectors.rest.template import places, render
@@ -175,6 +176,29 @@ class RestConnector:
         """See auth.Authorized."""
         self._client.authorization = authorization
 
+    @property
+    def hooks(self) -> RestHooks | None:
+        """See hooking.Hooked."""
+        shape = self.file.webhook
+        return RestHooks(self._client, shape, self._scope) if shape is not None and shape.subscribe is not None else None
+
+    @classmethod
+    def webhook_of(cls, settings: Mapping[str, Any], *, directory: str = ".") -> Mapping[str, Any] | None:
+        """What its connector file says under `webhook`, as a configuration would; None: nothing, or a secret of it is not given.
+
+        Raises ConfigError where the file cannot be read.
+        """
+        return said_of(cls._file(settings, directory).webhook, _scope(settings))
+
+    @classmethod
+    def caps_for(cls, settings: Mapping[str, Any], *, directory: str = ".") -> Caps:
+        """The abilities of such a system, without opening it. Raises ConfigError where its file cannot be read."""
+        return caps_of(cls._file(settings, directory))
+
+    @classmethod
+    def _file(cls, settings: Mapping[str, Any], directory: str) -> FileShape:
+        return read_file(Path(directory, str(settings.get("file") or "")))
+
     # ---------------------------------------------------------------- the contract
 
     def discover(self) -> list[ObjectInfo]:
@@ -268,6 +292,11 @@ class RestConnector:
 
     def _reader(self, obj: RestObject) -> Reader:
         return Reader(self._client, obj, lambda name: self._reader(self._object(name)), self._pool)
+
+
+def _scope(settings: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """What `${secrets.…}` and `${values.…}` stand for."""
+    return {kind: {name: str(value) for name, value in (settings.get(kind) or {}).items()} for kind in ("secrets", "values")}
 
 
 def caps_of(file: FileShape) -> Caps:

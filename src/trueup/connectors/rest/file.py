@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
+from trueup.connectors.rest.hooks import own_places
 from trueup.connectors.rest.schema import ColumnShape, FileShape, ObjectShape, PageShape, RequestShape, Shape
 from trueup.connectors.rest.template import places
 from trueup.errors import ConfigError, Problem
@@ -39,7 +40,7 @@ _NAMES: dict[str, frozenset[str]] = {
     "upsert": _WRITES,
     "delete": _WRITES,
     "subscribe": frozenset({"callback", "secret", "object"}),
-    "renew": frozenset({"callback", "secret", "id"}),
+    "renew": frozenset({"callback", "secret", "object", "id"}),
     "alive": frozenset({"id"}),
     "unsubscribe": frozenset({"id"}),
 }
@@ -193,6 +194,7 @@ def _meaning(document: YamlDocument, shape: FileShape) -> list[Problem]:
         found += _object(document, path, obj, shape)
     if shape.webhook is not None:
         found += _requests(document, ("webhook",), shape.webhook)
+        found += [document.problem(("webhook", "verify"), wrong) for wrong in _strange(own_places(shape.webhook.verify), _ALWAYS)]
     for number, limit in enumerate(shape.http.limits):
         if limit.match is not None and not fnmatch.translate(limit.match):
             found.append(document.problem(("http", "limits", number), "it matches nothing"))

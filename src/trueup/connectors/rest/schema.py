@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -35,7 +36,14 @@ def _listed(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
 
+def _span(text: str) -> str:
+    if not re.fullmatch(r"\d+(\.\d+)?[smhd]", text):
+        raise ValueError(f"`{text}` is no span of time: write for example 90s, 15m, 12h or 6d")
+    return text
+
+
 Pointer = Annotated[str, AfterValidator(_pointer)]
+Span = Annotated[str, AfterValidator(_span)]
 Templated = Annotated[Any, AfterValidator(_templated)]
 TemplatedText = Annotated[str, AfterValidator(_templated)]
 Target = Annotated[str, AfterValidator(_target)]
@@ -408,16 +416,39 @@ class ObjectShape(Shape):
     write: WritesShape = Field(default_factory=WritesShape)
 
 
+class AliveShape(RequestShape):
+    """Whether a subscription `${id}` still sends: where its member `at` is one of `is`; where nothing is said, where it is there."""
+
+    at: Pointer | None = None
+    equals: Annotated[list[Any], BeforeValidator(_listed)] | None = Field(None, alias="is")
+
+
 class HookShape(Shape):
-    """Webhooks of this application: how they are verified and read (as in trueup.yaml), and how one subscribes to them."""
+    """Webhooks of this application: how they are verified and read (as in trueup.yaml), and how one subscribes to them.
+
+    Requests may use `${callback}`, `${secret}` (the one of `verify`), `${object}` (then each mapped object has a subscription of its own)
+    and `${id}`, as `subscribe: {id: …}` tells it; `ends` is where an answer says when it ends.
+    """
 
     verify: dict[str, Any]
     event: dict[str, Any] | None = None
     subscribe: WriteShape | None = None
+    ends: Pointer | None = None
     renew: RequestShape | None = None
-    renew_every: str | None = None
-    alive: RequestShape | None = None
+    renew_every: Span | None = None
+    alive: AliveShape | None = None
+    alive_every: Span | None = None
     unsubscribe: RequestShape | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> HookShape:
+        if (self.renew is None) != (self.renew_every is None):
+            raise ValueError("`renew` and `renew_every` belong together")
+        if self.alive_every is not None and self.alive is None:
+            raise ValueError("`alive_every` says how often `alive` is asked, which is missing")
+        if self.subscribe is None and (self.renew or self.alive or self.unsubscribe):
+            raise ValueError("`subscribe` is missing: nothing else has a subscription to speak of")
+        return self
 
 
 class FileShape(Shape):

@@ -22,7 +22,8 @@ NOTHING = object()
 """What a place without a value makes of a parameter, header or member that is nothing else: it is left out."""
 
 
-def _moment(value: Any) -> datetime:
+def moment_of(value: Any) -> datetime:
+    """A point in time, of ISO text or as it is; without a zone it is in UTC. Raises ValueError."""
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
     if not isinstance(moment, datetime):
         raise ValueError(f"{value!r} is no point in time")  # noqa: TRY004 - the value of a record, not an argument of another type
@@ -32,7 +33,7 @@ def _moment(value: Any) -> datetime:
 def _iso(value: Any) -> str:
     if isinstance(value, date) and not isinstance(value, datetime):
         return value.isoformat()
-    return _moment(value).replace(tzinfo=None).isoformat() + "Z"
+    return moment_of(value).replace(tzinfo=None).isoformat() + "Z"
 
 
 def text(value: Any) -> str:
@@ -52,11 +53,11 @@ def text(value: Any) -> str:
 
 FILTERS: dict[str, Callable[[Any], Any]] = {
     "iso": _iso,
-    "iso_s": lambda value: _moment(value).strftime("%Y-%m-%dT%H:%M:%SZ"),
-    "date": lambda value: _moment(value).date().isoformat(),
-    "http_date": lambda value: _moment(value).strftime("%a, %d %b %Y %H:%M:%S GMT"),
-    "epoch_s": lambda value: int(_moment(value).timestamp()),
-    "epoch_ms": lambda value: int(_moment(value).timestamp() * 1000),
+    "iso_s": lambda value: moment_of(value).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    "date": lambda value: moment_of(value).date().isoformat(),
+    "http_date": lambda value: moment_of(value).strftime("%a, %d %b %Y %H:%M:%S GMT"),
+    "epoch_s": lambda value: int(moment_of(value).timestamp()),
+    "epoch_ms": lambda value: int(moment_of(value).timestamp() * 1000),
     "comma": lambda value: ",".join(map(text, value)),
     "lower": lambda value: text(value).lower(),
     "upper": lambda value: text(value).upper(),

@@ -15,6 +15,7 @@ from trueup.reports.picture import (
     DAYS_S,
     LONG_S,
     EntityPicture,
+    HookPicture,
     PackagePicture,
     Picture,
     ReportPicture,
@@ -27,7 +28,7 @@ from trueup.reports.picture import (
 )
 from trueup.runtime.credentials import as_access
 from trueup.runtime.measured import Calls
-from trueup.store import credential, meta, notice, secret, waiting
+from trueup.store import credential, meta, notice, secret, subscription, waiting
 from trueup.store import run as runs
 from trueup.store.inbox import Inbox
 
@@ -167,6 +168,7 @@ class Knowing:
         if away is not None:
             found.away_why, found.away_s = away
         found.access = self._state.access.get(name)
+        found.hooks = self._state.hooks.get(name, ())
         found.calls, found.seconds = calls.taken()
         found.answered = any(outcome == "ok" for _call, outcome in found.calls)
         if watcher is not None:
@@ -259,6 +261,7 @@ class _FromState:
         self.verified: dict[str, Verified] = {}
         self.secrets: dict[str, datetime] = {}
         self.access: dict[str, Access] = {}
+        self.hooks: dict[str, list[HookPicture]] = {}
         self.inbox: Any = None
         self.told: dict[str, tuple[Subscriber, Standing | None]] = {}
         self._began_at = began_at
@@ -294,6 +297,10 @@ class _FromState:
         standings = notice.standings(db)
         self.told = {one.name: (one, standings.get(one.name)) for one in notice.list_(db)}
         self.access = {name: as_access(row) for name, row in credential.rows(db).items()}
+        self.hooks = {}
+        for hook in subscription.list_(db).values():
+            shown = HookPicture(hook.object, hook.trouble, hook.trouble_at, hook.lapsed_at)
+            self.hooks.setdefault(hook.system, []).append(shown)
         tokens = {row.secret for row in credential.rows(db).values()}
         self.secrets = {name: row.at for name, row in secret.rows(db).items() if row.sealed is not None and name not in tokens}
 

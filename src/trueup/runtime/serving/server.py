@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack
 from functools import partial
 from threading import Event
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -18,6 +18,7 @@ from trueup.runtime.dispatch.agreement import agreed
 from trueup.runtime.dispatch.dispatched import Dispatched
 from trueup.runtime.dispatch.membership import LOST, Membership
 from trueup.runtime.dispatch.team import Team
+from trueup.runtime.opening import caps_of
 from trueup.runtime.renames import carry_out
 from trueup.runtime.schedule import is_realtime
 from trueup.runtime.serving.alerting import Alerting
@@ -31,6 +32,7 @@ from trueup.runtime.serving.knowing import Knowing
 from trueup.runtime.serving.letters import Letters
 from trueup.runtime.serving.reporting import Reporting
 from trueup.runtime.serving.rolling import RollingRun
+from trueup.runtime.serving.subscribing import Subscribing
 from trueup.runtime.serving.telling import Telling
 from trueup.runtime.serving.turns import Turns, room
 from trueup.runtime.serving.verifying import Verifying
@@ -63,6 +65,8 @@ READY_S = 15.0
 """A server that has not looked at the state for so long is not ready."""
 POLL_S = 10.0
 """A system that tells nothing is read so often where that reads only what moved."""
+ASK_S = 60.0
+"""An application is asked so often, whether or not it sends webhooks: some of these are always lost."""
 
 
 class Server:
@@ -102,6 +106,7 @@ class Server:
         self._paused: frozenset[tuple[str, str]] = frozenset()
         self._decided: str | None = None
         self._polled_at = 0.0
+        self._asked_at = 0.0
         self.member: Membership | None = None  # where others share the state
         self.team: Team | None = None
         self.schedule: ScheduleClock | None = None
@@ -111,6 +116,8 @@ class Server:
         self.verifying = Verifying(self)
         self.reporting = Reporting(self)
         self.telling = Telling(self)
+        self.subscribing = Subscribing(self)
+        self._known_caps: dict[str, Caps] = {}
         self.exchanging = Exchanging(self)
         self.figures.heard = self.telling.wake
 
@@ -153,6 +160,7 @@ class Server:
             if self.config.packages:
                 self.exchanging.start()
             self.reporting.start()
+            self.subscribing.start()
             self.log.event("serving", entities=", ".join(self.workers), systems=", ".join(self.watchers))
             try:
                 self._attend(hold, rolling, clock)
@@ -243,13 +251,25 @@ class Server:
         """The objects of a system, each with the entity that is to know at once when something changed there."""
         return [(mapping.object.name, entity) for entity in self.workers if (mapping := self._realtime(entity).get(system)) is not None]
 
+    def told_of(self, system: str) -> list[str]:
+        """The objects of a system of whose changes somebody wants to know at once."""
+        return sorted({obj for obj, _entity in self._objects_of(system) if obj is not None})
+
+    def sweep(self, system: str, why: str) -> None:
+        """Let those who are told of a system look at everything."""
+        for entity in dict.fromkeys(entity for _obj, entity in self._objects_of(system)):
+            self.workers[entity].wakes.sweep(why)
+
     def _realtime(self, entity: str) -> Mapping[str, ModelMapping]:
         """The mappings of an entity that is to be kept in agreement at once."""
         known = self.config.entities[entity]
         return known.mappings if is_realtime(known) else {}
 
     def _caps(self, system: str) -> Caps:
-        return cast("Caps", connector_class(self.config.systems[system].connector).caps)
+        found = self._known_caps.get(system)
+        if found is None:
+            found = self._known_caps[system] = caps_of(self.config.systems[system], self.config.directory)
+        return found
 
     def _open(self, system: str) -> Connector:
         settings = self.config.systems[system]
@@ -283,6 +303,7 @@ class Server:
         self.exchanging.stop()
         self.reporting.stop()
         self.telling.stop()
+        self.subscribing.stop()
         for watcher in self.watchers.values():
             watcher.stop()
         if self.letters is not None:
@@ -292,7 +313,7 @@ class Server:
         end_s = END_S if self.member is None or not self.member.lost else LOST_S
         if self.turns is not None:
             self.turns.stop()
-        for thread in (*self.workers.values(), self.turns, *self.watchers.values(), self.letters):
+        for thread in (*self.workers.values(), self.turns, *self.watchers.values(), self.letters, self.subscribing):
             if thread is not None:
                 thread.join(end_s)
         self.telling.join(end_s)
@@ -356,13 +377,16 @@ class Server:
         return frozenset(name for name in self.workers if db.entity(name) in codes)
 
     def _poll(self) -> None:
-        """Systems that tell nothing are read now and then, where only what moved is read."""
+        """Systems that tell nothing are read now and then, where only what moved is read: applications seldom, for each look counts."""
         if time.monotonic() - self._polled_at < POLL_S:
             return
         self._polled_at = time.monotonic()
+        asks = self._polled_at - self._asked_at >= ASK_S
+        if asks:
+            self._asked_at = self._polled_at
         for name, worker in self.workers.items():
             for system, mapping in self._realtime(name).items():
                 watcher, caps = self.watchers.get(system), self._caps(system)
                 cheap = caps.marks or (caps.incremental and mapping.object.modified is not None)
-                if cheap and (watcher is None or watcher.polled):
+                if cheap and (watcher is None or watcher.polled) and (asks or caps.kind != "api"):
                     worker.wakes.look(system, None)
