@@ -442,6 +442,7 @@ class Caps:
     fences         end_writes() works: a write that somebody has begun can be kept from landing
     watch          watch() yields keys that may have changed
     locks          lock() works: others can be kept from changing columns that are changed elsewhere
+    grants         exchange_rights() works: the rights to change such columns can be taken from others
     fingerprint    fingerprint() is pushed down
     browses        browse() works: rows can be looked at without a key that tells them apart
     clock          clock() works: the system tells what time it has
@@ -464,6 +465,7 @@ class Caps:
     fences: bool = False
     watch: bool = False
     locks: bool = False
+    grants: bool = False
     fingerprint: bool = False
     browses: bool = False
     clock: bool = False

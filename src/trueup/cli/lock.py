@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
     app.command("lock", short_help="Keep others from changing what is changed elsewhere.")(lock)
 
 
-def lock(
+def lock(  # noqa: PLR0913 - one argument per option
     ctx: typer.Context,
     names: Annotated[
         list[str] | None,
@@ -34,22 +34,32 @@ def lock(
     whole_tables: Annotated[
         bool, typer.Option("--whole-tables", help="Lock tables as well of which only some rows take part (`where`).", show_default=False)
     ] = False,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by", metavar="KIND", help="Lock by `triggers` (default), or by `grants`: the rights of others are taken.", show_default=False
+        ),
+    ] = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Keep others from changing in a system what is changed in another: fields with a source of truth, in the systems that are not it.
 
     Without an option it says where each field is changed, by whom, and how the locks stand. In databases a lock is made of triggers, which
-    let pass what trueup writes and tell everybody else where the field is changed. Elsewhere, and without a lock, such edits are overruled:
+    let pass what trueup writes and tell everybody else where the field is changed; or, with `--by grants`, of rights, which are taken from
+    others and kept, to be given back. Elsewhere, and without a lock, such edits are overruled:
     put back, counted and reported. Exit status 3 where a lock is missing, was altered, or could not be made.
     """
     from trueup.errors import UsageError
     from trueup.runtime import locks
+    from trueup.runtime.lock_rights import GRANTS, TRIGGERS
 
     if show + make + remove > 1:
         raise UsageError("say one of --show, --apply and --remove, not several")
+    if by not in {None, GRANTS, TRIGGERS}:
+        raise UsageError(f"a lock is made of triggers or of grants, not of {by!r}", hint="say --by triggers, or --by grants")
     with workspace_of(ctx, config) as workspace:
-        asked = locks.asked_for(workspace.config, names or (), whole_tables=whole_tables)
+        asked = locks.asked_for(workspace.config, names or (), whole_tables=whole_tables, by=by or "")
         if make or remove:
             leave(_change((locks.apply if make else locks.remove)(workspace, asked), making=make, as_json=as_json))
         else:

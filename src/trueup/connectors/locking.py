@@ -24,9 +24,10 @@ from trueup.errors import WriteRefusedError
 from trueup.model import Lock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from trueup.connectors.sql_read import Table
+    from trueup.core.rights import Right, Rights
     from trueup.model import ObjectSpec
 
 NAME = "trueup_lock"
@@ -66,6 +67,25 @@ class Locking(Connector, Protocol):
 
     def unlock(self, obj: ObjectSpec) -> bool:
         """Remove the lock, or what is left of it; False where there was nothing."""
+        ...
+
+
+class Granting(Connector, Protocol):
+    """A connector that can lock by rights, where its `caps.grants` says so. What is taken and given is worked out by core/rights.py."""
+
+    def rights(self, obj: ObjectSpec, lock: Lock) -> Rights:
+        """Who may change what in an object, as far as the lock is concerned. Asks the system and changes nothing.
+
+        Raises as `Locking.lock_plan`, and AccessRefusedError where it cannot be seen.
+        """
+        ...
+
+    def rights_statements(self, now: Collection[Right], then: Collection[Right]) -> list[str]:
+        """The statements that make of the rights of `now` those of `then`."""
+        ...
+
+    def exchange_rights(self, obj: ObjectSpec, now: Collection[Right], then: Collection[Right]) -> None:
+        """Carry these statements out: in one transaction where the system can. Raises AccessRefusedError where they are refused."""
         ...
 
 

@@ -30,7 +30,7 @@ from trueup.connectors.mysql_errors import (
     column_at_fault,
     in_words,
 )
-from trueup.connectors.mysql_lock import LockingConnector
+from trueup.connectors.mysql_grant import GrantingConnector
 from trueup.connectors.mysql_session import Address, Session, as_text, frame_of
 from trueup.connectors.mysql_tables import DDL_TYPES, KEY_TEXT, MyFacts, all_tables, find_table, load_query, load_table, match, quoted
 from trueup.connectors.mysql_watching import SETTING
@@ -65,11 +65,11 @@ _SWITCHES = {"ssl_verify_cert", "ssl_verify_identity", "ssl_disabled"}
 _USABLE_CURSOR = {"integer": r"-?\d+", "decimal": r"-?\d+(\.\d+)?", "float": r"[-+.\deE]+"}
 
 
-class MysqlConnector(LockingConnector):
+class MysqlConnector(GrantingConnector):
     """One MySQL or MariaDB database, reached by a URL."""
 
     caps = replace(
-        SqlConnector.caps, atomic=False, fences=True, watch=True, locks=True
+        SqlConnector.caps, atomic=False, fences=True, watch=True, locks=True, grants=True
     )  # a MyISAM table keeps what an interrupted transaction wrote
 
     def __init__(self, name: str, address: Address, *, lock_timeout_s: float, statement_timeout_s: float) -> None:

@@ -83,7 +83,7 @@ class LockingConnector(FencedConnector):
     def _made(self, table: Table) -> list[Row]:
         """What there is of a lock: name, event, timing, definer and text of each trigger."""
         session = self._session()
-        schema, name = _names_of(table)
+        schema, name = names_of(table)
         with self._errors():
             return list(
                 session.rows(
@@ -96,7 +96,7 @@ class LockingConnector(FencedConnector):
     def _triggers(self, table: Table, lock: Lock) -> Iterator[tuple[str, str]]:
         """Names and texts of the triggers of a lock."""
         session = self._session()
-        schema, name = _names_of(table)
+        schema, name = names_of(table)
         with self._errors():
             login = str(session.rows("SELECT LEFT(USER(), CHAR_LENGTH(USER()) - LOCATE('@', REVERSE(USER())))")[0][0])
             engines = session.rows(
@@ -127,7 +127,7 @@ class LockingConnector(FencedConnector):
         return f"SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = {self._session().text(said)};"
 
 
-def _names_of(table: Table) -> tuple[str, str]:
+def names_of(table: Table) -> tuple[str, str]:
     """Schema and name of a table, plain."""
     schema, _, name = table.source.partition("`.`")
     return schema[1:].replace("``", "`"), name[:-1].replace("``", "`")

@@ -59,7 +59,7 @@ _ARRAY_ROWS = 2_000  # up to this many rows travel as arrays in the statement, m
 class PostgresConnector(SessionConnector):
     """One PostgreSQL database, reached by a libpq URL."""
 
-    caps = replace(SqlConnector.caps, marks=True, parts=True, fences=True, watch=True, locks=True)
+    caps = replace(SqlConnector.caps, marks=True, parts=True, fences=True, watch=True, locks=True, grants=True)
 
     def __init__(
         self, name: str, info: Mapping[str, Any], *, schema: str | None, lock_timeout_s: float, statement_timeout_s: float

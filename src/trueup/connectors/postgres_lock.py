@@ -39,7 +39,7 @@ _PLACE = re.compile(r" ON .*? FOR EACH ", re.DOTALL)
 _MARK = "made by trueup: refuses what is changed elsewhere"
 _HINT = "change it there: trueup brings it here"
 
-_TREE = """
+TREE = """
     WITH RECURSIVE tree(oid, place) AS (
         SELECT %s::regclass::oid, ARRAY[0::bigint]
         UNION ALL
@@ -74,7 +74,7 @@ class LockingConnector(FencedConnector):
         lock = locking.lockable(table, lock)
         session = self._session()
         with self._errors(), self._read_only(session):
-            tree = session.execute(_TREE, [table.source]).fetchall()
+            tree = session.execute(TREE, [table.source]).fetchall()
             login = str(session.execute("SELECT session_user").fetchall()[0][0])
             made = [Made(*row) for row in session.execute(_MADE, [[row[0] for row in tree], NAME])]
             function = f"{_schema_of(table.source)}.{quoted(NAME)}"
@@ -137,7 +137,7 @@ class LockingConnector(FencedConnector):
     @staticmethod
     def _made(session: psycopg.Connection[Any], table: Table) -> list[Made]:
         """What there is of a lock, on the table and all that belongs to it; a line without a trigger for each that has none."""
-        tree = session.execute(_TREE, [table.source]).fetchall()
+        tree = session.execute(TREE, [table.source]).fetchall()
         found = [Made(*row) for row in session.execute(_MADE, [[row[0] for row in tree], NAME])]
         bare = {str(row[1]) for row in tree} - {one.source for one in found}
         return [*found, *(Made(source) for source in sorted(bare))] if found else []

@@ -20,7 +20,7 @@ import psycopg
 from psycopg import conninfo
 
 from trueup.connectors.base import PAGE_ROWS, PART_BYTES, Part
-from trueup.connectors.postgres_lock import LockingConnector
+from trueup.connectors.postgres_grant import GrantingConnector
 from trueup.connectors.sql_read import Select
 from trueup.errors import ObjectUnreadableError
 
@@ -44,7 +44,7 @@ _PLACE = re.compile(r"(\d+)-(\d*)")
 _FROM_VERSION = 14_00_00
 
 
-class PartedConnector(LockingConnector):
+class PartedConnector(GrantingConnector):
     """The part of the connector that has to do with shared readings."""
 
     def _place(self) -> str:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from trueup.core.locks import ChangedWhere
+    from trueup.core.rights import Loss
     from trueup.reports.table import Style
 
 Standing = Literal["open", "locked", "unfinished", "missing", "altered", "outdated", "stranger", "leftover", "overruled", "unknown"]
@@ -34,7 +35,8 @@ class LockFinding:
     """One object of one system. `columns`: column -> the system where it is changed; `rows`: where rows are added and removed.
 
     `why` says more of some standings; `make` are the statements that lock it, none where it is locked, `remove` those that open it again;
-    `passes` is what gets by.
+    `passes` is what gets by. `by`: "grants" where the lock is one of rights, which `loses` says of whom they are taken; "" where nothing is
+    locked, and nobody asked for one kind.
     """
 
     system: str
@@ -47,6 +49,8 @@ class LockFinding:
     make: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
     passes: tuple[str, ...] = ()
+    by: str = ""
+    loses: tuple[Loss, ...] = ()
 
     @property
     def place(self) -> str:
@@ -82,6 +86,8 @@ def lock_dict(found: Locks) -> dict[str, Any]:
                 "make": list(one.make),
                 "remove": list(one.remove),
                 "passes": list(one.passes),
+                "by": one.by or None,
+                "loses": [{"who": loss.who, "right": loss.right, "columns": list(loss.columns)} for loss in one.loses],
             }
             for one in found.findings
         ],
@@ -101,6 +107,7 @@ _WORDS: Mapping[str, str] = {
     "overruled": "overruled",
     "unknown": "NOT KNOWN",
 }
+ALL_COLUMNS = "programs that write all columns of a row are refused, also where they leave the locked ones as they are"
 _REMEDIES: Mapping[str, str] = {
     "unfinished": "was begun and not ended: `trueup lock {system} --apply` completes it, --remove takes it away",
     "missing": "was locked, and is open to everybody now: `trueup lock {system} --apply` locks it again",
@@ -160,12 +167,20 @@ def _listed(one: LockFinding) -> str:
 def _said(one: LockFinding, style: Style) -> str:
     said = _WORDS[one.standing]
     if one.standing in WELL:
-        return f"{said}: {one.why}" if one.why else said
+        by = f" by {one.by}" if one.standing == "locked" and one.by else ""
+        return f"{said}{by}: {one.why}" if one.why else f"{said}{by}"
     return style.paint(said, "warn")
+
+
+def _lost(loss: Loss) -> str:
+    said = f"{loss.who} loses {loss.right}"
+    return f"{said} of {', '.join(loss.columns)}" if loss.columns else said
 
 
 def _statements(one: LockFinding, style: Style) -> str:
     lines = [style.paint(f"-- {one.place}: {counted(len(one.columns), 'column')}{' and its rows' if one.rows else ''}", "dim")]
+    lines += [style.paint(f"-- {_lost(loss)}", "dim") for loss in one.loses if one.make]
+    lines += [style.paint(f"-- mind: {ALL_COLUMNS}", "dim")] if one.loses and one.make and one.columns else []
     lines += [f"{statement};" for statement in one.make]
     lines += [style.paint(f"-- gets by: {what}", "dim") for what in one.passes]
     lines += [style.paint("-- to open it again", "dim"), *(f"{statement};" for statement in one.remove)]

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, cast
 from trueup.core.locks import Place, changed_where, places
 from trueup.errors import AccessRefusedError, ObjectMissingError, TrueupError, UsageError, WriteRefusedError
 from trueup.reports.lock_facts import LockFinding, Locks
+from trueup.runtime import lock_rights
+from trueup.runtime.lock_rights import GRANTS, TRIGGERS
 from trueup.runtime.order import in_order
 from trueup.runtime.trail import decided
 from trueup.store import Store, audit, write_lock
@@ -20,7 +22,7 @@ from trueup.store.write_lock import WriteLock
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from trueup.connectors.locking import Locking
+    from trueup.connectors.locking import Granting, Locking
     from trueup.model import Config, ObjectSpec
     from trueup.reports.lock_facts import Standing
     from trueup.runtime.systems import Systems
@@ -28,19 +30,24 @@ if TYPE_CHECKING:
 
 PUT_BACK = "such edits are put back and reported"
 FILTERED = f"only some of its rows take part (`where`), and a lock is of all of them (--whole-tables); {PUT_BACK}"
+NO_RIGHTS = f"it has no users whose rights could be taken (`trueup lock --by triggers`); {PUT_BACK}"
 OVERRULED = {"file": f"a file cannot be locked; {PUT_BACK}", "push": "it only pushes; what it says of such fields is not taken"}
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked about: systems and entities by name (empty: all), and whether tables are locked of which only some rows take part."""
+    """What is asked about: systems and entities by name (empty: all), and whether tables are locked of which only some rows take part.
+
+    `by`: "triggers" or "grants", of which a lock is to be made; "": of what it is made, else triggers.
+    """
 
     systems: tuple[str, ...] = ()
     entities: tuple[str, ...] = ()
     whole_tables: bool = False
+    by: str = ""
 
 
-def asked_for(config: Config, names: Sequence[str], *, whole_tables: bool) -> Asked:
+def asked_for(config: Config, names: Sequence[str], *, whole_tables: bool, by: str = "") -> Asked:
     """What the names mean, `system:NAME` or `entity:NAME` where one is both. Raises UsageError for a name that is neither, or both."""
     kinds: dict[str, list[str]] = {"system": [], "entity": []}
     for name in names:
@@ -54,7 +61,7 @@ def asked_for(config: Config, names: Sequence[str], *, whole_tables: bool) -> As
             raise UsageError(f"{name} is both a system and an entity", hint=f"say system:{name} or entity:{name}")
         else:
             raise UsageError(f"there is no system or entity {name!r}", hint=f"configured: {', '.join((*config.systems, *config.entities))}")
-    return Asked(tuple(kinds["system"]), tuple(kinds["entity"]), whole_tables)
+    return Asked(tuple(kinds["system"]), tuple(kinds["entity"]), whole_tables, by)
 
 
 def kept_locks(target: str) -> list[WriteLock]:
@@ -88,6 +95,10 @@ def _finding(systems: Systems, place: Place, known: WriteLock | None, asked: Ask
             return replace(shown, standing="overruled", why=why)
         if known is None and place.filtered and not asked.whole_tables:
             return replace(shown, standing="overruled", why=FILTERED)
+        if (asked.by if known is None else _kind(known)) == GRANTS:
+            if not connector.caps.grants:
+                return replace(shown, standing="overruled", why=NO_RIGHTS)
+            return lock_rights.finding(cast("Granting", connector), place, known, shown)
         locking = cast("Locking", connector)
         plan = locking.lock_plan(place.object, place.lock)
         there = locking.locked(place.object)
@@ -102,6 +113,11 @@ def _finding(systems: Systems, place: Place, known: WriteLock | None, asked: Ask
     standing = _standing(place, known, there)
     make = () if standing == "locked" else plan.make
     return replace(shown, standing=standing, make=make, remove=plan.remove, passes=plan.passes)
+
+
+def _kind(known: WriteLock) -> str:
+    """What a lock is made of."""
+    return GRANTS if known.rights is not None else TRIGGERS
 
 
 def _standing(place: Place, known: WriteLock | None, there: str | None) -> Standing:
@@ -120,12 +136,20 @@ def _leftover(systems: Systems, known: WriteLock) -> LockFinding:
     """A lock that was made of an object of which nothing is changed elsewhere any more."""
     shown = LockFinding(known.system, known.object.label, (), known.lock.columns, known.lock.rows, "leftover")
     try:
-        there = cast("Locking", systems.connector(known.system)).locked(known.object)
+        is_there = _is_there(systems, known)
     except ObjectMissingError:
         return replace(shown, why="the table is gone as well")
     except TrueupError as error:
         return replace(shown, standing="unknown", why=str(error))
-    return shown if there is not None else replace(shown, why="it is gone already")
+    return shown if is_there else replace(shown, why="it is gone already")
+
+
+def _is_there(systems: Systems, known: WriteLock) -> bool:
+    """Whether there is anything of a lock. Raises the connector's errors."""
+    connector = systems.connector(known.system)
+    if known.rights is not None:
+        return lock_rights.is_there(cast("Granting", connector), known)
+    return cast("Locking", connector).locked(known.object) is not None
 
 
 def apply(workspace: Workspace, asked: Asked) -> list[tuple[LockFinding, str]]:
@@ -136,12 +160,15 @@ def apply(workspace: Workspace, asked: Asked) -> list[tuple[LockFinding, str]]:
     by_place = {(one.system, one.object): one for one in look(workspace.config, workspace.systems, known, asked).findings}
     for place in _asked_places(workspace, asked):
         one = by_place[place.system, place.object.label]
+        kept = next((lock for lock in known if (lock.system, lock.object.label) == (place.system, place.object.label)), None)
         if one.standing == "unknown":
             done.append((one, one.why))
+        elif kept is not None and asked.by not in {"", _kind(kept)}:
+            done.append((one, f"it is locked by {_kind(kept)}: `trueup lock {place.system} --remove` first"))
         elif one.standing == "locked":
             done.append((one, ""))
         elif one.standing != "overruled":
-            done.append(_make(workspace, place, one))
+            done.append(_make(workspace, place, one, kept))
     return done
 
 
@@ -150,15 +177,26 @@ def _asked_places(workspace: Workspace, asked: Asked) -> Iterator[Place]:
     yield from places(config, asked.systems or tuple(config.systems), asked.entities or tuple(config.entities))
 
 
-def _make(workspace: Workspace, place: Place, one: LockFinding) -> tuple[LockFinding, str]:
+def _make(workspace: Workspace, place: Place, one: LockFinding, kept: WriteLock | None) -> tuple[LockFinding, str]:
     now, who = workspace.clock(), audit.me()
     begun = WriteLock(place.system, place.object, place.lock, None, now, who)
+    asked: lock_rights.Asked | None = None
+    granting = cast("Granting", workspace.systems.connector(place.system))
+    if one.by == GRANTS:
+        try:
+            asked = lock_rights.Asked.of(granting, place.object, place.lock, kept)
+        except TrueupError as error:
+            return one, str(error)
+        begun = replace(begun, rights=asked.exchange)
     with workspace.store.write() as tx:
         write_lock.keep(tx, begun)
-        decided(tx, "lock", {"system": place.system, "object": place.object.label, "columns": list(place.lock.columns)}, now)
-    locking = cast("Locking", workspace.systems.connector(place.system))
+        what = {"system": place.system, "object": place.object.label, "columns": list(place.lock.columns)}
+        decided(tx, "lock", what | ({"by": GRANTS} if asked is not None else {}), now)
     try:
-        digest = _made(locking, place, one)
+        if asked is not None:
+            digest = lock_rights.make(granting, place.object, asked, place.lock)
+        else:
+            digest = _made(cast("Locking", granting), place, one)
     except TrueupError as error:
         _after_failure(workspace, begun)
         return one, str(error)
@@ -181,10 +219,10 @@ def _made(locking: Locking, place: Place, one: LockFinding) -> str:
 def _after_failure(workspace: Workspace, begun: WriteLock) -> None:
     """A lock that could not be made: forgotten where nothing of it is there, else kept as unfinished."""
     try:
-        there = cast("Locking", workspace.systems.connector(begun.system)).locked(begun.object)
+        is_there = _is_there(workspace.systems, begun)
     except TrueupError:
         return
-    if there is None:
+    if not is_there:
         with workspace.store.write() as tx:
             write_lock.forget(tx, begun.system, begun.object.label)
 
@@ -204,8 +242,12 @@ def remove(workspace: Workspace, asked: Asked, *, only: Collection[tuple[str, st
 
 def _take_away(workspace: Workspace, one: LockFinding, kept: WriteLock | None) -> tuple[LockFinding, str]:
     obj = kept.object if kept is not None else _spec_of(workspace.config, one)
+    connector = workspace.systems.connector(one.system)
     try:
-        cast("Locking", workspace.systems.connector(one.system)).unlock(obj)
+        if kept is not None and kept.rights is not None:
+            lock_rights.undo(cast("Granting", connector), kept)
+        else:
+            cast("Locking", connector).unlock(obj)
     except ObjectMissingError:
         pass  # gone with its table
     except TrueupError as error:

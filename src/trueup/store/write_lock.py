@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from trueup.core.rights import Exchange, Right
 from trueup.model import Lock, ObjectSpec
 from trueup.store.schema import system_name
 from trueup.store.schema import write_lock as table
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WriteLock:
-    """One lock. `digest` is None where it was begun, and nothing is known of its end; `who` is None where nobody is known."""
+    """One lock. `digest` is None where it was begun, and nothing is known of its end; `who` is None where nobody is known.
+
+    `rights` is what a lock by rights took and gave; None: the lock is one of triggers.
+    """
 
     system: str
     object: ObjectSpec
@@ -28,15 +32,22 @@ class WriteLock:
     digest: str | None
     at: datetime
     who: str | None = None
+    rights: Exchange | None = None
 
 
 def keep(tx: Db, found: WriteLock) -> None:
     """Keep a lock, in the place of one on the same object."""
     forget(tx, found.system, found.object.label)
-    spec = json.dumps({"object": asdict(found.object), "columns": dict(found.lock.columns), "rows": list(found.lock.rows)}, default=str)
+    rights = {"rights": asdict(found.rights)} if found.rights is not None else {}
+    spec = {"object": asdict(found.object), "columns": dict(found.lock.columns), "rows": list(found.lock.rows), **rights}
     tx.execute(
         table.insert().values(
-            system=tx.system(found.system), object=found.object.label, spec=spec, digest=found.digest, at=found.at, who=found.who
+            system=tx.system(found.system),
+            object=found.object.label,
+            spec=json.dumps(spec, default=str),
+            digest=found.digest,
+            at=found.at,
+            who=found.who,
         )
     )
 
@@ -53,5 +64,7 @@ def list_(db: Db) -> list[WriteLock]:
     for row in db.execute(statement.order_by(system_name.c.name, table.c.object)):
         spec = json.loads(row.spec)
         obj = ObjectSpec(**{**spec["object"], "key": tuple(spec["object"]["key"])})
-        found.append(WriteLock(row.name, obj, Lock(spec["columns"], tuple(spec["rows"])), row.digest, row.at, row.who))
+        rights = spec.get("rights")
+        exchange = None if rights is None else Exchange(*(tuple(Right(**one) for one in rights[name]) for name in ("taken", "given")))
+        found.append(WriteLock(row.name, obj, Lock(spec["columns"], tuple(spec["rows"])), row.digest, row.at, row.who, exchange))
     return found

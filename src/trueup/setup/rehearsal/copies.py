@@ -52,7 +52,7 @@ class OnlyLooking:
     @property
     def caps(self) -> Caps:
         """See base.Connector. Nothing is written here, whatever the system can do."""
-        return replace(self._inner.caps, creates=False, updates=False, deletes=False, marks=False, watch=False, locks=False)
+        return replace(self._inner.caps, creates=False, updates=False, deletes=False, marks=False, watch=False, locks=False, grants=False)
 
     def discover(self) -> list[ObjectInfo]:
         """See base.Connector."""
