@@ -6,7 +6,7 @@ import pytest
 
 from trueup.core import fingerprint
 from trueup.runtime import chunks, observe, run_pass, spill
-from trueup.store import db
+from trueup.store import db, prepared
 from trueup.testing.simulator import draw_moves, play_game
 
 
@@ -20,6 +20,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(observe, "FEW_ROWS", 0)
     monkeypatch.setattr(fingerprint, "FEW_ROWS", 0)
     monkeypatch.setattr(db, "FEW", 0)
+    monkeypatch.setattr(prepared, "MANY", 0)
     monkeypatch.setattr(spill.Spill.__init__, "__defaults__", (100,))
 
 

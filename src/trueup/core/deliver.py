@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from trueup.model import Entity
 
 FIELDS = "__fields"
-_NO_DELETES = pl.DataFrame(schema={GID: pl.Int64(), KEY: pl.String()})
+_NO_DELETES = pl.DataFrame(schema={GID: pl.Int64(), KEY: pl.String(), "fingerprint": pl.Int64()})
 
 
 @dataclass(frozen=True)
 class Due:
     """What one system must be told about a set of records.
 
-    deletes   __gid, __key
+    deletes   __gid, __key, and the fingerprint under which the row was last read (null: not known)
     creates   __gid and the golden cells of the fields that may be written
     updates   __gid, __key, __fields (List: the fields due), the golden cells of all writable fields (those not due are context for
               expressions), and `seen:FIELD` for each field that can be read or written: what the system was last seen to hold
@@ -57,11 +57,13 @@ def due(entity: Entity, system: str, decision: Decision, *, frozen: pl.DataFrame
     alive = decision.records
     if not decision.deleted.is_empty():
         doomed = pl.col("gid").is_in(decision.deleted.implode()) & (pl.col("state") == PRESENT)
-        deletes = mine.filter(doomed).select(pl.col("gid").alias(GID), pl.col("key").alias(KEY))
+        deletes = _as_deletes(mine.filter(doomed))
         alive = alive.filter(~pl.col(GID).is_in(decision.deleted.implode()))
     withdrawn = keep(mine, mine["state"] == WITHDRAWN)
     if not withdrawn.is_empty():
-        deletes = pl.concat([deletes, withdrawn.select(pl.col("gid").alias(GID), pl.col("key").alias(KEY))])
+        deletes = pl.concat([deletes, _as_deletes(withdrawn)])
+    if not decision.withdrawn.is_empty():
+        deletes = pl.concat([deletes, keep(decision.withdrawn, decision.withdrawn[SYSTEM] == system)[_NO_DELETES.columns]])
     creates = alive.clear()[[GID, *writable]]
     if may_create and writable and mine.height < alive.height + decision.deleted.len():
         lacking = alive if mine.is_empty() else alive.join(mine.select(pl.col("gid").alias(GID)), on=GID, how="anti", maintain_order="left")
@@ -71,6 +73,10 @@ def due(entity: Entity, system: str, decision: Decision, *, frozen: pl.DataFrame
         if all(creates[name].null_count() for name in writable):
             creates = creates.filter(pl.any_horizontal(pl.col(name).is_not_null() for name in writable))
     return Due(deletes, creates, _updates(writable, entity.mapped(system), mine, alive, frozen))
+
+
+def _as_deletes(shadows: pl.DataFrame) -> pl.DataFrame:
+    return shadows.select(pl.col("gid").alias(GID), pl.col("key").alias(KEY), "fingerprint")
 
 
 def due_restores(entity: Entity, system: str, decision: Decision) -> tuple[Due, Decision]:

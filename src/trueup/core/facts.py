@@ -60,6 +60,10 @@ TOLD_SCHEMA = pl.Schema({"id": pl.Int64(), "data": pl.String()})
 NOTHING_RETOLD = pl.DataFrame(schema=TOLD_SCHEMA)
 """Golden records, and what they say: two columns of GOLDEN_SCHEMA."""
 
+WITHDRAWN_SCHEMA = pl.Schema({**GONE_SCHEMA, "fingerprint": pl.Int64()})
+NOTHING_WITHDRAWN = pl.DataFrame(schema=WITHDRAWN_SCHEMA)
+"""Rows, and the fingerprints under which they were last read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Meeting:
@@ -135,6 +139,7 @@ class Decision:
     deleted     golden ids that are deleted after this
     index       (rule, hash, __gid) to store instead of what was stored for `indexed`
     retold      (TOLD_SCHEMA) golden records that are told otherwise and alike by all systems, besides `golden`; nothing follows from it
+    withdrawn   (WITHDRAWN_SCHEMA) rows to be deleted although their records live, about which nothing else is to be said
     restores    (RESTORE_SCHEMA) values that single systems are to hold although they are not golden: theirs from before an undone run
     """
 
@@ -165,11 +170,12 @@ class Decision:
     missing_keys: pl.DataFrame = field(default_factory=lambda: NO_ROWS)
     retold: pl.DataFrame = field(default_factory=lambda: NOTHING_RETOLD)
     restores: pl.DataFrame = field(default_factory=lambda: _NO_RESTORES)
+    withdrawn: pl.DataFrame = field(default_factory=lambda: NOTHING_WITHDRAWN)
 
     @property
     def anything(self) -> bool:
         """Whether there is anything to commit."""
-        frames = (self.golden, self.shadows, self.removed, self.history, self.frozen, self.thawed, self.retold)
+        frames = (self.golden, self.shadows, self.removed, self.history, self.frozen, self.thawed, self.retold, self.withdrawn)
         return any(not frame.is_empty() for frame in frames)
 
 

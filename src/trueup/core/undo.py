@@ -31,6 +31,8 @@ from trueup.core.observe import golden_cells
 from trueup.core.shadow import long_deltas
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from trueup.core.facts import Facts
     from trueup.model import Entity, Field
 
@@ -445,7 +447,7 @@ def _revived(facts: Facts, done: Done, refused: list[pl.DataFrame]) -> tuple[pl.
     again = done.later.filter((pl.col("kind") == DELETED) & pl.col(GID).is_in(ids.implode())).unique(GID, keep="last", maintain_order=True)
     refused.append(_refusal(again.with_columns(field=pl.lit(None, dtype=pl.String), by=SYSTEM), "deleted again"))
     ids = ids.filter(~ids.is_in(again[GID].implode()))
-    return ids, _told(ids.to_frame(GID), facts, done, REVIVED)
+    return ids, told_of(ids.to_frame(GID), facts.now, done.run, REVIVED)
 
 
 def _deleted_again(facts: Facts, done: Done, refused: list[pl.DataFrame]) -> tuple[pl.Series, pl.DataFrame]:
@@ -458,7 +460,7 @@ def _deleted_again(facts: Facts, done: Done, refused: list[pl.DataFrame]) -> tup
     edited = edits_since(done, ids)
     refused.append(edited)
     ids = ids.filter(~ids.is_in(edited[GID].implode()))
-    return ids, _told(ids.to_frame(GID), facts, done, DELETED)
+    return ids, told_of(ids.to_frame(GID), facts.now, done.run, DELETED)
 
 
 def _rows(
@@ -492,8 +494,8 @@ def _rows(
     refused.append(_refusal(there.filter(last), "last row"))
     there = there.filter(~last)
     told = [
-        _told(there, facts, done, TAKEN_OUT),
-        *(_told(rows, facts, done, PUT_BACK) for rows in (spared, returned)),
+        told_of(there, facts.now, done.run, TAKEN_OUT),
+        *(told_of(rows, facts.now, done.run, PUT_BACK) for rows in (spared, returned)),
     ]
     withdrawn, spared, returned = (rows.select(list(GONE_SCHEMA)).cast(GONE_SCHEMA) for rows in (there, spared, returned))
     return (withdrawn, spared, returned), pl.concat(told)
@@ -524,8 +526,8 @@ def _refusal(rows: pl.DataFrame, why: str) -> pl.DataFrame:
     return rows.with_columns(missing).with_columns(why=pl.lit(why)).select(list(REFUSED_SCHEMA)).cast(REFUSED_SCHEMA)
 
 
-def _told(rows: pl.DataFrame, facts: Facts, done: Done, kind: str) -> pl.DataFrame:
-    """One history line per record or row, without a field."""
+def told_of(rows: pl.DataFrame, now: datetime, run: int, kind: str) -> pl.DataFrame:
+    """One history line per record or row (__gid, __system) that the undo of a run did something to, without a field."""
     if rows.is_empty():
         return pl.DataFrame(schema=HISTORY_SCHEMA)
     empty = pl.lit(None, dtype=pl.String)
@@ -535,7 +537,7 @@ def _told(rows: pl.DataFrame, facts: Facts, done: Done, kind: str) -> pl.DataFra
         empty.alias("before"),
         empty.alias("after"),
         pl.col(SYSTEM) if SYSTEM in rows.columns else empty.alias(SYSTEM),
-        pl.lit(facts.now).cast(pl.Datetime("us", "UTC")).alias(AT),
-        pl.lit(rule_of(done.run)).alias("rule"),
+        pl.lit(now).cast(pl.Datetime("us", "UTC")).alias(AT),
+        pl.lit(rule_of(run)).alias("rule"),
         pl.lit(kind).alias("kind"),
     ).cast(HISTORY_SCHEMA)

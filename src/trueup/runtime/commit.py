@@ -142,15 +142,22 @@ def commit_decision(
         shadow.delete(tx, entity.name, system, gone[KEY])
     for system, part, new in ready.shadows:
         shadow.upsert(tx, entity.name, system, part, new=new)
-    for system, mine in by_value(decision.again, SYSTEM):
-        told = mine.select(pl.col(KEY).alias("key"), pl.lit("left apart no longer").alias("why"))
-        unsettled_key.put(tx, entity.name, system, told.with_columns(since=pl.lit(now).cast(pl.Datetime("us", "UTC"))))
+    _commit_marks(tx, entity, decision, now)
     _commit_index(tx, entity, ready, later)
     if not decision.history.is_empty():
         history.append(tx, entity.name, _history(entity, decision.history, version=version, run=run, now=now, who=who))
     if not decision.thawed.is_empty() or not decision.frozen.is_empty():
         _commit_conflicts(tx, entity, decision, run=run, now=now)
     return version
+
+
+def _commit_marks(tx: Db, entity: Entity, decision: Decision, now: datetime) -> None:
+    """Rows that are to be deleted although their records live, and rows to be looked at again."""
+    for system, mine in by_value(decision.withdrawn, SYSTEM):
+        shadow.withdraw(tx, entity.name, system, mine[KEY])
+    for system, mine in by_value(decision.again, SYSTEM):
+        told = mine.select(pl.col(KEY).alias("key"), pl.lit("left apart no longer").alias("why"))
+        unsettled_key.put(tx, entity.name, system, told.with_columns(since=pl.lit(now).cast(pl.Datetime("us", "UTC"))))
 
 
 def _new_and_known(rows: pl.DataFrame, column: str, born: pl.Series) -> Iterator[tuple[pl.DataFrame, bool]]:

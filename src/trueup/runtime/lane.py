@@ -135,10 +135,8 @@ class Lane:
         ready.wake += gone
         if here.is_empty():
             return
-        with self._store.read() as db:
-            known = shadow_table.by_key(db, self._entity.name, self._seat.name, here[KEY]).select(pl.col("key").alias(KEY), "fingerprint")
         prints = native_fingerprint(here, self._seat.compiled.value_columns)
-        same = here.with_columns(prints.alias("_now")).join(known, on=KEY, how="left", maintain_order="left")
+        same = here.with_columns(prints.alias("_now")).join(rows.select(KEY, "fingerprint"), on=KEY, how="left", maintain_order="left")
         unchanged = same.filter(pl.col("_now").eq_missing(pl.col("fingerprint"))).drop("_now", "fingerprint")
         ready.wake += same.filter(pl.col("_now").ne_missing(pl.col("fingerprint")))[KEY].to_list()
         operations = rows.join(unchanged.select(KEY), on=KEY, how="semi").with_row_index(OP).with_columns(pl.col(OP).cast(pl.Int64))

@@ -10,6 +10,8 @@ from trueup.runtime.changes import MappingChanges
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
+    import polars as pl
+
     from trueup.core.facts import Decision, Facts
     from trueup.model import Entity
     from trueup.runtime.hands import Hands
@@ -39,6 +41,8 @@ class PassOptions:
     referrers: tuple[Entity, ...] = ()  # entities that refer to this one
     # Decides about `records` in the place of the merge; nothing is read then. Told the systems that can be written to.
     ruling: Callable[[Mapping[str, Seat], Facts], Decision] | None = None
+    # Decides about those of `records` of which there is little to say, before that; gives the others.
+    outright: Callable[[Mapping[str, Seat], pl.Series], tuple[Decision, pl.Series]] | None = None
     only: frozenset[str] | None = None  # read these systems alone; None: all of them
     away: frozenset[str] = frozenset()  # systems that are busy or do not answer: not read, not written, not missed
     known_s: float = 0.0  # systems that were ready so lately are not asked again what their objects are like

@@ -291,9 +291,13 @@ class Pass:
             if mine.height < frame.height:
                 rest[name] = keep(frame, ~alone)
         decide: Callable[[Facts], Decision] = reconcile
-        if first and self.options.ruling is not None:
-            decide = partial(self.options.ruling, {name: seat for name, seat in self.seats.items() if name not in self.options.mute})
         gids = united([*[frame[GID] for frame in rest.values()], gone[GID], others]).alias(GID)
+        if first and self.options.ruling is not None:
+            seats = {name: seat for name, seat in self.seats.items() if name not in self.options.mute}
+            decide = partial(self.options.ruling, seats)
+            if self.options.outright is not None and not self.options.plan and not self.options.older and not rest and gone.is_empty():
+                outright, gids = self.options.outright(seats, gids)
+                parts.append(outright)
         at_once = RECONCILED_ROWS if rest else gids.len() or 1  # where nothing was read, nothing is compared cell by cell
         for some in in_order(gids).to_frame().iter_slices(at_once):
             these = some[GID]

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from trueup.core.births import no_births
 from trueup.core.cells import AT, GID, KEY, SYSTEM
 from trueup.core.facts import GONE_SCHEMA
+from trueup.core.frames import one_of
 from trueup.core.merge import APART
 from trueup.core.observe import golden_cells
 from trueup.core.reconcile import reconcile
+from trueup.core.taken_out import taken_out
 from trueup.core.undo import (
     DELETED,
     LINE_SCHEMA,
@@ -30,7 +33,7 @@ from trueup.core.unite import UNITED, part
 from trueup.errors import UsageError
 from trueup.reports.undone import Refused, Undone
 from trueup.runtime.unite import Partable, partable, parted
-from trueup.store import created, history
+from trueup.store import conflict, created, golden, history, shadow
 from trueup.store import run as run_table
 from trueup.store.retention import refuse_compacted
 
@@ -125,22 +128,11 @@ class Undo:
 
     def ruling(self, seats: Mapping[str, Seat], facts: Facts) -> Decision:
         """Decide about some of these records; `seats` are the systems that can be written to now."""
-        written = {name: seat.connector.caps for name, seat in seats.items() if seat.mapping.writes}
         entity = facts.entity.name
-        gids = facts.golden["id"]
-        mine = pl.col(GID).is_in(gids.implode())
         with self._store.read() as db:
-            later = history.after_run(db, entity, gids, self.wanted.run, self._ended_at)
-        done = Done(
-            run=self.wanted.run,
-            lines=self._lines.get(entity, pl.DataFrame(schema=LINE_SCHEMA)).filter(mine),
-            later=_as_lines(later),
-            created=self._created.get(entity, pl.DataFrame(schema=GONE_SCHEMA)).filter(mine),
-            deletable=frozenset(name for name, caps in written.items() if caps.deletes),
-            writable=frozenset(name for name, caps in written.items() if caps.updates),
-        )
-        golden = golden_cells(facts)
-        reversal = reverse(facts, done, golden)
+            done = self._done(db, entity, facts.golden["id"], seats)
+        records = golden_cells(facts)
+        reversal = reverse(facts, done, records)
         merged = reversal.merged
         parting = self._to_part(facts, done, merged)
         self.undone.values += merged.changes.height + reversal.restores.height + merged.thawed.height
@@ -151,9 +143,36 @@ class Undo:
             Refused(entity, gid, system, field, why, by, at, run)
             for gid, system, field, why, by, at, run in reversal.refused.select(GID, SYSTEM, "field", "why", "by", AT, "run").iter_rows()
         ]
-        decision = part(facts, parting.taken, parting.free, merged) if parting.taken else reconcile(facts, merged, golden)
+        decision = part(facts, parting.taken, parting.free, merged) if parting.taken else reconcile(facts, merged, records)
         decision.restores = reversal.restores
         return decision
+
+    def outright(self, entity: str, seats: Mapping[str, Seat], gids: pl.Series) -> tuple[Decision, pl.Series]:
+        """Decide about those of these records of which rows are taken out and no value is put back; the other ids."""
+        configured = self._config.entities[entity]
+        if self._created.get(entity) is None:
+            return no_births(configured, self._now), gids
+        with self._store.read() as db:
+            if not golden.all_living(db, gids):
+                return no_births(configured, self._now), gids
+            done = self._done(db, entity, gids, seats)
+            asked = conflict.open_of(db, entity, gids)["gid"]
+            decision, taken = taken_out(configured, done, shadow.standing(db, entity, gids), asked, self._now)
+        self.undone.rows += decision.withdrawn.height
+        return decision, gids.filter(~one_of(gids, taken))
+
+    def _done(self, db: Db, entity: str, gids: pl.Series, seats: Mapping[str, Seat]) -> Done:
+        """What the run did to these records, and what happened to them since."""
+        written = {name: seat.connector.caps for name, seat in seats.items() if seat.mapping.writes}
+        mine = pl.col(GID).is_in(gids.implode())
+        return Done(
+            run=self.wanted.run,
+            lines=self._lines.get(entity, pl.DataFrame(schema=LINE_SCHEMA)).filter(mine),
+            later=_as_lines(history.after_run(db, entity, gids, self.wanted.run, self._ended_at)),
+            created=self._created.get(entity, pl.DataFrame(schema=GONE_SCHEMA)).filter(mine),
+            deletable=frozenset(name for name, caps in written.items() if caps.deletes),
+            writable=frozenset(name for name, caps in written.items() if caps.updates),
+        )
 
     def _to_part(self, facts: Facts, done: Done, merged: Merged) -> Partable:
         """The records that the run united and that can be two again; of the others, nothing is put back."""

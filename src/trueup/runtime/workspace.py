@@ -9,6 +9,7 @@ import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
 
@@ -244,7 +245,15 @@ class Workspace:
                 gid = (record[0], find_record(self, db, *record)) if record is not None else None
             undo = Undo(self.store, self.config, Wanted(run, gid, field), self.clock())
             return undo, {
-                name: PassOptions(plan=plan, every_change=every_change, keys={}, records=gids, ruling=undo.ruling, notice=undo.committed)
+                name: PassOptions(
+                    plan=plan,
+                    every_change=every_change,
+                    keys={},
+                    records=gids,
+                    ruling=undo.ruling,
+                    outright=partial(undo.outright, name),
+                    notice=undo.committed,
+                )
                 for name, gids in undo.records.items()
             }
 

@@ -16,6 +16,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from trueup.core import quick
+from trueup.core.frames import constant
 from trueup.store import schema
 
 if TYPE_CHECKING:
@@ -209,6 +210,16 @@ def framed(rows: Sequence[tuple[Any, ...]], columns: Sequence[Any], backend: Bac
     stored = {name: _stored(column.type, backend) for name, column in zip(names, columns, strict=True)}
     frame = pl.DataFrame(rows, schema=stored, orient="row", strict=True)
     return quick.frame([_shown(series, column.type) for series, column in zip(frame.get_columns(), columns, strict=True)])
+
+
+def shown_columns(height: int, told: Sequence[list[Any] | None], columns: Sequence[Any]) -> pl.DataFrame:
+    """As `framed`, for values as SQLite gives them, column by column; None: a column that is null throughout."""
+    series = []
+    for values, column in zip(told, columns, strict=True):
+        kind, name = _stored(column.type, "sqlite"), column.key or ""
+        whole = constant(name, None, height, kind) if values is None else quick.series(name, values, kind)
+        series.append(_shown(whole, column.type))
+    return quick.frame(series)
 
 
 def _stored(kind: sa.types.TypeEngine[Any], backend: Backend) -> pl.DataType:

@@ -12,7 +12,8 @@ import orjson
 import polars as pl
 import sqlalchemy as sa
 
-from trueup.store.db import framed
+from trueup.store.db import framed, no_gc, shown_columns
+from trueup.store.schema import Moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,16 +22,22 @@ if TYPE_CHECKING:
     from trueup.store.engine import Backend
 
 Value = int | float | str | bytes | pl.Series | None
+MANY = 1_000
+"""From so many values asked for on, SQLite gives each column as one text of JSON: a Python object per cell takes longer than to find it."""
 
 
 @dataclass(frozen=True)
 class _Text:
-    """A statement as one database takes it: its text, the values that stand in it anyway, their order (None: by name), and its columns."""
+    """A statement as one database takes it: its text, the values that stand in it anyway, their order (None: by name), and its columns.
+
+    `as_columns` gives the same rows as a single one: how many they are, and an array of JSON for each column that is not null throughout.
+    """
 
     sql: str
     fixed: dict[str, Any]
     order: Sequence[str] | None
     columns: Sequence[Any]
+    as_columns: str | None = None
 
 
 @dataclass(eq=False)
@@ -42,7 +49,10 @@ class Prepared:
 
     def frame(self, db: Db, **values: Value) -> pl.DataFrame:
         """All rows, as `Db.frame` gives them."""
-        return framed(self.rows(db, **values), self._text(db).columns, db.backend)
+        text = self._text(db)
+        if text.as_columns is not None and any(isinstance(value, pl.Series) and value.len() >= MANY for value in values.values()):
+            return _columns(db.rows(text.as_columns, self._bound(text, db, values))[0], text.columns)
+        return framed(self.rows(db, **values), text.columns, db.backend)
 
     def rows(self, db: Db, **values: Value) -> list[tuple[Any, ...]]:
         """All rows, as the driver gives them: times and booleans are whole numbers where the tables hold them so."""
@@ -69,10 +79,27 @@ class Prepared:
             statement = self.make(db.backend)
             compiled: Any = statement.compile(dialect=db.connection.dialect)
             order = tuple(compiled.positiontup) if compiled.positional else None
-            known = self._texts[db.backend] = _Text(
-                str(compiled), dict(compiled.params), order, tuple(getattr(statement, "selected_columns", ()))
-            )
+            columns, sql = tuple(getattr(statement, "selected_columns", ())), str(compiled)
+            as_columns = _as_columns(sql, columns) if db.backend == "sqlite" else None
+            known = self._texts[db.backend] = _Text(sql, dict(compiled.params), order, columns, as_columns)
         return known
+
+
+def _as_columns(sql: str, columns: Sequence[Any]) -> str | None:
+    """The statement that gives a select's rows column by column; None where JSON does not hold some value of it exactly."""
+    if not columns or not all(isinstance(column.type, (sa.Integer, sa.Text, Moment)) for column in columns):
+        return None
+    names = [f"c{place}" for place in range(len(columns))]
+    arrays = ", ".join(f"CASE WHEN count({name}) THEN json_group_array({name}) END" for name in names)
+    return f"WITH told({', '.join(names)}) AS ({sql}) SELECT count(*), {arrays} FROM told"
+
+
+def _columns(row: Sequence[Any], columns: Sequence[Any]) -> pl.DataFrame:
+    """The frame of what such a statement gives."""
+    height, *texts = row
+    with no_gc():
+        told = [None if text is None else orjson.loads(text) for text in texts]
+        return shown_columns(height, told, columns)
 
 
 def given(name: str) -> sa.BindParameter[Any]:

@@ -58,6 +58,11 @@ _HELD = Prepared(
         .order_by(table.c.key)
     )
 )
+_STANDING = Prepared(
+    lambda backend: sa.select(
+        table.c.system, table.c.key, table.c.golden_id.label("gid"), table.c.fingerprint, table.c.state, table.c.sent
+    ).where(table.c.entity == given("entity"), table.c.golden_id.in_(given_many("gids", backend, sa.BigInteger)))
+)
 _BY_GOLDEN = Prepared(
     lambda backend: sa.select(table.c.system, *_COLUMNS).where(
         table.c.entity == given("entity"), table.c.golden_id.in_(given_many("gids", backend, sa.BigInteger))
@@ -214,6 +219,12 @@ def by_golden(db: Db, entity: str, gids: pl.Series, systems: Sequence[str] | Non
     return sorted_by(exchanged(frame, db.decode("system", frame["system"])), ("gid", "system"))
 
 
+def standing(db: Db, entity: str, gids: pl.Series) -> pl.DataFrame:
+    """As `by_golden`, in no order, and only `system`, `key`, `gid`, `fingerprint`, `state` and `sent`."""
+    frame = _STANDING.frame(db, entity=db.entity(entity), gids=gids.cast(pl.Int64))
+    return exchanged(frame, db.decode("system", frame["system"]))
+
+
 def odd(db: Db, entity: str, systems: Sequence[str]) -> pl.Series:
     """Golden ids of rows that are not there, or that hold or stand for something else than the golden record; and of all other systems'.
 
@@ -321,6 +332,12 @@ def retire(tx: Db, entity: str, system: str, keys: pl.Series) -> None:
     mine = (*_where(tx, entity, system), table.c.key.in_(tx.each(keys.cast(pl.String))))
     tx.execute(table.delete().where(*mine, table.c.state != WITHDRAWN))
     tx.execute(table.update().where(*mine).values(state=MISSING, fingerprint=None, sent=None))
+
+
+def withdraw(tx: Db, entity: str, system: str, keys: pl.Series) -> None:
+    """Mark rows that are as their records say, and are to be deleted although these live."""
+    mine = (*_where(tx, entity, system), table.c.key.in_(tx.each(keys.cast(pl.String))))
+    tx.execute(table.update().where(*mine).values(state=WITHDRAWN, sent="{}"))
 
 
 def rekey(tx: Db, entity: str, system: str, frame: pl.DataFrame) -> None:

@@ -187,7 +187,7 @@ def doomed(**columns: Any) -> Facts:
 
 def test_a_row_of_a_deleted_record_is_deleted_and_not_updated():
     todo = due_in(doomed())
-    assert todo.deletes.rows() == [(1, "k1")]
+    assert todo.deletes.rows() == [(1, "k1", None)]
     assert updates(todo) == {2: {"name": "Ada"}}
     assert todo.rows == 2
 
