@@ -150,9 +150,15 @@ class Client:
     # ---------------------------------------------------------------- one request
 
     def address(self, url: str) -> str:
-        """The whole address of a path. Raises AccessRefusedError for a host that may not be asked."""
+        """The whole address of a path. Raises AccessRefusedError for a host that may not be asked.
+
+        An application behind a proxy may tell its own pages by http: they are asked for by https, as the credential goes along.
+        """
         whole = url if "://" in url else f"{self._base}/{url.lstrip('/')}" if not url.startswith("?") else self._base + url
         parts = urlsplit(whole)
+        if parts.netloc == self._host and parts.scheme == "http" and self._base.startswith("https:"):
+            parts = parts._replace(scheme="https")
+            whole = parts.geturl()
         allowed = parts.netloc == self._host or any(fnmatch.fnmatch(parts.hostname or "", host) for host in self._http.hosts)
         if not allowed or (parts.scheme != "https" and parts.netloc != self._host):
             raise AccessRefusedError(
