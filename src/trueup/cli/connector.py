@@ -1,7 +1,8 @@
-"""`trueup connector`: connector files looked at and tried, before any system uses them."""
+"""`trueup connector`: connector files looked at and tried, before any system uses them; those that come with trueup."""
 
 from __future__ import annotations
 
+import difflib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,8 +13,10 @@ from trueup.cli.shared import COULD_NOT, AsJson, complain, leave, say, say_json,
 
 if TYPE_CHECKING:
     from trueup.connectors.rest.connector import RestConnector
+    from trueup.connectors.rest.schema import FileShape
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="The connector file.", show_default=False)]
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The connector file, or the name of one that comes along.", show_default=False)]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="One of `trueup connector list`.", show_default=False)]
 MOST_ROWS = 10
 
 connector = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
@@ -21,12 +24,81 @@ connector = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.add_typer(connector, name="connector", short_help="Check and try a connector file for a web application.")
+    app.add_typer(connector, name="connector", short_help="Web applications: those that trueup knows, and connector files for others.")
 
 
 @connector.callback()
 def all_() -> None:
-    """Look at a connector file, which describes a web application, before a system uses it (`connector: rest`)."""
+    """Look at the web applications that trueup knows, and at a connector file of another one (`connector: rest`)."""
+
+
+@connector.command("list", short_help="The applications that trueup knows.")
+def list_(
+    *,
+    drafts: Annotated[bool, typer.Option("--drafts", help="Those as well that nobody has confirmed yet.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the applications whose connector files come with trueup: `connector: NAME` in trueup.yaml takes one."""
+    from trueup.connectors.presets import draft_names, preset_names
+    from trueup.connectors.rest.preset import preset_file
+    from trueup.reports.preset import line_of, summary
+    from trueup.reports.table import table
+
+    names = [*preset_names(), *(draft_names() if drafts else ())]
+    found = [preset_file(name)[1] for name in names]
+    if as_json:
+        say_json({"presets": [summary(file) for file in found]})
+        return
+    say(table(["name", "application", "version", "confirmed", "objects"], [line_of(file) for file in found], style()))
+    if drafts:
+        say("\ndrafts are not taken by name: `trueup connector show NAME --file > NAME.yaml`, and connector: rest with that file")
+
+
+@connector.command("show", short_help="How a system uses one of them, and what it does.")
+def show(
+    name: Name,
+    *,
+    as_file: Annotated[bool, typer.Option("--file", help="Its connector file, to be changed and used by connector: rest.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is to be written into trueup.yaml for one of these applications, what was confirmed and what is not covered."""
+    from trueup.connectors.rest.connector import caps_of
+    from trueup.reports.connector_file import facts
+    from trueup.reports.preset import starter, summary, told
+
+    path, file = _preset(name)
+    if as_file:
+        say(path.read_text(encoding="utf-8").rstrip("\n"))
+    elif as_json:
+        say_json({**summary(file), **facts(file, caps_of(file)), "starter": starter(file)})
+    else:
+        say("\n".join(told(file)))
+
+
+def _preset(name: str) -> tuple[Path, FileShape]:
+    from trueup.connectors.presets import draft_names, preset_names
+    from trueup.connectors.rest.preset import preset_file
+    from trueup.errors import UsageError
+
+    try:
+        return preset_file(name)
+    except KeyError:
+        known = [*preset_names(), *draft_names()]
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+        raise UsageError(f"no connector file of that name comes with trueup: {name}", hint=hint) from None
+
+
+def _where(file: Path) -> Path:
+    """The file as it was named: one that is there, else the one of that name that comes with trueup."""
+    from trueup.connectors.rest.preset import preset_file
+
+    if file.exists() or len(file.parts) != 1 or file.suffix:
+        return file
+    try:
+        return preset_file(file.name)[0]
+    except KeyError:
+        return file
 
 
 @connector.command("check", short_help="What is wrong with a connector file, and what it will do.")
@@ -39,7 +111,7 @@ def check(file: File, *, as_json: AsJson = False) -> None:
     from trueup.reports.findings import problems_json
 
     try:
-        found = read_file(file)
+        found = read_file(_where(file))
     except ConfigError as error:
         if not as_json:
             raise
@@ -71,7 +143,7 @@ def try_(
     as_json: AsJson = False,
 ) -> None:
     """Connect, and show the first rows of an object as they would be mapped. Only reads."""
-    opened = _opened(file, secret or [], value or [], base_url)
+    opened = _opened(_where(file), secret or [], value or [], base_url)
     try:
         columns, shown, rejected = _first(opened, name, rows)
     finally:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from trueup.config.schema import ConfigShape
 from trueup.connectors import registry
+from trueup.connectors.rest.schema import FileShape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +23,11 @@ def json_schema() -> dict[str, Any]:
     system["properties"]["connector"]["enum"] = known
     system["allOf"] = [_settings_of(name, registry.connector_class(name).settings_schema()) for name in known]
     return {"$schema": DIALECT, **schema, "title": "trueup configuration"}
+
+
+def connector_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a connector file; what fits together in it only `trueup connector check` knows."""
+    return {"$schema": DIALECT, **FileShape.model_json_schema(by_alias=True), "title": "trueup connector file"}
 
 
 def _settings_of(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import importlib
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
+from trueup.connectors.presets import draft_names, preset_names
 from trueup.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,14 +34,14 @@ _SHIPPED = {
 
 
 def names() -> list[str]:
-    """Every connector that can be used, shipped ones first; a third party's cannot take a shipped name."""
-    others = {entry.name for entry in entry_points(group=ENTRY_POINT_GROUP)} - _SHIPPED.keys()
-    return [*_SHIPPED, *sorted(others)]
+    """Every connector that can be used, shipped ones and presets first; a third party's cannot take a shipped name."""
+    ours = [*_SHIPPED, *preset_names()]
+    return [*ours, *sorted({entry.name for entry in entry_points(group=ENTRY_POINT_GROUP)} - set(ours))]
 
 
 def is_known(name: str) -> bool:
     """Whether there is such a connector. Those of others are looked for only where it is none of ours: that reads every package's files."""
-    return name in _SHIPPED or name in names()
+    return name in _SHIPPED or name in preset_names() or name in names()
 
 
 def _load(entry: EntryPoint) -> type[Connector]:
@@ -58,6 +59,10 @@ def connector_class(name: str) -> type[Connector]:
         module, attribute = _SHIPPED[name]
         found: type[Connector] = getattr(importlib.import_module(module), attribute)
         return found
+    if name in preset_names():
+        from trueup.connectors.rest.preset import preset_class
+
+        return preset_class(name)
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         if entry.name == name:
             return _load(entry)
@@ -65,4 +70,6 @@ def connector_class(name: str) -> type[Connector]:
     near = difflib.get_close_matches(name, known, n=1)
     message = f"there is no connector {name!r}"
     hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+    if name in draft_names():
+        hint = f"nobody has confirmed it yet: `trueup connector show {name} --file > {name}.yaml`, and connector: rest with that file"
     raise UsageError(message, hint=hint)

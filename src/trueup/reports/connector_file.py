@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from trueup.connectors.rest.template import places
+from trueup.connectors.rest.file import names_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,12 +57,6 @@ def facts(file: FileShape, caps: Caps) -> dict[str, Any]:
         "stored_row": caps.stored_row,
         "incremental": caps.incremental,
     }
-
-
-def names_of(file: FileShape, kind: str) -> list[str]:
-    """The names that a file takes from `secrets` or `values`."""
-    found = (place.name.partition(".") for place in places(file.model_dump(mode="json")))
-    return list(dict.fromkeys(rest for head, _, rest in found if head == kind))
 
 
 def _head(file: FileShape) -> Iterator[str]:

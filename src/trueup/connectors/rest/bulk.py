@@ -37,6 +37,7 @@ class Bulk:
         self._reader = reader
         self._writer = writer
         self._verdicts = verdicts
+        self._rows: dict[str, Any] = {}  # the rows that were read just before, by key
 
     def write(self, kind: OperationKind, operations: Sequence[Operation]) -> list[Operation]:
         """Write what can be written in bulk; what cannot comes back."""
@@ -72,7 +73,7 @@ class Bulk:
 
     def _compared(self, kind: OperationKind, operations: Sequence[Operation], *, compare: bool) -> list[Operation]:
         """Those of which the rows are there, and as expected; the others have their outcome."""
-        records = self._present(operations)
+        records = self._rows = self._present(operations)
         kept = []
         for operation in operations:
             record = records.get(operation.key or "")
@@ -103,13 +104,15 @@ class Bulk:
     def _present(self, operations: Sequence[Operation]) -> dict[str, Any]:
         keys = [operation.text_key(self._obj) for operation in operations]
         found = [record for records in self._reader.by_key(keys) for record, _ in records]
-        return {key: record for key, record in zip(self._obj.keys_of(found, {}), found, strict=True) if key is not None}
+        known = self._obj.keys_of(found, {})
+        doubled = self._obj.doubled(known)
+        return {key: record for key, record in zip(known, found, strict=True) if key is not None and key not in doubled}
 
     # ---------------------------------------------------------------- one request
 
     def _send(self, kind: OperationKind, shape: BulkShape, operations: Sequence[Operation]) -> None:
         try:
-            items = [self._item(kind, shape, operation) for operation in operations]
+            items = [self._item(kind, shape, operation, number) for number, operation in enumerate(operations)]
             more = {f"body.{shape.items}": items} if shape.items else {}
             scope = {**self._obj.scope, "id": None, "key": {}}
             request = built(shape if shape.items else shape.model_copy(update={"body": items}), scope, more)
@@ -137,13 +140,14 @@ class Bulk:
             for operation in operations:
                 self._verdicts.trouble(operation, kind, trouble, self._client)
 
-    def _item(self, kind: OperationKind, shape: BulkShape, operation: Operation) -> Any:
+    def _item(self, kind: OperationKind, shape: BulkShape, operation: Operation, number: int) -> Any:
         template = shape.item
         if template is None:
             own = self._obj.shape.write.create
             template = (own.body if kind == "create" and own is not None else None) or ("${id}" if kind == "delete" else "${record}")
         version = (operation.expected or {}).get("__version")
-        return render(template, self._writer.scope(operation, version=version))
+        row = self._rows.get(operation.text_key(self._obj)) if self._rows and operation.parts is not None else None
+        return render(template, {**self._writer.scope(operation, row=row, version=version), "number": number})
 
     def _unsure(self, kind: OperationKind, operations: Sequence[Operation], error: Exception) -> None:
         """The request may have been carried out, or a part of it."""
@@ -190,10 +194,12 @@ class Bulk:
             told = {str(at(result, parse(shape.key))): result for result in results}
             return {op: told[key] for key, op in by_key.items() if key in told}
         found = {}
+        index = (shape.error_index if only_failures else None) or shape.index
         for number, result in enumerate(results):
             place: Any = number
-            if shape.index is not None:
-                place = at(result, parse(shape.index))
+            if index is not None:
+                place = at(result, parse(index))
+                place = int(place) if isinstance(place, str) and place.isdecimal() else place
             elif only_failures and not isinstance(result, dict):
                 continue
             if isinstance(place, int) and 0 <= place < len(operations):

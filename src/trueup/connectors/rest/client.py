@@ -20,7 +20,7 @@ from trueup.connectors.rest.message import Request, Response
 from trueup.errors import AccessRefusedError, ObjectUnreadableError, SystemUnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from trueup.connectors.rest.auth import Authorization
     from trueup.connectors.rest.schema import HttpShape
@@ -42,11 +42,20 @@ class ReplyLostError(SystemUnreachableError):
 class Client:
     """One application, asked by several threads at once. `wait(seconds)` lets time pass (tests put theirs in)."""
 
-    def __init__(self, system: str, http: HttpShape, base_url: str, *, wait: Callable[[float], None] = time.sleep) -> None:
-        """Nothing is connected yet."""
+    def __init__(
+        self,
+        system: str,
+        http: HttpShape,
+        base_url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        wait: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Nothing is connected yet. `headers` go with every request."""
         self.system = system
         self.authorization: Authorization = Nobody()
         self._http = http
+        self._headers = dict(headers or {})
         self._base = base_url.rstrip("/")
         self._host = urlsplit(self._base).netloc
         self._wait = wait
@@ -61,7 +70,7 @@ class Client:
                 self._client = httpx2.Client(
                     timeout=httpx2.Timeout(self._http.timeout_s, connect=min(15.0, self._http.timeout_s)),
                     limits=httpx2.Limits(max_connections=self._http.parallel + 2, max_keepalive_connections=self._http.parallel + 2),
-                    headers={"accept": "application/json", "user-agent": "trueup"},
+                    headers={"accept": "application/json", "user-agent": "trueup", **self._headers},
                     follow_redirects=False,
                     verify=_certificates() if self._base.startswith("https:") or self._http.hosts else False,  # else nothing is encrypted
                 )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import httpx2
+from pydantic import ValidationError
 
 from trueup.connectors.base import PAGE_ROWS
 from trueup.connectors.rest.auth import Authorization, Header, Missing, Nobody, Parameter, basic
@@ -15,8 +16,11 @@ from trueup.connectors.rest.client import Client
 from trueup.connectors.rest.file import read_file
 from trueup.connectors.rest.hooks import RestHooks, said_of
 from trueup.connectors.rest.objects import RestObject
+from trueup.connectors.rest.paging import Listing
+from trueup.connectors.rest.pointer import at, parse, text_of
 from trueup.connectors.rest.reading import Reader
-from trueup.connectors.rest.template import places, render
+from trueup.connectors.rest.schema import ANY, ColumnShape
+from trueup.connectors.rest.template import places, render, text
 from trueup.connectors.rest.writing import Writer
 from trueup.errors import ConfigError, ObjectMissingError, ObjectUnreadableError, Problem, keep_secret
 from trueup.model import Caps
@@ -37,19 +41,28 @@ class RestConnector:
     """One application, as its connector file describes it. Used by one thread at a time; it uses several itself."""
 
     caps: Caps = Caps(kind="api")
+    shipped: ClassVar[Path | None] = None  # the connector file of a preset; else the system names its own
 
     def __init__(
-        self, name: str, file: FileShape, secrets: Mapping[str, str], values: Mapping[str, str], base_url: str | None = None
+        self,
+        name: str,
+        file: FileShape,
+        secrets: Mapping[str, str],
+        values: Mapping[str, str],
+        base_url: str | None = None,
+        columns: Mapping[str, Mapping[str, ColumnShape]] | None = None,
     ) -> None:
-        """`secrets` and `values` are put in for `${secrets.…}` and `${values.…}`."""
+        """`secrets` and `values` are put in for `${secrets.…}` and `${values.…}`; `columns` are more than the file names, by object."""
         self.name = name
         self.file = file
         self._scope = {"secrets": dict(secrets), "values": dict(values)}
         address = base_url or str(render(file.http.base_url, self._scope))
-        self._client = Client(name, file.http, address)
+        headers = {name: text(value) for name, value in render(file.http.headers, self._scope).items()}
+        self._client = Client(name, file.http, address, headers=headers)
         self._grant: Mapping[str, Any] | None = None
         self._client.authorization = self._authorization(file.auth.any_of)
-        self._objects: dict[str, RestObject] = {}
+        self._columns = columns or {}
+        self._objects: dict[tuple[str, tuple[str, ...], str | None], RestObject] = {}
         self._workers: ThreadPoolExecutor | None = None
         self.caps = caps_of(file)
 
@@ -64,21 +77,19 @@ class RestConnector:
             for given in settings
             if given not in known
         ]
-        if not isinstance(settings.get("file"), str):
+        if cls.shipped is None and not isinstance(settings.get("file"), str):
             problems.append(Problem("", 0, f"systems.{name}.file", "`file` is missing", "name the connector file: file: directory.yaml"))
+        columns = _columns(name, settings.get("columns") or {}, problems)
         if problems:
             raise ConfigError(problems)
-        file = read_file(Path(directory, settings["file"]))
+        file = read_file(cls.shipped or Path(directory, settings["file"]))
         secrets = {key: str(value) for key, value in (settings.get("secrets") or {}).items()}
         values = {key: str(value) for key, value in (settings.get("values") or {}).items()}
         for secret, value in secrets.items():
             keep_secret(secret, value)
         address = settings.get("base_url") or render(file.http.base_url, {"secrets": secrets, "values": values})
-        missing = [
-            place.name
-            for place in places(file.http.base_url)
-            if not settings.get("base_url") and place.value({"secrets": secrets, "values": values}) is None
-        ]
+        needed = [*(() if settings.get("base_url") else places(file.http.base_url)), *places(file.http.headers)]
+        missing = [place.name for place in needed if place.value({"secrets": secrets, "values": values}) is None]
         if missing:
             kind, _, which = missing[0].partition(".")
             raise ConfigError(
@@ -88,7 +99,7 @@ class RestConnector:
                         0,
                         f"systems.{name}.{kind}",
                         f"`{which}` is missing",
-                        f"the address of the connector file needs ${{{missing[0]}}}",
+                        f"every request needs it: the connector file says ${{{missing[0]}}}",
                     )
                 ]
             )
@@ -98,7 +109,7 @@ class RestConnector:
             right = ""
         if not right:
             raise ConfigError([Problem("", 0, f"systems.{name}.base_url", "this is no address", "for example https://api.example.com")])
-        return cls(name, file, secrets, values, settings.get("base_url"))
+        return cls(name, file, secrets, values, settings.get("base_url"), columns)
 
     @classmethod
     def settings_schema(cls) -> dict[str, Any]:
@@ -118,6 +129,13 @@ class RestConnector:
                 "type": "string",
                 "title": "Address",
                 "description": "Another address than the connector file's: a test account's",
+            },
+            "columns": {
+                "type": "object",
+                "title": "Columns",
+                "description": "More columns than the connector file names, by object: fields of your own, or other types",
+                "additionalProperties": {"type": "object"},
+                "examples": [{"contacts": {"region": "text", "score": "integer"}}],
             },
         }
         return {
@@ -197,13 +215,13 @@ class RestConnector:
 
     @classmethod
     def _file(cls, settings: Mapping[str, Any], directory: str) -> FileShape:
-        return read_file(Path(directory, str(settings.get("file") or "")))
+        return read_file(cls.shipped or Path(directory, str(settings.get("file") or "")))
 
     # ---------------------------------------------------------------- the contract
 
     def discover(self) -> list[ObjectInfo]:
         """See base.Connector: the objects of the connector file."""
-        return [self._object(name).info() for name in self.file.objects]
+        return [self._object(name).info() for name in self._names()]
 
     def describe(self, obj: ObjectSpec) -> ObjectInfo:
         """See base.Connector."""
@@ -261,26 +279,55 @@ class RestConnector:
             self._workers = ThreadPoolExecutor(self.file.http.parallel, thread_name_prefix=f"rest-{self.name}")
         return self._workers
 
-    def _shape(self, name: str | None) -> ObjectShape:
-        shape = self.file.objects.get(name or "")
-        if shape is None:
+    def _names(self) -> list[str]:
+        """Every object that is known by name: those of the file, and those that the application lists."""
+        found = [name for name in self.file.objects if name != ANY]
+        shape = self.file.objects[ANY].named if ANY in self.file.objects else None
+        for records in Listing(self._client, shape, self._scope, "its objects") if shape is not None else ():
+            told = (at(record, parse(shape.name)) for record in records) if shape is not None else ()
+            found += [name for name in told if isinstance(name, str) and name not in found]
+        return found
+
+    def _shape(self, name: str | None, key: tuple[str, ...], modified: str | None) -> ObjectShape:
+        shape = self.file.objects.get(name or "") if name != ANY else None
+        if shape is not None:
+            return shape
+        if ANY not in self.file.objects or not name:
             near = difflib.get_close_matches(name or "", self.file.objects, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"the connector file has {', '.join(self.file.objects)}"
             raise ObjectMissingError(f"there is no object {name!r}", hint=hint, system=self.name)
-        return shape
+        shape = self.file.objects[ANY]
+        chosen: dict[str, Any] = {"key": [_pointer(shape, part) for part in key]} if key else {}
+        if modified is not None:
+            chosen["modified"] = _pointer(shape, modified)
+        return shape.model_copy(update=chosen)
 
-    def _object(self, name: str | None) -> RestObject:
-        shape = self._shape(name)
-        found = self._objects.get(name or "")
+    def _object(self, name: str | None, key: tuple[str, ...] = (), modified: str | None = None) -> RestObject:
+        shape = self._shape(name, key, modified)
+        place = (str(name), tuple(shape.key), shape.modified)
+        found = self._objects.get(place)
         if found is None:
-            found = RestObject(self.name, str(name), shape, self._scope)
+            self._need_values(str(name), shape)
+            found = RestObject(self.name, str(name), shape, self._scope, self._columns.get(str(name), {}))
             found.learn(self._client)
-            self._objects[str(name)] = found
+            self._objects[place] = found
         return found
+
+    def _need_values(self, name: str, shape: ObjectShape) -> None:
+        """Raises ObjectMissingError where requests need a value that the configuration does not give."""
+        for place in places(shape.model_dump(mode="json", include={"read", "write", "discover"})):
+            if place.name.startswith("values.") and place.value(self._scope) is None:
+                value = place.name.removeprefix("values.")
+                told = f": {self.file.settings[value]}" if value in self.file.settings else ""
+                raise ObjectMissingError(
+                    f"{name} needs the value {value}, which is not given{told}",
+                    hint=f"add `values: {{{value}: …}}` to the system",
+                    system=self.name,
+                )
 
     def _known(self, obj: ObjectSpec) -> RestObject:
         """An object as a mapping names it. Raises ObjectMissingError where it, or its key, is another one."""
-        found = self._object(obj.name)
+        found = self._object(obj.name, tuple(obj.key), obj.modified)
         found.need(obj.key)
         if obj.key and tuple(obj.key) != found.key:
             raise ObjectMissingError(
@@ -297,6 +344,28 @@ class RestConnector:
 def _scope(settings: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """What `${secrets.…}` and `${values.…}` stand for."""
     return {kind: {name: str(value) for name, value in (settings.get(kind) or {}).items()} for kind in ("secrets", "values")}
+
+
+def _pointer(shape: ObjectShape, column: str) -> str:
+    """Where a column stands that a mapping names."""
+    said = shape.columns.get(column)
+    if said is not None and said.at is not None:
+        return said.at
+    return column if column.startswith("/") else shape.envelope + text_of((column,))
+
+
+def _columns(system: str, said: Mapping[str, Any], problems: list[Problem]) -> dict[str, dict[str, ColumnShape]]:
+    """The columns that the configuration names; what is wrong with them is added to the problems."""
+    found: dict[str, dict[str, ColumnShape]] = {}
+    for obj, columns in said.items():
+        for name, shape in columns.items() if isinstance(columns, dict) else ():
+            try:
+                found.setdefault(obj, {})[name] = ColumnShape.model_validate({"type": shape} if isinstance(shape, str) else shape)
+            except ValidationError as error:
+                wrong = error.errors(include_url=False)[0]
+                place = ".".join(map(str, (f"systems.{system}.columns", obj, name, *wrong["loc"])))
+                problems.append(Problem("", 0, place, str(wrong["msg"]), "for example text, or {type: decimal, format: text}"))
+    return found
 
 
 def caps_of(file: FileShape) -> Caps:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from trueup.connectors.rest.hooks import own_places
-from trueup.connectors.rest.schema import ColumnShape, FileShape, ObjectShape, PageShape, RequestShape, Shape
+from trueup.connectors.rest.schema import ANY, ColumnShape, FileShape, ObjectShape, PageShape, RequestShape, Shape
 from trueup.connectors.rest.template import places
 from trueup.errors import ConfigError, Problem
 from trueup.yamlfile import parse_yaml, plain, read_yaml
@@ -24,15 +24,19 @@ if TYPE_CHECKING:
     from trueup.yamlfile import YamlDocument, YamlPath
 
 _ALWAYS = frozenset({"secrets", "values"})
-_WRITES = frozenset({"id", "key", "fields", "changed", "record", "row", "version"})
+_READS = frozenset({"object", "columns", "modified"})
+_WRITES = frozenset({"id", "key", "fields", "changed", "record", "row", "version", "cells", "unique", *_READS})
+_BULK = frozenset({*_WRITES, "number"})
 _NAMES: dict[str, frozenset[str]] = {
-    "full": frozenset({"parent"}),
-    "changed": frozenset({"since", "parent"}),
-    "deleted": frozenset({"since", "parent"}),
-    "one": frozenset({"id", "key"}),
-    "many": frozenset({"ids"}),
-    "find": frozenset({"column", "value"}),
-    "discover": frozenset(),
+    "full": frozenset({"parent"}) | _READS,
+    "changed": frozenset({"since", "parent"}) | _READS,
+    "deleted": frozenset({"since", "parent"}) | _READS,
+    "one": frozenset({"id", "key"}) | _READS,
+    "many": frozenset({"ids"}) | _READS,
+    "find": frozenset({"column", "value"}) | _READS,
+    "header": frozenset({"object"}),
+    "discover": frozenset({"object"}),
+    "named": frozenset(),
     "poll": frozenset({"job"}),
     "download": frozenset({"job", "url"}),
     "create": _WRITES,
@@ -45,9 +49,9 @@ _NAMES: dict[str, frozenset[str]] = {
     "unsubscribe": frozenset({"id"}),
 }
 _PLAIN_FORMATS = {
-    "datetime": {"iso", "epoch_s", "epoch_ms"},
+    "datetime": {"iso", "epoch_s", "epoch_ms", "ms_json"},
     "timestamp": {"iso"},
-    "date": {"iso"},
+    "date": {"iso", "ms_json"},
     "integer": {"text", "cents"},
     "decimal": {"text", "cents", "number"},
     "float": {"text"},
@@ -91,6 +95,12 @@ def _checked(document: YamlDocument) -> FileShape:
     if problems or shape is None:
         raise ConfigError(problems)
     return shape
+
+
+def names_of(file: FileShape, kind: str) -> list[str]:
+    """The names that a file takes from `secrets` or `values`, in the order in which they first stand there."""
+    found = (place.name.partition(".") for place in places(file.model_dump(mode="json", exclude={"settings", "mappings"})))
+    return list(dict.fromkeys(rest for head, _, rest in found if head == kind))
 
 
 # ---------------------------------------------------------------- what pydantic finds, in words
@@ -213,13 +223,12 @@ def _auth(document: YamlDocument, shape: FileShape) -> Iterator[Problem]:
 
 def _object(document: YamlDocument, path: YamlPath, obj: ObjectShape, shape: FileShape) -> list[Problem]:
     found = [*_requests(document, (*path, "read"), obj.read), *_requests(document, (*path, "write"), obj.write)]
+    found += [*_listed_columns(document, path, obj), *_listed_objects(document, path, obj)]
     for bulk_kind, bulk in obj.write.bulk.items():
-        found += [document.problem((*path, "write", "bulk", bulk_kind), wrong) for wrong in _strange(_templates(bulk), _ALWAYS | _WRITES)]
-    if obj.discover is not None:
-        found += _request(document, (*path, "discover"), "discover", obj.discover)
+        found += [document.problem((*path, "write", "bulk", bulk_kind), wrong) for wrong in _strange(_templates(bulk), _ALWAYS | _BULK)]
     for name, column in obj.columns.items():
         found += _column(document, (*path, "columns", name), column)
-    if obj.columns:
+    if obj.columns and obj.discover is None:
         found += [_unknown_column(document, (*path, "match_on"), name, obj) for name in obj.match_on if name not in obj.columns]
         asked = obj.read.find.columns if obj.read.find is not None else ()
         found += [_unknown_column(document, (*path, "read", "find", "columns"), name, obj) for name in asked if name not in obj.columns]
@@ -227,13 +236,28 @@ def _object(document: YamlDocument, path: YamlPath, obj: ObjectShape, shape: Fil
         listed = getattr(obj.read, kind)
         if listed is not None and listed.of is not None and listed.of not in shape.objects:
             found.append(document.problem((*path, "read", kind, "of"), f"there is no object `{listed.of}`"))
-    if obj.read.changed is not None and obj.modified is None and obj.read.changed.cursor is None:
+    cursor = obj.read.changed.cursor if obj.read.changed is not None else None
+    if obj.read.changed is not None and obj.modified is None and (cursor is None or cursor.field is None):
         found.append(
             document.problem((*path, "read", "changed"), "it is not said when a row was changed", "add modified: /updated_at to the object")
         )
     if len(obj.key) > 1 and obj.read.many is not None:
         found.append(document.problem((*path, "read", "many"), "rows with a key of several members cannot be asked for by `ids`"))
     return found
+
+
+def _listed_columns(document: YamlDocument, path: YamlPath, obj: ObjectShape) -> Iterator[Problem]:
+    if obj.discover is not None:
+        yield from _request(document, (*path, "discover"), "discover", obj.discover)
+        for told, column in obj.discover.types.items():
+            yield from _column(document, (*path, "discover", "types", told), column)
+
+
+def _listed_objects(document: YamlDocument, path: YamlPath, obj: ObjectShape) -> Iterator[Problem]:
+    if obj.named is not None:
+        yield from _request(document, (*path, "named"), "named", obj.named)
+        if path[-1] != ANY:
+            yield document.problem((*path, "named"), f"only the object `{ANY}` stands for several, which are listed")
 
 
 def _unknown_column(document: YamlDocument, path: YamlPath, name: str, obj: ObjectShape) -> Problem:
@@ -264,6 +288,8 @@ def _requests(document: YamlDocument, path: YamlPath, group: BaseModel) -> list[
 
 def _request(document: YamlDocument, path: YamlPath, kind: str, request: RequestShape) -> list[Problem]:
     found = [document.problem(path, wrong) for wrong in _strange(_templates(request), _ALWAYS | _NAMES[kind])]
+    if kind == "many":
+        found += [document.problem((*path, "each"), wrong) for wrong in _strange(getattr(request, "each", None), frozenset({"id", "key"}))]
     page = getattr(request, "page", None)
     if isinstance(page, PageShape) and page.to is not None and page.to.startswith("body.") and request.method == "GET":
         found.append(document.problem((*path, "page", "to"), "a GET has no body", "write query.NAME"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from trueup.connectors.base import Reject, join_key
 from trueup.connectors.jsonl_text import ABSENT, NumberText
 from trueup.connectors.rest.paging import Listing
 from trueup.connectors.rest.pointer import at, last_name, parse, place, text_of
+from trueup.connectors.rest.schema import ColumnShape
+from trueup.connectors.rest.tables import ROW
 from trueup.connectors.rest.template import places
 from trueup.connectors.rest.values import MisfitError, RestColumn, cells, common
 from trueup.connectors.sql_types import cell_text, key_text, key_values
@@ -31,15 +34,42 @@ MAX_DEPTH = 4
 
 @dataclass(slots=True)
 class RestObject:
-    """One object of one application. `columns` are known once it was described."""
+    """One object of one application. `columns` are known once it was described; `declared` are those that the configuration knows.
+
+    `asked` are the columns that anybody has asked for so far: `${columns}`, for applications that show only what is named. `header`: the
+    columns of a table in their order, as it was last seen.
+    """
 
     system: str
     name: str
     shape: ObjectShape
-    scope: Mapping[str, Any]
+    given: Mapping[str, Any]
+    declared: Mapping[str, ColumnShape] = field(default_factory=dict)
     columns: dict[str, RestColumn] = field(default_factory=dict)
+    asked: dict[str, None] = field(default_factory=dict)
+    header: list[str | None] = field(default_factory=list)
+    _scope: dict[str, Any] | None = None
 
     # ---------------------------------------------------------------- facts
+
+    @property
+    def scope(self) -> dict[str, Any]:
+        """What every request may use: `${secrets.…}`, `${values.…}`, `${object}`, `${columns}`, `${modified}`."""
+        if self._scope is None:
+            names = [last_name(self.columns[name].path) for name in self.asked if name in self.columns and self._is_inside(name)]
+            dated = last_name(parse(self.shape.modified)) if self.shape.modified else None
+            self._scope = {**self.given, "object": self.name, "columns": names or None, "modified": dated}
+        return self._scope
+
+    def _is_inside(self, name: str) -> bool:
+        """Whether a column stands below the envelope, where the members are that can be asked for by name."""
+        path = self.columns[name].path
+        return path[: len(self.envelope)] == self.envelope and len(path) > len(self.envelope)
+
+    @property
+    def is_table(self) -> bool:
+        """Whether rows are lists of cells."""
+        return self.shape.read.full.header
 
     @property
     def envelope(self) -> Path:
@@ -55,7 +85,7 @@ class RestObject:
     def modified(self) -> str | None:
         """The column that dates a row."""
         cursor = self.shape.read.changed.cursor if self.shape.read.changed is not None else None
-        pointer = cursor.field if cursor is not None else self.shape.modified
+        pointer = (cursor.field if cursor is not None else None) or self.shape.modified
         return None if pointer is None else self.name_of(parse(pointer))
 
     @property
@@ -91,17 +121,15 @@ class RestObject:
             is_key = path in map(parse, self.shape.key)
             kind = "text" if is_key else "datetime"
             found[name] = RestColumn(name=name, type=kind, path=path, writable=self._reaches(path))  # type: ignore[arg-type]
-        if self.shape.columns:
-            found |= {name: self._declared(name) for name in self.shape.columns}
-            found = {name: found[name] for name in [*(k for k in self.key if k not in self.shape.columns), *self.shape.columns, *found]}
-        elif self.shape.discover is not None:
+        if self.shape.discover is not None:
             found |= self._listed(client)
-        else:
+        elif not self.shape.columns:
             found = self._sampled(client, found)
-        self.columns = found
+        said = {**self.shape.columns, **self.declared}
+        found |= {name: self._declared(name, shape) for name, shape in said.items()}
+        self.columns = {name: found[name] for name in [*(key for key in self.key if key not in said), *said, *found]}
 
-    def _declared(self, name: str) -> RestColumn:
-        said = self.shape.columns[name]
+    def _declared(self, name: str, said: ColumnShape) -> RestColumn:
         path = self._path(name, said.at)
         return RestColumn(
             name=name,
@@ -138,25 +166,31 @@ class RestObject:
                 if not isinstance(name, str):
                     continue
                 told = at(record, parse(shape.type)) if shape.type is not None else None
-                kind = shape.types.get(str(told), "text")
+                kind = shape.types.get(str(told), ColumnShape())
                 locked = shape.read_only is not None and bool(at(record, parse(shape.read_only)) not in (ABSENT, None, False))
-                found[name] = RestColumn(name=name, type=kind, path=(*self.envelope, name), writable=not locked, clear=self.shape.clear)
+                column = self._declared(name, kind.model_copy(update={"read_only": locked or kind.read_only}))
+                found[self.name_of(column.path)] = column
         return found
 
     def _sampled(self, client: Client, found: dict[str, RestColumn]) -> dict[str, RestColumn]:
         seen: dict[Path, list[Any]] = {}
         rows = 0
-        for records in Listing(client, self.shape.read.full, self.scope, self.name):
+        listing = Listing(client, self.shape.read.full, self.scope, self.name)
+        for records in listing:
+            self.header = listing.header
             for record in records[:SAMPLE_ROWS]:
                 rows += 1
                 for path in map(parse, self.shape.key):
                     seen.setdefault(path, []).append(at(record, path))
                 _note(at(record, self.envelope), self.envelope, seen)
             break
+        for name in listing.header:
+            if name is not None:
+                seen.setdefault((*self.envelope, name), [])
         keys = [parse(pointer) for pointer in self.shape.key]
         for path, values in seen.items():
             name = self.name_of(path)
-            kind = common(values)
+            kind = common([value for value in values if value != self.shape.clear] if self.shape.clear is not None else values)
             if name == self.modified and kind == "text":
                 kind = "datetime"
             if path in keys and kind not in {"text", "integer"}:
@@ -177,7 +211,11 @@ class RestObject:
     def need(self, names: Iterable[str]) -> None:
         """Raises ObjectMissingError for a column that is not there."""
         for name in names:
-            if name not in self.columns:
+            if name in self.columns:
+                if name not in self.asked:
+                    self.asked[name] = None
+                    self._scope = None
+            else:
                 near = difflib.get_close_matches(name, self.columns, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else f"its columns are {', '.join(list(self.columns)[:30])}"
                 raise ObjectMissingError(f"{self.name} has no column {name!r}", hint=hint, system=self.system)
@@ -217,6 +255,13 @@ class RestObject:
         frame = pl.DataFrame({f"k{number}": part for number, part in enumerate(parts)})
         typed = [(f"k{number}", self.columns[name].type) for number, name in enumerate(self.key)]
         return frame.select(key_text(typed)).to_series().to_list()
+
+    def doubled(self, keys: Sequence[str | None]) -> frozenset[str]:
+        """Keys that several rows of a table have; a list that shows a row again, because rows moved, has none."""
+        if not self.is_table or len(set(keys)) == len(keys):
+            return frozenset()
+        times = Counter(key for key in keys if key is not None)
+        return frozenset(key for key, number in times.items() if number > 1)
 
     def key_parts(self, keys: Sequence[str]) -> list[dict[str, Any] | None]:
         """Key texts as native values by column; None for a text that can name no row here."""
@@ -261,7 +306,8 @@ class RestObject:
             names = ", ".join(self.key)
             told = f": {misfit[1]}" if misfit is not None else ""
             members = ", ".join(list(record)[:8]) if isinstance(record, dict) else "none"
-            return Reject(None, f"a record has no key ({names}){told}", where=f"record with {members}", column=names)
+            where = f"row {record[ROW]}" if self.is_table else f"record with {members}"
+            return Reject(None, f"a record has no key ({names}){told}", where=where, column=names)
         assert misfit is not None
         return Reject(key, f"the value of {misfit[0]} does not fit: {misfit[1]}", column=misfit[0])
 
@@ -332,6 +378,8 @@ def _note(value: Any, path: Path, seen: dict[Path, list[Any]]) -> None:
         return
     for name, item in value.items():
         inner = (*path, str(name))
+        if name == ROW:
+            continue
         if isinstance(item, dict) and item and len(inner) < MAX_DEPTH:
             _note(item, inner, seen)
         else:

@@ -14,7 +14,8 @@ from trueup.connectors.jsonl_text import ABSENT
 from trueup.connectors.rest.message import Request, json_bytes
 from trueup.connectors.rest.pointer import at, parse
 from trueup.connectors.rest.requests import built
-from trueup.connectors.rest.template import FILTERS
+from trueup.connectors.rest.tables import records_of
+from trueup.connectors.rest.template import render
 from trueup.errors import ObjectUnreadableError
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Listing:
         self._more: dict[str, Any] = {}
         self._seen_pages: set[int] = set()
         self._last: list[Any] | None = None
+        self.header: list[str | None] = []  # the names of a table's columns, once it was seen
         self.pages = 0
         self.restarted = 0
         self.moves = False  # rows moved faster than they could be read
@@ -81,7 +83,7 @@ class Listing:
             reached = value
             self._seen_pages.clear()
             self._last = None
-            self._more[restart.to] = FILTERS[restart.filter](value)
+            self._more[restart.to] = render(f"${{value|{restart.filter}}}", {"value": value})
 
     def _one(self) -> Iterator[list[Any]]:
         style = self._page.style if self._page is not None else "none"
@@ -118,13 +120,18 @@ class Listing:
         value = response.json()
         records = at(value, self._items)
         if records is ABSENT or not isinstance(records, list):
-            if records is None:
+            if records is None or (records is ABSENT and self._shape.header):  # an empty sheet
                 return response, []
             raise self._unreadable(
                 f"there is no list at `{self._shape.items or '/'}` of the answer", "correct `items` in the connector file"
             )
         if self._shape.total is not None and isinstance(total := at(value, parse(self._shape.total)), int | str) and str(total).isdigit():
             self._total = int(total)
+        if self._shape.header:
+            try:
+                self.header, records = records_of(records)
+            except ValueError as error:
+                raise self._unreadable(str(error), "give each column a name of its own in the first row") from error
         return response, records
 
     def _request(self, where: dict[str, Any] | str) -> Request:

@@ -38,13 +38,25 @@ def at(value: Any, path: Path) -> Any:
 
 
 def place(body: dict[str, Any], path: Path, value: Any) -> None:
-    """Put a value into nested objects, making those that are missing. Raises ValueError where something else is in the way."""
-    inside = body
+    """Put a value into nested objects, making those that are missing. Raises ValueError where something else is in the way.
+
+    An item of a list that is there already is named by its number.
+    """
+    inside: Any = body
     for part in path[:-1]:
-        following = inside.setdefault(part, {})
-        if not isinstance(following, dict):
+        following = inside.setdefault(part, {}) if isinstance(inside, dict) else inside[_number(inside, part, path)]
+        if not isinstance(following, dict | list):
             raise ValueError(  # noqa: TRY004 - the value of a body, not an argument of another type
                 f"there is no object at {text_of(path[:-1])}"
             )
         inside = following
-    inside[path[-1]] = value
+    if isinstance(inside, dict):
+        inside[path[-1]] = value
+    else:
+        inside[_number(inside, path[-1], path)] = value
+
+
+def _number(items: list[Any], part: str, path: Path) -> int:
+    if not part.isdecimal() or int(part) >= len(items):
+        raise ValueError(f"there is no item {part} on the way to {text_of(path)}")
+    return int(part)

@@ -12,6 +12,8 @@ from trueup.connectors.rest.jobs import JobListing
 from trueup.connectors.rest.paging import Listing
 from trueup.connectors.rest.pointer import at, parse
 from trueup.connectors.rest.requests import built
+from trueup.connectors.rest.tables import ROW, header_of
+from trueup.connectors.rest.template import render
 from trueup.connectors.rest.values import MisfitError, cells
 from trueup.connectors.sql_types import cell_text, instant_of
 from trueup.errors import ObjectUnreadableError
@@ -69,7 +71,21 @@ class Reader:
             return
         listing = Listing(self._client, shape, scope, what)
         ends.append(listing)
-        yield from listing
+        for records in listing:
+            if shape.header:
+                self._obj.header = listing.header
+            yield records
+
+    def header(self) -> list[str | None]:
+        """The columns of a table in their order, as they are now."""
+        shape = self._obj.shape.read.header
+        if shape is not None:
+            for cells in self._listed(shape, self._obj.scope, []):
+                self._obj.header = header_of(cells)
+        elif not self._obj.header:
+            for _ in self._listed(self._obj.shape.read.full, self._obj.scope, []):
+                break
+        return self._obj.header
 
     # ---------------------------------------------------------------- the contract
 
@@ -141,6 +157,9 @@ class Reader:
         told: dict[str, None] = {}
         for found in self.by_key(keys, told):
             records, etags = [record for record, _ in found], [etag for _, etag in found]
+            if self._obj.is_table:
+                records = sheet.fresh(records, told)
+                etags = [None] * len(records)
             for rows, rejected in sheet.add(records, etags):
                 yield Page(rows, rejected=rejected)
         rows, rejected = sheet.rest()
@@ -168,7 +187,8 @@ class Reader:
         left = list(asked)
         for start in range(0, len(left), shape.max):
             part = left[start : start + shape.max]
-            ids = [self._obj.scope_of(key, asked[key])["id"] for key in part]
+            scopes = [self._obj.scope_of(key, asked[key]) for key in part]
+            ids = [scope["id"] if shape.each is None else render(shape.each, scope) for scope in scopes]
             wanted = set(part)
             for records in self.records(shape, {**self._obj.scope, "ids": ids}, []):
                 yield self._wanted(records, wanted, told)
@@ -199,8 +219,10 @@ class Reader:
         """Those records of which the keys are wanted, which they are not any more afterwards."""
         shown = [record for record in records if isinstance(record, dict)]
         found: list[tuple[Any, str | None]] = []
-        for record, key in zip(shown, self._obj.keys_of(shown, {}), strict=True):
-            if key is None or key not in wanted:
+        keys = self._obj.keys_of(shown, {})
+        doubled = self._obj.doubled(keys) & wanted
+        for record, key in zip(shown, keys, strict=True):
+            if key is None or (key not in wanted and key not in doubled):
                 continue
             wanted.discard(key)
             if self._obj.is_gone(record):
@@ -225,7 +247,12 @@ class Reader:
         """One record with its ETag, asked for by key; None where there is none. Raises what keeps it from being read."""
         shape = self._obj.shape.read.one
         if shape is None:
-            return next((found for records in self._by_list({key: parts}, {}) for found in records), None)
+            shown = [found for records in self._by_list({key: parts}, {}) for found in records]
+            if len(shown) > 1:
+                raise ObjectUnreadableError(
+                    f"{self._obj.name}: the key {key} occurs more than once", hint="tell the rows apart", system=self._client.system
+                )
+            return shown[0] if shown else None
         response, trouble = self._client.ask(built(shape, self._obj.scope_of(key, parts)), repeat=True)
         if trouble is not None:
             if trouble.means == "gone":
@@ -297,7 +324,14 @@ class _Sheet:
         shown = [record for record in records if isinstance(record, dict)]
         self._strays += [Reject(None, "there is no object where a record should be") for _ in range(len(records) - len(shown))]
         found = []
-        for record, key in zip(shown, self._obj.keys_of(shown, {}), strict=True):
+        keys = self._obj.keys_of(shown, {})
+        doubled = self._obj.doubled(keys)
+        for record, key in zip(shown, keys, strict=True):
+            if key in doubled:
+                names = ", ".join(self._obj.key)
+                reason = f"the key ({names}) occurs more than once"
+                self._strays.append(Reject(key, reason, f"row {record.get(ROW)}", self._obj.key[0]))
+                continue
             if key is not None:
                 number = hash(key)
                 if number in self.known:

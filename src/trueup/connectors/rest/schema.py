@@ -10,6 +10,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from trueup.connectors.rest.pointer import parse
 from trueup.connectors.rest.template import places
 
+ANY = "*"
+"""The object that stands for every one without a description of its own."""
 METHODS = ("get", "post", "put", "patch", "delete")
 ErrorClass = Literal["throttled", "reauth", "forbidden", "gone", "duplicate", "stale", "rejected", "transient", "page_size", "none"]
 DeclaredType = Literal["text", "integer", "decimal", "float", "boolean", "date", "datetime", "timestamp", "list", "json"]
@@ -47,7 +49,8 @@ Span = Annotated[str, AfterValidator(_span)]
 Templated = Annotated[Any, AfterValidator(_templated)]
 TemplatedText = Annotated[str, AfterValidator(_templated)]
 Target = Annotated[str, AfterValidator(_target)]
-Status = Annotated[str, BeforeValidator(str), Field(pattern=r"^[1-5]([0-9]{2}|xx)$")]
+Status = Annotated[str, BeforeValidator(str, json_schema_input_type=int | str), Field(pattern=r"^[1-5]([0-9]{2}|xx)$")]
+Anything = Annotated[list[Any], BeforeValidator(_listed, json_schema_input_type=Any)]
 
 
 class Shape(BaseModel):
@@ -112,9 +115,9 @@ class BudgetShape(Shape):
 class ErrorShape(Shape):
     """What an answer means. All that is said must hold: `status`, and something is there at the pointer `at` (`is`: one of these)."""
 
-    status: Annotated[list[Status], BeforeValidator(_listed)] | None = None
+    status: Annotated[list[Status], BeforeValidator(_listed, json_schema_input_type=list[int | str] | int | str)] | None = None
     at: Pointer | None = None
-    equals: Annotated[list[Any], BeforeValidator(_listed)] | None = Field(None, alias="is")
+    equals: Anything | None = Field(None, alias="is")
     contains: str | None = None  # a word of the body, whatever its case
     means: ErrorClass = Field(alias="class")
     message: Pointer | None = None
@@ -151,6 +154,7 @@ class HttpShape(Shape):
 class RequestShape(Shape):
     """One request: the method with its path, `query`, `headers`, and `body`, sent as JSON (or as a form: `form: true`)."""
 
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [name]} for name in METHODS]})
     get: TemplatedText | None = None
     post: TemplatedText | None = None
     put: TemplatedText | None = None
@@ -222,9 +226,12 @@ class RestartShape(Shape):
 
 
 class CursorShape(Shape):
-    """Which member says when a row was changed; so many seconds before it are asked for again. `sorted`: the oldest change comes first."""
+    """Which member says when a row was changed (`field`; the object's `modified`, where it is not said).
 
-    field: Pointer
+    So many seconds before it are asked for again. `sorted`: the oldest change comes first.
+    """
+
+    field: Pointer | None = None
     overlap_s: float = Field(0, ge=0)
     sorted: bool = False
 
@@ -235,8 +242,8 @@ class JobShape(Shape):
     id: Pointer
     poll: RequestShape
     status: Pointer
-    done: Annotated[list[Any], BeforeValidator(_listed)]
-    failed: Annotated[list[Any], BeforeValidator(_listed)] = Field(default_factory=list)
+    done: Anything
+    failed: Anything = Field(default_factory=list)
     every_s: float = Field(2, gt=0)
     at_most_s: float = Field(1800, gt=0)
     url: Pointer | None = None
@@ -253,6 +260,7 @@ class ListShape(RequestShape):
     restart: RestartShape | None = None
     job: JobShape | None = None
     of: str | None = None  # once for each row of that object: `${parent}` is its key
+    header: bool = False  # rows are lists of cells, and the first one has the names of the columns
     lags: bool = False  # shows changes late: rows are never looked up there by key
 
 
@@ -269,9 +277,10 @@ class OneShape(RequestShape):
 
 
 class ManyShape(ListShape):
-    """Rows by several keys, `${ids}`, at most `max` of them at once."""
+    """Rows by several keys, `${ids}`, at most `max` of them at once. `each`: how one key is written where that is not its value alone."""
 
     max: int = Field(100, ge=1)
+    each: Templated = None
 
 
 class FindShape(ListShape):
@@ -281,7 +290,7 @@ class FindShape(ListShape):
 
 
 class ReadShape(Shape):
-    """How rows are read. Without `one`, rows are looked up in the list."""
+    """How rows are read. Without `one`, rows are looked up in the list. `header`: the names of the columns of a table, in their order."""
 
     full: ListShape
     changed: ChangedShape | None = None
@@ -289,6 +298,7 @@ class ReadShape(Shape):
     many: ManyShape | None = None
     deleted: ListShape | None = None
     find: FindShape | None = None
+    header: ListShape | None = None
 
 
 class PreconditionShape(Shape):
@@ -311,7 +321,11 @@ class IdempotencyShape(Shape):
 
 
 class WriteShape(RequestShape):
-    """One write. `${fields}` and `${changed}`: the members written; `${record}`: as the application shows them; `${row}`: the whole row."""
+    """One write. `${fields}` and `${changed}`: the members written; `${record}`: as the application shows them; `${row}`: the whole row.
+
+    `${cells}`: the values written as a list, in the order of the columns of a table; null where nothing is written. `${unique}`: a name of
+    this very write.
+    """
 
     id: Pointer | None = None
     item: Pointer | None = None  # where the answer shows the row as stored
@@ -323,7 +337,8 @@ class BulkShape(RequestShape):
     """Many writes in one request: rows as `item` says, at the member `items` of the body.
 
     `results` lists one answer a row; `errors` lists the rows that failed (both may be the same list). They belong to the row of the same
-    place (`pair_by: index`, or a pointer to the number), or of the same key (a pointer to it: `key: /id`).
+    place (`pair_by: index`, or a pointer to the number, which an item may say itself as `${number}`; `error_index`: in `errors`), or of the
+    same key (a pointer to it: `key: /id`).
     """
 
     max: int = Field(100, ge=1)
@@ -333,6 +348,7 @@ class BulkShape(RequestShape):
     errors: Pointer | None = None
     pair_by: str = "index"  # index, or key
     index: Pointer | None = None
+    error_index: Pointer | None = None
     key: Pointer | None = None
     error: Pointer | None = None  # what is there where a result is a failure
     status: Pointer | None = None
@@ -363,8 +379,8 @@ class WritesShape(Shape):
 class ColumnShape(Shape):
     """One column: its type, where it stands (`at`, from the top of the row), how its values are spelled, and whether it can be written.
 
-    format: `iso` (dates and times), `epoch_s`, `epoch_ms`, `text` (numbers and truth values in quotes), `number` (1 and 0), `cents`, or
-    strptime codes. `clear` is what is sent, and read, for no value.
+    format: `iso` (dates and times), `epoch_s`, `epoch_ms`, `ms_json` (`/Date(1700000000000+0000)/`), `text` (numbers and truth values in
+    quotes), `number` (1 and 0), `cents`, or strptime codes. `clear` is what is sent, and read, for no value.
     """
 
     type: DeclaredType = "text"
@@ -384,31 +400,45 @@ def _column(value: Any) -> Any:
     return {"type": value} if isinstance(value, str) else value
 
 
+Column = Annotated[ColumnShape, BeforeValidator(_column, json_schema_input_type=ColumnShape | DeclaredType)]
+
+
 class DiscoverShape(ListShape):
-    """Where the application itself lists its fields: `name`, `type` (through `types` to ours), `read_only` and `label` of each."""
+    """Where the application itself lists its fields: `name`, `type` (through `types` to ours) and `read_only` of each."""
 
     name: Pointer
     type: Pointer | None = None
-    types: dict[str, DeclaredType] = Field(default_factory=dict)
+    types: dict[str, Column] = Field(default_factory=dict)
     read_only: Pointer | None = None
+
+
+class NamesShape(ListShape):
+    """Where the application lists its objects, for the object `*`: `name` of each."""
+
+    name: Pointer
 
 
 class GoneShape(Shape):
     """A row is deleted where the member `at` is one of `is` (anything but null, false and empty, where that is not said)."""
 
     at: Pointer
-    equals: Annotated[list[Any], BeforeValidator(_listed)] | None = Field(None, alias="is")
+    equals: Anything | None = Field(None, alias="is")
 
 
 class ObjectShape(Shape):
-    """One kind of record."""
+    """One kind of record. The object called `*` stands for every one without a description of its own: `${object}` is its name.
 
-    key: Annotated[list[Pointer], BeforeValidator(_listed), Field(min_length=1)]
+    Of such an object `key` and `modified` are what a mapping takes them for, and what stands here where it says nothing; `named` is where
+    the application lists them.
+    """
+
+    key: Annotated[list[Pointer], BeforeValidator(_listed, json_schema_input_type=list[str] | str), Field(min_length=1)]
     modified: Pointer | None = None
     envelope: Pointer = ""
     match_on: list[str] = Field(default_factory=list)
-    columns: dict[str, Annotated[ColumnShape, BeforeValidator(_column)]] = Field(default_factory=dict)
+    columns: dict[str, Column] = Field(default_factory=dict)
     discover: DiscoverShape | None = None
+    named: NamesShape | None = None
     clear: Any = None
     assigns_key: bool = True
     gone: GoneShape | None = None
@@ -451,14 +481,38 @@ class HookShape(Shape):
         return self
 
 
+class StartShape(Shape):
+    """A mapping to begin with: as in trueup.yaml, with the type of each field of the entity in `types` (text, where it is not said)."""
+
+    object_: str = Field(alias="object")
+    key: str
+    modified: str | None = None
+    fields: dict[str, str] = Field(min_length=1)
+    types: dict[str, str] = Field(default_factory=dict)
+    match: list[list[str]] = Field(default_factory=list)
+    direction: Literal["both", "read"] = "both"
+
+
 class FileShape(Shape):
-    """A connector file."""
+    """A connector file.
+
+    What is said for people: `title`, `sources`, `confirmed` (how each part was seen to be so), `not_covered`, `draft` (why nobody should
+    rely on it yet), `settings` (what a secret or value is, and where it is found), `mappings` (per entity, to begin with).
+    """
 
     connector: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")
+    title: str | None = None
     api_version: str | None = None
     verified_on: str | None = None
+    draft: str | None = None
     sources: list[str] = Field(default_factory=list)
-    auth: Annotated[AnyAuthShape, BeforeValidator(_any_of)] = Field(default_factory=lambda: AnyAuthShape(any_of=[AuthShape(kind="none")]))
+    confirmed: list[str] = Field(default_factory=list)
+    not_covered: list[str] = Field(default_factory=list)
+    settings: dict[str, str] = Field(default_factory=dict)
+    mappings: dict[str, StartShape] = Field(default_factory=dict)
+    auth: Annotated[AnyAuthShape, BeforeValidator(_any_of, json_schema_input_type=AnyAuthShape | AuthShape)] = Field(
+        default_factory=lambda: AnyAuthShape(any_of=[AuthShape(kind="none")])
+    )
     http: HttpShape
     objects: dict[str, ObjectShape] = Field(min_length=1)
     webhook: HookShape | None = None

@@ -14,7 +14,9 @@ from datetime import UTC, date, datetime
 from typing import Any
 from urllib.parse import quote
 
+from trueup.connectors.jsonl_text import ABSENT, look_up
 from trueup.connectors.rest.message import json_bytes
+from trueup.connectors.rest.pointer import parse
 
 _PLACE = re.compile(r"\$\{([^}]*)\}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[^|{}]+)?")
@@ -59,12 +61,14 @@ FILTERS: dict[str, Callable[[Any], Any]] = {
     "epoch_s": lambda value: int(moment_of(value).timestamp()),
     "epoch_ms": lambda value: int(moment_of(value).timestamp() * 1000),
     "comma": lambda value: ",".join(map(text, value)),
+    "single_quoted": lambda value: "'" + text(value).replace("'", "''") + "'",
     "lower": lambda value: text(value).lower(),
     "upper": lambda value: text(value).upper(),
     "md5": lambda value: hashlib.md5(text(value).encode(), usedforsecurity=False).hexdigest(),
     "base64": lambda value: base64.b64encode(text(value).encode()).decode(),
     "path": lambda value: quote(text(value), safe=""),
     "text": text,
+    "integer": lambda value: int(text(value)),
     "json": lambda value: json_bytes(value).decode(),
     "quoted": lambda value: json_bytes(text(value)).decode(),
 }
@@ -82,10 +86,18 @@ class Place:
         head, _, rest = self.name.partition(".")
         found = scope[head]
         if rest:
-            found = found.get(rest) if isinstance(found, Mapping) else None
+            found = _inside(found, rest)
         for name in self.filters if found is not None else ():
             found = FILTERS[name](found)
         return found
+
+
+def _inside(value: Any, rest: str) -> Any:
+    """What stands in a value under a name, or at a pointer (`${row./product/id}`)."""
+    if not rest.startswith("/"):
+        return value.get(rest) if isinstance(value, Mapping) else None
+    found = look_up(value, parse(rest))
+    return None if found is ABSENT else found
 
 
 def places(template: Any) -> list[Place]:

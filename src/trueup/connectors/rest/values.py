@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_NAIVE = datetime(1970, 1, 1)  # noqa: DTZ001 - a wall clock reading has no zone
 _MICROSECOND = timedelta(microseconds=1)
+_MS_JSON = re.compile(r"/Date\((-?[0-9]{1,15})(?:[+-][0-9]{4})?\)/")
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -179,17 +181,29 @@ def _boolean(value: Any, shape: str | None) -> bool:
     raise MisfitError(f"{_shown(value)} is neither true nor false")
 
 
+def _ms_json(value: Any) -> datetime:
+    """`/Date(1700000000000+0000)/`: milliseconds, and where they were written, which changes nothing. Raises ValueError."""
+    found = _MS_JSON.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError("not of the form /Date(…)/")
+    return _EPOCH + timedelta(milliseconds=int(found[1]))
+
+
 def _date(value: Any, shape: str | None) -> date:
     try:
+        if shape == "ms_json":
+            return _ms_json(value).date()
         if shape is not None and "%" in shape:
             return datetime.strptime(str(value), shape).date()  # noqa: DTZ007 - only the day is kept
         return date.fromisoformat(str(value))
-    except ValueError:
+    except (ValueError, OverflowError):
         raise MisfitError(f"{_shown(value)} is no date") from None
 
 
 def _datetime(value: Any, shape: str | None) -> datetime:
     try:
+        if shape == "ms_json":
+            return _ms_json(value)
         if shape in {"epoch_s", "epoch_ms"}:
             number = Decimal(_digits(value, "text")) * (1_000_000 if shape == "epoch_s" else 1_000)
             return _EPOCH + timedelta(microseconds=int(number))

@@ -12,6 +12,7 @@ from trueup.connectors.rest.client import ReplyLostError
 from trueup.connectors.rest.objects import canonical
 from trueup.connectors.rest.pointer import at, last_name, parse
 from trueup.connectors.rest.requests import built
+from trueup.connectors.rest.tables import cells_of
 from trueup.connectors.rest.template import places
 from trueup.connectors.rest.values import MisfitError
 from trueup.connectors.rest.verdicts import Operation, Verdicts
@@ -44,6 +45,7 @@ class Writer:
         self._pool = pool
         self._spec = spec
         self._down = threading.Event()
+        self._header: list[str | None] | None = None
 
     def write(self, batch: WriteBatch) -> pl.DataFrame:
         """See base.Connector."""
@@ -60,6 +62,7 @@ class Writer:
     def _check(self, batch: WriteBatch) -> None:
         obj = self._obj
         obj.need((*batch.columns, *batch.returning))
+        obj.need(name for name in (batch.expected.columns if batch.expected is not None else ()) if not name.startswith("__"))
         for name in batch.columns:
             if not obj.columns[name].writable and name not in obj.key:
                 raise WriteRefusedError(f"{obj.name}.{name} cannot be written", hint="map it for reading only", system=self._client.system)
@@ -183,7 +186,18 @@ class Writer:
             with_key = self._obj.members({**operation.parts, **operation.values})[1]
             whole = with_key
         merged = _merged(row, whole) if isinstance(row, dict) else whole
+        if self._obj.is_table:
+            scope["cells"] = cells_of(self._columns(row), {name: value for name, value in inside.items() if value is not None})
+        scope["unique"] = str(uuid.uuid4())
         return {**scope, "fields": inside, "changed": inside, "record": whole, "row": merged, "version": version}
+
+    def _columns(self, row: Any) -> list[str | None]:
+        """The columns of a table: as they were when `row` was read just now, else asked for once for all new rows."""
+        if isinstance(row, dict):
+            return self._obj.header
+        if self._header is None:
+            self._header = self._reader.header()
+        return self._header
 
     # ---------------------------------------------------------------- creating
 
