@@ -63,6 +63,7 @@ PAGES = (
     Page("docs/reference/commands.md", "trueup.cli.main", reference_pages.commands),
     Page("docs/reference/configuration.md", "trueup.config.schema", reference_pages.configuration),
     Page("docs/reference/trueup.schema.json", "trueup.config.schema", _schema),
+    Page("docs/reference/presets.md", "trueup.connectors.presets", reference_pages.presets),
     Page("docs/reference/monitoring.md", "trueup.reports.metrics", reference_pages.monitoring),
     Page(
         "docs/reference/connectors.md",

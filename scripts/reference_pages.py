@@ -24,6 +24,16 @@ MONITORING_HEAD = """# Metrics and alerts
 
 What `trueup serve` tells at `/metrics`, and of which troubles it tells the owners; [monitoring](../monitoring.md) shows both in use.
 """
+PRESETS_HEAD = """# Applications that are known
+
+`connector: NAME` takes one; `trueup connector show NAME` says what to write. *Confirmed* means that every request and answer was held
+against what is named there; where a limit is not declared, what the application says when it is too much is waited for.
+"""
+DRAFTS_HEAD = """## Drafts
+
+Written from documentation and confirmed by nothing. They are not taken by name: `trueup connector show NAME --file > NAME.yaml`, and then
+`connector: rest` with that file, first on a test account.
+"""
 CONNECTORS_HEAD = """# Connectors
 
 What each connector declares; the conformance suite fails a connector that does not do what it declares.
@@ -173,6 +183,17 @@ def connectors() -> str:
     rows = [(f"`{field.name}`", *(_shown(getattr(caps, field.name)) for caps in declared.values())) for field in fields(Caps)]
     meaning = inspect.cleandoc(Caps.__doc__ or "").split("\n\n", 1)[-1]
     return "\n".join([CONNECTORS_HEAD, _table(("", *SHIPPED), rows), "## The words\n", f"```text\n{meaning}\n```\n"])
+
+
+def presets() -> str:
+    """The page of the applications that are known: how each was confirmed, what it can do, and what it does not cover."""
+    from trueup.connectors.presets import draft_names, preset_names
+    from trueup.connectors.rest.preset import preset_file
+    from trueup.reports.preset import row_of
+
+    head = ("name", "application", "how it was confirmed", "what it can do", "limits that are kept", "who asks", "not covered")
+    tables = [_table(head, [row_of(preset_file(name)[1]) for name in names]) for names in (preset_names(), draft_names())]
+    return f"{PRESETS_HEAD}\n{tables[0]}\n{DRAFTS_HEAD}\n{tables[1]}"
 
 
 def _shown(value: object) -> str:

@@ -15,7 +15,13 @@ from trueup.model import ObjectSpec
 V = "/v4/spreadsheets/the-spreadsheet/values"
 STOCK = ObjectSpec(name="Jon's stock", key=("Number",))
 RANGE = "'Jon''s stock'"
-TABLE = [["Number", "Name", "", "Price", "Left"], ["007", "Chair", "x", 12.5, True], [], ["8", "Table", "", "", False], ["9"]]
+TABLE: list[list[Any]] = [
+    ["Number", "Name", "", "Price", "Left"],
+    ["007", "Chair", "x", 12.5, True],
+    [],
+    ["8", "Table", "", "", False],
+    ["9"],
+]
 
 
 def _values(values: list[list[Any]]) -> dict[str, Any]:
@@ -69,7 +75,11 @@ def test_rows_are_written_in_their_places_and_other_cells_stay(sheets):
         ),
         Exchange("PUT", f"{V}/{RANGE}!5:5", {"updatedRange": f"{RANGE}!A5:D5"}),
     )
-    seen = [{"__version": None, "Price": "12.5"}, {"__version": None, "Price": "1"}, {"__version": None, "Price": None}]
+    seen: list[dict[str, Any]] = [
+        {"__version": None, "Price": "12.5"},
+        {"__version": None, "Price": "1"},
+        {"__version": None, "Price": None},
+    ]
     price = {"Price": "13"}
     done = outcomes(book, STOCK, batch("update", ("007", price), ("8", price), ("9", price), expected=seen))
     assert [one["status"] for one in done] == ["done", "stale", "done"]

@@ -19,7 +19,7 @@ G = "/graphql.json"
 CUSTOMERS = ObjectSpec(name="customers", key=("id",), modified="updatedAt")
 STOCK = ObjectSpec(name="stock", key=("id",))
 VARIANTS = ObjectSpec(name="variants", key=("id",))
-ADA = {
+ADA: dict[str, Any] = {
     "id": "gid://shopify/Customer/544365967",
     "firstName": "Ada",
     "lastName": "Lovelace",
@@ -31,7 +31,7 @@ ADA = {
     "updatedAt": "2026-03-01T10:00:00Z",
     "createdAt": "2026-01-01T10:00:00Z",
 }
-LEVEL = {
+LEVEL: dict[str, Any] = {
     "id": "gid://shopify/InventoryLevel/5?inventory_item_id=7",
     "item": {"id": "gid://shopify/InventoryItem/7", "sku": "007"},
     "quantities": [{"quantity": 5}],
@@ -158,7 +158,7 @@ def test_stock_is_only_set_where_the_quantity_is_still_the_one_that_was_seen(sho
 
 
 def test_a_price_is_changed_through_its_product(shop):
-    chair = {
+    chair: dict[str, Any] = {
         "id": "gid://shopify/ProductVariant/9",
         "title": "Oak",
         "barcode": None,
