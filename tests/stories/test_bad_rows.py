@@ -89,6 +89,27 @@ def test_a_row_that_cannot_be_read_is_found_before_one_is_made_beside_it(project
     project.mended([*PEOPLE, DORA])
 
 
+def test_a_row_that_is_gone_while_one_like_it_cannot_be_read_waits_and_differs_from_nothing(project: Project) -> None:
+    """Nobody knows yet whether it got another key; told as missing, `verify --repair` could not mend it either."""
+    project.add_sqlite("shop", PEOPLE)
+    project.configure()
+    project.sync()
+    email, *_rest = PEOPLE[0]
+    project.sql("crm", f"INSERT INTO customers SELECT 77, email, name, 'many', born, private FROM customers WHERE email = '{email}'")
+    project.sql("crm", f"DELETE FROM customers WHERE email = '{email}' AND id <> 77")
+    project.sync(expect=3)
+    told = project.run("verify", "--json").body["entities"]["customer"]
+    assert told["agree"] is True
+    assert (told["systems"]["crm"]["missing"], told["systems"]["crm"]["waiting"]) == (0, 2)
+    assert project.sql("shop", "SELECT count(*) FROM customers") == [(3,)]
+    project.sql("crm", "DELETE FROM customers WHERE id = 77")
+    assert project.run("verify", "--json", expect=3).body["entities"]["customer"]["systems"]["crm"]["missing"] == 1, (
+        "nothing is like it now"
+    )
+    project.sql("crm", f"INSERT INTO customers VALUES (77, '{email}', 'Mended', 3, NULL, '{PRIVATE}')")
+    project.mended()
+
+
 def test_a_row_without_a_key_in_a_table_that_is_read_by_cursor(project: Project, postgres_url: str) -> None:
     """Only complete readings see it; it may be a record all the same, and none is made beside it in between."""
     project.add_postgres(

@@ -21,7 +21,7 @@ from trueup.runtime.commit import commit_results, put_troubles, ready_results
 from trueup.runtime.following import follow
 from trueup.runtime.hands import Sharing
 from trueup.runtime.lane import Lane, Preparation, Prepared, Written, rest
-from trueup.runtime.lookalikes import put_off
+from trueup.runtime.lookalikes import PERHAPS_UNREAD, put_off
 from trueup.runtime.obstacles import Obstacles
 from trueup.runtime.outcomes import as_stored, settle_updates
 from trueup.runtime.planned import planned_changes
@@ -107,7 +107,7 @@ class Deliveries:
     def believed(self, gone: pl.DataFrame) -> pl.DataFrame:
         """Without rows that may stand there unread under another key: that they are gone is believed once nothing like them is left."""
         for name, doubtful in self._obstacles.doubtful(gone).items():
-            self.unsettle(name, doubtful[KEY].to_list(), "a row that cannot be read may be this one")
+            self.unsettle(name, doubtful[KEY].to_list(), PERHAPS_UNREAD)
             gone = gone.join(doubtful, on=[GID, SYSTEM], how="anti", maintain_order="left")
         return gone
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from trueup.runtime.systems import Seat
     from trueup.store import Store
 
+PERHAPS_UNREAD = "a row that cannot be read may be this one"
+"""Why a row that is gone is not believed to be: it may stand there unread under another key."""
 KEYED_ROWS = 10_000
 """Up to so many rows are read by key; beyond that the whole column is read."""
 
