@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import date
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,7 @@ def coerce_columns(frame: pl.DataFrame, targets: Mapping[str, Target]) -> Coerce
             raise ValueError(message)
     few = raw.height <= _FEW_ROWS
     plain = {
-        name: raw[name] if ways[0] is _untouched else _plain(raw[name], targets[name]) if few else None for name, ways in takes.items()
+        name: raw[name] if ways[0] is _untouched else _plain(raw[name], ways[0], targets[name], few=few) for name, ways in takes.items()
     }
     rest = [_first(name, types[name], targets[name], few=few) for name, column in plain.items() if column is None]
     made = {column.name: column for column in raw.select(rest).get_columns()} if rest else {}
@@ -108,11 +109,15 @@ def _widened(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(changes) if changes else frame
 
 
-def _plain(column: pl.Series, target: Target) -> pl.Series | None:
-    """A few texts that need no looking at as a column of the target: those that are the same in every normal form, and plain decimals.
+def _plain(column: pl.Series, way: Take, target: Target, *, few: bool) -> pl.Series | None:
+    """A column that needs no looking at as one of the target: texts that are the same in every normal form, plain decimals, known years.
 
-    None where any needs it. To put the same into expressions takes thirty times as long for a row.
+    None where any value needs it, or there are many of them. To put the same into expressions takes a hundred times as long for a row.
     """
+    if not few:
+        return None
+    if way is _known_years:
+        return column if _are_known_years(column) else None
     if column.dtype != pl.String:
         return None
     texts = column.to_list()
@@ -387,6 +392,17 @@ def _boolean_from_number(_target: Target) -> Take:
 
 def _known_years(column: pl.Expr) -> pl.Expr:
     return pl.when(column.dt.year().is_between(1, 9999)).then(column).otherwise(None)
+
+
+_FIRST_DAY, _LAST_DAY = ((day - date(1970, 1, 1)).days for day in (date.min, date.max))
+_DAY_US = 86_400_000_000
+
+
+def _are_known_years(column: pl.Series) -> bool:
+    """The same for a column of dates, or of microseconds in UTC: whether every value that there is has such a year."""
+    numbers: list[int | None] = column.to_physical().to_list()
+    unit = 1 if column.dtype == pl.Date else _DAY_US
+    return all(number is None or _FIRST_DAY * unit <= number < (_LAST_DAY + 1) * unit for number in numbers)
 
 
 def _date_from_string(target: Target) -> Take:

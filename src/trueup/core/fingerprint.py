@@ -16,6 +16,7 @@ import polars as pl
 import polars_hash  # noqa: F401 (registers the `nchash` namespace of expressions)
 import xxhash
 
+from trueup.core import quick
 from trueup.core.cells import ABSENT, NULL
 from trueup.core.frames import FEW_ROWS
 
@@ -50,11 +51,10 @@ def native_fingerprint(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series
 
 def _few_fingerprints(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
     """The same numbers row by row: setting up the work on whole columns takes longer than a few rows do."""
-    columns_of = frame[list(columns)].get_columns() if columns else []
-    columns_of = [column.cast(pl.Int64) if column.dtype in _MICROSECONDS else column for column in columns_of]
-    others = [_native_text(column.name, column.dtype) for column in columns_of if not _has_text(column.dtype)]
+    types = [(name, frame.get_column(name).dtype) for name in columns]
+    others = [_native_text(name, dtype) for name, dtype in types if not _has_text(dtype)]
     computed = {column.name: column for column in frame.select(others).get_columns()} if others else {}
-    lists = [computed.get(column.name, column).cast(pl.String).to_list() for column in columns_of]
+    lists = [_texts(computed.get(name, frame.get_column(name))) for name in columns]
     texts = list(zip(*lists, strict=True))
     weights = [_multiplier(name) for name in columns]
     sums = [
@@ -64,12 +64,23 @@ def _few_fingerprints(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
         )
         for row in texts or [()] * frame.height
     ]
-    return pl.Series("fingerprint", [_signed(total) for total in sums], dtype=pl.Int64)
+    return quick.series("fingerprint", [_signed(total) for total in sums], pl.Int64())
 
 
 def _has_text(dtype: pl.DataType) -> bool:
-    """Whether a column's text is simply what it casts to."""
-    return not (isinstance(dtype, pl.List | pl.Datetime) or dtype == pl.Binary)
+    """Whether a column's text is simply what it casts to, or that of its microseconds."""
+    return not isinstance(dtype, pl.List | pl.Datetime | pl.Binary) or dtype in _MICROSECONDS
+
+
+def _texts(column: pl.Series) -> list[str | None]:
+    """What the values cast to; times are microseconds."""
+    dtype = column.dtype
+    if isinstance(dtype, pl.Datetime):
+        column, dtype = column.to_physical(), pl.Int64()
+    if isinstance(dtype, pl.Int64):
+        return [None if number is None else str(number) for number in column.to_list()]
+    texts: list[str | None] = (column if isinstance(dtype, pl.String) else column.cast(pl.String)).to_list()
+    return texts
 
 
 def _signed(number: int) -> int:
@@ -87,7 +98,7 @@ def key_hash(keys: pl.Series) -> pl.Series:
     """Int64 per key text; null for a null key."""
     if keys.len() <= FEW_ROWS and keys.dtype == pl.String:
         hashes = [None if key is None else _signed(xxhash.xxh3_64_intdigest(key.encode())) for key in keys.to_list()]
-        return pl.Series("hash", hashes, dtype=pl.Int64)
+        return quick.series("hash", hashes, pl.Int64())
     return keys.to_frame("k").select(_hash_text(pl.col("k").cast(pl.String)).reinterpret(signed=True).alias("hash")).to_series()
 
 
@@ -109,9 +120,9 @@ def _few_match_hashes(frame: pl.DataFrame, fields: Sequence[str], rule_no: int) 
         _signed(sum(xxhash.xxh3_64_intdigest(cell.encode()) * weight for cell, weight in zip(row, weights, strict=True)))
         if not _NOTHING.intersection(row)
         else None
-        for row in frame[list(fields)].rows()
+        for row in quick.chosen(frame, fields).rows()
     ]
-    return pl.Series("hash", hashes, dtype=pl.Int64)
+    return quick.series("hash", hashes, pl.Int64())
 
 
 def bucket_sums(keys: pl.Series, fingerprints: pl.Series, buckets: int) -> pl.DataFrame:

@@ -105,8 +105,12 @@ def with_each(rows: pl.DataFrame, others: pl.DataFrame, on: str) -> pl.DataFrame
     places.pop(None, None)
     pairs = [(mine, theirs) for mine, value in enumerate(rows[on].to_list()) for theirs in places.get(value, ())]
     left, right = rows.rows(), dropped(others, [on])
+    if not pairs:
+        return rows.clear().hstack(right.clear())
     values = right.rows()
-    return pl.DataFrame([(*left[mine], *values[theirs]) for mine, theirs in pairs], schema={**rows.schema, **right.schema}, orient="row")
+    told = zip(*((*left[mine], *values[theirs]) for mine, theirs in pairs), strict=True)
+    columns = zip((*rows.get_columns(), *right.get_columns()), told, strict=True)
+    return quick.frame([quick.series(column.name, list(values), column.dtype) for column, values in columns])
 
 
 def _but(rows: pl.DataFrame, names: Sequence[str]) -> list[pl.Series]:
@@ -175,8 +179,6 @@ def constant(name: str, value: Any, rows: int, dtype: pl.DataType) -> pl.Series:
 
 @lru_cache(maxsize=2048, typed=True)
 def _one(name: str, value: Any, dtype: pl.DataType) -> pl.Series:
-    if isinstance(value, datetime) and isinstance(dtype, pl.Datetime) and value.tzinfo is UTC and dtype == _MOMENT:
-        return quick.series(name, [(value - _EPOCH) // _MICROSECOND], pl.Int64()).cast(dtype)
     return quick.series(name, [value], dtype)
 
 

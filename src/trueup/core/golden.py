@@ -157,7 +157,11 @@ def _origins_one_by_one(known: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFr
             else:
                 named[name] = [by, None if when is None else _stamp(when)]
         rows.append((gid, system, at, orjson.dumps(named).decode() if named else None, True))
-    return pl.DataFrame(rows, schema=_ORIGIN_SCHEMA, orient="row")
+    if not rows:
+        return _NO_ORIGINS
+    return quick.frame(
+        [quick.series(name, told, kind) for (name, kind), told in zip(_ORIGIN_SCHEMA.items(), zip(*rows, strict=True), strict=True)]
+    )
 
 
 _ORIGIN_SCHEMA = {
@@ -167,6 +171,7 @@ _ORIGIN_SCHEMA = {
     "_origins": pl.String(),
     "_named": pl.Boolean(),
 }
+_NO_ORIGINS = pl.DataFrame(schema=_ORIGIN_SCHEMA)
 
 
 def _stamp(moment: datetime) -> str:

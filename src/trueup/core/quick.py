@@ -5,6 +5,7 @@ What stands in `_plr` is not promised by Polars: where it is not as it was, the 
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -14,6 +15,16 @@ if TYPE_CHECKING:
 
 _MAKERS: dict[pl.DataType, Callable[[str, Sequence[Any], bool], Any]] = {}
 _new_frame: Callable[[list[Any]], Any] | None = None
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+
+
+def _moments(name: str, values: Sequence[datetime | None], strict: bool) -> Any:  # noqa: FBT001  as Polars' own makers
+    """Times as microseconds in UTC; a naive one is in UTC."""
+    aware = [value if value is None or value.tzinfo is not None else value.replace(tzinfo=UTC) for value in values]
+    column = PySeries.new_opt_i64(name, [None if value is None else (value - _EPOCH) // _MICROSECOND for value in aware], strict)
+    return pl.Series._from_pyseries(column).cast(pl.Datetime("us", "UTC"))._s  # noqa: SLF001
+
+
 try:
     from polars._plr import PyDataFrame, PySeries
 
@@ -23,6 +34,7 @@ except (ImportError, AttributeError, TypeError):  # pragma: no cover - another P
     pass
 else:
     _MAKERS = {pl.String(): PySeries.new_str, pl.Int64(): PySeries.new_opt_i64, pl.Boolean(): PySeries.new_opt_bool}
+    _MAKERS |= {pl.UInt32(): PySeries.new_opt_u32, pl.Datetime("us", "UTC"): _moments}
     _new_frame = PyDataFrame
 
 

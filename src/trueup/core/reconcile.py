@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from trueup.core import quick
 from trueup.core.cells import GID, SYSTEM
 from trueup.core.deletes import settle_deletes
 from trueup.core.facts import GONE_SCHEMA, NO_FIELDS, NOBODY, SHADOW_SCHEMA, Decision
@@ -106,7 +107,7 @@ def reconcile(facts: Facts, ruling: Merged | None = None, records: pl.DataFrame 
         frozen_pairs=_still_frozen(facts, merged),
         reused=reused,
         missing=missing.height,
-        missing_keys=missing[list(GONE_SCHEMA)],
+        missing_keys=quick.chosen(missing, list(GONE_SCHEMA)),
     )
 
 

@@ -66,7 +66,7 @@ def settle_shadows(
     state = constant("state", PRESENT, after.height, pl.Int64()).zip_with(present, after["state"])
     modified = after["_modified"].zip_with(here & is_given(after["_modified"]), after["modified"])
     after_now = exchanged(
-        after[list(SHADOW_SCHEMA)],
+        quick.chosen(after, list(SHADOW_SCHEMA)),
         after["_seen"].zip_with(rewrote, after["seen"]).alias("seen"),
         after["_sent"].zip_with(rewrote, after["sent"]).alias("sent"),
         after["_fingerprint"].zip_with(here, after["fingerprint"]).alias("fingerprint"),
@@ -241,11 +241,11 @@ def _touched_cells(
     facts: Facts, merged: Merged, changes: pl.DataFrame, shadows: pl.DataFrame, deltas: Mapping[str, pl.DataFrame]
 ) -> pl.DataFrame:
     """Absolute `seen` and `sent` of every cell that may change its delta: observed ones, and those whose golden value moved."""
-    told = merged.updates[list(UPDATE_SCHEMA)]
+    told = quick.chosen(merged.updates, list(UPDATE_SCHEMA))
     told = told.hstack([is_among(facts, "written", told).alias("writable")])
     parts = [told]
     if not changes.is_empty():
-        parts.append(_moved_cells(facts, changes, shadows, deltas, told)[told.columns])
+        parts.append(quick.chosen(_moved_cells(facts, changes, shadows, deltas, told), told.columns))
     parts += [part.select(told.columns) for part in _unread_cells(facts, told)]
     parts = [part for part in parts if not part.is_empty()]
     return parts[0] if len(parts) == 1 else first_of_each(stacked(parts or [told]), [GID, SYSTEM, "field"])

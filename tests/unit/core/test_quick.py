@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC
 from typing import Any
 from unittest import mock
 
@@ -16,9 +17,10 @@ from trueup.core import quick
 VALUES: dict[pl.DataType, st.SearchStrategy[Any]] = {
     pl.String(): st.text(st.characters(codec="utf-8")),
     pl.Int64(): st.integers(-(2**63), 2**63 - 1),
+    pl.UInt32(): st.integers(0, 2**32 - 1),
     pl.Boolean(): st.booleans(),
     pl.List(pl.String()): st.lists(st.text("ab")),
-    pl.Datetime("us", "UTC"): st.datetimes().map(lambda at: at.replace(year=2026)),
+    pl.Datetime("us", "UTC"): st.datetimes() | st.datetimes(timezones=st.just(UTC)),
 }
 
 
@@ -31,7 +33,7 @@ def both_ways() -> Iterator[None]:
 
 def test_the_short_way_is_there() -> None:
     assert quick._new_frame is not None
-    assert set(quick._MAKERS) == {pl.String(), pl.Int64(), pl.Boolean()}
+    assert set(quick._MAKERS) == {pl.String(), pl.Int64(), pl.UInt32(), pl.Boolean(), pl.Datetime("us", "UTC")}
 
 
 @given(st.data())

@@ -15,6 +15,7 @@ from trueup.core.number_format import number_format
 from trueup.core.types import Target, canonical_json, coerce_value, format_problem, load_json
 
 LONDON = "Europe/London"
+DAY_US = 86_400_000_000
 
 
 def both_ways(value: object, target: Target, dtype: pl.DataType | None = None) -> object:
@@ -248,3 +249,29 @@ def test_canonical_json_is_canonical(value):
 def test_json_numbers_beyond_floats_are_exact():
     text = '{"a":12345678901234567890123,"b":0.12345678901234567890123}'
     assert coerce_value(text, Target("json")) == text
+
+
+@pytest.mark.parametrize("rows", [1, 3, 2_000])
+@pytest.mark.parametrize(
+    ("target", "dtype", "first", "last"),
+    [
+        (Target("date"), pl.Date(), -719_162, 2_932_896),
+        (Target("datetime"), pl.Datetime("us", "UTC"), -719_162 * DAY_US, 2_932_897 * DAY_US - 1),
+    ],
+    ids=["date", "datetime"],
+)
+def test_years_that_python_does_not_know_are_not_taken_be_they_few_or_many(
+    target: Target, dtype: pl.DataType, first: int, last: int, rows: int
+) -> None:
+    whole = pl.Int32() if dtype == pl.Date else pl.Int64()
+
+    def taken(*values: int | None) -> list[int | None]:
+        column = pl.Series("v", [*values] * rows, dtype=whole).cast(dtype)
+        return coerce_columns(column.to_frame(), {"v": target}).values["v"].to_physical().to_list()
+
+    assert taken(first, last, None) == [first, last, None] * rows
+    assert taken(None) == [None] * rows
+    with pytest.raises((ValueError, OverflowError)):
+        taken(first, last + 1)
+    with pytest.raises((ValueError, OverflowError)):
+        taken(first - 1, last)
