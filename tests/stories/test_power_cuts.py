@@ -17,6 +17,7 @@ import pytest
 from trueup.connectors.base import WriteBatch
 from trueup.connectors.sqlite import SqliteConnector
 from trueup.model import ObjectSpec
+from trueup.runtime.pass_options import PassOptions
 from trueup.runtime.workspace import Workspace, open_workspace
 from trueup.store import Db, Store
 
@@ -54,7 +55,7 @@ class Watched(Store):
         self.left: list[Commit] = []
 
     @contextmanager
-    def write(self, *, lasting: bool = False) -> Iterator[Db]:
+    def write(self, *, lasting: bool | None = None) -> Iterator[Db]:
         """See Store.write."""
         outer = self._current is None
         with super().write(lasting=lasting) as tx:
@@ -140,17 +141,46 @@ def test_a_run_after_a_power_cut_ends_as_if_there_had_been_none(company: Workspa
     assert last > before
     # What was on disk when the rows had left is the least that is there after the power cut; anything after it may be.
     for number, commit in enumerate(store.commits[last:]):
-        again = tmp_path / f"cut-{number}"
-        again.mkdir()
-        for path in (*folder.glob("*.db"), folder / "trueup.yaml"):
-            shutil.copy(path, again)
-        state = Path(store.target)
-        (again / ".trueup").mkdir()
-        shutil.copy(state, again / ".trueup" / state.name)
-        (again / ".trueup" / f"{state.name}-wal").write_bytes(Path(f"{state}-wal").read_bytes()[: commit.log_bytes])
-        with open_workspace(again / "trueup.yaml") as afterwards:
-            result = afterwards.sync()
-            quiet = afterwards.sync()
-        assert result.status == quiet.status == "done"
-        assert [row[1:] for row in people(again, "crm")] == agreed == [row[1:] for row in people(again, "shop")]
-        assert not any(part.delivered.updated or part.delivered.created for part in quiet.entities["customer"].systems.values())
+        ends_as_if_there_had_been_none(store, folder, tmp_path / f"cut-{number}", commit, agreed)
+
+
+@pytest.mark.parametrize("away", [frozenset(), frozenset({"crm"})], ids=["delivered", "decided"])
+def test_what_was_told_and_looked_at_waits_for_the_disk_only_where_it_leaves(
+    company: Workspace, tmp_path: Path, away: frozenset[str]
+) -> None:
+    store, folder = watched(company), Path(company.config.directory)
+    change(folder)
+    before = store.commits[-1]
+    store.left.clear()
+    with company.lock("serving"), store.gathered():
+        number = company.begin_run("serve", ["customer"])
+        begun = len(store.commits)
+        for keys in (["7"], ["21"], ["9"]):
+            summary, problem = company.one_pass("customer", PassOptions(keys={"shop": keys}, away=away), run=number)
+            assert problem is None
+            assert not summary.held
+        made = store.commits[begun:]
+        assert [commit for commit in made if commit.waited] == store.left
+        assert len(store.left) == (0 if away else 3)
+        assert len(made) > len(store.left)
+    agreed = [row[1:] for row in people(folder, "shop")]
+    least = [*store.left, before][0 if away else -2]
+    for place, commit in enumerate(one for one in store.commits if one.log_bytes >= least.log_bytes):
+        ends_as_if_there_had_been_none(store, folder, tmp_path / f"cut-{place}", commit, agreed)
+
+
+def ends_as_if_there_had_been_none(store: Watched, folder: Path, again: Path, last: Commit, agreed: list[tuple[Any, ...]]) -> None:
+    """A copy of everything, of which the state has lost what came after a commit, is agreed on by the next run, and quiet afterwards."""
+    again.mkdir()
+    for path in (*folder.glob("*.db"), folder / "trueup.yaml"):
+        shutil.copy(path, again)
+    state = Path(store.target)
+    (again / ".trueup").mkdir()
+    shutil.copy(state, again / ".trueup" / state.name)
+    (again / ".trueup" / f"{state.name}-wal").write_bytes(Path(f"{state}-wal").read_bytes()[: last.log_bytes])
+    with open_workspace(again / "trueup.yaml") as afterwards:
+        result = afterwards.sync()
+        quiet = afterwards.sync()
+    assert result.status == quiet.status == "done"
+    assert [row[1:] for row in people(again, "crm")] == agreed == [row[1:] for row in people(again, "shop")]
+    assert not any(part.delivered.updated or part.delivered.created for part in quiet.entities["customer"].systems.values())

@@ -24,7 +24,7 @@ from trueup.runtime.lane import Lane, Preparation, Prepared, Written, rest
 from trueup.runtime.lookalikes import PERHAPS_UNREAD, put_off
 from trueup.runtime.obstacles import Obstacles
 from trueup.runtime.outcomes import as_stored, settle_updates
-from trueup.runtime.planned import planned_changes
+from trueup.runtime.planned import note_planned
 from trueup.runtime.recording import Recording
 from trueup.store import outsider
 from trueup.store import shadow as shadow_table
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from trueup.store import Db, Store
 
     _Ready = tuple[Due, Preparation] | None
-SHOWN_CHANGES = 100
 QUEUED = 1
 """So many chunks may wait for a lane that is busy: deciding about the next ones goes on meanwhile."""
 ATTEMPTS = 3
@@ -138,11 +137,12 @@ class Deliveries:
                 if self._books[name].error is None:
                     self._deliver(name, seat, decision)
                 continue
-            if self._options.lanes is not None and not self._due(name, decision).rows and decision.restores.is_empty():
+            asked = self._due(name, decision) if self._options.lanes is not None else None
+            if asked is not None and not asked.rows and decision.restores.is_empty():
                 continue
-            self._put_in_line(name, seat, decision)
+            self._put_in_line(name, seat, decision, asked)
 
-    def _put_in_line(self, name: str, seat: Seat, decision: Decision) -> None:
+    def _put_in_line(self, name: str, seat: Seat, decision: Decision, todo: Due | None) -> None:
         """A lane's next rows. Those that depend on nothing go side by side where there are several hands; others one after the other."""
         before = self._tasks[name]
         shared = self._sharing(name)
@@ -151,7 +151,7 @@ class Deliveries:
         while len(before) > QUEUED + (shared.count > 1):
             before.popleft().result()
         wait_for = list(before) if ready is None else [task for task in before if task not in self._side_by_side]
-        task = self._threads().submit(self._next, name, seat, decision, ready, wait_for, early=early and shared.count == 1)
+        task = self._threads().submit(self._next, name, seat, decision, todo, ready, wait_for, early=early and shared.count == 1)
         if ready is not None:
             self._side_by_side.add(task)
         before.append(task)
@@ -295,7 +295,17 @@ class Deliveries:
             may_create=True,
         )
 
-    def _next(self, name: str, seat: Seat, decision: Decision, ready: _Ready, before: Sequence[Future[None]], *, early: bool) -> None:
+    def _next(
+        self,
+        name: str,
+        seat: Seat,
+        decision: Decision,
+        todo: Due | None,
+        ready: _Ready,
+        before: Sequence[Future[None]],
+        *,
+        early: bool,
+    ) -> None:
         """A lane's next rows, once those `before` are sent; `early`: prepared meanwhile. Of `ready` ones outcomes are recorded behind."""
         ready = self._plain(name, seat, decision) if early else ready
         for task in before:
@@ -304,12 +314,12 @@ class Deliveries:
             return
         if ready is None:
             self._recording.wait(name)
-            self._deliver(name, seat, decision)
+            self._deliver(name, seat, decision, todo)
         else:
             self._deliver_plain(name, seat, decision, *ready)
 
-    def _deliver(self, name: str, seat: Seat, decision: Decision) -> None:
-        self._deliver_due(name, seat, decision)
+    def _deliver(self, name: str, seat: Seat, decision: Decision, todo: Due | None = None) -> None:
+        self._deliver_due(name, seat, decision, todo)
         if not decision.restores.is_empty() and self._books[name].error is None and name not in self._options.mute:
             self._restore(name, seat, decision)
 
@@ -324,7 +334,7 @@ class Deliveries:
         try:
             ready = lane.prepare(todo, must_find=False)
             if self._options.plan:
-                self._plan(name, ready, as_if)
+                note_planned(book, self._entity, name, ready, as_if, every=self._options.every_change)
                 return
             book.owe(todo.rows)
             self._send(name, lane, ready, as_if, todo, agreed)
@@ -362,7 +372,7 @@ class Deliveries:
             for _attempt in range(ATTEMPTS):
                 ready = lane.prepare(todo, must_find=must_find)
                 if self._options.plan:
-                    self._plan(name, ready, decision)
+                    note_planned(book, self._entity, name, ready, decision, every=self._options.every_change)
                     return
                 if not counted:
                     book.owe(todo.rows - ready.outside)
@@ -505,7 +515,7 @@ class Deliveries:
         about: dict[str, Any] = {"run": self._number, "now": self._clock(), "referred": bool(self._options.referrers)}
         ready = results if name in self.detached else ready_results(results, self._store.backend)
         try:
-            with self._store.write() as tx:
+            with self._store.write(lasting=False) as tx:  # lost, it is found again by its intent
                 if name in self.detached:  # later passes may have moved the golden records
                     follow(tx, self._entity, name, results)
                 commit_results(tx, self._entity, self._seats[name], ready, **about, all_new=name in self._untold)
@@ -513,22 +523,5 @@ class Deliveries:
             if name not in self._untold:
                 raise
             self._untold.discard(name)  # a system that gave a new row the key of one that it had lost in the meantime
-            with self._store.write() as tx:
+            with self._store.write(lasting=False) as tx:
                 commit_results(tx, self._entity, self._seats[name], results, **about)
-
-    # -------------------------------------------------------------- plan
-
-    def _plan(self, name: str, ready: Preparation, decision: Decision) -> None:
-        """Count and show what would be written."""
-        book = self._books[name]
-        book.wake.update(dict.fromkeys(ready.wake))
-        book.failed.update(gid for frame in ready.troubles for gid in frame[GID].to_list())
-        for batch in ready.batches:
-            count = batch.rows.height
-            tally = {"create": "created", "update": "updated", "delete": "deleted"}[batch.kind]
-            setattr(book.counts, tally, getattr(book.counts, tally) + count)
-            room = count if self._options.every_change else max(0, SHOWN_CHANGES - len(book.changes))
-            shown = batch.rows.head(room)
-            if shown.is_empty():
-                continue
-            book.changes += planned_changes(self._entity, name, batch, shown, decision)

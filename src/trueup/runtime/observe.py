@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 CONFIRM_ROWS = 10_000
 KNOWN_BY_KEY = 100_000
 """How many touched rows are looked up by key in the state, before the index of all is loaded."""
+_LOOKED_UP = {"at": pl.UInt32(), "fingerprint": pl.Int64(), GID: pl.Int64(), "state": pl.Int64()}
 INDEX_SCHEMA = pl.Schema({KHASH: pl.Int64(), "fingerprint": pl.Int64(), GID: pl.Int64(), "state": pl.Int64()})
 
 
@@ -59,8 +60,7 @@ class _Index:
         if 0 < self.rows.height <= FEW_ROWS and len(hashes) <= FEW_ROWS:
             return self._look_at_few(hashes)
         if self.rows.is_empty():
-            empty = {"at": pl.UInt32(), "fingerprint": pl.Int64(), GID: pl.Int64(), "state": pl.Int64()}
-            return pl.DataFrame({name: pl.Series(name, [None], dtype=kind).new_from_index(0, len(hashes)) for name, kind in empty.items()})
+            return quick.frame([constant(name, None, len(hashes), kind) for name, kind in _LOOKED_UP.items()])
         at = self.rows[KHASH].search_sorted(hashes).clip(0, self.rows.height - 1).cast(pl.UInt32)
         found = self.rows[at]
         return found.select(
@@ -69,9 +69,10 @@ class _Index:
         )
 
     def _look_at_few(self, hashes: pl.Series) -> pl.DataFrame:
-        at = {khash: (number, *rest) for number, (khash, *rest) in enumerate(self.rows[[KHASH, "fingerprint", GID, "state"]].rows())}
-        schema = {"at": pl.UInt32(), "fingerprint": pl.Int64(), GID: pl.Int64(), "state": pl.Int64()}
-        return pl.DataFrame([at.get(khash, (None,) * 4) for khash in hashes.to_list()], schema=schema, orient="row")
+        rows = quick.chosen(self.rows, [KHASH, "fingerprint", GID, "state"]).rows()
+        at = {khash: (number, *rest) for number, (khash, *rest) in enumerate(rows)}
+        told = list(zip(*(at.get(khash, (None,) * 4) for khash in hashes.to_list()), strict=True)) or [()] * 4
+        return quick.frame([quick.series(name, values, kind) for (name, kind), values in zip(_LOOKED_UP.items(), told, strict=True)])
 
 
 class Observer:
@@ -298,7 +299,7 @@ class Observer:
         version = [rows[VERSION]] if VERSION in rows.columns else []
         kept = quick.frame(
             [
-                *rows[[KEY, KHASH, FINGERPRINT, GID]].get_columns(),
+                *quick.chosen(rows, [KEY, KHASH, FINGERPRINT, GID]).get_columns(),
                 self._until_now(compiled.edited_at(rows)).alias(AT),
                 *version,
                 constant(STILL, value=True, rows=rows.height, dtype=pl.Boolean()),
@@ -346,7 +347,7 @@ class Observer:
         mapped = self._seat.compiled.to_cells(_native(kept))
         if not mapped.rejected.is_empty():
             self._map_failures.append(mapped.rejected.select(KEY, pl.lit("map").alias("stage"), "field", "reason"))
-        rows = beside(mapped.rows, kept[[KEY, KHASH, FINGERPRINT, GID]], KEY)
+        rows = beside(mapped.rows, quick.chosen(kept, [KEY, KHASH, FINGERPRINT, GID]), KEY)
         rows = exchanged(rows, self._until_now(rows[AT]))
         if reference_fields(self._rules, self._seat.name) and not rows.is_empty():
             with self._store.read() as db:
@@ -534,7 +535,7 @@ def _shown_keys(page: Page) -> pl.Series:
 
 def _native(kept: pl.DataFrame) -> pl.DataFrame:
     """The rows as they were read, without the marks of `Observer._take`."""
-    return kept[[name for name in kept.columns if name not in _MARKS]]
+    return quick.chosen(kept, [name for name in kept.columns if name not in _MARKS])
 
 
 _MARKS = {KHASH, FINGERPRINT, GID, "_at", "_known", "_state", "_touched"}

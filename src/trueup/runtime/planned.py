@@ -13,7 +13,25 @@ from trueup.model import PlannedChange
 if TYPE_CHECKING:
     from trueup.core.facts import Decision
     from trueup.model import Entity
-    from trueup.runtime.lane import Prepared
+    from trueup.runtime.book import Book
+    from trueup.runtime.lane import Preparation, Prepared
+
+SHOWN_CHANGES = 100
+
+
+def note_planned(book: Book, entity: Entity, system: str, ready: Preparation, decision: Decision, *, every: bool) -> None:
+    """Count what would be written, and show the first of it; `every`: all of it."""
+    book.wake.update(dict.fromkeys(ready.wake))
+    book.failed.update(gid for frame in ready.troubles for gid in frame[GID].to_list())
+    for batch in ready.batches:
+        count = batch.rows.height
+        tally = {"create": "created", "update": "updated", "delete": "deleted"}[batch.kind]
+        setattr(book.counts, tally, getattr(book.counts, tally) + count)
+        room = count if every else max(0, SHOWN_CHANGES - len(book.changes))
+        shown = batch.rows.head(room)
+        if shown.is_empty():
+            continue
+        book.changes += planned_changes(entity, system, batch, shown, decision)
 
 
 def planned_changes(entity: Entity, system: str, batch: Prepared, rows: pl.DataFrame, decision: Decision) -> list[PlannedChange]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
 
+from trueup.core import quick
 from trueup.core.cells import GID, KEY, NULL, OP, VERSION, beside, json_to_records
 from trueup.core.deliver import FIELDS
 from trueup.core.facts import SHADOW_SCHEMA
@@ -60,7 +61,7 @@ def recover(store: Store, entity: Entity, seat: Seat, now: datetime, *, referred
 
 def with_sent(payload: pl.DataFrame, golden: pl.DataFrame) -> pl.DataFrame:
     """An intent's payload with the golden cells that are sent (`sent:FIELD`), where these are not the image itself in every row."""
-    rows = beside(payload[[GID]], golden, GID)
+    rows = beside(quick.chosen(payload, [GID]), golden, GID)
     sent = [rows[name].alias(SENT + name) for name in golden.columns if name != GID]
     told = [
         column for column in sent if (name := column.name.removeprefix(SENT)) not in payload.columns or not payload[name].equals(column)

@@ -317,13 +317,12 @@ class Pass:
             open_now = conflict.open_of(db, self.entity.name, gids)
         shadows = self._as_it_stands(rekeyed(shadows, found))
         observed = {name: self._in_time(name, frame, shadows) for name, frame in rows.items()}
-        known = known[list(GOLDEN_SCHEMA)]
         return Facts(
             entity=self.entity,
             observed=observed,
             gone=gone,
-            golden=known,
-            shadows=shadows[list(SHADOW_SCHEMA)],
+            golden=typed(known, GOLDEN_SCHEMA),
+            shadows=typed(shadows, SHADOW_SCHEMA),
             frozen=frozen_candidates(open_now),
             now=self.now,
             **answers(self.guards),

@@ -57,7 +57,7 @@ class Store:
         self._current: Db | None = None
         self._idle: deque[sa.Connection] = deque()  # connections to a file that nobody reads by now
         self._closed = False
-        self._gathered = 0  # blocks at work whose commits need not wait for the disk
+        self._gathering = threading.local()  # `depth`: of the blocks of this thread whose commits need not wait for the disk
         self._process_lock = lock
         self._serving = serving
         self._connection: sa.Connection | None = None
@@ -148,26 +148,31 @@ class Store:
 
     @contextmanager
     def gathered(self) -> Iterator[None]:
-        """While the block runs, a commit to a file waits for the disk only where it is to be `lasting`, and those before it with it.
+        """While the block runs, a commit of its thread to a file waits for the disk only where it is to be `lasting`.
 
-        A power cut then loses the last commits, never one without all that came after it: as if the process had been killed before them.
-        Whoever opens the block ends with a commit outside of it, before anybody is told what was done.
+        Those before it are on disk with it. A power cut then loses the last commits, never one without all that came after it: as if the
+        process had been killed before them. Whoever opens the block ends with a commit outside of it before anybody is told what was done,
+        unless all of it would be found again in the systems.
         """
-        with self._turn:
-            self._gathered += 1
+        depth = self._gathered
+        self._gathering.depth = depth + 1
         try:
             yield
         finally:
-            with self._turn:
-                self._gathered -= 1
+            self._gathering.depth = depth
+
+    @property
+    def _gathered(self) -> int:
+        return getattr(self._gathering, "depth", 0)
 
     @contextmanager
-    def write(self, *, lasting: bool = False) -> Iterator[Db]:
+    def write(self, *, lasting: bool | None = None) -> Iterator[Db]:
         """A transaction that may change the state: one at a time in this process, committed at the end, undone on any error.
 
         Inside another `write()` of the same thread it joins that one. `lasting`: it is on disk when the block ends, also within `gathered`,
-        because something outside of the state is about to follow from it. Raises StateError where the database refuses, the disk is full,
-        or this process has lost the state to another one.
+        because something outside of the state is about to follow from it; False: it need not be, because what it tells would be found
+        again; None: it is, but within `gathered`. Raises StateError where the database refuses, the disk is full, or this process has
+        lost the state to another one.
         """
         if self._writer is None:
             raise StateError(f"the state {self.shown} was opened for reading only", hint="this command does not change the state")
@@ -178,7 +183,7 @@ class Store:
                 yield self._current
                 return
             with self._told():
-                yield from self._transaction(self._writer, lasting=lasting or not self._gathered)
+                yield from self._transaction(self._writer, lasting=not self._gathered if lasting is None else lasting)
         finally:
             self._turn.release()
 

@@ -252,7 +252,8 @@ class Worker:
         options = replace(
             options, lanes=self.lanes, notice=self._decided, heard=self._heard, triggers=self._triggers, elsewhere=self._elsewhere
         )
-        with self._shared.rolling.passing(self.entity) as work:
+        # What a power cut takes of it is found again: by the look at everything with which each server begins.
+        with self._shared.rolling.passing(self.entity) as work, self._workspace.store.gathered():
             work.summary, problem = self._workspace.one_pass(self.entity, options, run=work.number)
         return work.summary, problem
 

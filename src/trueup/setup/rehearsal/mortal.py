@@ -42,7 +42,7 @@ class MortalStore(Store):
     killer = Killer()
 
     @contextmanager
-    def write(self, *, lasting: bool = False) -> Iterator[Db]:
+    def write(self, *, lasting: bool | None = None) -> Iterator[Db]:
         """See Store.write."""
         outer = self._current is None
         if outer:
