@@ -27,13 +27,14 @@ _REASONS = {
 
 @dataclass(slots=True)
 class Asked:
-    """One request as it came. `path` is taken apart and unquoted: `/a%2Fb/c` is `("a/b", "c")`."""
+    """One request as it came. `path` is taken apart and unquoted: `/a%2Fb/c` is `("a/b", "c")`; `pairs`: the query, repeated names too."""
 
     method: str
     path: tuple[str, ...]
     query: dict[str, str]
     headers: Mapping[str, str]
     body: bytes
+    pairs: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -88,12 +89,14 @@ class _Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         path, _, query = self._url.partition(b"?")
+        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
         asked = Asked(
             self._parser.get_method().decode(),
             tuple(unquote_to_bytes(part).decode("utf-8", "replace") for part in path.split(b"/")[1:]),
-            dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)),
+            dict(pairs),
             self._headers,
             b"".join(self._body),
+            pairs,
         )
         self._begin()
         answer = self._handle(asked)

@@ -28,7 +28,7 @@ class Exchange:
     body: Any = None
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
-    when: Callable[[dict[str, str], Any], bool] = lambda _query, _body: True
+    when: Callable[[dict[str, Any], Any], bool] = lambda _query, _body: True
     times: int = 1
 
 
@@ -37,7 +37,7 @@ class Vendor:
 
     def __init__(self, judge: Judge | None, exchanges: list[Exchange]) -> None:
         self.judge, self.left = judge, exchanges
-        self.asked: list[tuple[str, str, dict[str, str], Any, dict[str, str]]] = []
+        self.asked: list[tuple[str, str, dict[str, Any], Any, dict[str, str]]] = []
         self.unexpected: list[str] = []
         self.opened: list[RestConnector] = []
         self._server = Server(self._answer, 0)
@@ -50,15 +50,16 @@ class Vendor:
         except ValueError:
             body = asked.body.decode()
         headers = {name.lower(): value for name, value in asked.headers.items()}
-        self.asked.append((asked.method, path, asked.query, body, headers))
+        query = query_of(asked)
+        self.asked.append((asked.method, path, query, body, headers))
         if self.judge is not None:
-            self.judge.look_at(asked.method, path, urlencode(asked.query), headers, asked.body)
+            self.judge.look_at(asked.method, path, urlencode(asked.pairs), headers, asked.body)
         for exchange in self.left:
-            if exchange.times and (exchange.method, exchange.path) == (asked.method, path) and exchange.when(asked.query, body):
+            if exchange.times and (exchange.method, exchange.path) == (asked.method, path) and exchange.when(query, body):
                 exchange.times -= 1
                 content = b"" if exchange.body is None else json.dumps(exchange.body).encode()
                 return Answer(exchange.status, content, {"content-type": "application/json", **exchange.headers})
-        self.unexpected.append(f"{asked.method} {path} {asked.query} {body}")
+        self.unexpected.append(f"{asked.method} {path} {query} {body}")
         return Answer(418, b'{"message": "nobody expected this"}', {"content-type": "application/json"})
 
     def close(self) -> None:
@@ -76,6 +77,14 @@ class Vendor:
         left = [f"{one.method} {one.path} was not asked for" for one in self.left if one.times]
         wrong = [*self.unexpected, *(self.judge.wrong if self.judge is not None else ()), *left]
         assert not wrong, "\n".join(wrong)
+
+
+def query_of(asked: Asked) -> dict[str, Any]:
+    """The parameters of a request; a list where a name is repeated."""
+    found: dict[str, Any] = {}
+    for name, value in asked.pairs:
+        found[name] = value if name not in found else [*found[name], value] if isinstance(found[name], list) else [found[name], value]
+    return found
 
 
 def opened(name: str, vendor: Vendor, prefix: str = "", **settings: Any) -> RestConnector:

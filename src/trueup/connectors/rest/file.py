@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trueup.yamlfile import YamlDocument, YamlPath
 
 _ALWAYS = frozenset({"secrets", "values"})
-_READS = frozenset({"object", "columns", "modified"})
+_READS = frozenset({"object", "columns", "modified", "key_name"})
 _WRITES = frozenset({"id", "key", "fields", "changed", "record", "row", "version", "cells", "unique", *_READS})
 _BULK = frozenset({*_WRITES, "number"})
 _NAMES: dict[str, frozenset[str]] = {
@@ -237,7 +237,7 @@ def _object(document: YamlDocument, path: YamlPath, obj: ObjectShape, shape: Fil
         if listed is not None and listed.of is not None and listed.of not in shape.objects:
             found.append(document.problem((*path, "read", kind, "of"), f"there is no object `{listed.of}`"))
     cursor = obj.read.changed.cursor if obj.read.changed is not None else None
-    if obj.read.changed is not None and obj.modified is None and (cursor is None or cursor.field is None):
+    if obj.read.changed is not None and path[-1] != ANY and obj.modified is None and (cursor is None or cursor.field is None):
         found.append(
             document.problem((*path, "read", "changed"), "it is not said when a row was changed", "add modified: /updated_at to the object")
         )

@@ -54,11 +54,12 @@ class RestObject:
 
     @property
     def scope(self) -> dict[str, Any]:
-        """What every request may use: `${secrets.…}`, `${values.…}`, `${object}`, `${columns}`, `${modified}`."""
+        """What every request may use: `${secrets.…}`, `${values.…}`, `${object}`, `${columns}`, `${modified}`, `${key_name}`."""
         if self._scope is None:
             names = [last_name(self.columns[name].path) for name in self.asked if name in self.columns and self._is_inside(name)]
             dated = last_name(parse(self.shape.modified)) if self.shape.modified else None
-            self._scope = {**self.given, "object": self.name, "columns": names or None, "modified": dated}
+            keyed = last_name(parse(self.shape.key[0]))
+            self._scope = {**self.given, "object": self.name, "columns": names or None, "modified": dated, "key_name": keyed}
         return self._scope
 
     def _is_inside(self, name: str) -> bool:

@@ -247,7 +247,9 @@ class Reader:
         """One record with its ETag, asked for by key; None where there is none. Raises what keeps it from being read."""
         shape = self._obj.shape.read.one
         if shape is None:
-            shown = [found for records in self._by_list({key: parts}, {}) for found in records]
+            many = self._obj.shape.read.many is not None
+            looked_up = self._by_many({key: parts}, {}) if many else self._by_list({key: parts}, {})
+            shown = [found for records in looked_up for found in records]
             if len(shown) > 1:
                 raise ObjectUnreadableError(
                     f"{self._obj.name}: the key {key} occurs more than once", hint="tell the rows apart", system=self._client.system
