@@ -397,6 +397,9 @@ class AlertRulesShape(Shape):
     bad_signatures: CountOrOff = Field(20.0, description="Refused messages of a system within an hour.", examples=[20])
     old_secrets: DurationOrOff = Field(31_536_000.0, description="Age of a secret that trueup keeps.", examples=["365d"])
     access_ended: OnOrOff = Field(1.0, description="Whether it is told that access to a system has ended.", examples=["off"])
+    quota_spent: DurationOrOff = Field(
+        600.0, description="It is told that nothing more may be asked of an application for so long.", examples=["10m"]
+    )
     hook_lapsed: OnOrOff = Field(1.0, description="Whether it is told that a system sends no webhooks any more.", examples=["off"])
     access_ends: DurationOrOff = Field(604_800.0, description="How long before its end it is told that access ends.", examples=["7d"])
     disagreement: CountOrOff = Field(1.0, description="Records of a system that are not as agreed when compared.", examples=[1])

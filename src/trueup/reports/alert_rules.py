@@ -146,7 +146,7 @@ def _unreachable(picture: Picture, limit: float) -> Found:
 
 def _has_its_own(system: SystemPicture) -> bool:
     """Whether it is left alone for a reason that has a rule of its own."""
-    return system.access is not None and system.access.trouble is not None
+    return (system.access is not None and system.access.trouble is not None) or system.spent_until is not None
 
 
 def _access_ended(picture: Picture, _limit: float) -> Found:
@@ -167,6 +167,15 @@ def _access_ends(picture: Picture, limit: float) -> Found:
             what = f"access to {name} ends {moment(one.renew_by)}, where it is not used before"
             since = max(one.renewed_at or picture.began_at, one.renew_by - timedelta(seconds=limit))
             yield Firing("access_ends", name, system.owner, what, f"`trueup connect {name}` renews it", since)
+
+
+def _quota_spent(picture: Picture, limit: float) -> Found:
+    for name, system in picture.systems.items():
+        until = system.spent_until
+        if until is not None and (until - picture.at).total_seconds() > limit:
+            what = f"nothing more may be asked of {name} until {moment(until)}: {system.spent_why}"
+            remedy = "what waits is done then; ask less often (`when`), or for a larger quota there, if it happens often"
+            yield Firing("quota_spent", name, system.owner, what, remedy, picture.at)
 
 
 def _hook_lapsed(picture: Picture, _limit: float) -> Found:
@@ -352,6 +361,7 @@ RULES = (
     Rule("old_secrets", "a secret kept by trueup is older than {}", _old_secrets),
     Rule("access_ended", "access to a system has ended, and a person has to renew it", _access_ended),
     Rule("access_ends", "access to a system ends within {} where it is not used before", _access_ends),
+    Rule("quota_spent", "nothing more may be asked of an application for more than {}", _quota_spent),
     Rule("hook_lapsed", "a system sends no webhooks any more, or cannot be subscribed to", _hook_lapsed),
     Rule("disagreement", "a comparison finds {} or more records of a system that are not as agreed", _disagreement),
     Rule("notices_age", "a subscriber has not been told of all changes for more than {}", _notices_age),

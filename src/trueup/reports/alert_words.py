@@ -48,6 +48,7 @@ SECONDS = frozenset(
         "overdue",
         "old_secrets",
         "access_ends",
+        "quota_spent",
         "notices_age",
         "package_half_copied",
         "report_late",

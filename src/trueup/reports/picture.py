@@ -169,6 +169,8 @@ class SystemPicture:
     lag_left_bytes: int | None = None
     access: Access | None = None  # None: it wants no token
     hooks: Sequence[HookPicture] = ()
+    spent_until: datetime | None = None  # nothing more may be asked of it until then
+    spent_why: str = ""
 
 
 @dataclass

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from trueup.reports.access import Access
 
 
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Until when nothing may be asked of a system, and why."""
+
+    until: datetime
+    why: str
+
+
 @dataclass
 class SystemStanding:
     """One system in one entity. `last_complete_pass` is None before the first; `delay_s` is its age now."""
@@ -68,6 +76,7 @@ class Standing:
     lines_a_day: float = 0.0  # of the last thirty days
     at: datetime | None = None  # now
     access: dict[str, Access] = field(default_factory=dict)  # of the systems that want tokens and were connected once
+    spent: dict[str, Spent] = field(default_factory=dict)  # systems of which nothing more may be asked for now
 
     def as_json(self) -> dict[str, Any]:
         """The public form; see docs/reference. Delays are in seconds."""
@@ -81,6 +90,7 @@ class Standing:
             "size": {"bytes": self.size_bytes, "history_lines": self.history_lines, "lines_a_day": round(self.lines_a_day, 1)},
             "entities": {name: _entity_json(entity) for name, entity in self.entities.items()},
             "access": [one.as_json() for one in self.access.values()],
+            "spent": [{"system": name, "until": _second(one.until), "why": one.why} for name, one in self.spent.items()],
             "audit": head_dict(self.trail),
         }
 
@@ -103,6 +113,8 @@ class Standing:
         needs = [line for name, entity in self.entities.items() for line in _needs(name, entity)]
         if self.at is not None:
             needs += access_needs(self.access, self.at)
+        for name, one in self.spent.items():
+            needs.append(f"{name} is not asked for anything until {moment(one.until)}: {one.why}; what waits is done then")
         if needs:
             lines += ["", *(f"{style.paint('!', 'warn')} {line}" for line in needs)]
         return with_head("\n".join(lines).lstrip("\n"), self.trail)

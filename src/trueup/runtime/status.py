@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import orjson
 import polars as pl
 
-from trueup.reports.standing import EntityStanding, Standing, SystemStanding
+from trueup.reports.standing import EntityStanding, Spent, Standing, SystemStanding
 from trueup.runtime.apart import left_standing
 from trueup.runtime.credentials import as_access
 from trueup.runtime.limits import resting_until
-from trueup.store import audit, conflict, credential, cursor, failure, golden, hold, parked, paused, retention
+from trueup.store import allowance, audit, conflict, credential, cursor, failure, golden, hold, parked, paused, retention
 from trueup.store import run as run_table
 from trueup.store import shadow as shadow_table
 
@@ -51,6 +51,8 @@ def standing_of(db: Db, config: Config, shown: str, now: datetime) -> Standing:
         trail=audit.head(db),
         paused=[_pause_words(kind, name) for kind, name in pauses],
     )
+    rests = allowance.resting(db, config.state, now)
+    standing.spent = {name: Spent(rest.until, rest.why) for name, rest in rests.items() if name in config.systems}
     standing.paused += [f"system {name} (in the configuration)" for name, system in config.systems.items() if system.paused]
     runs = run_table.list_(db, RUNS_LOOKED_AT)
     if runs:

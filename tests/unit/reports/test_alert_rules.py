@@ -62,6 +62,7 @@ TROUBLES = {
     "old_secrets": picture(old_secrets={"CRM_PASSWORD": ago(days=400)}),
     "access_ended": picture(system=SystemPicture(away_s=900, access=Access("crm", "authorization_code", trouble="it was taken back"))),
     "access_ends": picture(system=SystemPicture(access=Access("crm", "authorization_code", ago(days=50), ago(days=2), renew_by=NOW))),
+    "quota_spent": picture(system=SystemPicture(away_s=400, spent_until=NOW + timedelta(hours=5), spent_why="its limit is used up")),
     "hook_lapsed": picture(system=SystemPicture(hooks=[HookPicture("contacts", lapsed_at=ago(minutes=1))])),
     "disagreement": picture(EntityPicture(verified=Verified(ago(hours=9), {"crm": {"rows": 9, "differ": 2, "missing": 1, "extra": 0}}))),
     "notices_age": picture(told={"flow": ToldPicture(behind_s=4_000, why="nobody listens there")}),

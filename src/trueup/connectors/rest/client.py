@@ -23,9 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from trueup.connectors.rest.auth import Authorization
+    from trueup.connectors.rest.limits import Budget, Ledger
     from trueup.connectors.rest.schema import HttpShape
 
 _MOST_REDIRECTS = 5
+_MOST_REST_S = 86_400.0
+"""An application that wants to be left alone for longer is asked again after a day."""
 _REDIRECTS = {301, 302, 303, 307, 308}
 
 
@@ -59,10 +62,19 @@ class Client:
         self._base = base_url.rstrip("/")
         self._host = urlsplit(self._base).netloc
         self._wait = wait
-        self._budget = shared_budget((system, self._base, tuple(http.limits)), http.limits, most_wait_s=http.most_wait_s)
+        self._budget = self._shared_budget(None)
         self._client: httpx2.Client | None = None
         self._connecting = threading.Lock()
         self.requests = 0
+
+    def share_limits(self, ledger: Ledger) -> None:
+        """Count what is asked there, together with everybody else who does."""
+        self._budget = self._shared_budget(ledger)
+
+    def _shared_budget(self, ledger: Ledger | None) -> Budget:
+        place = (self.system, self._base, tuple(self._http.limits))
+        longest_s = 2 * self._http.timeout_s  # to connect, and to answer
+        return shared_budget(place, self._http.limits, most_wait_s=self._http.most_wait_s, longest_s=longest_s, ledger=ledger)
 
     def _connected(self) -> httpx2.Client:
         with self._connecting:
@@ -114,6 +126,8 @@ class Client:
                 continue
             if trouble.means == "throttled":
                 if last or (trouble.wait_s or 0) > self._http.most_wait_s:
+                    if trouble.wait_s is not None:
+                        self._budget.rest(min(trouble.wait_s, _MOST_REST_S), "it asks to be left alone until then")
                     return response, trouble
                 self._budget.rest(self._pause_s(trouble.wait_s, attempt), "it asks to be left alone for a while")
                 continue

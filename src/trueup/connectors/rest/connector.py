@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from trueup.connectors.base import Page, WriteBatch
+    from trueup.connectors.rest.limits import Ledger
     from trueup.connectors.rest.schema import AuthShape, FileShape, ObjectShape
     from trueup.model import ObjectInfo, ObjectSpec, Precondition
 
@@ -193,6 +194,10 @@ class RestConnector:
     def authorize_by(self, authorization: Authorization) -> None:
         """See auth.Authorized."""
         self._client.authorization = authorization
+
+    def share_limits(self, ledger: Ledger) -> None:
+        """See limits.Budgeted."""
+        self._client.share_limits(ledger)
 
     @property
     def hooks(self) -> RestHooks | None:

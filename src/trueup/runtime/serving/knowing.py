@@ -28,7 +28,7 @@ from trueup.reports.picture import (
 )
 from trueup.runtime.credentials import as_access
 from trueup.runtime.measured import Calls
-from trueup.store import credential, meta, notice, secret, subscription, waiting
+from trueup.store import allowance, credential, meta, notice, secret, subscription, waiting
 from trueup.store import run as runs
 from trueup.store.inbox import Inbox
 
@@ -114,6 +114,7 @@ class Knowing:
         server = self._server
         with server.store.read() as db:
             self._state.read(db, list(server.config.entities))
+            self._state.rests = allowance.resting(db, server.config.state, server.clock())
         if server.letters is None:
             return
         try:
@@ -169,6 +170,8 @@ class Knowing:
             found.away_why, found.away_s = away
         found.access = self._state.access.get(name)
         found.hooks = self._state.hooks.get(name, ())
+        if (rest := self._state.rests.get(name)) is not None:
+            found.spent_until, found.spent_why = rest.until, rest.why
         found.calls, found.seconds = calls.taken()
         found.answered = any(outcome == "ok" for _call, outcome in found.calls)
         if watcher is not None:
@@ -262,6 +265,7 @@ class _FromState:
         self.secrets: dict[str, datetime] = {}
         self.access: dict[str, Access] = {}
         self.hooks: dict[str, list[HookPicture]] = {}
+        self.rests: dict[str, allowance.Resting] = {}
         self.inbox: Any = None
         self.told: dict[str, tuple[Subscriber, Standing | None]] = {}
         self._began_at = began_at
