@@ -125,16 +125,22 @@ class Client:
                 attempt -= 1
                 continue
             if trouble.means == "throttled":
-                if last or (trouble.wait_s or 0) > self._http.most_wait_s:
-                    if trouble.wait_s is not None:
-                        self._budget.rest(min(trouble.wait_s, _MOST_REST_S), "it asks to be left alone until then")
+                if self._is_too_long(trouble, attempt, last=last):
                     return response, trouble
-                self._budget.rest(self._pause_s(trouble.wait_s, attempt), "it asks to be left alone for a while")
                 continue
             if trouble.means in {"transient", "broken"} and not last and (repeat or (request.is_read and trouble.means == "transient")):
                 self._pause(trouble.wait_s, attempt)
                 continue
             return response, trouble
+
+    def _is_too_long(self, trouble: Trouble, attempt: int, *, last: bool) -> bool:
+        """Leave the application alone for as long as it says; whether that is longer than is waited for here."""
+        if last or (trouble.wait_s or 0) > self._http.most_wait_s:
+            if trouble.wait_s is not None:
+                self._budget.rest(min(trouble.wait_s, _MOST_REST_S), "it asks to be left alone until then")
+            return True
+        self._budget.rest(self._pause_s(trouble.wait_s, attempt), "it asks to be left alone for a while")
+        return False
 
     def fetch(self, request: Request, what: str) -> Response:
         """The answer to a question that must succeed. Raises for everything else."""

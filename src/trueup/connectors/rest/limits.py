@@ -37,8 +37,7 @@ class BudgetSpentError(SystemUnreachableError):
     """Nothing may be asked of the system for longer than anybody wants to wait."""
 
 
-@dataclass(slots=True)
-class Turn:
+class Turn(Protocol):
     """The book while somebody has it. `now` is the moment by the clock of whoever keeps it; what is put into `book` is kept."""
 
     now: float
@@ -63,6 +62,12 @@ class Budgeted(Protocol):
 
 
 @dataclass(slots=True)
+class _Turn:
+    now: float
+    book: dict[str, Any]
+
+
+@dataclass(slots=True)
 class Memory:
     """A book that nobody else sees. `clock` is the time (tests put theirs in)."""
 
@@ -74,7 +79,7 @@ class Memory:
     def turn(self) -> Iterator[Turn]:
         """See Ledger."""
         with self._lock:
-            yield Turn(self.clock(), self._book)
+            yield _Turn(self.clock(), self._book)
 
 
 class Budget:
