@@ -63,18 +63,14 @@ def retry(
 ) -> None:
     """Let the next `sync` try failures again, whatever their time."""
     from trueup.reports.table import counted
-    from trueup.runtime.trail import decided
-    from trueup.store import failure
+    from trueup.runtime.deciding import retry_failures
 
-    with workspace_of(ctx, config, connects=False) as workspace, state_to_change(workspace) as store, store.write() as tx:
-        known = failure.of(tx)["id"].to_list()
-        wanted = _all_known(ids, known) if ids else known
-        done = failure.retry_now(tx, wanted, workspace.clock()) if wanted else 0
-        decided(tx, "failures", {"retry": wanted if ids else "all", "count": done}, workspace.clock())
+    with workspace_of(ctx, config, connects=False) as workspace, state_to_change(workspace) as store:
+        wanted = retry_failures(store, ids, workspace.clock())
     if as_json:
         say_json({"retry": wanted})
     else:
-        say(f"{counted(done, 'failure')} will be tried again by the next `trueup sync`.")
+        say(f"{counted(len(wanted), 'failure')} will be tried again by the next `trueup sync`.")
 
 
 @failures.command("drop", short_help="Forget a failure.")
@@ -90,27 +86,14 @@ def drop(
     An update that is still due is tried again by the next run; a row that could not be made is made once its record changes.
     """
     from trueup.reports.table import counted
-    from trueup.runtime.trail import decided
-    from trueup.store import failure
+    from trueup.runtime.deciding import drop_failures
 
-    with workspace_of(ctx, config, connects=False) as workspace, state_to_change(workspace) as store, store.write() as tx:
-        wanted = _all_known(ids, failure.of(tx)["id"].to_list())
-        failure.drop(tx, wanted)
-        decided(tx, "failures", {"drop": wanted}, workspace.clock())
+    with workspace_of(ctx, config, connects=False) as workspace, state_to_change(workspace) as store:
+        wanted = drop_failures(store, ids, workspace.clock())
     if as_json:
         say_json({"dropped": wanted})
     else:
         say(f"Forgot {counted(len(wanted), 'failure')}.")
-
-
-def _all_known(ids: list[int], known: list[int]) -> list[int]:
-    """The ids, once each. Raises UsageError for one that does not exist; nothing is done then."""
-    from trueup.errors import UsageError
-
-    unknown = [str(number) for number in ids if number not in known]
-    if unknown:
-        raise UsageError(f"there is no failure {', '.join(unknown)}", hint="`trueup failures` lists them")
-    return list(dict.fromkeys(ids))
 
 
 def _known(name: str | None, known: Any, what: str) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trueup.cli.shared import LARGEST, AsJson, ConfigFile, config_path, say, say_json, state_to_change, state_to_read, style, workspace_of
+from trueup.cli.shared import AsJson, ConfigFile, config_path, say, say_json, state_to_change, state_to_read, style, workspace_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -66,20 +66,11 @@ def leave(ctx: typer.Context, number: HoldId, *, config: ConfigFile = None, as_j
 
 
 def _decide(ctx: typer.Context, config: Any, number: int, decision: Decision, *, as_json: bool) -> None:
-    import orjson
+    from trueup.runtime.deciding import decide_hold
 
-    from trueup.errors import UsageError
-    from trueup.runtime.trail import decided
-    from trueup.store import audit, hold
-
-    with workspace_of(ctx, config, connects=False) as workspace, state_to_change(workspace) as store, store.write() as tx:
-        found = hold.get(tx, number) if abs(number) <= LARGEST else None
-        if found is None or found["decision"] is not None:
-            raise UsageError(f"there is no open hold {number}", hint="`trueup holds` lists them")
-        ceiling = int(orjson.loads(found["counts"])["count"]) if decision == "approved" else None
-        hold.decide(tx, number, decision, at=workspace.clock(), ceiling=ceiling, who=audit.me())
-        what = {"id": number, "entity": found["entity"], "system": found["system"], "kind": found["kind"], "decision": decision}
-        decided(tx, "hold", what | ({} if ceiling is None else {"ceiling": ceiling}), workspace.clock())
+    with workspace_of(ctx, config, connects=False) as workspace, state_to_change(workspace) as store:
+        found = decide_hold(store, number, decision, workspace.clock())
+    ceiling = found["ceiling"]
     if as_json:
         say_json({"id": number, "decision": decision, "ceiling": ceiling})
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,12 +12,8 @@ from trueup.cli.shared import AsJson, ConfigFile, say, say_json, workspace_of
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from trueup.store.paused import Kind
-
 Names = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Systems or entities.", show_default=False)]
 Everything = Annotated[bool, typer.Option("--all", help="Everything.", show_default=False)]
-
-ALL = [("all", "")]
 
 
 def register(app: typer.Typer) -> None:
@@ -49,23 +45,14 @@ def resume(
 
 def _change(ctx: typer.Context, config: Path | None, names: list[str] | None, *, everything: bool, pausing: bool, as_json: bool) -> None:
     from trueup.errors import UsageError
-    from trueup.runtime.trail import decided
-    from trueup.store import paused
+    from trueup.runtime import deciding
 
     if everything == bool(names):
         raise UsageError(f"say what to {'pause' if pausing else 'resume'}: systems or entities by name, or --all, not both")
     with workspace_of(ctx, config, connects=False) as workspace:
-        targets = ALL if everything else _targets(names or [], workspace.config.systems, workspace.config.entities)
+        targets = deciding.EVERYTHING if everything else _targets(names or [], workspace.config.systems, workspace.config.entities)
         # What is paused before the first sync is paused for it: the state is made here if it must be.
-        with workspace.store.write() as tx:
-            for kind, name in targets if pausing or not everything else paused.list_(tx):
-                if pausing:
-                    paused.set_(tx, cast("Kind", kind), name)
-                else:
-                    paused.unset(tx, cast("Kind", kind), name)
-            left = paused.list_(tx)
-            what = [name or kind for kind, name in targets]
-            decided(tx, "pause" if pausing else "resume", {"what": what}, workspace.clock())
+        left = deciding.pause(workspace.store, targets, workspace.clock(), pausing=pausing)
         by_hand = [name for name, system in workspace.config.systems.items() if system.paused]
     if as_json:
         say_json({"paused": [{"kind": kind, "name": name} for kind, name in left]})
