@@ -27,6 +27,7 @@ class DeleteVerdict:
     missing   rows to be left alone from now on (__gid, __system, __key, told: whether a person must hear of it)
     deleted   golden ids deleted now; `dead` all golden ids at hand that are deleted afterwards; `revived` those that live again;
               `restored` those of which a row is made again where it is gone
+    overruled how many values of `archive` their owners stand against
     """
 
     changes: pl.DataFrame
@@ -38,6 +39,7 @@ class DeleteVerdict:
     dead: pl.Series
     revived: pl.Series
     restored: pl.Series
+    overruled: int = 0
 
 
 def settle_deletes(facts: Facts, merged: Merged) -> DeleteVerdict:
@@ -77,7 +79,7 @@ def settle_deletes(facts: Facts, merged: Merged) -> DeleteVerdict:
         entitled = entitled.clear()
     losing = entitled.clear() if facts.older else _losing(facts, merged, entitled)
     standing = entitled.join(losing.select(GID, SYSTEM), on=[GID, SYSTEM], how="anti")
-    changes, stated = NO_CHANGES, NO_UPDATES
+    changes, stated, overruled = NO_CHANGES, NO_UPDATES, 0
     missing = others
     deleted = pl.concat([standing[GID], merged.deleted]).unique()
     removed = pl.concat([losing, refused, done])
@@ -87,11 +89,14 @@ def settle_deletes(facts: Facts, merged: Merged) -> DeleteVerdict:
         _history(kept, facts, APART, LEFT),
     ]
     if rule is not None and rule.action == "archive":
-        changes, stated = _archive(facts, standing)
-        missing = pl.concat([others, standing.with_columns(told=pl.lit(value=False))])
+        changes, stated, over = _archive(facts, standing)
+        vain = _vain(standing, over, len(rule.set))
+        archived = standing.join(vain, on=[GID, SYSTEM], how="anti")
+        missing = pl.concat([others, archived.with_columns(told=pl.lit(value=False)), vain.with_columns(told=pl.lit(value=True))])
         deleted = merged.deleted
-        told.append(_history(standing, facts, "archive", "deletes: archive"))
+        told += [_history(archived, facts, "archive", "deletes: archive"), over]
         told.append(changes.with_columns(kind=pl.lit("edit")).cast(HISTORY_SCHEMA))
+        overruled = over.height
     else:
         removed = pl.concat([removed, standing])
         told.append(_history(standing, facts, "delete", "deletes: propagate"))
@@ -106,6 +111,7 @@ def settle_deletes(facts: Facts, merged: Merged) -> DeleteVerdict:
         dead=dead.filter(~dead.is_in(revived.implode())),
         revived=revived,
         restored=pl.concat([losing[GID], refused[GID]]).unique(),
+        overruled=overruled,
     )
 
 
@@ -135,32 +141,39 @@ def _losing(facts: Facts, merged: Merged, entitled: pl.DataFrame) -> pl.DataFram
     return pl.concat([unaware, against]).unique()
 
 
-def _archive(facts: Facts, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The golden changes that `archive` makes, each field of `set` to its value, and what the rows gone stand for by that."""
-    changes, stated = [NO_CHANGES], [NO_UPDATES]
+def _archive(facts: Facts, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """The golden changes that `archive` makes, each field of `set` to its value; what the rows gone stand for by that; and what it may not.
+
+    Only the source of truth moves its field: while another system holds the record and owns the field, that is overruled (HISTORY_SCHEMA).
+    """
+    changes, stated, over = [NO_CHANGES], [NO_UPDATES], [NO_HISTORY]
     ids = facts.golden.select(pl.col("id").alias(GID))
     golden = pl.concat([ids, json_to_records(facts.golden["data"], facts.entity.fields)], how="horizontal")
     deletes = facts.entity.deletes
+    there = holders(facts)
+    moment = pl.lit(facts.now).cast(pl.Datetime("us", "UTC"))
     for name, value in (deletes.set if deletes else {}).items():
         cell = pl.lit(cell_from_python(value, facts.entity.fields[name]), dtype=pl.String)
-        changes.append(
-            rows.unique(GID)
-            .join(golden.select(GID, pl.col(name).alias("before")), on=GID)
-            .filter(pl.col("before").ne_missing(cell))
-            .select(
-                GID,
-                pl.lit(name).alias("field"),
-                "before",
-                cell.alias("after"),
-                SYSTEM,
-                pl.lit(facts.now).cast(pl.Datetime("us", "UTC")).alias(AT),
-                pl.lit("deletes: archive").alias("rule"),
-            )
-        )
+        other = rows.join(golden.select(GID, pl.col(name).alias("before")), on=GID).filter(pl.col("before").ne_missing(cell))
+        told = (pl.lit(name).alias("field"), "before", cell.alias("after"), SYSTEM, moment.alias(AT))
+        owner = facts.entity.fields[name].source_of_truth
+        owned = other.clear() if owner is None else other.join(there.filter(pl.col(SYSTEM) == owner), on=GID, how="semi")
+        why = pl.lit(f"source of truth: {owner}").alias("rule")
+        over.append(owned.select(GID, *told, why, pl.lit("overruled").alias("kind")).cast(HISTORY_SCHEMA))
+        free = other.join(owned, on=[GID, SYSTEM], how="anti", maintain_order="left").unique(GID, maintain_order=True)
+        changes.append(free.select(GID, *told, pl.lit("deletes: archive").alias("rule")))
         shown = [system for system in facts.entity.mappings if name in facts.entity.shown(system)]
-        said = rows.filter(pl.col(SYSTEM).is_in(shown))
+        said = rows.join(owned, on=[GID, SYSTEM], how="anti").filter(pl.col(SYSTEM).is_in(shown))
         stated.append(said.select(GID, SYSTEM, pl.lit(name).alias("field"), cell.alias("seen"), cell.alias("sent")))
-    return pl.concat(changes), pl.concat(stated)
+    return pl.concat(changes), pl.concat(stated), pl.concat(over)
+
+
+def _vain(rows: pl.DataFrame, over: pl.DataFrame, fields: int) -> pl.DataFrame:
+    """The rows that archive nothing, because others own every field that they would set: they are missing, as if nothing followed."""
+    if over.is_empty():
+        return rows.clear()
+    stopped = over.group_by(GID, SYSTEM).len().filter(pl.col("len") == fields)
+    return rows.join(stopped, on=[GID, SYSTEM], how="semi", maintain_order="left")
 
 
 def _history(rows: pl.DataFrame, facts: Facts, kind: str, rule: str) -> pl.DataFrame:

@@ -33,7 +33,7 @@ from trueup.core.unite import UNITED, part
 from trueup.errors import UsageError
 from trueup.reports.undone import Refused, Undone
 from trueup.runtime.unite import Partable, partable, parted
-from trueup.store import conflict, created, golden, history, shadow
+from trueup.store import conflict, created, history, shadow
 from trueup.store import run as run_table
 from trueup.store.retention import refuse_compacted
 
@@ -153,8 +153,6 @@ class Undo:
         if self._created.get(entity) is None:
             return no_births(configured, self._now), gids
         with self._store.read() as db:
-            if not golden.all_living(db, gids):
-                return no_births(configured, self._now), gids
             done = self._done(db, entity, gids, seats)
             asked = conflict.open_of(db, entity, gids)["gid"]
             decision, taken = taken_out(configured, done, shadow.standing(db, entity, gids), asked, self._now)

@@ -133,11 +133,6 @@ def told(db: Db, ids: pl.Series) -> pl.DataFrame:
     return _TOLD.frame(db, ids=ids.cast(pl.Int64))
 
 
-def all_living(db: Db, ids: pl.Series) -> bool:
-    """Whether each of these ids, which differ, is that of a living record."""
-    return _alive_among(db, ids) == ids.len()
-
-
 def retell(tx: Db, entity: str, frame: pl.DataFrame) -> None:
     """Change `data` and `version` of living records by `id`."""
     bulk.update(tx, table, frame.select("data", "version", "id"), {"entity": tx.entity(entity)}, keys=["id"])

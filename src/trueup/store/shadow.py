@@ -329,14 +329,14 @@ def delete(tx: Db, entity: str, system: str, keys: pl.Series) -> None:
 
 def retire(tx: Db, entity: str, system: str, keys: pl.Series) -> None:
     """Take in that these rows were deleted as wanted: forget them, but keep those that were withdrawn, as missing."""
-    mine = (*_where(tx, entity, system), table.c.key.in_(tx.each(keys.cast(pl.String))))
+    mine = (*_where(tx, entity, system), table.c.key.in_(tx.each(keys.cast(pl.String).sort())))
     tx.execute(table.delete().where(*mine, table.c.state != WITHDRAWN))
     tx.execute(table.update().where(*mine).values(state=MISSING, fingerprint=None, sent=None))
 
 
 def withdraw(tx: Db, entity: str, system: str, keys: pl.Series) -> None:
     """Mark rows that are as their records say, and are to be deleted although these live."""
-    mine = (*_where(tx, entity, system), table.c.key.in_(tx.each(keys.cast(pl.String))))
+    mine = (*_where(tx, entity, system), table.c.key.in_(tx.each(keys.cast(pl.String).sort())))
     tx.execute(table.update().where(*mine).values(state=WITHDRAWN, sent="{}"))
 
 

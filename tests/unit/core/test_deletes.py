@@ -210,6 +210,34 @@ def test_what_is_archived_already_is_not_changed_again():
     assert state(decision, "crm") == MISSING
 
 
+def owned(owner: str, action: DeleteAction = "archive") -> Entity:
+    """As `shape`, where the status has a source of truth."""
+    plain = shape(action)
+    return replace(plain, fields={**plain.fields, "status": replace(plain.fields["status"], source_of_truth=owner)})
+
+
+def test_a_field_is_not_archived_over_its_owner_and_the_row_is_told_as_missing():
+    facts = agreed(owned("shop"), {1: ADA | {"status": "new"}}, gone=[(1, "crm")])
+    decision = reconcile(facts)
+    assert value(decision, "status") == "new"
+    assert all(owed(facts, decision, system).rows == 0 for system in SYSTEMS)
+    assert told(decision, "overruled", "edit", "archive") == {("overruled", "crm", "gone")}
+    assert (decision.overruled, decision.missing, state(decision, "crm")) == (1, 1, MISSING)
+
+
+def test_an_owner_without_a_row_stands_against_no_archiving():
+    facts = agreed(owned("shop"), {1: ADA | {"status": "new"}}, gone=[(1, "crm")], deltas=[shadow(1, "shop", state=MISSING)])
+    assert value(reconcile(facts), "status") == "gone"
+
+
+def test_what_others_do_not_own_is_archived_all_the_same():
+    both = replace(owned("shop"), deletes=Deletes(sources=("crm",), action="archive", set={"status": "gone", "name": "(gone)"}))
+    facts = agreed(both, {1: ADA | {"status": "new"}}, gone=[(1, "crm")])
+    decision = reconcile(facts)
+    assert (value(decision, "status"), value(decision, "name")) == ("new", "(gone)")
+    assert (decision.overruled, decision.missing) == (1, 0)
+
+
 def test_archive_may_set_a_field_to_null():
     to_null = replace(shape("archive"), deletes=Deletes(sources=("crm",), action="archive", set={"status": None}))
     assert value(reconcile(agreed(to_null, {1: ADA | {"status": "new"}}, gone=[(1, "crm")])), "status") == NULL
