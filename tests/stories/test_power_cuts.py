@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -167,6 +168,28 @@ def test_what_was_told_and_looked_at_waits_for_the_disk_only_where_it_leaves(
     least = [*store.left, before][0 if away else -2]
     for place, commit in enumerate(one for one in store.commits if one.log_bytes >= least.log_bytes):
         ends_as_if_there_had_been_none(store, folder, tmp_path / f"cut-{place}", commit, agreed)
+
+
+def test_what_others_are_told_of_is_on_disk_before(company: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, folder = watched(company), Path(company.config.directory)
+    change(folder)
+    reached: list[int] = []
+    synced = os.fsync
+
+    def note(file: int) -> None:
+        reached.append(os.fstat(file).st_size)
+        synced(file)
+
+    monkeypatch.setattr("os.fsync", note)
+    with company.lock("serving"), store.gathered():
+        number = company.begin_run("serve", ["customer"])
+        _summary, problem = company.one_pass("customer", PassOptions(keys={"shop": ["7"]}, away=frozenset({"crm"})), run=number)
+        assert problem is None
+        assert not store.commits[-1].waited
+        head = company.end_of_trail()  # this goes to others
+        assert reached == [Path(f"{store.target}-wal").stat().st_size]
+        assert company.end_of_trail() == head
+        assert len(reached) == 1  # there was nothing more to wait for
 
 
 def ends_as_if_there_had_been_none(store: Watched, folder: Path, again: Path, last: Commit, agreed: list[tuple[Any, ...]]) -> None:

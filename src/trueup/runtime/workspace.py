@@ -153,7 +153,8 @@ class Workspace:
         return make(self.store, self.config, self.clock(), found, since=since)
 
     def end_of_trail(self) -> Head:
-        """The head of the audit trail as it is now. Raises StateError."""
+        """The head of the audit trail as it is now, and stays also after a power cut. Raises StateError."""
+        self.store.reach_disk()
         with self.store.read() as db:
             return audit.head(db)
 

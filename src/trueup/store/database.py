@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import uuid
 from collections import deque
@@ -58,6 +59,7 @@ class Store:
         self._idle: deque[sa.Connection] = deque()  # connections to a file that nobody reads by now
         self._closed = False
         self._gathering = threading.local()  # `depth`: of the blocks of this thread whose commits need not wait for the disk
+        self._behind = False  # the last commit did not wait for the disk
         self._process_lock = lock
         self._serving = serving
         self._connection: sa.Connection | None = None
@@ -203,14 +205,32 @@ class Store:
                 yield tx
                 audit.write(tx, self.target)
                 self._count_rows(tx)
-            if tx.grown and self.backend == "sqlite":
-                self._checkpoints.grown(sum(tx.grown.values()))
+            if self.backend == "sqlite":
+                self._behind = not lasting
+                if tx.grown:
+                    self._checkpoints.grown(sum(tx.grown.values()))
             audit.committed(self.target)
         except BaseException:
             self._names.forget()
             raise
         finally:
             self._current = None
+
+    def reach_disk(self) -> None:
+        """Return when everything that is committed is on disk: before others are told of it. Raises StateError."""
+        if self.backend != "sqlite":
+            return  # the server's commits wait
+        with self._turn:
+            if not self._behind:
+                return
+            try:
+                with Path(f"{Path(self.target).expanduser()}-wal").open("rb") as log:
+                    os.fsync(log.fileno())
+            except FileNotFoundError:
+                pass  # all of it is in the file, and nobody has the state open: there is nothing to wait for
+            except OSError as error:
+                raise engine.state_error(error, self.shown) from error
+            self._behind = False
 
     def _count_rows(self, tx: Db) -> None:
         """Let PostgreSQL look at tables that have grown much: until it has, it takes an entity for a handful of rows and walks them all."""

@@ -114,6 +114,7 @@ class Sending:
             return Step(wait_s=None if later is None else max(0.0, (later - now).total_seconds()))
         self.behind_since = self.behind_since or time.monotonic()
         self._store.must_be_ours()
+        self._store.reach_disk()  # else a power cut takes back what was told, and another change is told under the same number
         answers = _Answers(known.failures)
         self._send([one for one in notices if one.wanted], answers)
         return self._record(known, due, notices, answers)
