@@ -29,4 +29,4 @@ def open(path: str | Path = "trueup.yaml", *, environ: Mapping[str, str] | None 
     """
     from trueup.runtime.workspace import open_workspace
 
-    return open_workspace(path, environ=environ)
+    return open_workspace(path, environ=environ, by_program=True)

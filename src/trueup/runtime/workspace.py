@@ -6,12 +6,12 @@ import json
 import os
 import socket
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from trueup import scratch
 from trueup.config.load import load_config
@@ -79,6 +79,7 @@ class Workspace:
         self.clock = clock or (lambda: datetime.now(UTC))
         self._store: Store | None = store
         self._views = ""  # the shapes of which the views are known to be there
+        self.by_program = False  # the audit trail is to tell of what is asked for here
         self._is_copy = False  # the state at hand is a copy for a plan, and may be changed
 
     def __enter__(self) -> Self:
@@ -111,6 +112,14 @@ class Workspace:
         """Hold the state for this process. Raises StateLockedError."""
         return self.store.lock(purpose, wait_s, now=self.clock())
 
+    def _asked(self, what: str, *, looks: bool = False, **arguments: Any) -> AbstractContextManager[None]:
+        """While it runs, the audit trail tells that a program asked for this; `looks`: it is shown records, and changes nothing."""
+        from trueup.runtime.asked import told
+
+        if not self.by_program or audit.is_asked():
+            return nullcontext()
+        return told(self.config, self._store or self.state_target, what, arguments, self.clock(), looks=looks)
+
     # -------------------------------------------------------------- looking
 
     def check(self) -> Findings:
@@ -119,7 +128,8 @@ class Workspace:
         from trueup.runtime.locks import kept_locks
         from trueup.runtime.reporting.late import kept_late
 
-        return check(self.config, self.systems, kept_locks(self.state_target), kept_late(self.state_target, self.config, self.clock()))
+        with self._asked("check", looks=True):
+            return check(self.config, self.systems, kept_locks(self.state_target), kept_late(self.state_target, self.config, self.clock()))
 
     def status(self) -> Standing:
         """How things stand, from the state alone. A state that is not there yet is not made. Raises StateError."""
@@ -138,7 +148,9 @@ class Workspace:
         """Compare all systems with the agreed records now; only reads. Raises UsageError, StateError."""
         from trueup.runtime.verify import verify_systems
 
-        return verify_systems(self.config, self.systems, self.store, self._entities(entities), tick)[0]
+        names = self._entities(entities)
+        with self._asked("verify", looks=True, entities=list(entities)):
+            return verify_systems(self.config, self.systems, self.store, names, tick)[0]
 
     def report(
         self, *, since: datetime | None = None, compare: bool = True, tick: Callable[[str, str, int], None] | None = None
@@ -149,8 +161,9 @@ class Workspace:
         """
         from trueup.runtime.reporting.making import make
 
-        found = self.verify(tick=tick) if compare else None
-        return make(self.store, self.config, self.clock(), found, since=since)
+        with self._asked("report", looks=True, compare=compare):
+            found = self.verify(tick=tick) if compare else None
+            return make(self.store, self.config, self.clock(), found, since=since)
 
     def end_of_trail(self) -> Head:
         """The head of the audit trail as it is now, and stays also after a power cut. Raises StateError."""
@@ -171,7 +184,7 @@ class Workspace:
         """What `sync` would do, without doing it; nothing is changed anywhere, and a state that is not there yet is not made."""
         names = self._entities(entities)
         options = PassOptions(plan=True, full=full, every_change=every_change)
-        with self._state_for_plan():
+        with self._asked("plan", looks=True, entities=list(entities), full=full), self._state_for_plan():
             return self._passes(dict.fromkeys(names, options), run=None, tick=tick)
 
     @contextmanager
@@ -211,7 +224,8 @@ class Workspace:
         Raises UsageError, StateError, StateLockedError.
         """
         names = self._entities([record[0]] if record else entities)
-        with self.lock(command or "sync", wait_s):
+        asked = self._asked("sync", entities=names if record or entities else [], full=full, limit=limit, record=record is not None)
+        with asked, self.lock(command or "sync", wait_s):
             keys, known = record_named(self, *record) if record is not None else (None, frozenset())
             options = PassOptions(full=full, limit=limit, keys=keys, records=known)
             words = command or _command(full=full, limit=limit, record=record)
@@ -220,7 +234,7 @@ class Workspace:
 
     def look_again(self, entity: str, keys: Mapping[str, Sequence[str]], records: Iterable[int]) -> RunSummary:
         """One run over the given rows (system -> keys) and records alone. Raises StateError, StateLockedError."""
-        with self.lock("verify --repair"):
+        with self._asked("verify --repair", entities=[entity]), self.lock("verify --repair"):
             return self._run("verify --repair", {entity: PassOptions(keys=keys, records=frozenset(records))}, None)
 
     def undo(
@@ -258,11 +272,12 @@ class Workspace:
                 for name, gids in undo.records.items()
             }
 
+        asked = self._asked("undo", looks=plan, run=run, plan=plan, record=record is not None, field=field)
         if plan:
-            with self._state_for_plan():
+            with asked, self._state_for_plan():
                 undo, passes = begun()
                 return undo.undone, self._passes(passes, run=None, tick=tick) if passes else None
-        with self.lock("undo", wait_s):
+        with asked, self.lock("undo", wait_s):
             carry_out(self.store, self.config)
             undo, passes = begun()
             words = [f"undo {run}", *(["--record", *record] if record else []), *(["--field", field] if field else [])]
@@ -504,6 +519,11 @@ def _too_few(
     return None
 
 
-def open_workspace(path: str | Path = "trueup.yaml", *, environ: Mapping[str, str] | None = None) -> Workspace:
-    """Read a configuration and make it ready to work. Raises ConfigError with every problem."""
-    return Workspace(load_config(path, environ=environ))
+def open_workspace(path: str | Path = "trueup.yaml", *, environ: Mapping[str, str] | None = None, by_program: bool = False) -> Workspace:
+    """Read a configuration and make it ready to work. Raises ConfigError with every problem.
+
+    `by_program`: no command line tells the audit trail what is asked of it.
+    """
+    workspace = Workspace(load_config(path, environ=environ))
+    workspace.by_program = by_program
+    return workspace

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC
 from functools import lru_cache
@@ -60,15 +62,38 @@ class _Process:
     command: Command | None = None
 
 
+_asked: ContextVar[Command | None] = ContextVar("asked", default=None)
+
+
 def begin(command: Command | None) -> None:
     """From here on, this is what the process does; None: nothing that has a name."""
     _Process.command = command
 
 
+@contextmanager
+def asked(command: Command) -> Iterator[None]:
+    """While the block runs, this is what this thread does: what a program asks for, of which no command line tells."""
+    before = _asked.set(command)
+    try:
+        yield
+    finally:
+        _asked.reset(before)
+
+
+def is_asked() -> bool:
+    """Whether what this thread does is within something that a program asked for."""
+    return _asked.get() is not None
+
+
+def _at_work() -> Command | None:
+    return _asked.get() or _Process.command
+
+
 def shows(record: int | None = None) -> None:
     """Note which record the command shows, by its number."""
-    if _Process.command is not None and record is not None:
-        _Process.command.arguments = {**_Process.command.arguments, "record": record}
+    command = _at_work()
+    if command is not None and record is not None:
+        command.arguments = {**command.arguments, "record": record}
 
 
 @lru_cache(maxsize=1)
@@ -98,7 +123,7 @@ def tell(tx: Db, kind: Kind, what: Mapping[str, Any], *, at: datetime) -> None:
 def write(tx: Db, target: str) -> None:
     """Write what a transaction told, before it is committed; nothing where it told nothing and the command is known already."""
     waiting = tx.told
-    command = _Process.command
+    command = _at_work()
     if command is not None and target not in command.told:
         waiting = [*_of_command(tx, command), *waiting]
     if not waiting:
@@ -114,8 +139,9 @@ def write(tx: Db, target: str) -> None:
 
 def committed(target: str) -> None:
     """What `write` wrote into this state is there to stay."""
-    if _Process.command is not None:
-        _Process.command.told.add(target)
+    command = _at_work()
+    if command is not None:
+        command.told.add(target)
 
 
 def _of_command(tx: Db, command: Command) -> Iterator[tuple[Kind, Mapping[str, Any], datetime]]:

@@ -11,14 +11,17 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import typer
 
+import trueup
 from tests.system.cli.tool import CONFIG, PEOPLE, Project, command, company, environment
 from trueup.cli.arguments import without_values
 from trueup.cli.main import app
+from trueup.errors import StateError
+from trueup.store import Store
 
 MARK = "zqx-marker"
 
@@ -70,6 +73,40 @@ CHANGE = {
     "secrets remove", "secrets rotate", "keys new", "keys rotate", "keys forget", "keys encrypt", "keys decrypt",
 }  # fmt: skip
 """Commands that change the state: whatever writes to it is told (`Store.write`), so nothing has to be done for these."""
+
+
+def test_what_a_program_asks_for_is_told_as_commands_are(tmp_path):
+    project = company(tmp_path)
+    with trueup.open(tmp_path / "trueup.yaml") as workspace:
+        workspace.plan()
+        run = workspace.sync().run
+        assert run is not None
+        workspace.plan(full=True)
+        workspace.report()
+        workspace.undo(run, plan=True)
+    asked = ["trueup.open sync", "trueup.open plan", "trueup.open report", "trueup.open undo"]
+    assert commands_told(project) == asked, "before the first sync there is no trail, and a comparison within a report is part of it"
+    told = {line["what"]["command"]: line["what"]["arguments"] for line in lines_of(project, "--kind", "command")}
+    assert told["trueup.open plan"] == {"full": True}
+    assert told["trueup.open undo"] == {"run": run, "plan": True}
+    assert [line["what"]["paths"] > 0 for line in lines_of(project, "--kind", "configuration")] == [True]
+    project.trueup("plan").expect(0)
+    assert commands_told(project) == [*asked, "plan"]
+
+
+def test_a_program_that_may_only_read_the_state_is_shown_it_with_a_warning(tmp_path, monkeypatch):
+    project = company(tmp_path)
+    project.trueup("sync").expect(0)
+    with trueup.open(tmp_path / "trueup.yaml") as workspace:
+        monkeypatch.setattr(Store, "write", refused)
+        with pytest.warns(RuntimeWarning, match="not noted in the audit trail: .*may only be read"):
+            assert workspace.plan().entities["customer"].changes == []
+
+
+def refused(_store: Store, **_how: object) -> NoReturn:
+    """A state that may not be written."""
+    message = "the state may only be read"
+    raise StateError(message)
 
 
 def test_every_command_is_known_to_show_to_change_or_to_be_quiet():
