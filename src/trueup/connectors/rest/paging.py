@@ -166,6 +166,8 @@ class Listing:
         """The next page as the answer itself tells it."""
         if page.style == "link_header":
             target: Any = _linked(response.headers.get("link", ""))
+        elif page.header is not None:
+            target = response.headers.get(page.header.lower()) or None
         else:
             found = at(response.json(), parse(str(page.from_)))
             if page.style == "page_info":

@@ -192,10 +192,11 @@ class SizeShape(Shape):
 
 
 class PageShape(Shape):
-    """How the next page is asked for. `from` is where the answer tells it, `to` where the next request says it."""
+    """How the next page is asked for. `from` (or the header `header`) is where the answer tells it, `to` where the next request says it."""
 
     style: Literal["cursor", "next_url", "link_header", "offset", "page", "keyset", "page_info", "none"]
     from_: Pointer | None = Field(None, alias="from")
+    header: str | None = None
     to: Target | None = None
     more: Pointer | None = None  # where the answer says whether there is more
     first: int | None = None  # number of the first page (1), or the first offset (0)
@@ -206,7 +207,8 @@ class PageShape(Shape):
     def _complete(self) -> PageShape:
         needs = {"cursor": "from_ to", "next_url": "from_", "offset": "to", "page": "to", "keyset": "from_ to", "page_info": "from_ to"}
         for name in needs.get(self.style, "").split():
-            if getattr(self, name) is None:
+            told = name == "from_" and self.style in {"cursor", "next_url"} and self.header is not None
+            if getattr(self, name) is None and not told:
                 raise ValueError(f"the style {self.style} needs `{name.rstrip('_')}`")
         return self
 
