@@ -37,6 +37,8 @@ class CardFileWorld(RowsWorld):
 
 
 class TestCardFile(ConnectorSuite):
+    """Every rule of the contract, and every lie that a rule must notice."""
+
     @pytest.fixture
     def world(self, tmp_path):
         world = CardFileWorld(str(tmp_path))
