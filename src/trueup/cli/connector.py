@@ -86,19 +86,14 @@ def _preset(name: str) -> tuple[Path, FileShape]:
         known = [*preset_names(), *draft_names()]
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-        raise UsageError(f"no connector file of that name comes with trueup: {name}", hint=hint) from None
+        raise UsageError(f"no connector file called {name or 'nothing'!r} is here or comes with trueup", hint=hint) from None
 
 
 def _where(file: Path) -> Path:
     """The file as it was named: one that is there, else the one of that name that comes with trueup."""
-    from trueup.connectors.rest.preset import preset_file
-
     if file.exists() or len(file.parts) != 1 or file.suffix:
         return file
-    try:
-        return preset_file(file.name)[0]
-    except KeyError:
-        return file
+    return _preset(file.name)[0]
 
 
 @connector.command("check", short_help="What is wrong with a connector file, and what it will do.")

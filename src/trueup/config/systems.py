@@ -15,6 +15,7 @@ from trueup.config.schema import SystemShape, WebhookShape
 from trueup.config.settings import check_settings
 from trueup.config.suggest import did_you_mean, listing
 from trueup.connectors import registry
+from trueup.connectors.presets import draft_names
 from trueup.credentials.grant import problems_of
 from trueup.errors import TrueupError, UsageError
 from trueup.model import System
@@ -99,7 +100,10 @@ def _connector(name: str, path: YamlPath, report: Report) -> tuple[str | None, M
     """Kind and settings schema of a connector; None where there is no such connector, which is reported."""
     if not registry.is_known(name):
         known = registry.names()
-        report.add((*path, "connector"), f"unknown connector `{name}`{did_you_mean(name, known)}", listing("known", known))
+        hint = listing("known", known)
+        if name in draft_names():
+            hint = f"nobody has confirmed it yet: `trueup connector show {name} --file > {name}.yaml`, and connector: rest with that file"
+        report.add((*path, "connector"), f"unknown connector `{name}`{did_you_mean(name, known)}", hint)
         return None
     try:
         found = registry.connector_class(name)

@@ -135,6 +135,8 @@ def test_every_command_is_known_to_show_to_change_or_to_be_quiet():
         "secrets list",
         "report late",  # says when, and no record
         "connector check",  # no state, and so no trail
+        "connector list",
+        "connector show",
         "connector try",
         "keys",
     }

@@ -12,7 +12,7 @@ from trueup.config.editor import connector_schema
 from trueup.config.load import load_config
 from trueup.connectors import registry
 from trueup.connectors.presets import DRAFTS, PRESETS, draft_names, preset_names
-from trueup.connectors.rest.file import parse_text
+from trueup.connectors.rest.file import names_of, parse_text
 from trueup.connectors.rest.preset import preset_class, preset_file
 from trueup.errors import ConfigError, UsageError
 from trueup.reports.preset import row_of, starter, told
@@ -87,6 +87,22 @@ def test_a_setting_that_a_preset_does_not_know_is_refused():
     with pytest.raises(ConfigError, match=r"Input should be") as caught:
         preset_class("hubspot").open("crm", {"secrets": {"token": "t"}, "columns": {"contacts": {"age": "number"}}})
     assert "systems.crm.columns.contacts.age" in caught.value.problems[0].path
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_secret_and_value_of_a_preset_is_a_setting_that_says_what_it_is(name: str):
+    file, schema = preset_file(name)[1], preset_class(name).settings_schema()
+    for kind in ("secrets", "values"):
+        settings = schema["properties"].get(kind, {"properties": {}})["properties"]
+        assert list(settings) == names_of(file, kind)
+        assert set(settings) <= set(file.settings)
+
+
+def test_a_draft_in_a_configuration_is_told_as_such(tmp_path: Path):
+    (tmp_path / "trueup.yaml").write_text("systems: {a: {connector: salesforce}, b: {connector: sqlite, path: b.db}}\nentities: {}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(tmp_path / "trueup.yaml")
+    assert any("trueup connector show salesforce --file" in (problem.hint or "") for problem in caught.value.problems)
 
 
 def test_a_value_that_requests_need_is_asked_for():

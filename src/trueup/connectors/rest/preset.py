@@ -30,7 +30,7 @@ class PresetConnector(RestConnector):
             if not names:
                 del properties[kind]
                 continue
-            described = {name: {"type": "string", "description": file.settings[name]} for name in names if name in file.settings}
+            described = {name: {"type": "string", "description": file.settings.get(name, f"`{name}`")} for name in names}
             properties[kind] = {**properties[kind], "properties": described, "additionalProperties": False}
         return {**schema, "title": file.title or file.connector, "properties": properties, "required": []}
 
