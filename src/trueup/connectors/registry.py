@@ -30,6 +30,7 @@ _SHIPPED = {
     "jsonl": ("trueup.connectors.jsonl", "JsonlConnector"),
     "webhook": ("trueup.connectors.webhook", "WebhookConnector"),
     "rest": ("trueup.connectors.rest.connector", "RestConnector"),
+    "carddav": ("trueup.connectors.carddav", "CarddavConnector"),
 }
 
 

@@ -39,10 +39,10 @@ HINT_KEYS = 10_000
 """How many keys one `Hints` holds at most; what is more comes with the next `wait`."""
 
 OWN_KEYS = 100_000
-How = Literal["logical", "notify", "binlog", "triggers", "file", "memory", "poll", "off"]
+How = Literal["logical", "notify", "binlog", "triggers", "tokens", "file", "memory", "poll", "off"]
 """`logical`: PostgreSQL's logical replication; `notify`: triggers with LISTEN/NOTIFY; `binlog`: the binary log of MySQL and MariaDB;
-`triggers`: triggers with a change table; `file`: the file itself; `poll`: nothing tells, the caller looks on a schedule; `off`: as
-`poll`, because the settings say so."""
+`triggers`: triggers with a change table; `tokens`: the server is asked what changed since a token; `file`: the file itself; `poll`: nothing
+tells, the caller looks on a schedule; `off`: as `poll`, because the settings say so."""
 
 _PLAIN_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 

@@ -40,8 +40,10 @@ class Traits:
     empty_text        "" is stored apart from null
     absent            a row may lack a column, which is not null
     unguarded_keys    an object can be made whose key may be null or doubled (what `Trial.guarded=False` asks for)
+    declares_columns  columns are what a mapping declares them to be, so that discovery, which knows no mapping, shows others
     misfits           a column may hold a value that is not of its type, and the world can put one there
     composite_keys    an object may have several key columns
+    strange_keys      any text may be a key: quotes, slashes, characters of several signs
     several_writers   two connectors may write the same object at once
     makes_objects     prepare() makes an object that is not there
     rounds            a decimal column of a given scale rounds what it stores
@@ -63,8 +65,10 @@ class Traits:
     empty_text: bool = True
     absent: bool = False
     unguarded_keys: bool = True
+    declares_columns: bool = False
     misfits: bool = False
     composite_keys: bool = True
+    strange_keys: bool = True
     several_writers: bool = True
     makes_objects: bool = True
     rounds: bool = False
