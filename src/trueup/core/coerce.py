@@ -400,7 +400,7 @@ _DAY_US = 86_400_000_000
 
 def _are_known_years(column: pl.Series) -> bool:
     """The same for a column of dates, or of microseconds in UTC: whether every value that there is has such a year."""
-    numbers: list[int | None] = column.to_physical().to_list()
+    numbers: list[int | None] = column.cast(pl.Int64).to_list()
     unit = 1 if column.dtype == pl.Date else _DAY_US
     return all(number is None or _FIRST_DAY * unit <= number < (_LAST_DAY + 1) * unit for number in numbers)
 

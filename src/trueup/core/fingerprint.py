@@ -76,7 +76,7 @@ def _texts(column: pl.Series) -> list[str | None]:
     """What the values cast to; times are microseconds."""
     dtype = column.dtype
     if isinstance(dtype, pl.Datetime):
-        column, dtype = column.to_physical(), pl.Int64()
+        column, dtype = column.cast(pl.Int64), pl.Int64()
     if isinstance(dtype, pl.Int64):
         return [None if number is None else str(number) for number in column.to_list()]
     texts: list[str | None] = (column if isinstance(dtype, pl.String) else column.cast(pl.String)).to_list()

@@ -13,7 +13,7 @@ from trueup.core.cells import CELL_TIME, KEY, NULL, boolean_of, from_cells
 from trueup.core.clean import clean_column
 from trueup.core.coerce import coerce_columns, decimal_text, wall_clock
 from trueup.core.expressions import CompiledExpression, evaluate
-from trueup.core.frames import constant, exchanged
+from trueup.core.frames import FEW_ROWS, constant, exchanged
 from trueup.core.mapping_in import blank_to_null, read_fields
 from trueup.core.number_format import number_format
 from trueup.core.types import DECIMAL_DIGITS, DECIMAL_PLACES, UTC_TIME, Target, coerce_value, show
@@ -205,18 +205,21 @@ def _plain_columns(
         if writer.values is not None:
             looked_up[writer.field.name], failed = _native_values(cells[writer.field.name], writer.values)
             issues += [_rejects(writer.field.name, failed)] if failed.height else []
-    sources = cells.select(
-        [
-            (
-                pl.lit(looked_up[writer.field.name])
-                if writer.values is not None
-                else _source(pl.col(writer.field.name), writer, infos[writer.field.name], mapping.zone)
-            ).alias(writer.field.name)
-            for writer in writers
-        ]
-    )
+    exact = {writer.field.name: writer for writer in writers if _is_exact(writer, infos[writer.field.name])}
+    at_once = {name: _said(cells[name]) for name in exact} if cells.height <= FEW_ROWS else {}
+    rest = [
+        (
+            pl.lit(looked_up[writer.field.name])
+            if writer.values is not None
+            else _source(pl.col(writer.field.name), writer, infos[writer.field.name], mapping.zone)
+        ).alias(writer.field.name)
+        for writer in writers
+        if writer.field.name not in at_once
+    ]
+    made = {column.name: column for column in cells.select(rest).get_columns()} if rest else {}
+    sources = quick.frame([at_once[name] if name in at_once else made[name] for name in (writer.field.name for writer in writers)])
     issues += [_rejects(writer.field.name, failed) for writer in writers if (failed := _formless(cells, sources, writer)).height]
-    typed = _exact_columns(sources, {writer.field.name: writer for writer in writers if _is_exact(writer, infos[writer.field.name])})
+    typed = _exact_columns(sources, exact)
     targets = {
         writer.field.name: _column_target(infos[writer.field.name], mapping.zone, writer.target.separator)
         for writer in writers
@@ -244,13 +247,14 @@ def _formless(cells: pl.DataFrame, sources: pl.DataFrame, writer: Writer) -> pl.
     name = writer.field.name
     said = pl.col("c").is_not_null() & (pl.col("c") != NULL)
     if writer.values is not None or sources[name].null_count() == cells[name].null_count():
-        return pl.DataFrame(schema={"row": pl.UInt32, "reason": pl.String})
+        return _NOT_FORMLESS
     both = pl.DataFrame({"c": cells[name], "s": sources[name]})
     rows = both.select(said & pl.col("s").is_null()).to_series().arg_true()
     reasons = [f"{show(cell)} is no {writer.field.type}" for cell in cells[name].gather(rows)]
     return pl.DataFrame({"row": rows.cast(pl.UInt32), "reason": pl.Series(reasons, dtype=pl.String)})
 
 
+_NOT_FORMLESS = pl.DataFrame(schema={"row": pl.UInt32, "reason": pl.String})
 _NUMBERS = frozenset({"integer", "decimal", "float"})
 _EXACT: dict[str, Callable[[pl.Expr], pl.Expr]] = {
     "text": lambda text: text,
@@ -270,10 +274,16 @@ def _is_exact(writer: Writer, column: ColumnInfo) -> bool:
 
 def _exact_columns(sources: pl.DataFrame, writers: Mapping[str, Writer]) -> dict[str, pl.Series]:
     """The native columns of such fields; one with a value that does not fit (a number too large) is left out, to be looked at closely."""
-    if not writers:
-        return {}
-    made = sources.select(_EXACT[writer.field.type](pl.col(name)).alias(name) for name, writer in writers.items())
-    return {column.name: column for column in made.get_columns() if column.null_count() == sources[column.name].null_count()}
+    columns = {name: sources[name] for name, writer in writers.items() if writer.field.type in ("text", "decimal")}
+    rest = [_EXACT[writer.field.type](pl.col(name)).alias(name) for name, writer in writers.items() if name not in columns]
+    made = sources.select(rest).get_columns() if rest else []
+    return columns | {column.name: column for column in made if column.null_count() == sources[column.name].null_count()}
+
+
+def _said(cells: pl.Series) -> pl.Series:
+    """A few cells as `_source` tells them where the column holds the field's values exactly: their texts, null for absent and NULL."""
+    texts = cells.to_list()
+    return quick.series(cells.name, [None if text == NULL else text for text in texts], pl.String()) if NULL in texts else cells
 
 
 def _source(cell: pl.Expr, writer: Writer, column: ColumnInfo, zone: str) -> pl.Expr:

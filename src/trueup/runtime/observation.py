@@ -75,4 +75,5 @@ class Observation:
     @property
     def unplaced(self) -> pl.Series:
         """Keys (null: unknown) of rows that are there and may be any record: unreadable ones, and those that wait for another one."""
-        return pl.concat([self.failures[KEY], pl.Series(KEY, sorted(self.waiting), dtype=pl.String)])
+        failed = self.failures[KEY]
+        return pl.concat([failed, pl.Series(KEY, sorted(self.waiting), dtype=pl.String)]) if self.waiting else failed
