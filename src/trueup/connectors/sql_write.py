@@ -14,7 +14,7 @@ import polars as pl
 from trueup.connectors.base import OUTCOME_SCHEMA, PAGE_ROWS
 from trueup.connectors.sql_read import native_keys
 from trueup.connectors.sql_types import dtype_of, key_text
-from trueup.core.frames import constant, found
+from trueup.core.frames import FEW_ROWS, constant, found, sorted_by
 from trueup.errors import ObjectMissingError, SystemError_, SystemUnreachableError, WriteRefusedError
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _with_keys(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
 def _rounds(frame: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
     """Operations on the same key one after the other: every part holds each key once."""
     keys = frame.get_column("__key")
-    if keys.n_unique() == frame.height:
+    if (len(set(keys.to_list())) if frame.height <= FEW_ROWS else keys.n_unique()) == frame.height:
         yield 0, frame
         return
     numbered = frame.with_columns(pl.int_range(pl.len()).over("__key").alias(ROUND))
@@ -150,7 +150,7 @@ def _keyed_jobs(table: Table, batch: WriteBatch, frame: pl.DataFrame, rows_per_j
         groups = [(batch.columns, frame)]
     for written, part in groups:
         compared = expected if batch.kind == "delete" else tuple(name for name in expected if name in written)
-        part = part if part.height == 1 else part.sort("__key")  # noqa: PLW2901  in one order
+        part = sorted_by(part, ("__key",))  # noqa: PLW2901  in one order
         ready = pl.DataFrame(
             [
                 *part[["__op", "__key", *(f"k{index}" for index in range(len(table.key)))]].get_columns(),
@@ -166,7 +166,10 @@ def _keyed_jobs(table: Table, batch: WriteBatch, frame: pl.DataFrame, rows_per_j
 
 def _by_columns(frame: pl.DataFrame) -> list[pl.DataFrame]:
     """The rows by the columns that they write, in whatever order these are named."""
-    named = frame.get_column("__write").list.join("\x00")
+    lists = frame.get_column("__write")
+    if frame.height <= FEW_ROWS and len({frozenset(names) for names in lists.to_list()}) == 1:
+        return [frame]
+    named = lists.list.join("\x00")
     kinds = named.unique(maintain_order=True)
     if kinds.len() == 1:
         return [frame]

@@ -11,7 +11,7 @@ import polars as pl
 from trueup.core import quick
 from trueup.core.cells import GID, KEY, SYSTEM
 from trueup.core.facts import PRESENT, WITHDRAWN
-from trueup.core.frames import distinct, found, is_given, keep, one_of, without
+from trueup.core.frames import FEW_ROWS, distinct, found, is_given, keep, one_of, without
 from trueup.core.shadow import decode_delta, encode_delta, long_deltas
 
 if TYPE_CHECKING:
@@ -119,18 +119,22 @@ def _updates(writable: list[str], mapped: Sequence[str], mine: pl.DataFrame, ali
             due = due.filter((pl.col("field") != name) | ~pl.col(GID).is_in(unsaid.implode()))
     if due.is_empty():
         return _no_updates(tuple(writable), tuple(mapped))
-    if due.height == 1:
-        fields = quick.table({GID: due[GID], FIELDS: pl.Series([due["field"].to_list()], dtype=pl.List(pl.String))})
+    if due.height <= FEW_ROWS:
+        named: dict[int, list[str]] = {}
+        for gid, name in quick.chosen(due, [GID, "field"]).rows():
+            named.setdefault(gid, []).append(name)
+        lists = pl.Series(FIELDS, list(named.values()), dtype=pl.List(pl.String))
+        fields = quick.frame([quick.series(GID, list(named), pl.Int64()), lists])
     else:
         fields = due.group_by(GID, maintain_order=True).agg(pl.col("field").alias(FIELDS))
     rows = quick.table({GID: waiting["gid"], KEY: waiting["key"]})
     rows = found(found(keep(rows, one_of(rows[GID], fields[GID])), fields, [GID]), quick.chosen(alive, [GID, *mapped]), [GID])
     seen = long_deltas(waiting, "seen")
-    named = set(distinct(seen["field"]).to_list())
+    different = set(distinct(seen["field"]).to_list())
     columns = []
     for name in mapped:
         golden = rows[name]
-        if name in named:
+        if name in different:
             mine = keep(seen, seen["field"] == name)
             told = found(quick.chosen(rows, [GID]), quick.table({GID: mine[GID], "cell": mine["cell"]}), [GID])["cell"]
             golden = told.zip_with(one_of(rows[GID], mine[GID]), golden)

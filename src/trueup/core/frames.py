@@ -28,9 +28,12 @@ def keep(rows: pl.DataFrame, mask: pl.Series) -> pl.DataFrame:
     many = mask.sum() or 0
     if many == rows.height:
         return rows
-    if many == 1 and rows.height <= FEW_ROWS:
-        return rows.slice(mask.to_list().index(True), 1)
-    return rows.filter(mask) if many else rows.clear()
+    if not many:
+        return rows.clear()
+    if rows.height > FEW_ROWS:
+        return rows.filter(mask)
+    places = [place for place, stays in enumerate(mask.to_list()) if stays]
+    return rows.slice(places[0], 1) if many == 1 else quick.taken(rows, places)
 
 
 def kept(column: pl.Series, mask: pl.Series) -> pl.Series:
@@ -147,6 +150,16 @@ def first_of_each(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
     places: dict[tuple[Any, ...], int] = {}
     keys = _keys(rows, by)
     return keep(rows, mask_of([places.setdefault(key, place) == place for place, key in enumerate(keys)]))
+
+
+def last_of_each(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+    """The last row of those that are alike in the columns `by`, in the order of the rows."""
+    if rows.height > FEW_ROWS:
+        return rows.unique(list(by), keep="last", maintain_order=True)
+    if rows.height < 2:
+        return rows
+    places = sorted({key: place for place, key in enumerate(_keys(rows, by))}.values())
+    return rows if len(places) == rows.height else quick.taken(rows, places)
 
 
 def exchanged(rows: pl.DataFrame, *columns: pl.Series) -> pl.DataFrame:
@@ -272,7 +285,7 @@ def sorted_by(rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
         return rows.sort(names)
     keys = _keys(rows, names)
     places = sorted(range(rows.height), key=keys.__getitem__)
-    return rows if places == list(range(rows.height)) else rows[places]
+    return rows if places == list(range(rows.height)) else quick.taken(rows, places)
 
 
 def in_order(column: pl.Series) -> pl.Series:
@@ -293,12 +306,12 @@ def sure(mask: pl.Series) -> pl.Series:
 
 def long(rows: pl.DataFrame, index: Sequence[str], fields: Sequence[str], value: str) -> pl.DataFrame:
     """Wide cells as (index, field, value), field by field."""
-    if rows.height == 1:
-        many = len(fields)
-        columns = [rows.get_column(name).new_from_index(0, many) for name in index]
-        told = [rows.get_column(name)[0] for name in fields]
+    if rows.height <= FEW_ROWS:
+        places = [*range(rows.height)] * len(fields)
+        told = [cell for name in fields for cell in rows.get_column(name).to_list()]
         kind = rows.get_column(fields[0]).dtype if fields else pl.String()
-        return quick.frame([*columns, quick.series("field", list(fields), _TEXT), quick.series(value, told, kind)])
+        named = quick.series("field", [name for name in fields for _row in range(rows.height)], _TEXT)
+        return quick.frame([*quick.taken(quick.chosen(rows, index), places).get_columns(), named, quick.series(value, told, kind)])
     wide = rows[[*index, *fields]].unpivot(index=list(index), on=list(fields), variable_name="__field", value_name="__value")
     return pl.DataFrame(dict(zip((*index, "field", value), wide.get_columns(), strict=True)))
 

@@ -24,6 +24,7 @@ from trueup.core.frames import (
     first_of_each,
     is_given,
     keep,
+    last_of_each,
     looked_up,
     only,
     stacked,
@@ -580,13 +581,13 @@ def _finish(ledger: _Ledger, overruled: int) -> Merged:
     merged = Merged(overruled=overruled)
     if ledger.updates:
         merged.updates = stacked(ledger.updates)
-        if len(ledger.updates) > 1 and merged.updates.height > 1:
-            merged.updates = merged.updates.unique(CELL, keep="last", maintain_order=True)
+        if len(ledger.updates) > 1:
+            merged.updates = last_of_each(merged.updates, CELL)
     if ledger.changes:
         changes = stacked([typed(frame, CHANGE_SCHEMA) for frame in ledger.changes])
         merged.changes = (
             changes
-            if changes.height < 2
+            if changes.height < 2 or (changes.height <= FEW_ROWS and first_of_each(changes, RECORD_FIELD).height == changes.height)
             else changes.group_by(RECORD_FIELD, maintain_order=True)
             .agg(pl.col("before").first(), pl.col("after", SYSTEM, AT, "rule").last())
             .select(list(CHANGE_SCHEMA))

@@ -28,7 +28,7 @@ def _moments(name: str, values: Sequence[datetime | None], strict: bool) -> Any:
 try:
     from polars._plr import PyDataFrame, PySeries
 
-    pl.Series._from_pyseries(PySeries.new_str("", [""], True)).to_frame()._df.select([""])  # noqa: SLF001
+    pl.Series._from_pyseries(PySeries.new_str("", [""], True)).to_frame()._df.select([""]).gather([0])  # noqa: SLF001
     pl.DataFrame._from_pydf(PyDataFrame([pl.Series([1])._s]))  # noqa: SLF001
 except (ImportError, AttributeError, TypeError):  # pragma: no cover - another Polars
     pass
@@ -58,6 +58,13 @@ def chosen(rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
     if _new_frame is None:
         return rows[list(names)]
     return pl.DataFrame._from_pydf(rows._df.select(list(names)))  # noqa: SLF001
+
+
+def taken(rows: pl.DataFrame, places: Sequence[int]) -> pl.DataFrame:
+    """The rows at these places, in this order."""
+    if _new_frame is None:
+        return rows[list(places)] if places else rows.clear()
+    return pl.DataFrame._from_pydf(rows._df.gather(list(places)))  # noqa: SLF001
 
 
 def table(columns: Mapping[str, pl.Series]) -> pl.DataFrame:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from trueup.core import quick
+from trueup.core.frames import last_of_each
 from trueup.store.db import no_gc
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def upsert(
     """
     fixed = constants or {}
     identity = [name for name in keys if name in frame.columns]
-    frame = frame.unique(subset=identity, keep="last", maintain_order=True) if identity and frame.height > 1 else frame
+    frame = last_of_each(frame, identity) if identity else frame
     names = [name for name in (*fixed, *frame.columns) if name not in keys] if update is None else list(update)
     changes = [f"{_q(name)} = excluded.{_q(name)}" for name in names] + [f"{_q(name)} = {text}" for name, text in (more or {}).items()]
     action = f"DO UPDATE SET {', '.join(changes)}" if changes else "DO NOTHING"

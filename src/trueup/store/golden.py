@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 import sqlalchemy as sa
 
-from trueup.core.frames import dropped, exchanged, is_given, keep
+from trueup.core.frames import dropped, exchanged, is_given, keep, last_of_each
 from trueup.store import bulk
 from trueup.store.prepared import Prepared, given, given_many
 from trueup.store.schema import counter
@@ -160,7 +160,7 @@ def _alive_in(tx: Db, frame: pl.DataFrame) -> int:
     """How many of the records that were just stored are living."""
     if not {"deleted_at", "alias_of"} <= set(frame.columns):
         return _alive_among(tx, frame["id"])
-    return _living(frame if frame.height == 1 else frame.unique("id", keep="last"))
+    return _living(last_of_each(frame, ("id",)))
 
 
 def _living(rows: pl.DataFrame) -> int:

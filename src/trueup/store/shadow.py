@@ -279,8 +279,7 @@ def ahead(frame: pl.DataFrame, backend: Backend) -> pl.DataFrame | bulk.Ahead:
 
 
 def _by_key(frame: pl.DataFrame) -> pl.DataFrame:
-    frame = _physical(frame)
-    return frame if frame.height < 2 else frame.sort("key")
+    return sorted_by(_physical(frame), ("key",))
 
 
 def _by_link(tx: Db, entity: str, system: str, frame: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, list[str]]]:

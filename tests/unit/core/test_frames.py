@@ -107,6 +107,7 @@ def test_columns(rows: pl.DataFrame, others: pl.DataFrame) -> None:
         looked_up = frames.looked_up("said", some["word"], {"a": 1, "b": None}, pl.Int64())
         assert looked_up.to_list() == [{"a": 1}.get(word) for word in some["word"].to_list()]
         assert frames.first_of_each(some, ON).equals(some.unique(ON, keep="first", maintain_order=True))
+        assert frames.last_of_each(some, ON).equals(some.unique(ON, keep="last", maintain_order=True))
     assert frames.united([rows["id"], others["id"]]).equals(pl.concat([rows["id"], others["id"]]).unique(maintain_order=True))
 
 

@@ -52,6 +52,8 @@ def test_columns_and_frames(data: st.DataObject) -> None:
         assert frame.schema == pl.DataFrame(expected).schema
         names = data.draw(st.permutations(frame.columns))[:3]
         assert quick.chosen(frame, names).equals(frame.select(names))
+        places = data.draw(st.lists(st.integers(0, max(0, rows - 1)), max_size=6 if rows else 0))
+        assert quick.taken(frame, places).equals(frame[places] if places else frame.clear())
         assert quick.table({"a": columns[0], "b": columns[1]}).equals(pl.DataFrame({"a": columns[0], "b": columns[1]}))
 
 
