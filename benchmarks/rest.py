@@ -11,10 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +117,81 @@ def floor(port: int, count: int) -> str:
         return f"{count / seconds:,.0f}/s ({count / busy_s:,.0f} for each second of processor time)"
 
 
+CONFIGURATION = """
+systems:
+  office: {{connector: sqlite, path: office.db}}
+  directory: {{connector: rest, file: directory.yaml, secrets: {{token: {token}}}}}
+entities:
+  customer:
+    match: [[email]]
+    guard: off
+    fields:
+      email: text
+      name: {{type: text, source_of_truth: office}}
+      city: text
+    mappings:
+      office: {{object: people, key: id, fields: {{email: email, name: name, city: city}}}}
+      directory: {{object: contacts, key: id, fields: {{email: email, name: name, city: city}}}}
+"""
+
+
+def synced(folder: Path, port: int, rows: int, *, bulk: bool) -> Iterator[str]:
+    """`trueup sync` from a table into the application: new rows, then a changed name in each of them."""
+    from trueup.runtime.workspace import open_workspace
+
+    opened = connector(folder, port)
+    opened.close()
+    if not bulk:
+        said = json.loads((folder / "directory.yaml").read_text(encoding="utf-8"))
+        del said["objects"]["contacts"]["write"]["bulk"]
+        (folder / "directory.yaml").write_text(json.dumps(said), encoding="utf-8")
+    (folder / "trueup.yaml").write_text(CONFIGURATION.format(token=TOKEN), encoding="utf-8")
+    with closing(sqlite3.connect(folder / "office.db")) as office, office:
+        office.execute("CREATE TABLE people (id INTEGER PRIMARY KEY, email TEXT, name TEXT, city TEXT)")
+        made = ((number, f"synced{number}@example.com", f"Synced {number}", "Ulm") for number in range(1, rows + 1))
+        office.executemany("INSERT INTO people VALUES (?, ?, ?, ?)", made)
+    kind = "in batches" if bulk else "single rows"
+    for what, statement in (("created", None), ("updated", "UPDATE people SET name = 'Again ' || id")):
+        if statement is not None:
+            if bulk:
+                return
+            with closing(sqlite3.connect(folder / "office.db")) as office, office:
+                office.execute(statement)
+        with open_workspace(folder / "trueup.yaml") as workspace:
+            start = time.perf_counter()
+            summary = workspace.sync()
+            seconds = time.perf_counter() - start
+        done = getattr(summary.entities["customer"].systems["directory"].delivered, what)
+        if done < rows:
+            raise RuntimeError(f"only {done} of {rows} rows were {what}")
+        yield f"{rows / seconds:,.0f}/s, {what}, {kind}"
+
+
+def served(folder: Path, rows: int) -> tuple[subprocess.Popen[str], int]:
+    """A service with so many contacts, and its port."""
+    folder.mkdir(exist_ok=True)
+    port = free_port()
+    words = [sys.executable, "-m", "trueup.testing.rest_service", "--port", str(port), "--rows", str(rows)]
+    service = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert service.stdout is not None
+    service.stdout.readline()
+    return service, port
+
+
+def whole_way(folder: Path, rows: int) -> Iterator[str]:
+    """The whole way, into an empty directory each time: row by row, and in batches of which there are ten times as many."""
+    for bulk in (False, True):
+        own = folder / ("bulk" if bulk else "single")
+        service, port = served(own, 0)
+        try:
+            yield from synced(own, port, 10 * rows if bulk else rows, bulk=bulk)
+        finally:
+            service.terminate()
+            service.wait()
+            if service.stdout is not None:
+                service.stdout.close()
+
+
 def main() -> None:
     """Measure, and print one line each."""
     parser = argparse.ArgumentParser(description="How fast a web application is read and written.")
@@ -146,6 +224,8 @@ def main() -> None:
             service.wait()
             if service.stdout is not None:
                 service.stdout.close()
+        for line in whole_way(folder, options.rows):
+            print(f"synced       {line}")
         limited(folder)
 
 

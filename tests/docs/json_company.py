@@ -11,7 +11,7 @@ from tests.system.cli.tool import CONFIG, Project, company
 COMMANDS = (
     "decide --answers answers.yaml", "profile old=old.db",
     "init crm=crm.db sheet=customers.csv --into proposed", "drift",
-    "dedupe customer --threshold 0.8", "connect -c web.yaml", "check", "report --since 1d", "plan", "rehearse --weather calm",
+    "dedupe customer --threshold 0.8", "connect -c web.yaml", "grants crm", "check", "report --since 1d", "plan", "rehearse --weather calm",
     "sync", "status",
     "runs", "run 2", "record customer crm:1", "explain customer crm:1 name", "conflicts",
     "matches", "failures", "holds", "manual due", "manual done prices --minutes 40 --step 1=10", "manual review",

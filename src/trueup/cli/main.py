@@ -29,6 +29,7 @@ from trueup.cli import (
     drift,
     explain,
     failures,
+    grants,
     holds,
     init,
     keys,
@@ -59,10 +60,10 @@ from trueup.cli import (
 from trueup.cli.shared import COULD_NOT, INTERRUPTED, USAGE, ConfigFile, Session, complain
 
 _ORDER = (
-    "decide", "profile", "init", "connect", "drift", "dedupe", "check", "plan", "rehearse", "sync", "serve", "worker", "pause", "resume",
-    "status", "report", "runs", "run", "record", "explain", "conflicts", "matches", "failures", "holds", "notices", "alerts", "manual",
-    "runbook", "verify", "undo", "migrate", "lock", "export", "import", "packages", "audit", "backup", "restore", "rebuild", "compact",
-    "doctor", "sql", "secrets", "keys", "connector", "schema",
+    "decide", "profile", "init", "connect", "grants", "drift", "dedupe", "check", "plan", "rehearse", "sync", "serve", "worker", "pause",
+    "resume", "status", "report", "runs", "run", "record", "explain", "conflicts", "matches", "failures", "holds", "notices", "alerts",
+    "manual", "runbook", "verify", "undo", "migrate", "lock", "export", "import", "packages", "audit", "backup", "restore",
+    "rebuild", "compact", "doctor", "sql", "secrets", "keys", "connector", "schema",
 )  # fmt: skip
 
 
@@ -113,7 +114,7 @@ def root(
 
 
 for _verb in (
-    decide, profile, init, connect, drift, dedupe, check, plan, rehearse, sync, serve, worker, pause, status, report, runs, record,
+    decide, profile, init, connect, grants, drift, dedupe, check, plan, rehearse, sync, serve, worker, pause, status, report, runs, record,
     explain, conflicts, matches, failures, holds, notices, alerts, manual,
     runbook, verify, undo, migrate, lock, packages, audit, backup, compact, doctor, sql, secrets, keys, connector, schema,
 ):  # fmt: skip

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from trueup.connectors import locking
 from trueup.connectors.postgres_lock import TREE, LockingConnector
+from trueup.connectors.postgres_needs import permissions
 from trueup.connectors.postgres_tables import quoted
 from trueup.core.rights import ROWS, UPDATE, Right, Rights, statements
 from trueup.errors import AccessRefusedError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from trueup.connectors.needing import Need, Permissions
     from trueup.connectors.sql_read import Table
     from trueup.model import Lock, ObjectSpec
 
@@ -54,6 +56,13 @@ _POWERS = """
 
 class GrantingConnector(LockingConnector):
     """The part of the connector that has to do with rights; see locking.Granting."""
+
+    def permissions(self, needs: Sequence[Need]) -> Permissions:
+        """See needing.KnowsPermissions."""
+        tables = [(need, self._table(need.obj, fresh=True)) for need in needs]
+        session = self._session()
+        with self._errors(), self._read_only(session):
+            return permissions(session, tables)
 
     def rights(self, obj: ObjectSpec, lock: Lock) -> Rights:
         """See locking.Granting."""

@@ -16,6 +16,7 @@ from trueup.reports.findings import Findings, Sample, SystemFinding
 from trueup.reports.lock_facts import WELL, remedy
 from trueup.reports.table import duration
 from trueup.runtime.channels import unknown
+from trueup.runtime.grants import told_for_check
 from trueup.runtime.limits import longest_rest_s
 from trueup.runtime.locks import look
 from trueup.runtime.packages.examined import unusable
@@ -104,6 +105,7 @@ class Checker:
         for name, seen in self.findings.systems.items():
             if seen.reachable:
                 self._watch(name)
+                self._permissions(name)
         self._locks()
         self.findings.problems.sort(key=lambda problem: (problem.line, problem.path))
         self.findings.warnings.sort(key=lambda problem: (problem.line, problem.path))
@@ -172,6 +174,11 @@ class Checker:
             if one.standing not in WELL and one.standing != "unknown":  # a system that does not answer is told by itself
                 message, _, hint = remedy(one).partition(": ")
                 self._warn(("systems", one.system), f"{one.place} {message}", hint)
+
+    def _permissions(self, name: str) -> None:
+        """What trueup may do less than it has to, and more; `trueup grants` tells all of it."""
+        for message, hint in told_for_check(self.config, self.systems, name):
+            self._warn(("systems", name), message, hint)
 
     def _watch(self, name: str) -> None:
         """How the changes of a system are noticed, where an entity is to be kept in agreement as they happen."""

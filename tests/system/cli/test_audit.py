@@ -134,6 +134,7 @@ def test_every_command_is_known_to_show_to_change_or_to_be_quiet():
         "secrets",
         "secrets list",
         "report late",  # says when, and no record
+        "grants",  # shows rights, and no record
         "connector check",  # no state, and so no trail
         "connector list",
         "connector show",

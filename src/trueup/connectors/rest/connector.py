@@ -20,6 +20,7 @@ from trueup.connectors.rest.paging import Listing
 from trueup.connectors.rest.pointer import at, parse, text_of
 from trueup.connectors.rest.reading import Reader
 from trueup.connectors.rest.schema import ANY, ColumnShape
+from trueup.connectors.rest.scopes import scopes_of
 from trueup.connectors.rest.template import places, render, text
 from trueup.connectors.rest.writing import Writer
 from trueup.errors import ConfigError, ObjectMissingError, ObjectUnreadableError, Problem, keep_secret
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from trueup.connectors.base import Page, WriteBatch
+    from trueup.connectors.needing import Need, Permissions
     from trueup.connectors.rest.limits import Ledger
     from trueup.connectors.rest.schema import AuthShape, FileShape, ObjectShape
     from trueup.model import ObjectInfo, ObjectSpec, Precondition
@@ -198,6 +200,10 @@ class RestConnector:
     def share_limits(self, ledger: Ledger) -> None:
         """See limits.Budgeted."""
         self._client.share_limits(ledger)
+
+    def scopes(self, needs: Sequence[Need]) -> Permissions:
+        """See needing.KnowsScopes."""
+        return scopes_of(self.file, needs)
 
     @property
     def hooks(self) -> RestHooks | None:

@@ -427,6 +427,14 @@ class GoneShape(Shape):
     equals: Anything | None = Field(None, alias="is")
 
 
+class ScopesShape(Shape):
+    """The scopes of OAuth 2 that an object needs: to be read, to be written, and besides for rows to be deleted."""
+
+    read: list[str] = Field(default_factory=list)
+    write: list[str] = Field(default_factory=list)
+    delete: list[str] = Field(default_factory=list)
+
+
 class ObjectShape(Shape):
     """One kind of record. The object called `*` stands for every one without a description of its own: `${object}` is its name.
 
@@ -446,6 +454,7 @@ class ObjectShape(Shape):
     gone: GoneShape | None = None
     read: ReadShape
     write: WritesShape = Field(default_factory=WritesShape)
+    scopes: ScopesShape | None = None
 
 
 class AliveShape(RequestShape):
