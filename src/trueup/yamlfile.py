@@ -127,7 +127,9 @@ def read_yaml(path: Path | str) -> YamlDocument:
     try:
         raw = Path(path).read_bytes()
     except FileNotFoundError:
-        return _unreadable(file, 0, "there is no such file", "give the file's path with -c, or create it")
+        return _unreadable(
+            file, 0, "there is no such file", "give the file's path with -c; `trueup init NAME=ADDRESS NAME=ADDRESS` proposes one"
+        )
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         return _unreadable(file, 0, f"the file cannot be read: {reason}", "")

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import typer
 
-from trueup.cli.shared import COULD_NOT, AsJson, ConfigFile, begin_command, complain, config_path, leave, looked, say, say_json, style
+from trueup.cli.shared import (
+    COULD_NOT,
+    AsJson,
+    ConfigFile,
+    begin_command,
+    complain,
+    config_path,
+    leave,
+    looked,
+    only_looks,
+    say,
+    say_json,
+    style,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -22,6 +35,7 @@ def check(ctx: typer.Context, *, config: ConfigFile = None, as_json: AsJson = Fa
     from trueup.reports.table import counted
     from trueup.runtime.workspace import open_workspace
 
+    only_looks()
     path = config_path(ctx, config)
     try:
         workspace = open_workspace(path)

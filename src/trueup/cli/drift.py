@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,16 +13,26 @@ from trueup.cli.shared import (
     NO_ENTITIES,
     AsJson,
     ConfigFile,
-    Entities,
+    all_loaded,
     complain,
     end_of_trail,
     leave,
     looked,
+    only_looks,
     say,
     say_json,
     style,
     workspace_of,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from trueup.runtime.workspace import Workspace
+
+
+PROPOSED = """
+Which records and fields belong together was proposed from what the systems hold. `trueup init` writes it down, with the same words."""
 
 
 def register(app: typer.Typer) -> None:
@@ -31,7 +42,12 @@ def register(app: typer.Typer) -> None:
 
 def drift(
     ctx: typer.Context,
-    entities: Entities = None,
+    entities: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[ENTITY|NAME=ADDRESS]", help="Only these entities; or systems, where nothing is configured yet.", show_default=False
+        ),
+    ] = None,
     *,
     html: Annotated[
         Path | None,
@@ -44,7 +60,8 @@ def drift(
 ) -> None:
     """Show how far the systems disagree: by entity, field and system, with examples, duplicates and dirty values.
 
-    Only reads. Nothing is written to any system, and no state is needed or made.
+    Only reads. Nothing is written to any system, and no state is needed or made. Before there is a configuration, name the systems as for
+    `trueup init`: `trueup drift crm=postgresql://me@localhost/crm sheet=customers.xlsx`. What belongs together is then proposed.
     """
     from trueup.cli.progress import progress
     from trueup.reports.drift_facts import drift_dict
@@ -53,8 +70,9 @@ def drift(
     from trueup.runtime.drift import measure_drift
     from trueup.runtime.order import chosen
 
-    with workspace_of(ctx, config) as workspace:
-        names = chosen(workspace.config.entities, entities or ())
+    only_looks()
+    with _workspace(ctx, config, entities or ()) as (workspace, wanted):
+        names = chosen(workspace.config.entities, wanted)
         looked(workspace)
         with progress(workspace) as tick:
             report = measure_drift(workspace.config, workspace.systems, names, workspace.clock(), tick)
@@ -74,6 +92,27 @@ def drift(
         leave(COULD_NOT)
     if html is not None and not as_json:
         say(f"The report is in {html}.")
+    if any("=" in word for word in entities or ()) and not as_json:
+        say(PROPOSED)
+
+
+@contextmanager
+def _workspace(ctx: typer.Context, config: Path | None, words: Sequence[str]) -> Iterator[tuple[Workspace, Sequence[str]]]:
+    """The workspace, and the entities that are asked for; of systems that are named by their addresses where a word has `=`."""
+    if not any("=" in word for word in words):
+        with workspace_of(ctx, config) as workspace:
+            yield workspace, words
+        return
+    from trueup.runtime.workspace import Workspace
+    from trueup.setup.addresses import read_addresses
+    from trueup.setup.proposed import proposed
+
+    with proposed(read_addresses(words)) as (found, left_out):
+        for line in left_out:
+            complain(f"left out: {line}")
+        all_loaded()
+        with Workspace(found) as workspace:
+            yield workspace, ()
 
 
 def _write_page(path: Path, report: object, head: str) -> None:

@@ -13,10 +13,8 @@ from trueup.cli.shared import NEEDS_PERSON, AsJson, complain, leave, say, say_js
 
 if TYPE_CHECKING:
     from trueup.decide.answers import Answers
-    from trueup.reports.profile_facts import Clock
     from trueup.setup.addresses import Address
     from trueup.setup.proposal import ProposedEntity
-    from trueup.setup.samples import Sample
 
 
 def register(app: typer.Typer) -> None:
@@ -50,23 +48,22 @@ def init(
     from trueup.errors import UsageError
     from trueup.setup.addresses import read_addresses
     from trueup.setup.proposal import propose
+    from trueup.setup.proposed import NOTHING_SHARED, look_at
     from trueup.setup.written import as_environment, as_yaml, proposals
 
     addresses = read_addresses(systems)
-    if len(addresses) < 2:
-        raise UsageError("with fewer than two systems there is nothing to keep together", hint="name another one")
     target = into / "trueup.yaml"
     if target.exists():
         raise UsageError(f"{target} is there already", hint="name another folder with --into, or move it away")
     given = _answers(answers)
     asking = sys.stdin.isatty() and not yes and not as_json
-    samples, left_out, clocks = _looked(addresses)
-    entities = propose(samples, given)
-    for line in left_out:
+    seen = look_at(addresses)
+    entities = propose(seen.samples, given)
+    for line in seen.left_out:
         complain(f"left out: {line}")
     if not entities:
         raise UsageError(
-            "no two objects of these systems seem to hold the same records: nothing was written",
+            f"{NOTHING_SHARED}: nothing was written",
             hint="name their objects and fields in a trueup.yaml: docs/getting-started.md shows how",
         )
     unused = _unused(given, entities)
@@ -76,14 +73,15 @@ def init(
         ask(entities)
         if not entities:
             raise UsageError("none of these records is wanted: nothing was written", hint="run it again, and keep some together")
-    _write(target, as_yaml(_from(addresses, into), entities, clocks), into, as_environment(addresses))
+    _write(target, as_yaml(_from(addresses, into), entities, seen.clocks), into, as_environment(addresses))
     if as_json:
-        say_json({"file": str(target), "entities": proposals(entities), "left_out": left_out, "unused_answers": unused})
+        say_json({"file": str(target), "entities": proposals(entities), "left_out": seen.left_out, "unused_answers": unused})
     else:
         for kind in unused:
             say(f"The answers for `{kind}` were not used: nothing that was found is called so.")
-        say(f"The project is in {target}. Read it; `trueup check`, `trueup drift` and `trueup plan` only look, `trueup sync` writes.")
-    leave(NEEDS_PERSON if left_out else 0)
+        say(f"The project is in {target}. Read it; `trueup check`, `trueup drift` and `trueup plan` only look,")
+        say("`trueup rehearse` tries it on masked copies, `trueup sync` writes.")
+    leave(NEEDS_PERSON if seen.left_out else 0)
 
 
 def _answers(path: Path | None) -> dict[str, Answers]:
@@ -96,26 +94,6 @@ def _unused(answers: dict[str, Answers], entities: list[ProposedEntity]) -> list
     """The kinds of record that were answered for, and of which nothing was found."""
     used = {entity.answers_of for entity in entities}
     return [kind for kind in answers if kind not in used]
-
-
-def _looked(addresses: list[Address]) -> tuple[dict[str, tuple[Sample, ...]], list[str], dict[str, Clock | None]]:
-    """What each system holds, what was left out, and what time each has. Raises what a system that cannot be reached raises."""
-    from trueup.connectors.registry import connector_class
-    from trueup.setup.samples import look
-
-    found: dict[str, tuple[Sample, ...]] = {}
-    left_out: list[str] = []
-    clocks: dict[str, Clock | None] = {}
-    for item in addresses:
-        connector = connector_class(item.connector).open(item.name, item.settings, directory=str(Path.cwd()))
-        try:
-            looked = look(item.name, connector, item.connector)
-        finally:
-            connector.close()
-        found[item.name] = looked.samples
-        left_out += looked.left_out
-        clocks[item.name] = looked.clock
-    return found, left_out, clocks
 
 
 def _from(addresses: list[Address], into: Path) -> list[Address]:

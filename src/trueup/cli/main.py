@@ -57,7 +57,7 @@ from trueup.cli import (
     verify,
     worker,
 )
-from trueup.cli.shared import COULD_NOT, INTERRUPTED, USAGE, ConfigFile, Session, complain
+from trueup.cli.shared import COULD_NOT, INTERRUPTED, USAGE, ConfigFile, Session, complain, when_interrupted
 
 _ORDER = (
     "decide", "profile", "init", "connect", "grants", "drift", "dedupe", "check", "plan", "rehearse", "sync", "serve", "worker", "pause",
@@ -164,7 +164,7 @@ def _flushed(ending: SystemExit) -> int:
 
 
 def _interrupted() -> int:
-    complain("interrupted; what was done stands, and the next run continues from there")
+    complain(f"interrupted; {when_interrupted()}")
     return INTERRUPTED
 
 

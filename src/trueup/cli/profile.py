@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trueup.cli.shared import COULD_NOT, NEEDS_PERSON, AsJson, ConfigFile, complain, leave, looked, say, say_json, style, workspace_of
+from trueup.cli.shared import (
+    COULD_NOT,
+    NEEDS_PERSON,
+    AsJson,
+    ConfigFile,
+    complain,
+    leave,
+    looked,
+    only_looks,
+    say,
+    say_json,
+    style,
+    workspace_of,
+)
 
 Tick = Callable[[str, str, int], None]
 
@@ -85,6 +98,7 @@ def _of_configuration(ctx: typer.Context, config: Path | None, names: list[str],
     from trueup.setup.profile.measure import measure
     from trueup.setup.profile.places import mapped_places
 
+    only_looks()
     with workspace_of(ctx, config) as workspace:
         found: dict[str, SystemProfile] = {}
         places = mapped_places(workspace.config, workspace.systems, names, found)

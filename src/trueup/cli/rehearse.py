@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from trueup.cli.shared import NO_ENTITIES, STATUS_EXITS, AsJson, ConfigFile, leave, say, say_json, style, workspace_of
+from trueup.cli.shared import NO_ENTITIES, STATUS_EXITS, AsJson, ConfigFile, leave, only_looks, say, say_json, style, workspace_of
 
 
 class WeatherName(StrEnum):
@@ -74,6 +74,7 @@ def rehearse(  # noqa: PLR0913 - one argument per option
     from trueup.setup.rehearsal.rehearse import rehearse as play
     from trueup.setup.rehearsal.script_file import read_script
 
+    only_looks("nothing real was written, and the copies are forgotten")
     with workspace_of(ctx, config) as workspace:
         if not workspace.config.entities:
             raise UsageError(NO_ENTITIES)

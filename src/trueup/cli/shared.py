@@ -170,6 +170,19 @@ def end_of_trail(workspace: Workspace) -> Head | None:
         return None
 
 
+_interrupted = ["what was done stands, and the next run continues from there"]
+
+
+def only_looks(words: str = "nothing was changed") -> None:
+    """Let whoever interrupts this command be told that it has changed nothing."""
+    _interrupted[0] = words
+
+
+def when_interrupted() -> str:
+    """What is said to whoever interrupts the command at work."""
+    return _interrupted[0]
+
+
 def leave(status: int) -> None:
     """End the command with an exit status."""
     if status:

@@ -194,7 +194,10 @@ def next_steps(answers: Answers, approach: Approach, pace: str) -> Iterator[str]
     if approach == "single-source-of-truth":
         yield "`trueup migrate ENTITY --to SYSTEM` goes there in stages, looking first; `trueup lock` refuses edits elsewhere."
     else:
-        yield "`trueup plan` shows what would be written; then `trueup sync` does it, and `trueup verify` proves it."
+        yield (
+            "`trueup plan` shows what would be written, `trueup rehearse` tries it on masked copies; then `trueup sync` does it, and"
+            " `trueup verify` proves it."
+        )
     if pace == "at once":
         yield "`when: [realtime]`, `max_delay`, and `trueup serve`, with alerts to the owner."
     elif pace == "every hour":

@@ -109,7 +109,8 @@ class Findings:
                 parts.append("\n".join([style.paint(title, colour if colour != "dim" else "bold"), *lines]))
         if self.ok:
             tail = f", {counted(len(self.warnings), 'warning')}" if self.warnings else ""
-            parts.append(style.paint(f"No problems{tail}. `trueup plan` shows what a sync would do.", "good"))
+            then = " `trueup plan` shows what a sync would do, `trueup rehearse` tries it on masked copies." if self.systems else ""
+            parts.append(style.paint(f"No problems{tail}.{then}", "good"))
         return "\n\n".join(parts)
 
     def _systems(self, style: Style) -> str:

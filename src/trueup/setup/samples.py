@@ -110,14 +110,14 @@ def _first(pages: Iterator[Page]) -> tuple[pl.DataFrame, bool]:
 
 
 def _likely_key(columns: Mapping[str, Column], about: tuple[str, ...]) -> tuple[str, ...]:
-    """The column of an object without a key that looks like one: full, every value once, and named so or of codes or addresses."""
+    """The column of an object without a key that looks like one: full, every value once, and named so, of codes, or of addresses."""
     telling = [column for column in columns.values() if column.filled == 1.0 and column.distinct == 1.0]
     named = sorted((rank, place) for place, column in enumerate(telling) if (rank := _rank(column.name, about)) < len(_KEY_WORDS))
     likely = named or sorted((_KEY_KINDS.index(column.kind), place) for place, column in enumerate(telling) if column.kind in _KEY_KINDS)
     return (telling[likely[0][1]].name,) if likely else ()
 
 
-_KEY_WORDS = ("id", "number", "key", "sku", "code", "reference", "email")
+_KEY_WORDS = ("id", "number", "key", "sku", "code", "reference")
 _KEY_KINDS: tuple[Kind, ...] = ("code", "email")
 
 

@@ -37,7 +37,7 @@ def as_environment(addresses: Sequence[Address]) -> str:
 
 def _systems(addresses: Sequence[Address], clocks: Mapping[str, Clock | None]) -> Iterator[str]:
     yield "# Proposed by `trueup init` from what the systems hold. Nothing was written to any of them."
-    yield "# Read it, change what is wrong, then: trueup check, trueup drift, trueup plan."
+    yield "# Read it, change what is wrong, then: trueup check, trueup drift, trueup plan, trueup rehearse."
     yield ""
     yield "systems:"
     for item in addresses:

@@ -265,3 +265,27 @@ def test_more_than_one_chunk_of_records(tmp_path, monkeypatch):
         report = drift.measure_drift(workspace.config, workspace.systems, ["customer"], workspace.clock())
     found = report.entities["customer"]
     assert (found.records, found.in_all, found.compared, found.agreeing, found.to_decide) == (6, 4, 16, 10, 4)
+
+
+def test_systems_named_by_their_addresses_need_no_configuration(tmp_path, monkeypatch):
+    """From nothing but a database and a file; nothing is left behind, here or in the temporary folder."""
+    project = company(tmp_path)
+    (tmp_path / "trueup.yaml").unlink()
+    temporary = tmp_path.parent / f"{tmp_path.name}-temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    shown = project.trueup("drift", "crm=crm.db", "sheet=customers.csv").expect(0).out
+    assert "of the values compared agree" in shown
+    assert "`trueup init` writes it down, with the same words" in shown
+    (told,) = project.trueup("drift", "crm=crm.db", "sheet=customers.csv", "--json").expect(0).json["entities"].values()
+    assert told["systems"].keys() == {"crm", "sheet"}
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert [path.name for path in temporary.iterdir()] == []
+    for words, said in (
+        (["crm=crm.db"], "fewer than two systems"),
+        (["crm=crm.db", "sheet=gone.csv"], "gone.csv"),
+        (["crm=crm.db", "customer"], "names no system and its address"),
+    ):
+        assert said in project.trueup("drift", *words).expect(2 if "gone.csv" not in words[-1] else 1).err
+    assert "`trueup init NAME=ADDRESS NAME=ADDRESS` proposes one" in project.trueup("drift").expect(1).err

@@ -26,6 +26,16 @@ atexit.register(os.kill, os.getpid(), signal.SIGINT)
 from trueup.__main__ import main
 sys.exit(main())
 """
+WHILE_IT_LOOKS = """
+import os, signal, sys
+from trueup.setup.rehearsal import rehearse
+from trueup.runtime import drift
+def interrupt(*args, **kwargs):
+    os.kill(os.getpid(), signal.SIGINT)
+rehearse.copy_systems = drift.measure_drift = interrupt
+from trueup.__main__ import main
+sys.exit(main())
+"""
 IGNORED = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -57,3 +67,12 @@ def test_when_the_work_is_done_its_status_stands(tmp_path: Path, code: str) -> N
     ended = interrupted(tmp_path, code, "sync").expect(0)
     assert "Run 1: done" in ended.out
     assert ended.err == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "said"), [("rehearse", "nothing real was written, and the copies are forgotten"), ("drift", "nothing was changed")]
+)
+def test_a_command_that_only_looks_says_so(tmp_path: Path, command: str, said: str) -> None:
+    company(tmp_path)
+    ended = interrupted(tmp_path, WHILE_IT_LOOKS, command).expect(130)
+    assert ended.err == f"trueup: interrupted; {said}\n"

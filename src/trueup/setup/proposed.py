@@ -1,0 +1,71 @@
+"""A configuration from addresses alone: what the systems hold is looked at, and what belongs together is proposed."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trueup import scratch
+from trueup.config.load import load_config
+from trueup.connectors.registry import connector_class
+from trueup.errors import UsageError
+from trueup.setup.proposal import propose
+from trueup.setup.samples import look
+from trueup.setup.written import as_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from trueup.model import Config
+    from trueup.reports.profile_facts import Clock
+    from trueup.setup.addresses import Address
+    from trueup.setup.samples import Sample
+
+NOTHING_SHARED = "no two objects of these systems seem to hold the same records"
+
+
+@dataclass(slots=True)
+class Seen:
+    """What each system holds, what was left out of it and why, and what time each system has."""
+
+    samples: dict[str, tuple[Sample, ...]] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+    clocks: dict[str, Clock | None] = field(default_factory=dict)
+
+
+def look_at(addresses: Sequence[Address]) -> Seen:
+    """Look at the systems. Raises what one that cannot be reached raises, and UsageError for fewer than two."""
+    if len(addresses) < 2:
+        raise UsageError("with fewer than two systems there is nothing to keep together", hint="name another one")
+    found = Seen()
+    for item in addresses:
+        connector = connector_class(item.connector).open(item.name, item.settings, directory=str(Path.cwd()))
+        try:
+            looked = look(item.name, connector, item.connector)
+        finally:
+            connector.close()
+        found.samples[item.name] = looked.samples
+        found.left_out += looked.left_out
+        found.clocks[item.name] = looked.clock
+    return found
+
+
+@contextmanager
+def proposed(addresses: Sequence[Address]) -> Iterator[tuple[Config, list[str]]]:
+    """A configuration that `init` would propose of these systems, and what was left out; there is no file of it afterwards.
+
+    Raises as `look_at`, and UsageError where nothing belongs together.
+    """
+    seen = look_at(addresses)
+    entities = propose(seen.samples)
+    if not entities:
+        raise UsageError(NOTHING_SHARED, hint="name their objects and fields in a trueup.yaml: docs/getting-started.md shows how")
+    here = [replace(item, path=str(Path(item.path).absolute())) if item.path is not None else item for item in addresses]
+    addressed = {item.variable: item.url for item in addresses if item.url is not None}
+    with scratch.folder_for("proposed") as folder:
+        file = folder / "trueup.yaml"
+        file.write_text(as_yaml(here, entities, seen.clocks), encoding="utf-8")
+        yield load_config(file, {**os.environ, **addressed}), seen.left_out
