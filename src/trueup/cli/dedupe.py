@@ -42,8 +42,10 @@ def dedupe(  # noqa: PLR0913 - one argument per option
     Which fields say how much is learned from the records themselves. With --apply each group becomes one record in the state; the next
     `trueup sync` tells the systems. No row is deleted: a second one in the same system is parked.
     """
+    from trueup.cli.files import write_page
     from trueup.cli.progress import progress
     from trueup.reports.dedupe_facts import duplicates_dict
+    from trueup.reports.dedupe_page import duplicates_page
     from trueup.reports.dedupe_text import duplicates_text
     from trueup.setup.dedupe import Wanted, apply, plan
 
@@ -52,22 +54,10 @@ def dedupe(  # noqa: PLR0913 - one argument per option
         looked(workspace)
         found = (apply if applied else plan)(workspace, wanted, tick)
     if html is not None:
-        _write_page(html, found)
+        write_page(html, duplicates_page(found))
     if as_json:
         say_json(duplicates_dict(found))
         return
     say(duplicates_text(found, style()))
     if html is not None:
         say(f"The report is in {html}.")
-
-
-def _write_page(path: Path, found: object) -> None:
-    from trueup.errors import UsageError
-    from trueup.reports.dedupe_facts import Duplicates
-    from trueup.reports.dedupe_page import duplicates_page
-
-    assert isinstance(found, Duplicates)
-    try:
-        path.write_text(duplicates_page(found), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"the report cannot be written to {path}: {error.strerror}", hint="name a file in a folder that exists") from error

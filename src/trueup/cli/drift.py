@@ -63,8 +63,10 @@ def drift(
     Only reads. Nothing is written to any system, and no state is needed or made. Before there is a configuration, name the systems as for
     `trueup init`: `trueup drift crm=postgresql://me@localhost/crm sheet=customers.xlsx`. What belongs together is then proposed.
     """
+    from trueup.cli.files import write_page
     from trueup.cli.progress import progress
     from trueup.reports.drift_facts import drift_dict
+    from trueup.reports.drift_page import drift_page
     from trueup.reports.drift_text import drift_text
     from trueup.reports.trail import head_dict, head_text, with_head
     from trueup.runtime.drift import measure_drift
@@ -78,7 +80,7 @@ def drift(
             report = measure_drift(workspace.config, workspace.systems, names, workspace.clock(), tick)
         head = end_of_trail(workspace)
     if html is not None:
-        _write_page(html, report, head_text(head))
+        write_page(html, drift_page(report, head_text(head)))
     if as_json:
         say_json(drift_dict(report) | {"audit": head_dict(head)})
     elif report.comparable:
@@ -103,25 +105,16 @@ def _workspace(ctx: typer.Context, config: Path | None, words: Sequence[str]) ->
         with workspace_of(ctx, config) as workspace:
             yield workspace, words
         return
+    from trueup.errors import UsageError
     from trueup.runtime.workspace import Workspace
     from trueup.setup.addresses import read_addresses
     from trueup.setup.proposed import proposed
 
+    if config is not None:
+        raise UsageError("addresses need no configuration", hint="leave -c out, or name entities that it has")
     with proposed(read_addresses(words)) as (found, left_out):
         for line in left_out:
             complain(f"left out: {line}")
         all_loaded()
         with Workspace(found) as workspace:
             yield workspace, ()
-
-
-def _write_page(path: Path, report: object, head: str) -> None:
-    from trueup.errors import UsageError
-    from trueup.reports.drift_facts import DriftReport
-    from trueup.reports.drift_page import drift_page
-
-    assert isinstance(report, DriftReport)
-    try:
-        path.write_text(drift_page(report, head), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"the report cannot be written to {path}: {error.strerror}", hint="name a file in a folder that exists") from error

@@ -13,6 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+def write_page(path: Path, text: str) -> None:
+    """Write a report as a page. Raises UsageError."""
+    from trueup.errors import UsageError
+
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"the report cannot be written to {path}: {error.strerror}", hint="name a file in a folder that exists") from error
+
+
 def write_files(files: Mapping[Path, str]) -> None:
     """Write all of them or none: each whole, beside its place, and then moved there. Raises UsageError."""
     from trueup.errors import UsageError

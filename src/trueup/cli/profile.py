@@ -62,8 +62,10 @@ def profile(
     Only reads. With addresses (`shop=shop.db list=customers.csv`, as for `trueup init`) no configuration is needed. Of an entity, the
     mapped columns are read; of a system that is named, all that it holds.
     """
+    from trueup.cli.files import write_page
     from trueup.cli.progress import bars_for
     from trueup.errors import UsageError
+    from trueup.reports.profile_page import profile_page
     from trueup.reports.profile_text import profile_text
 
     given = names or []
@@ -76,7 +78,7 @@ def profile(
     with bars_for(dict) as tick:
         report = _of_addresses(addresses, rows, tick) if addresses else _of_configuration(ctx, config, given, rows, tick)
     if html is not None:
-        _write_page(html, report)
+        write_page(html, profile_page(report))
     if as_json:
         from trueup.reports.profile_facts import profile_dict
 
@@ -130,13 +132,3 @@ def _of_addresses(texts: list[str], rows: int | None, tick: Tick | None) -> Prof
             except TrueupError as error:
                 system.error = error.message
         return measure(places, found, datetime.now(UTC), most_rows=rows, tick=tick)
-
-
-def _write_page(path: Path, report: ProfileReport) -> None:
-    from trueup.errors import UsageError
-    from trueup.reports.profile_page import profile_page
-
-    try:
-        path.write_text(profile_page(report), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"the report cannot be written to {path}: {error.strerror}", hint="name a file in a folder that exists") from error

@@ -64,9 +64,11 @@ def rehearse(  # noqa: PLR0913 - one argument per option
     masked, and forgotten at the end. Exit status 0: all is well; 3: something needs a person before this is switched on; 4: a guard would
     hold the first run.
     """
+    from trueup.cli.files import write_page
     from trueup.cli.progress import bars_for
     from trueup.errors import UsageError
     from trueup.reports.rehearsal_facts import rehearsal_dict
+    from trueup.reports.rehearsal_page import rehearsal_page
     from trueup.reports.rehearsal_text import rehearsal_text
     from trueup.setup.rehearsal.copies import Amount
     from trueup.setup.rehearsal.keeping import check_place
@@ -88,7 +90,7 @@ def rehearse(  # noqa: PLR0913 - one argument per option
         with bars_for(dict) as tick:
             found = play(workspace.config, wish, tick)
     if html is not None:
-        _write_page(html, found)
+        write_page(html, rehearsal_page(found))
     if as_json:
         say_json(rehearsal_dict(found))
     else:
@@ -98,15 +100,3 @@ def rehearse(  # noqa: PLR0913 - one argument per option
         if keep is not None:
             say(f"The masked copies and their state are in {keep}.")
     leave(STATUS_EXITS[found.status])
-
-
-def _write_page(path: Path, found: object) -> None:
-    from trueup.errors import UsageError
-    from trueup.reports.rehearsal_facts import Rehearsal
-    from trueup.reports.rehearsal_page import rehearsal_page
-
-    assert isinstance(found, Rehearsal)
-    try:
-        path.write_text(rehearsal_page(found), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"the report cannot be written to {path}: {error.strerror}", hint="name a file in a folder that exists") from error

@@ -286,6 +286,7 @@ def test_systems_named_by_their_addresses_need_no_configuration(tmp_path, monkey
         (["crm=crm.db"], "fewer than two systems"),
         (["crm=crm.db", "sheet=gone.csv"], "gone.csv"),
         (["crm=crm.db", "customer"], "names no system and its address"),
+        (["crm=crm.db", "sheet=customers.csv", "-c", "trueup.yaml"], "addresses need no configuration"),
     ):
         assert said in project.trueup("drift", *words).expect(2 if "gone.csv" not in words[-1] else 1).err
     assert "`trueup init NAME=ADDRESS NAME=ADDRESS` proposes one" in project.trueup("drift").expect(1).err
