@@ -207,6 +207,13 @@ def grant_for(system: System, connector: object) -> Grant | None:
     try:
         return grant_of(system.name, merged(said, system.oauth2))
     except UsageError as error:
+        instead = getattr(connector, "instead", ())
+        if system.oauth2 is None and instead:
+            raise UsageError(
+                f"nothing says who asks: `{instead[0]}` is not among its secrets, and it has no `oauth2`",
+                hint=f"add `secrets: {{{instead[0]}: …}}`, or `oauth2: {{client_id: …, client_secret: …}}`",
+                system=system.name,
+            ) from None
         raise UsageError(error.message, hint=error.hint, system=system.name) from None
 
 

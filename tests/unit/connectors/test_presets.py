@@ -16,6 +16,7 @@ from trueup.connectors.rest.file import names_of, parse_text
 from trueup.connectors.rest.preset import preset_class, preset_file
 from trueup.errors import ConfigError, UsageError
 from trueup.reports.preset import row_of, starter, told
+from trueup.runtime.credentials import grant_for
 from trueup.yamlfile import plain, read_yaml
 
 ALL = [*sorted(PRESETS.glob("*.yaml")), *sorted(DRAFTS.glob("*.yaml"))]
@@ -96,6 +97,14 @@ def test_every_secret_and_value_of_a_preset_is_a_setting_that_says_what_it_is(na
         settings = schema["properties"].get(kind, {"properties": {}})["properties"]
         assert list(settings) == names_of(file, kind)
         assert set(settings) <= set(file.settings)
+
+
+def test_where_nothing_says_who_asks_both_ways_are_named(tmp_path: Path):
+    text = "systems: {crm: {connector: hubspot}, b: {connector: sqlite, path: b.db}}\nentities: {}\n"
+    (tmp_path / "trueup.yaml").write_text(text)
+    hubspot = preset_class("hubspot").open("crm", {})
+    with pytest.raises(UsageError, match="`token` is not among its secrets, and it has no `oauth2`"):
+        grant_for(load_config(tmp_path / "trueup.yaml").systems["crm"], hubspot)
 
 
 def test_a_draft_in_a_configuration_is_told_as_such(tmp_path: Path):

@@ -63,6 +63,7 @@ class RestConnector:
         headers = {name: text(value) for name, value in render(file.http.headers, self._scope).items()}
         self._client = Client(name, file.http, address, headers=headers)
         self._grant: Mapping[str, Any] | None = None
+        self.instead: tuple[str, ...] = ()  # secrets of an earlier way to say who asks, which are not given
         self._client.authorization = self._authorization(file.auth.any_of)
         self._columns = columns or {}
         self._objects: dict[tuple[str, tuple[str, ...], str | None], RestObject] = {}
@@ -157,6 +158,7 @@ class RestConnector:
             if missing:
                 lacking += [name for name in missing if name not in lacking]
                 continue
+            self.instead = tuple(name.removeprefix("secrets.") for name in lacking)
             return self._made(kind)
         names = ", ".join(name.removeprefix("secrets.") for name in lacking)
         raise ConfigError(
