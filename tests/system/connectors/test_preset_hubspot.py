@@ -172,6 +172,13 @@ def test_too_many_questions_are_waited_out_and_what_is_refused_is_told(vendors):
     assert outcomes(hubspot, CONTACTS, batch("create", (None, {"email": "taken"})))[0]["reason"].startswith("it exists")
 
 
+def test_what_the_token_may_not_see_is_no_object(vendors):
+    told = {"message": "This app hasn't been granted all required scopes", "category": "MISSING_SCOPES", "correlationId": "aeb5f871"}
+    others = [Exchange("GET", f"/crm/properties/2026-03/{name}", told, 403) for name in ("companies", "products", "deals", "invoices")]
+    _, hubspot = _hubspot(vendors, *others)
+    assert [info.name for info in hubspot.discover()] == ["contacts"]
+
+
 def test_a_scope_that_is_missing_is_told_as_such(vendors):
     told = {"message": "This app hasn't been granted all required scopes", "category": "MISSING_SCOPES", "correlationId": "aeb5f871"}
     _, hubspot = _hubspot(vendors, Exchange("GET", P, told, 403))

@@ -13,6 +13,7 @@ from graphql.execution.values import get_variable_values
 from graphql.language import OperationDefinitionNode
 
 from tests.system.connectors.preset_tools import Exchange, Vendor, batch, opened, outcomes, read, rows
+from trueup.errors import ObjectMissingError
 from trueup.model import ObjectSpec
 
 G = "/graphql.json"
@@ -180,6 +181,17 @@ def test_a_price_is_changed_through_its_product(shop):
         "product": "gid://shopify/Product/3",
         "variant": {"id": chair["id"], "price": "52.50", "inventoryItem": {"sku": "008"}},
     }
+
+
+def test_stock_needs_a_location_and_the_others_do_not():
+    vendor = Vendor(None, [])
+    try:
+        connector = opened("shopify", vendor, secrets={"token": "token-of-a-test"}, values={"shop": "a-shop"})
+        assert "stock" not in [info.name for info in connector.discover()]
+        with pytest.raises(ObjectMissingError, match="stock needs the value location"):
+            connector.describe(STOCK)
+    finally:
+        vendor.close()
 
 
 def test_too_fast_is_told_with_a_200_and_waited_out(shop, monkeypatch):

@@ -23,7 +23,7 @@ from trueup.connectors.rest.schema import ANY, ColumnShape
 from trueup.connectors.rest.scopes import scopes_of
 from trueup.connectors.rest.template import places, render, text
 from trueup.connectors.rest.writing import Writer
-from trueup.errors import ConfigError, ObjectMissingError, ObjectUnreadableError, Problem, keep_secret
+from trueup.errors import AccessRefusedError, ConfigError, ObjectMissingError, ObjectUnreadableError, Problem, keep_secret
 from trueup.model import Caps
 
 if TYPE_CHECKING:
@@ -233,8 +233,17 @@ class RestConnector:
     # ---------------------------------------------------------------- the contract
 
     def discover(self) -> list[ObjectInfo]:
-        """See base.Connector: the objects of the connector file."""
-        return [self._object(name).info() for name in self._names()]
+        """See base.Connector: the objects of the connector file. Those that need a value or a right that is not given are left out."""
+        found: list[ObjectInfo] = []
+        left_out: list[Exception] = []
+        for name in self._names():
+            try:
+                found.append(self._object(name).info())
+            except (ObjectMissingError, AccessRefusedError) as error:
+                left_out.append(error)
+        if left_out and not found:
+            raise left_out[0]
+        return found
 
     def describe(self, obj: ObjectSpec) -> ObjectInfo:
         """See base.Connector."""
