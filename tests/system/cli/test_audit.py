@@ -139,8 +139,6 @@ def test_every_command_is_known_to_show_to_change_or_to_be_quiet():
         "connector list",
         "connector show",
         "connector try",
-        "connector list",  # what comes with trueup
-        "connector show",
         "keys",
     }
     assert set(leaves(typer.main.get_command(app), "")) - known == set()
