@@ -28,7 +28,8 @@ def _moments(name: str, values: Sequence[datetime | None], strict: bool) -> Any:
 try:
     from polars._plr import PyDataFrame, PySeries
 
-    pl.Series._from_pyseries(PySeries.new_str("", [""], True)).to_frame()._df.select([""]).gather([0])  # noqa: SLF001
+    # Looked for, and not called: to gather starts Polars' threads, which nothing that is merely loaded may do.
+    _gather = pl.Series._from_pyseries(PySeries.new_str("", [""], True)).to_frame()._df.select([""]).gather  # noqa: SLF001
     pl.DataFrame._from_pydf(PyDataFrame([pl.Series([1])._s]))  # noqa: SLF001
 except (ImportError, AttributeError, TypeError):  # pragma: no cover - another Polars
     pass
