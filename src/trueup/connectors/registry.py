@@ -31,6 +31,7 @@ _SHIPPED = {
     "webhook": ("trueup.connectors.webhook", "WebhookConnector"),
     "rest": ("trueup.connectors.rest.connector", "RestConnector"),
     "carddav": ("trueup.connectors.carddav", "CarddavConnector"),
+    "tap": ("trueup.connectors.tap", "TapConnector"),
 }
 
 
