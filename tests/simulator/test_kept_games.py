@@ -11,6 +11,13 @@ SHORT: dict[str, tuple[int, list[Move]]] = {
         16,
         [("add", 69302159), ("sync", 1013325055), ("undo", 962593239), ("configure", 267182817), ("add", 613869126), ("settle", 435334905)],
     ),
+    "a reference to a row that is gone, and whose key another record has now": (
+        2355,
+        [
+            *(("add", 91405302), ("order", 878093139), ("order", 7659040), ("listing", 516986106)),
+            *(("remove", 619348101), ("add", 301581770), ("reread", 215911642)),
+        ],
+    ),
     "a field that tells nothing of a write of which others tell that it was made, and that it was not": (
         203,
         [("add", 252119134), ("add", 535074144), ("fault", 51150370), ("edit twice", 331681919), ("settle", 527172288)],

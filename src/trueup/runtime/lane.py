@@ -34,7 +34,7 @@ from trueup.runtime import trail
 from trueup.runtime.lookalikes import put_off
 from trueup.runtime.outcomes import Results, settle_creates, settle_deletes, settle_updates
 from trueup.runtime.recover import with_sent
-from trueup.runtime.references import reference_fields, to_golden, to_native
+from trueup.runtime.references import reference_fields, to_golden, to_native, untouched
 from trueup.store import sending
 from trueup.store import shadow as shadow_table
 
@@ -318,7 +318,7 @@ class Lane:
         shown = seat.compiled.to_cells(here)
         unreadable = kept(here[KEY], ~one_of(here[KEY], shown.rows[KEY])).to_list()
         ready.wake += unreadable
-        rows, stale, unread = self._as_last_seen(rows, shown.rows)
+        rows, stale, unread = self._as_last_seen(rows, shown.rows, here)
         ready.wake += stale
         ready.unread += unread
         rows, withheld = self._translate(rows, writable)
@@ -370,8 +370,12 @@ class Lane:
             )
             (ready.settled if kind == "settled" else ready.batches).append(prepared)
 
-    def _as_last_seen(self, rows: pl.DataFrame, shown: pl.DataFrame) -> tuple[pl.DataFrame, list[str], list[str]]:
-        """Rows whose due fields still read as last seen, the keys of those that do not, and those where nobody ever saw one."""
+    def _as_last_seen(self, rows: pl.DataFrame, shown: pl.DataFrame, native: pl.DataFrame) -> tuple[pl.DataFrame, list[str], list[str]]:
+        """Rows whose due fields still read as last seen, the keys of those that do not, and those where nobody ever saw one.
+
+        A reference that means another record now, because that one was given the key, is as last seen where nobody touched its row.
+        """
+        referring = dict(reference_fields(self._entity, self._seat.name))
         readable = [name for name in self._entity.shown(self._seat.name) if f"seen:{name}" in rows.columns and name in shown.columns]
         shown = self._translated_back(shown)
         here = keep(rows, one_of(rows[KEY], shown[KEY]))
@@ -382,6 +386,9 @@ class Lane:
         for name in readable:
             seen = here[f"seen:{name}"]
             other = is_given(now[name]) & differ(now[name], seen)
+            if name in referring and other.any():
+                with self._store.read() as db:
+                    other &= ~untouched(db, self._entity.name, self._seat, here[KEY], native)
             if not other.any():
                 continue
             due = holding(here[FIELDS], name)

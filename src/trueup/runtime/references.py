@@ -8,6 +8,8 @@ import polars as pl
 
 from trueup.core.cells import DIRTY, GID, KEY, NULL
 from trueup.core.facts import FILTERED, PRESENT, UNREADABLE
+from trueup.core.fingerprint import native_fingerprint
+from trueup.core.frames import one_of
 from trueup.core.match import DUPLICATE
 from trueup.core.shadow import decode_delta, encode_delta
 from trueup.store import former_key, parked
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trueup.model import Entity
+    from trueup.runtime.systems import Seat
     from trueup.store import Db
 
 
@@ -113,3 +116,11 @@ def to_be_written(rows: pl.DataFrame, fields: pl.DataFrame) -> pl.DataFrame:
         for key, dirty in zip(rows[KEY].to_list(), known, strict=True)
     ]
     return rows.with_columns(pl.Series(DIRTY, told, dtype=pl.String))
+
+
+def untouched(db: Db, entity: str, seat: Seat, keys: pl.Series, native: pl.DataFrame) -> pl.Series:
+    """Of each of these rows whether its values, as just read (`native`), are those that were last seen."""
+    known = shadow_table.by_key(db, entity, seat.name, keys).select(pl.col("key").alias(KEY), "fingerprint")
+    prints = native_fingerprint(native, seat.compiled.value_columns).alias("_now")
+    same = native.select(KEY, prints).join(known, on=KEY)
+    return one_of(keys, same.filter(pl.col("_now") == pl.col("fingerprint"))[KEY])
