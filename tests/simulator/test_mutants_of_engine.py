@@ -52,8 +52,8 @@ def hides_edits(patch: Patch) -> None:
     """The fingerprint of a written row covers fields that nobody looked at."""
     honest = Lane._as_last_seen
 
-    def blind(self: Lane, rows: pl.DataFrame, shown: pl.DataFrame) -> tuple[pl.DataFrame, list[str], list[str]]:
-        both, stale, unread = honest(self, rows, shown)
+    def blind(self: Lane, rows: pl.DataFrame, *read: pl.DataFrame) -> tuple[pl.DataFrame, list[str], list[str]]:
+        both, stale, unread = honest(self, rows, *read)
         return (both.with_columns(pl.lit(value=False).alias(MOVED)) if MOVED in both.columns else both), stale, unread
 
     patch.setattr(Lane, "_as_last_seen", blind)
