@@ -54,6 +54,7 @@ from trueup.cli import (
     status,
     sync,
     undo,
+    users,
     verify,
     worker,
 )
@@ -63,7 +64,7 @@ _ORDER = (
     "decide", "profile", "init", "connect", "grants", "drift", "dedupe", "check", "plan", "rehearse", "sync", "serve", "worker", "pause",
     "resume", "status", "report", "runs", "run", "record", "explain", "conflicts", "matches", "failures", "holds", "notices", "alerts",
     "manual", "runbook", "verify", "undo", "migrate", "lock", "export", "import", "packages", "audit", "backup", "restore",
-    "rebuild", "compact", "doctor", "sql", "secrets", "keys", "connector", "schema",
+    "rebuild", "compact", "doctor", "sql", "secrets", "keys", "users", "connector", "schema",
 )  # fmt: skip
 
 
@@ -116,7 +117,7 @@ def root(
 for _verb in (
     decide, profile, init, connect, grants, drift, dedupe, check, plan, rehearse, sync, serve, worker, pause, status, report, runs, record,
     explain, conflicts, matches, failures, holds, notices, alerts, manual,
-    runbook, verify, undo, migrate, lock, packages, audit, backup, compact, doctor, sql, secrets, keys, connector, schema,
+    runbook, verify, undo, migrate, lock, packages, audit, backup, compact, doctor, sql, secrets, keys, users, connector, schema,
 ):  # fmt: skip
     _verb.register(app)
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from trueup.cli.shared import AsJson, ConfigFile, say, say_json, workspace_of
-
-if TYPE_CHECKING:
-    from collections.abc import Container
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Systems or entities.", show_default=False)]
 Everything = Annotated[bool, typer.Option("--all", help="Everything.", show_default=False)]
@@ -50,7 +47,9 @@ def _change(ctx: typer.Context, config: Path | None, names: list[str] | None, *,
     if everything == bool(names):
         raise UsageError(f"say what to {'pause' if pausing else 'resume'}: systems or entities by name, or --all, not both")
     with workspace_of(ctx, config, connects=False) as workspace:
-        targets = deciding.EVERYTHING if everything else _targets(names or [], workspace.config.systems, workspace.config.entities)
+        targets = (
+            deciding.EVERYTHING if everything else deciding.targets_of(names or [], workspace.config.systems, workspace.config.entities)
+        )
         # What is paused before the first sync is paused for it: the state is made here if it must be.
         left = deciding.pause(workspace.store, targets, workspace.clock(), pausing=pausing)
         by_hand = [name for name, system in workspace.config.systems.items() if system.paused]
@@ -61,23 +60,3 @@ def _change(ctx: typer.Context, config: Path | None, names: list[str] | None, *,
     say(f"Paused: {shown}." if left else "Nothing is paused.")
     if by_hand and not pausing:
         say(f"Paused in the configuration, and so until it is changed there: {', '.join(by_hand)}.")
-
-
-def _targets(names: list[str], systems: Container[str], entities: Container[str]) -> list[tuple[str, str]]:
-    """What the names mean. Raises UsageError for one that is neither, or both."""
-    from trueup.errors import UsageError
-
-    found = []
-    for name in names:
-        if name in systems and name in entities:
-            raise UsageError(f"{name} is both a system and an entity", hint=f"say system:{name} or entity:{name}")
-        prefix, _, rest = name.partition(":")
-        if name in systems:
-            found.append(("system", name))
-        elif name in entities:
-            found.append(("entity", name))
-        elif (prefix == "system" and rest in systems) or (prefix == "entity" and rest in entities):
-            found.append((prefix, rest))
-        else:
-            raise UsageError(f"there is no system or entity {name!r}", hint="`trueup status` shows them")
-    return found

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from trueup.model import Config
     from trueup.runtime.serving.server import Server
+    from trueup.web.desk.process import Handle as Desk
     from trueup.web.front import Answer
 
 
@@ -107,14 +108,17 @@ def _renew(server: Server, fresh: list[Config]) -> None:
 def _receiving(server: Server, host: str, port: int) -> Iterator[None]:
     """Answer at the port meanwhile."""
     from trueup.web import receiver
+    from trueup.web.desk.process import Handle
     from trueup.web.renewal import Renewal
 
     def log(why: str) -> None:
         server.log.event("receiver", why=why)
 
-    handle = receiver.start(server.config, server.config.state, host, port, answer=partial(_answer, server), log=log)
+    desk = Handle(server.config.file, lambda why: server.log.event("dashboard", why=why))
+    handle = receiver.start(server.config, server.config.state, host, port, answer=partial(_answer, server, desk), log=log, desk=True)
     at = f"http://{f'[{handle.host}]' if ':' in handle.host else handle.host}:{handle.port}"
     server.log.event("listening", at=at)
+    _let_in(server, at)
     if hooked := receiver.hooked(server.config):
         server.log.event("receiving", at=f"{at}/hooks/", systems=", ".join(hooked))
     server.knowing.webhooks = lambda: handle.totals
@@ -131,12 +135,31 @@ def _receiving(server: Server, host: str, port: int) -> Iterator[None]:
         renewal.stop()
         renewal.join()
         handle.stop()
+        desk.stop()
 
 
-def _answer(server: Server, what: str) -> Answer:
+def _let_in(server: Server, at: str) -> None:
+    """Where nobody can log in yet, say how the first one can."""
+    from datetime import UTC, datetime
+
+    from trueup.web.access.people import first_link
+
+    token = first_link(server.store, datetime.now(UTC))
+    if token is not None:
+        server.log.event("set-up", why=f"open this link once to become the first admin: {at}/setup?token={token}")
+
+
+def _answer(server: Server, desk: Desk, what: str) -> Answer:
     """What the receiver is asked and does not know."""
-    from trueup.web.front import METRICS, Answer
+    from trueup.errors import TrueupError
+    from trueup.web.front import BUSY, DESK, METRICS, Answer
 
+    if what == DESK:
+        try:
+            return Answer(200, desk.place())
+        except TrueupError as error:
+            server.log.event("dashboard", why=str(error))
+            return BUSY
     if what == METRICS:
         kind, text = server.knowing.metrics()
         return Answer(200, text, kind)

@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
     app.command("undo", short_help="Put back what a run changed.")(undo)
 
 
-def undo(
+def undo(  # noqa: PLR0913 - one argument per option
     ctx: typer.Context,
     run: Annotated[int, typer.Argument(metavar="RUN", min=1, help="Its number, as `trueup runs` shows it.", show_default=False)],
     *,
@@ -31,6 +31,10 @@ def undo(
     every_change: Annotated[
         bool, typer.Option("--all", help="With --plan: show every change, not only the first 100.", show_default=False)
     ] = False,
+    wait: Annotated[
+        float | None,
+        typer.Option("--wait", min=0, metavar="S", help="Wait up to S seconds for another process on this state.", show_default=False),
+    ] = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -46,7 +50,7 @@ def undo(
 
     with workspace_of(ctx, config) as workspace, progress(workspace) as tick:
         looked(workspace)
-        undone, result = workspace.undo(run, record=record, field=field, plan=planned, every_change=every_change, tick=tick)
+        undone, result = workspace.undo(run, record=record, field=field, plan=planned, every_change=every_change, wait_s=wait, tick=tick)
     if result is not None and result.status == "failed":
         complain(result.error or "no entity could be looked at")
         leave(COULD_NOT)

@@ -62,6 +62,8 @@ def verdict_text(verdict: Verdict, place: str, *, noted: bool) -> str:
 
 
 def _who(who: Mapping[str, Any]) -> str:
+    if "person" in who:
+        return visible(f"{who['person']} ({who.get('through')}{', key ' + str(who['key']) if 'key' in who else ''})")
     return visible(f"{who.get('user')}@{who.get('host')} ({who.get('pid')})")
 
 
@@ -70,7 +72,7 @@ def _words(line: Mapping[str, Any]) -> str:
     match line.get("kind"):
         case "command":
             said = " ".join(_argument(name, value) for name, value in what["arguments"].items())
-            return f"{what['command']} {said}".rstrip()
+            return f"{what['command']} {said}".rstrip() + (f": {what['why']}" if what.get("why") else "")
         case "configuration":
             return _configuration(what)
         case "run":
@@ -142,7 +144,8 @@ def chosen(
     for line in lines:
         at = str(line["at"])
         in_time = since is None or at >= since  # a clock may have been set back: none ends the search
-        fits = kind in {None, line["kind"]} and user in {None, line["who"].get("user")} and run in {None, line["what"].get("run")}
+        users = {None, line["who"].get("user"), line["who"].get("person")}
+        fits = kind in {None, line["kind"]} and user in users and run in {None, line["what"].get("run")}
         if fits and in_time:
             found.append(line)
             if len(found) == limit:

@@ -81,3 +81,21 @@ def pause(store: Store, targets: Sequence[tuple[str, str]], now: datetime, *, pa
         what = [name or kind for kind, name in targets]
         decided(tx, "pause" if pausing else "resume", {"what": what}, now)
     return left
+
+
+def targets_of(names: Sequence[str], systems: Container[str], entities: Container[str]) -> list[tuple[str, str]]:
+    """What the names mean. Raises UsageError for one that is neither, or both."""
+    found = []
+    for name in names:
+        if name in systems and name in entities:
+            raise UsageError(f"{name} is both a system and an entity", hint=f"say system:{name} or entity:{name}")
+        prefix, _, rest = name.partition(":")
+        if name in systems:
+            found.append(("system", name))
+        elif name in entities:
+            found.append(("entity", name))
+        elif (prefix == "system" and rest in systems) or (prefix == "entity" and rest in entities):
+            found.append((prefix, rest))
+        else:
+            raise UsageError(f"there is no system or entity {name!r}", hint="`trueup status` shows them")
+    return found

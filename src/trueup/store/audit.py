@@ -5,7 +5,9 @@ changes the state by also holds the line of the command itself, and what was cha
 holds a value of a record, or of a setting that may be a secret.
 
 Kinds: `command` (a command that changes something or shows records), `configuration`, `run`, `decision` (of a person), `sending` (what is
-about to leave for a system), `sent` (what became of it).
+about to leave for a system), `sent` (what became of it), `package`, `access` (who logged in, and who may).
+
+Where a server does something for a person who logged in, or for a program that shows a key of theirs, `who` also names them (`acting`).
 """
 
 from __future__ import annotations
@@ -34,8 +36,8 @@ if TYPE_CHECKING:
 
     from trueup.store.db import Db
 
-Kind = Literal["command", "configuration", "run", "decision", "sending", "sent", "package"]
-KINDS: tuple[Kind, ...] = ("command", "configuration", "run", "decision", "sending", "sent", "package")
+Kind = Literal["command", "configuration", "run", "decision", "sending", "sent", "package", "access"]
+KINDS: tuple[Kind, ...] = ("command", "configuration", "run", "decision", "sending", "sent", "package", "access")
 
 CONFIGURATION = "audited configuration"
 """Under this name `meta` keeps the digests of the configuration that the last `configuration` line told of."""
@@ -53,16 +55,29 @@ class Command:
     at: datetime
     file: str = ""
     configuration: Mapping[str, str] = field(default_factory=dict)
+    why: str = ""  # what the person gave as the reason
     told: set[str] = field(default_factory=set)  # the states that hold its line
 
 
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """For whom this is done: the name of a person, `through` the dashboard or the API, and the number of the key that was shown, if any."""
+
+    name: str
+    through: Literal["dashboard", "api"]
+    key: str | None = None
+
+
 class _Process:
-    """The command at work in this process, if any."""
+    """The command at work in this process, if any, and for whom it is done, if it is for somebody."""
 
     command: Command | None = None
+    actor: Actor | None = None
+    why = ""
 
 
 _asked: ContextVar[Command | None] = ContextVar("asked", default=None)
+_acting: ContextVar[Actor | None] = ContextVar("acting", default=None)
 
 
 def begin(command: Command | None) -> None:
@@ -85,8 +100,28 @@ def is_asked() -> bool:
     return _asked.get() is not None
 
 
+@contextmanager
+def acting(actor: Actor, command: Command | None = None) -> Iterator[None]:
+    """What this thread changes within the block is done for somebody, who asked for `command`."""
+    before, asked_before = _acting.set(actor), _asked.set(command)
+    try:
+        yield
+    finally:
+        _asked.reset(asked_before)
+        _acting.reset(before)
+
+
+def done_for(actor: Actor, why: str) -> None:
+    """From here on, all that this process does is done for somebody."""
+    _Process.actor, _Process.why = actor, why
+
+
+def _actor() -> Actor | None:
+    return _acting.get() or _Process.actor
+
+
 def _at_work() -> Command | None:
-    return _asked.get() or _Process.command
+    return _asked.get() if _acting.get() is not None else (_asked.get() or _Process.command)
 
 
 def shows(record: int | None = None) -> None:
@@ -110,7 +145,9 @@ def _who(pid: int) -> dict[str, Any]:
 
 
 def me() -> str:
-    """Who runs this process, as the state notes it beside a decision: user@host."""
+    """Who does this, as the state notes it beside a decision: user@host of the process, or the person for whom a server does it."""
+    if (actor := _actor()) is not None:
+        return f"{actor.name} ({actor.through})"
     known = _who(os.getpid())
     return f"{known['user']}@{known['host']}"
 
@@ -132,6 +169,8 @@ def write(tx: Db, target: str) -> None:
         tx.connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ONE_AT_A_TIME, sa.func.hashtext(sa.func.current_schema()))))
     end = head(tx)
     who = _who(os.getpid())
+    if (actor := _actor()) is not None:
+        who = {**who, "person": _text(actor.name), "through": actor.through} | ({"key": actor.key} if actor.key else {})
     for kind, what, at in waiting:
         text, end = chained({"kind": kind, "at": _moment(at), "who": who, "what": what}, end)
         _ADD.change(tx, its_number=end.number, its_line=text, its_hash=end.hash)
@@ -145,7 +184,9 @@ def committed(target: str) -> None:
 
 
 def _of_command(tx: Db, command: Command) -> Iterator[tuple[Kind, Mapping[str, Any], datetime]]:
-    yield "command", {"command": command.name, "arguments": command.arguments}, command.at
+    words = command.why or _Process.why
+    why = {"why": _text(words)} if words else {}
+    yield "command", {"command": command.name, "arguments": command.arguments} | why, command.at
     if not command.configuration:
         return
     known = meta.get(tx, CONFIGURATION)

@@ -1,5 +1,5 @@
 -- Written by `make generate` from the migrations; do not edit.
--- revision 0021
+-- revision 0022
 
 CREATE TABLE schema_version (
 	version_num VARCHAR(32) NOT NULL,
@@ -462,6 +462,82 @@ CREATE TABLE credential (
 	PRIMARY KEY (system)
 );
 
+CREATE TABLE person (
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+	name TEXT NOT NULL,
+	role TEXT NOT NULL,
+	password TEXT,
+	password_at BIGINT,
+	created_at BIGINT NOT NULL,
+	created_by TEXT NOT NULL,
+	seen_at BIGINT,
+	disabled_at BIGINT,
+	UNIQUE (name)
+);
+
+CREATE TABLE invitation (
+	hash TEXT NOT NULL,
+	person BIGINT,
+	created_at BIGINT NOT NULL,
+	expires_at BIGINT NOT NULL,
+	PRIMARY KEY (hash)
+);
+
+CREATE TABLE session (
+	hash TEXT NOT NULL,
+	person BIGINT NOT NULL,
+	address TEXT NOT NULL,
+	created_at BIGINT NOT NULL,
+	seen_at BIGINT NOT NULL,
+	expires_at BIGINT NOT NULL,
+	PRIMARY KEY (hash)
+);
+
+CREATE INDEX session_person ON session (person);
+
+CREATE INDEX session_expires ON session (expires_at);
+
+CREATE TABLE api_key (
+	id TEXT NOT NULL,
+	person BIGINT NOT NULL,
+	name TEXT NOT NULL,
+	scopes TEXT NOT NULL,
+	hash TEXT NOT NULL,
+	old_hash TEXT,
+	old_until BIGINT,
+	created_at BIGINT NOT NULL,
+	rotated_at BIGINT,
+	expires_at BIGINT NOT NULL,
+	used_at BIGINT,
+	used_from TEXT,
+	revoked_at BIGINT,
+	PRIMARY KEY (id)
+);
+
+CREATE INDEX api_key_person ON api_key (person);
+
+CREATE TABLE login_failure (
+	id INTEGER NOT NULL,
+	at BIGINT NOT NULL,
+	subject TEXT NOT NULL,
+	address TEXT NOT NULL,
+	PRIMARY KEY (id)
+);
+
+CREATE INDEX login_failure_at ON login_failure (at);
+
+CREATE TABLE answered (
+	who TEXT NOT NULL,
+	"key" TEXT NOT NULL,
+	request TEXT NOT NULL,
+	at BIGINT NOT NULL,
+	status INTEGER,
+	body TEXT,
+	PRIMARY KEY (who, "key")
+);
+
+CREATE INDEX answered_at ON answered (at);
+
 ANALYZE sqlite_master;
 
 DELETE FROM sqlite_stat1;
@@ -474,4 +550,4 @@ INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ('shadow', 'shadow_not_present'
 
 INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ('shadow', 'shadow_sent', '1000 500 100 1');
 
-INSERT INTO schema_version VALUES ('0021');
+INSERT INTO schema_version VALUES ('0022');

@@ -10,9 +10,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from trueup.store import schema_people
 from trueup.store.schema import conflict, former_key, golden, history, hold, metadata, run, shadow
 
-__all__ = ["metadata"]
+__all__ = ["metadata", "schema_people"]
 
 
 def _partial(name: str, only: sa.ColumnElement[bool], *columns: sa.Column[Any], unique: bool = False) -> None:

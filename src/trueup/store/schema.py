@@ -4,7 +4,7 @@ Inside the tables an entity and a system are small numbers (`entity_name`, `syst
 1970-01-01T00:00Z in a `Moment` column. JSON is kept as text. Golden ids are unique across all entities, so that `golden.id` can be the
 row's own number in SQLite: rows are then appended to full pages, which a composite key would leave a quarter empty.
 
-Indexes of a part of a table's rows are in `indexes.py`.
+Indexes of a part of a table's rows are in `indexes.py`, the tables of the people who use the dashboard in `schema_people.py`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from trueup.store.moments import from_micros, to_micros
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
-REVISION = "0021"
+REVISION = "0022"
 """The newest migration; a state at this revision opens without loading Alembic."""
 
 VERSION_TABLE = "schema_version"

@@ -1,4 +1,4 @@
-"""What is answered at the port of `serve` besides webhooks: `/healthz`, `/readyz`, `/metrics`.
+"""What is answered at the port of `serve` besides webhooks, pages and the API: `/healthz`, `/readyz`, `/metrics`.
 
 The receiver knows little of these by itself: it asks the process of `serve`, through the pipes between the two, and at most one question
 of a kind is on its way, so that a process that is busy, or stopped, is never sent more than it will read. `/healthz` needs no answer: the
@@ -14,6 +14,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from trueup.web.behind import AwayError
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
@@ -21,9 +23,9 @@ if TYPE_CHECKING:
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
     Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-READY, METRICS = "ready", "metrics"
-PATIENCE_S = {READY: 3.0, METRICS: 8.0}
-"""So long an answer is waited for: a scrape usually gives up after ten seconds."""
+READY, METRICS, DESK = "ready", "metrics", "desk"
+PATIENCE_S = {READY: 3.0, METRICS: 8.0, DESK: 60.0}
+"""So long an answer is waited for: a scrape usually gives up after ten seconds; the desk may have to be begun."""
 PLAIN = "text/plain; charset=utf-8"
 
 
@@ -91,6 +93,13 @@ class Front:
             mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
             return (mapped or address).is_loopback
         return False
+
+    async def desk(self) -> str:
+        """Where the desk listens (`behind.py`); it is begun where it does not run. Raises AwayError."""
+        found = await self._ask(DESK)
+        if found.status != OK.status:
+            raise AwayError
+        return found.body
 
     async def _ask(self, what: str) -> Answer:
         self._loop = asyncio.get_running_loop()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from trueup.store.inbox import Event, Inbox
+    from trueup.web.behind import Behind
     from trueup.web.front import Front
     from trueup.web.signatures import Verifier
 
@@ -113,15 +114,22 @@ class Hooks:
     """The application. `change` gives it other hooks while it runs."""
 
     def __init__(
-        self, inbox: Inbox | None, hooks: Mapping[str, Any], *, front: Front | None = None, clock: Callable[[], float] = time.time
+        self,
+        inbox: Inbox | None,
+        hooks: Mapping[str, Any],
+        *,
+        front: Front | None = None,
+        behind: Behind | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        """Take an opened inbox, and per system what `hooks_of` says. `front` answers what is no hook; None: nobody does.
+        """Take an opened inbox, and per system what `hooks_of` says. `front` and `behind` answer what is no hook; None: nobody does.
 
         Without any hook there need be no inbox.
         """
         self.tally = Tally()
         self._inbox = inbox
         self._front = front
+        self._behind = behind
         self._clock = clock
         self._hooks: dict[str, Hook] = {}
         self._held = 0
@@ -142,6 +150,9 @@ class Hooks:
         hook = self._hooks.get(path.removeprefix(PREFIX)) if path.startswith(PREFIX) else None
         if hook is None and self._front is not None and self._front.knows(path):
             await self._front(scope, receive, send)
+            return
+        if hook is None and self._behind is not None and not path.startswith(PREFIX):
+            await self._behind(scope, receive, send)
             return
         count = 0
         try:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from trueup.errors import TrueupError, UsageError
+from trueup.web.behind import Behind
 from trueup.web.front import FAILED, Answer, Front
 from trueup.web.hooks import hooks_of
 from trueup.web.tally import added
@@ -92,7 +93,8 @@ class Handle:
     def change(self, config: Config) -> None:
         """Let it know another configuration: other secrets, other systems. Who is sending meanwhile notices nothing."""
         with self._guard:
-            self._first = _line(config, orjson.loads(self._first)["state"])
+            before = orjson.loads(self._first)
+            self._first = _line(config, before["state"], desk=before["desk"])
             self._say(self._process, self._first)
 
     def stop(self) -> None:
@@ -212,9 +214,11 @@ def start(
     told: Callable[[dict[str, Any]], None] | None = None,
     answer: Callable[[str], Answer] | None = None,
     log: Callable[[str], None] | None = None,
+    desk: bool = False,
 ) -> Handle:
     """Hold a port, and receive webhooks for every system that has one, in a process of its own, until `stop`; see `Handle`.
 
+    With a `desk`, whatever else is asked for is handed on to it: `answer` says where it listens.
     The inbox is made where it is missing, and there are webhooks. Raises UsageError where the port is taken, StateError where the inbox
     cannot be had.
     """
@@ -225,7 +229,7 @@ def start(
         Inbox.open(state_target).close()
     listening = listen(host, port)
     try:
-        return Handle(_line(config, state_target), listening, told=told, answer=answer, log=log)
+        return Handle(_line(config, state_target, desk=desk), listening, told=told, answer=answer, log=log)
     except BaseException:
         listening.close()
         raise
@@ -246,11 +250,12 @@ def records_of(config: Config) -> dict[str, list[tuple[str, ...]]]:
     return found
 
 
-def _line(config: Config, state_target: str) -> bytes:
+def _line(config: Config, state_target: str, *, desk: bool) -> bytes:
     place = config.master_key
     key_place = {name: getattr(place, name) for name in ("kind", "where", "command", "directory", "given", "given_in", "chosen")}
     hooks = hooks_of(config.systems, records_of(config))
-    return orjson.dumps({"state": state_target, "master_key": key_place, "hooks": hooks, "metrics_token": config.metrics_token})
+    told = {"state": state_target, "master_key": key_place, "hooks": hooks, "metrics_token": config.metrics_token, "desk": desk}
+    return orjson.dumps(told)
 
 
 # ---------------------------------------------------------------- in the process
@@ -278,8 +283,9 @@ def main() -> None:
             _tell({"failed": error.message, "hint": error.hint})
             return
         front = Front(says.put, told["metrics_token"])
-        hooks = Hooks(inbox, told["hooks"], front=front)
-        running = server(hooks, most_waiting=allow_connections())
+        behind = Behind(front.desk) if told["desk"] else None
+        hooks = Hooks(inbox, told["hooks"], front=front, behind=behind)
+        running = server(hooks, most_waiting=allow_connections(), behind=behind)
         come_first()
         threading.Thread(target=_obey, args=(hooks, front, running), name="orders", daemon=True).start()
         _tell({"ready": os.getpid()})

@@ -12,10 +12,13 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from trueup.errors import UsageError
+from trueup.web.behind import Splice
 from trueup.web.crowd import Crowd
 
 if TYPE_CHECKING:
     import asyncio
+
+    from trueup.web.behind import Behind
 
 BACKLOG = 2048
 """Connections that wait to be taken: a bulk edit elsewhere sends its thousand messages at once."""
@@ -102,14 +105,18 @@ def listen(host: str, port: int) -> socket.socket:
     return opened
 
 
-def server(app: Any, *, end_s: int = END_S, most_waiting: int = MOST_WAITING) -> uvicorn.Server:
+def server(app: Any, *, end_s: int = END_S, most_waiting: int = MOST_WAITING, behind: Behind | None = None) -> uvicorn.Server:
     """A server for `run(sockets=[…])`. It logs nothing by itself and tells nothing about itself.
 
-    `most_waiting`: so many connections may wait for their clients at once.
+    `most_waiting`: so many connections may wait for their clients at once. `behind` is given what becomes a websocket; None: nothing does.
     """
 
     class Ours(Protocol):
         crowd = Crowd(most_waiting)
+
+    sockets: type[Splice] | None = None
+    if behind is not None:
+        sockets = type("OurSplice", (Splice,), {"behind": behind})
 
     loop = "asyncio"
     with suppress(ImportError):
@@ -120,7 +127,7 @@ def server(app: Any, *, end_s: int = END_S, most_waiting: int = MOST_WAITING) ->
         app,
         http=Ours,
         loop=loop,
-        ws="none",
+        ws=sockets if sockets is not None else "none",
         lifespan="off",
         backlog=BACKLOG,
         log_config=None,

@@ -71,6 +71,8 @@ CHANGE = {
     "serve", "worker", "undo", "restore", "rebuild", "compact", "secrets set", "connect",
     "export", "import", "migrate", "manual done",
     "secrets remove", "secrets rotate", "keys new", "keys rotate", "keys forget", "keys encrypt", "keys decrypt",
+    "users add", "users invite", "users password", "users role", "users disable", "users enable",
+    "users key add", "users key rotate", "users key revoke",
 }  # fmt: skip
 """Commands that change the state: whatever writes to it is told (`Store.write`), so nothing has to be done for these."""
 
@@ -140,6 +142,10 @@ def test_every_command_is_known_to_show_to_change_or_to_be_quiet():
         "connector show",
         "connector try",
         "keys",
+        "users",
+        "users list",
+        "users key",
+        "users key list",
     }
     assert set(leaves(typer.main.get_command(app), "")) - known == set()
 

@@ -15,7 +15,7 @@ COMMANDS = [
     "resume",
     "status", "report", "runs", "run", "record", "explain", "conflicts", "matches", "failures", "holds", "notices", "alerts", "manual",
     "runbook", "verify", "undo", "migrate", "lock", "export", "import", "packages", "audit", "backup", "restore", "rebuild", "compact",
-    "doctor", "sql", "secrets", "keys", "connector", "schema",
+    "doctor", "sql", "secrets", "keys", "users", "connector", "schema",
 ]  # fmt: skip
 HEAVY = [
     "apprise",
