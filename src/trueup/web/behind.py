@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import httptools
 
@@ -229,9 +229,8 @@ class Splice(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The client is there."""
-        assert isinstance(transport, asyncio.Transport)
-        self._client = transport
-        transport.pause_reading()
+        self._client = cast("asyncio.Transport", transport)  # uvloop's are no subclass of it
+        self._client.pause_reading()
         self._room.set()
 
     def data_received(self, data: bytes) -> None:

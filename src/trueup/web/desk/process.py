@@ -131,6 +131,7 @@ def main() -> None:
 
     from trueup.config.load import load_config
     from trueup.store import Store
+    from trueup.web.dashboard.app import mount
     from trueup.web.desk.app import build, guarded
     from trueup.web.desk.place import Place
 
@@ -149,7 +150,9 @@ def main() -> None:
         listening = socket.socket(socket.AF_UNIX)
         listening.bind(told["socket"])
         listening.listen(512)
-        app = build(Place(config, store))
+        place = Place(config, store)
+        app = build(place)
+        mount(app, place)
         settings = uvicorn.Config(
             guarded(app),
             ws="auto",
