@@ -37,8 +37,8 @@ def register(app: typer.Typer) -> None:
 def all_(ctx: typer.Context, *, config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Say who may use the dashboard and the API of `serve`, and as what. Without a further command they are listed.
 
-    viewer: looks at everything. reviewer: also settles conflicts, failures, holds and matches. operator: also syncs, pauses, verifies and
-    undoes. admin: also changes the configuration and who may enter.
+    viewer: looks at everything. reviewer: also settles conflicts, failures and matches. operator: also answers holds, syncs, pauses,
+    verifies and undoes. admin: also changes the configuration and who may enter.
     """
     config_path(ctx, config)
     if ctx.invoked_subcommand is None:

@@ -395,6 +395,7 @@ class AlertRulesShape(Shape):
     overdue: DurationOrOff = Field(3600.0, description="How long a run of the schedule is due without one that succeeds.", examples=["1h"])
     recovered: CountOrOff = Field(1.0, description="Changed rows that only a sweep found.", examples=[1])
     bad_signatures: CountOrOff = Field(20.0, description="Refused messages of a system within an hour.", examples=[20])
+    failed_logins: CountOrOff = Field(20.0, description="Logins to the dashboard that failed within an hour.", examples=[20])
     old_secrets: DurationOrOff = Field(31_536_000.0, description="Age of a secret that trueup keeps.", examples=["365d"])
     access_ended: OnOrOff = Field(1.0, description="Whether it is told that access to a system has ended.", examples=["off"])
     quota_spent: DurationOrOff = Field(

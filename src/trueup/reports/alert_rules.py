@@ -230,6 +230,13 @@ def _bad_signatures(picture: Picture, limit: float) -> Found:
             yield Firing("bad_signatures", name, owner, what, remedy, picture.at - HOUR)
 
 
+def _failed_logins(picture: Picture, limit: float) -> Found:
+    if picture.failed_logins >= limit and picture.failed_logins_since is not None:
+        what = f"{picture.failed_logins:,} logins to the dashboard have failed within the last hour"
+        remedy = "`trueup audit --kind access` says for whom and from where; names and addresses are refused for a while by themselves"
+        yield Firing("failed_logins", "", None, what, remedy, picture.failed_logins_since)
+
+
 def _old_secrets(picture: Picture, limit: float) -> Found:
     for name, since in picture.old_secrets.items():
         if (picture.at - since).total_seconds() > limit:
@@ -358,6 +365,7 @@ RULES = (
     Rule("overdue", "a run of the schedule has been due for more than {} and none succeeded", _overdue),
     Rule("recovered", "a sweep finds {} or more changed rows of which nothing was told", _recovered),
     Rule("bad_signatures", "{} or more messages of a system were refused within an hour", _bad_signatures),
+    Rule("failed_logins", "{} or more logins to the dashboard failed within an hour", _failed_logins),
     Rule("old_secrets", "a secret kept by trueup is older than {}", _old_secrets),
     Rule("access_ended", "access to a system has ended, and a person has to renew it", _access_ended),
     Rule("access_ends", "access to a system ends within {} where it is not used before", _access_ends),

@@ -231,6 +231,8 @@ class Picture:
     runs: list[RunFacts] = field(default_factory=list)  # the newest ones, oldest first
     webhooks: Mapping[str, Any] = field(default_factory=dict)
     refused: Mapping[str, int] = field(default_factory=dict)  # messages with a wrong signature in the last hour, by system
+    failed_logins: int = 0  # in the last hour
+    failed_logins_since: datetime | None = None  # the first of them
     inbox_waiting: int | None = None  # None: there is no inbox
     inbox_age_s: float = 0.0
     old_secrets: Mapping[str, datetime] = field(default_factory=dict)  # name -> since when it has its value

@@ -59,6 +59,7 @@ TROUBLES = {
     "overdue": picture(EntityPicture(overdue_since=ago(hours=2), last_success_at=ago(days=1))),
     "recovered": picture(EntityPicture(moved=Moved(recovered_at=ago(minutes=1), recovered_lately=4))),
     "bad_signatures": picture(refused={"crm": 25}),
+    "failed_logins": picture(failed_logins=30, failed_logins_since=ago(minutes=50)),
     "old_secrets": picture(old_secrets={"CRM_PASSWORD": ago(days=400)}),
     "access_ended": picture(system=SystemPicture(away_s=900, access=Access("crm", "authorization_code", trouble="it was taken back"))),
     "access_ends": picture(system=SystemPicture(access=Access("crm", "authorization_code", ago(days=50), ago(days=2), renew_by=NOW))),
@@ -124,7 +125,7 @@ def test_thresholds_are_shown_as_they_are_written():
     assert shown["slot_lag"] == "1GB"
     assert shown["channel"] == "on"
     written = {
-        rule: float(text) if rule in {"slow_run", "recovered", "bad_signatures", "disagreement", "notices_dead"} else text
+        rule: float(text) if rule in {"slow_run", "recovered", "bad_signatures", "failed_logins", "disagreement", "notices_dead"} else text
         for rule, text in shown.items()
     }
     assert AlertRulesShape.model_validate(written).model_dump() == DEFAULTS

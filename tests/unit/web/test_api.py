@@ -60,7 +60,7 @@ NEEDED: dict[str, Role | None] = {
     "POST /api/v1/failures/retry": "reviewer",
     "POST /api/v1/failures/drop": "reviewer",
     "GET /api/v1/holds": "viewer",
-    "POST /api/v1/holds/{number}": "reviewer",
+    "POST /api/v1/holds/{number}": "operator",
     "GET /api/v1/matches": "viewer",
     "POST /api/v1/matches/unlink": "reviewer",
     "POST /api/v1/matches/{number}/link": "reviewer",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ from trueup.reports.picture import (
 )
 from trueup.runtime.credentials import as_access
 from trueup.runtime.measured import Calls
-from trueup.store import allowance, credential, meta, notice, secret, subscription, waiting
+from trueup.store import allowance, credential, meta, notice, secret, session, subscription, waiting
 from trueup.store import run as runs
 from trueup.store.inbox import Inbox
 
@@ -103,6 +103,7 @@ class Knowing:
         picture.packages = self._packages(picture.at)
         picture.reports = self._server.config.report is not None and self._server.config.report.due is not None
         picture.report = self._report(picture.at) if picture.reports else None
+        picture.failed_logins, picture.failed_logins_since = self._state.failed_logins
         picture.old_secrets = dict(self._state.secrets)
         picture.firing, picture.sent = dict(self.firing), dict(self.sent)
         picture.broken_channels = dict(self.broken_channels)
@@ -114,6 +115,7 @@ class Knowing:
         server = self._server
         with server.store.read() as db:
             self._state.read(db, list(server.config.entities))
+            self._state.failed_logins = session.failures_began(db, server.clock() - timedelta(seconds=HOUR_S))
             self._state.rests = allowance.resting(db, server.config.state, server.clock())
         if server.letters is None:
             return
@@ -263,6 +265,7 @@ class _FromState:
         self.last_success: dict[str, datetime] = {}
         self.verified: dict[str, Verified] = {}
         self.secrets: dict[str, datetime] = {}
+        self.failed_logins: tuple[int, datetime | None] = (0, None)
         self.access: dict[str, Access] = {}
         self.hooks: dict[str, list[HookPicture]] = {}
         self.rests: dict[str, allowance.Resting] = {}

@@ -217,7 +217,7 @@ def holds(user: Viewer, here: Here) -> Response:
 
 
 @router.post("/holds/{number}", summary="Approve, refuse or leave a hold")
-def decide_hold(user: Reviewer, here: Here, number: Number, said: Answered, *, why: Why = "") -> Response:
+def decide_hold(user: Operator, here: Here, number: Number, said: Answered, *, why: Why = "") -> Response:
     """As `trueup holds approve|refuse|leave`. Approved is what was counted, as a ceiling. 409 where somebody else was first."""
     with done_for(user, here, f"holds {_VERBS[said.decision]}", why, number=number), here.store.write() as tx:
         row = hold.get(tx, number)

@@ -43,7 +43,7 @@ async def failures(tab: Tab) -> None:  # noqa: C901  one page, and what can be d
         more.set_visibility(frame.height == SHOWN)
         top.clear()
         body.clear()
-        may = tab.guest.may("operator")
+        may = tab.guest.may("reviewer")
         with top:
             if may and not frame.is_empty():
                 button("Try all again", lambda: retry(None))
@@ -59,7 +59,7 @@ async def failures(tab: Tab) -> None:  # noqa: C901  one page, and what can be d
 
     async def retry(ids: list[int] | None) -> None:
         done = await tab.decide(
-            "operator",
+            "reviewer",
             "failures retry",
             {"ids": ids or "all"},
             lambda store: retry_failures(store, ids, tab.site.place.clock()),
@@ -71,7 +71,7 @@ async def failures(tab: Tab) -> None:  # noqa: C901  one page, and what can be d
 
     async def drop(number: int) -> None:
         done = await tab.decide(
-            "operator",
+            "reviewer",
             "failures drop",
             {"ids": [number]},
             lambda store: drop_failures(store, [number], tab.site.place.clock()),
