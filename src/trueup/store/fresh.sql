@@ -462,7 +462,7 @@ CREATE TABLE credential (
 	PRIMARY KEY (system)
 );
 
-CREATE TABLE person (
+CREATE TABLE login_person (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
 	name TEXT NOT NULL,
 	role TEXT NOT NULL,
@@ -475,7 +475,7 @@ CREATE TABLE person (
 	UNIQUE (name)
 );
 
-CREATE TABLE invitation (
+CREATE TABLE login_invitation (
 	hash TEXT NOT NULL,
 	person BIGINT,
 	created_at BIGINT NOT NULL,
@@ -483,7 +483,7 @@ CREATE TABLE invitation (
 	PRIMARY KEY (hash)
 );
 
-CREATE TABLE session (
+CREATE TABLE login_session (
 	hash TEXT NOT NULL,
 	person BIGINT NOT NULL,
 	address TEXT NOT NULL,
@@ -493,9 +493,9 @@ CREATE TABLE session (
 	PRIMARY KEY (hash)
 );
 
-CREATE INDEX session_person ON session (person);
+CREATE INDEX login_session_person ON login_session (person);
 
-CREATE INDEX session_expires ON session (expires_at);
+CREATE INDEX login_session_expires ON login_session (expires_at);
 
 CREATE TABLE api_key (
 	id TEXT NOT NULL,

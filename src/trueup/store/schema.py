@@ -576,3 +576,6 @@ migration_stage = sa.Table(
     sa.Column("facts", sa.Text, nullable=False),
     sa.PrimaryKeyConstraint("entity", "stage"),
 )
+
+# Whoever asks for all tables (`metadata`) is to find those of other pages as well.
+from trueup.store import schema_people  # noqa: E402, F401

@@ -1,4 +1,7 @@
-"""The tables of the people who use the dashboard and the API; see `schema`."""
+"""The tables of the people who use the dashboard and the API; see `schema`.
+
+Their names leave those to entities that companies have: a view of each entity stands beside them.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from trueup.store.schema import _ID, Moment, _id_column, metadata
 
 # Nobody who did something is ever forgotten: who left is disabled. Without `password` a person has not chosen one yet.
 person = sa.Table(
-    "person",
+    "login_person",
     metadata,
     _id_column(),
     sa.Column("name", sa.Text, nullable=False, unique=True),
@@ -25,7 +28,7 @@ person = sa.Table(
 # A link with which somebody chooses a password, once. Of tokens only their SHA-256 is kept. `person` null: the first admin, who has no
 # name yet.
 invitation = sa.Table(
-    "invitation",
+    "login_invitation",
     metadata,
     sa.Column("hash", sa.Text, primary_key=True),
     sa.Column("person", sa.BigInteger),
@@ -34,7 +37,7 @@ invitation = sa.Table(
 )
 
 session = sa.Table(
-    "session",
+    "login_session",
     metadata,
     sa.Column("hash", sa.Text, primary_key=True),
     sa.Column("person", sa.BigInteger, nullable=False),
@@ -43,8 +46,8 @@ session = sa.Table(
     sa.Column("seen_at", Moment, nullable=False),
     sa.Column("expires_at", Moment, nullable=False),
 )
-sa.Index("session_person", session.c.person)
-sa.Index("session_expires", session.c.expires_at)
+sa.Index("login_session_person", session.c.person)
+sa.Index("login_session_expires", session.c.expires_at)
 
 # A key acts for its person, within its scopes. After a rotation `old_hash` is good until `old_until`, so that nothing stands still.
 api_key = sa.Table(

@@ -14,7 +14,7 @@ def upgrade() -> None:
     """Make the tables."""
     number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
     op.create_table(
-        "person",
+        "login_person",
         sa.Column("id", number, sa.Identity(), primary_key=True),
         sa.Column("name", sa.Text(), nullable=False, unique=True),
         sa.Column("role", sa.Text(), nullable=False),
@@ -27,14 +27,14 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_table(
-        "invitation",
+        "login_invitation",
         sa.Column("hash", sa.Text(), primary_key=True),
         sa.Column("person", sa.BigInteger(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
     )
     op.create_table(
-        "session",
+        "login_session",
         sa.Column("hash", sa.Text(), primary_key=True),
         sa.Column("person", sa.BigInteger(), nullable=False),
         sa.Column("address", sa.Text(), nullable=False),
@@ -42,8 +42,8 @@ def upgrade() -> None:
         sa.Column("seen_at", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
     )
-    op.create_index("session_person", "session", ["person"])
-    op.create_index("session_expires", "session", ["expires_at"])
+    op.create_index("login_session_person", "login_session", ["person"])
+    op.create_index("login_session_expires", "login_session", ["expires_at"])
     op.create_table(
         "api_key",
         sa.Column("id", sa.Text(), primary_key=True),
