@@ -32,6 +32,7 @@ def by_version(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     world.close()
 
 
+@pytest.mark.slow
 class TestRestByVersion(ConnectorSuite):
     """Rows show their version; pages are led to by the Link header."""
 
@@ -49,6 +50,7 @@ def in_bulk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     world.close()
 
 
+@pytest.mark.slow
 class TestRestInBulk(ConnectorSuite):
     """Many rows in one request, compared just before; pages by offset."""
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+import pytest
+
 from tests.docs.json_company import COMMANDS, SAID, busy_company, documented, shape
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "json.md"
 
 
+@pytest.mark.slow
 def test_every_command_prints_what_the_page_shows(tmp_path: Path) -> None:
     examples = documented(PAGE.read_text(encoding="utf-8"))
     assert tuple(examples) == COMMANDS

@@ -39,16 +39,18 @@ LONG = {
     "runbooks.md",
     "security.md",
     "packages.md",
+    "access.md",
+    "connectors.md",
+    "matching.md",
+    "rehearsing.md",
+    "webhooks.md",
 }
 
 
 QUICK = {
     "one-way-csv-to-sqlite",
     "two-way-crm-and-sheet",
-    "stock-two-tills",
-    "source-of-truth",
     "excel-price-list",
-    "orders-with-references",
 }
 
 
