@@ -86,12 +86,16 @@ OUTCOME_SCHEMA: dict[str, pl.DataType] = {
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A row that exists but cannot be read. `key` is None where not even the key can; `where` locates it (`line 12`, `row 7`)."""
+    """A row that exists but cannot be read. `key` is None where not even the key can; `where` locates it (`line 12`, `row 7`).
+
+    `doubled`: another row has this key, and may have been shown as a row before that was known: it counts no more.
+    """
 
     key: str | None
     reason: str
     where: str = ""
     column: str | None = None
+    doubled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +183,8 @@ class Connector(Protocol):
         """Rows of an object: all, those modified at or after cursor `since`, or those with the given keys (missing ones are left out).
 
         Always ends with exactly one page whose `complete` says whether everything asked for was shown; that page may be empty. A NULL
-        or doubled key is a Reject, never a row. Memory stays bounded by a few pages.
+        or doubled key is a Reject, never a row; a system that can only be read page by page may show one of several rows with a key before
+        it comes upon the next, which is then a Reject that is `doubled`. Memory stays bounded by a few pages.
         """
         ...
 

@@ -25,6 +25,7 @@ from trueup.runtime.cursors import step_back
 from trueup.runtime.observation import FAILURE_SCHEMA, NO_FAILURES, Observation
 from trueup.runtime.outsiders import Outsiders
 from trueup.runtime.presence import Presence, census_of
+from trueup.runtime.reconsidering import take_back
 from trueup.runtime.references import reference_fields, to_be_written, to_golden
 from trueup.runtime.together import Together
 from trueup.store import shadow as shadow_table
@@ -107,6 +108,7 @@ class Observer:
         self._tick = tick or (lambda _rows: None)
         self._outsiders = Outsiders(store, entity.name, seat.name) if seat.compiled.where is not None else None
         self._rejected: list[tuple[str | None, str, str | None, str]] = []
+        self._doubled: set[str] = set()
         self._map_failures: list[pl.DataFrame] = []
 
     def sweep(self, *, mark: bool = False, in_parts: bool = False) -> Observation:
@@ -449,6 +451,8 @@ class Observer:
         for reject in rejects:
             reason = f"{reject.where}: {reject.reason}" if reject.where else reject.reason
             self._rejected.append((reject.key, "read", reject.column, reason))
+            if reject.doubled and reject.key is not None:
+                self._doubled.add(reject.key)
 
     # -------------------------------------------------------------- keys
 
@@ -499,6 +503,8 @@ class Observer:
         result.gone = pl.concat([result.gone, gone]).unique(KEY, keep="first", maintain_order=True)
 
     def _finish(self, result: Observation) -> Observation:
+        if self._doubled:
+            take_back(self._spill, result, frozenset(self._doubled))
         rejects = pl.DataFrame(self._rejected, schema=FAILURE_SCHEMA, orient="row") if self._rejected else NO_FAILURES
         if self._outsiders is not None:
             result.released = self._outsiders.released(complete=result.complete)

@@ -105,7 +105,7 @@ class Bulk:
         keys = [operation.text_key(self._obj) for operation in operations]
         found = [record for records in self._reader.by_key(keys) for record, _ in records]
         known = self._obj.keys_of(found, {})
-        doubled = self._obj.doubled(known)
+        doubled = self._obj.doubled(found, known)
         return {key: record for key, record in zip(known, found, strict=True) if key is not None and key not in doubled}
 
     # ---------------------------------------------------------------- one request

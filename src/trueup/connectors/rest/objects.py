@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from trueup.connectors.base import Reject, join_key
-from trueup.connectors.jsonl_text import ABSENT, NumberText
+from trueup.connectors.jsonl_text import ABSENT, COMPACT, NumberText, dump
 from trueup.connectors.rest.paging import Listing
 from trueup.connectors.rest.pointer import at, last_name, parse, place, text_of
 from trueup.connectors.rest.schema import ColumnShape
@@ -257,12 +256,37 @@ class RestObject:
         typed = [(f"k{number}", self.columns[name].type) for number, name in enumerate(self.key)]
         return frame.select(key_text(typed)).to_series().to_list()
 
-    def doubled(self, keys: Sequence[str | None]) -> frozenset[str]:
-        """Keys that several rows of a table have; a list that shows a row again, because rows moved, has none."""
-        if not self.is_table or len(set(keys)) == len(keys):
+    def doubled(self, records: Sequence[Any], keys: Sequence[str | None], *, moments: bool = False) -> frozenset[str]:
+        """Keys that several different records of one answer have; a record that stands in it twice, the same each time, is one record.
+
+        `moments`: the answer may show a record as it was at several moments, so that records differ where their keys do in JSON. Rows of
+        a table are never the same: each has its number.
+        """
+        if len(set(keys)) == len(keys):
             return frozenset()
-        times = Counter(key for key in keys if key is not None)
-        return frozenset(key for key, number in times.items() if number > 1)
+        first: dict[str, Any] = {}
+        differ = self._differ_in_key if moments else _differ
+        return frozenset(
+            key for record, key in zip(records, keys, strict=True) if key is not None and differ(first.setdefault(key, record), record)
+        )
+
+    @staticmethod
+    def is_another(record: Any, others: Sequence[Any]) -> bool:
+        """Whether a record is none of those."""
+        return all(_differ(record, other) for other in others)
+
+    def _differ_in_key(self, one: Any, other: Any) -> bool:
+        return self.kinds_of(one) != self.kinds_of(other)
+
+    def kinds_of(self, record: Any) -> tuple[type, ...]:
+        """What JSON has where the key stands, part by part: 1 and "1" are the keys of two records, though both have the text `1`."""
+        return tuple([_kind(at(record, self.columns[name].path)) for name in self.key])
+
+    def shown_key(self, record: Any) -> str:
+        """The key of a record as it stands there: `id "1"`; in a table its row."""
+        if self.is_table:
+            return f"row {record.get(ROW)}"
+        return ", ".join(f"{name} {dump(at(record, self.columns[name].path), COMPACT)}" for name in self.key)
 
     def key_parts(self, keys: Sequence[str]) -> list[dict[str, Any] | None]:
         """Key texts as native values by column; None for a text that can name no row here."""
@@ -372,6 +396,24 @@ def canonical(column: RestColumn, value: Any) -> Any:
     if value is None or column.type != "decimal":
         return value
     return pl.select(cell_text(pl.lit(str(value)), "decimal")).item()
+
+
+def _kind(value: Any) -> type:
+    """Numbers are of one kind, however they are spelled."""
+    return float if isinstance(value, NumberText) or type(value) is int else type(value)
+
+
+def _differ(one: Any, other: Any) -> bool:
+    """Whether two JSON values differ; Python takes 1 and true for equal, as well as a number that is kept as text and that text."""
+    if one is other:
+        return False
+    if _kind(one) is not _kind(other):
+        return True
+    if isinstance(one, dict):
+        return one.keys() != other.keys() or any(_differ(value, other[name]) for name, value in one.items())
+    if isinstance(one, list):
+        return len(one) != len(other) or any(map(_differ, one, other))
+    return bool(one != other)
 
 
 def _note(value: Any, path: Path, seen: dict[Path, list[Any]]) -> None:

@@ -12,7 +12,7 @@ from trueup.connectors.rest.jobs import JobListing
 from trueup.connectors.rest.paging import Listing
 from trueup.connectors.rest.pointer import at, parse
 from trueup.connectors.rest.requests import built
-from trueup.connectors.rest.tables import ROW, header_of
+from trueup.connectors.rest.tables import header_of
 from trueup.connectors.rest.template import render
 from trueup.connectors.rest.values import MisfitError, cells
 from trueup.connectors.sql_types import cell_text, instant_of
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 FEW_KEYS = 50
 """So many rows are asked for one by one; of more than that, the list is looked at first, which shows many at once."""
+
+MANY_DOUBLED = 10_000
+"""From so many records on that share their keys, if they are half of the list, the key is the wrong one."""
 
 
 class Reader:
@@ -110,7 +113,7 @@ class Reader:
         scope, start = self._since(since, changed.cursor.overlap_s if changed is not None and changed.cursor is not None else 0.0)
         shape = changed or obj.shape.read.full
         newest = _Newest(obj, modified, since)
-        sheet = _Sheet(obj, columns, page_rows)
+        sheet = _Sheet(obj, columns, page_rows, moments=changed is not None)
         ends: list[Listing] = []
         told: dict[str, None] = {}
         for records in self.records(shape, scope, ends):
@@ -122,7 +125,7 @@ class Reader:
                 yield Page(rows, newest.cursor if is_sorted else since, rejected=rejected)
         if obj.shape.read.deleted is not None:
             told |= dict.fromkeys(self._deleted(scope))
-        gone = tuple(key for key in told if hash(key) not in sheet.known)
+        gone = tuple(key for key in told if not sheet.shows(key))
         complete = all(listing.has_shown_all(sheet.count) for listing in ends) if shape.of is None else True
         rows, rejected = sheet.rest()
         yield Page(rows, newest.cursor if complete else since, complete=complete, rejected=rejected, gone=gone)
@@ -156,14 +159,12 @@ class Reader:
         sheet = _Sheet(self._obj, columns, page_rows)
         told: dict[str, None] = {}
         for found in self.by_key(keys, told):
-            records, etags = [record for record, _ in found], [etag for _, etag in found]
-            if self._obj.is_table:
-                records = sheet.fresh(records, told)
-                etags = [None] * len(records)
-            for rows, rejected in sheet.add(records, etags):
+            etags = {id(record): etag for record, etag in found}
+            records = sheet.fresh([record for record, _ in found], told)
+            for rows, rejected in sheet.add(records, [etags[id(record)] for record in records]):
                 yield Page(rows, rejected=rejected)
         rows, rejected = sheet.rest()
-        yield Page(rows, complete=True, rejected=rejected, gone=tuple(told))
+        yield Page(rows, complete=True, rejected=rejected, gone=tuple(key for key in told if not sheet.shows(key)))
 
     def by_key(self, keys: Sequence[str], told: dict[str, None] | None = None) -> Iterator[list[tuple[Any, str | None]]]:
         """Records with these keys, each once, with their ETag where they were asked for one by one."""
@@ -220,7 +221,7 @@ class Reader:
         shown = [record for record in records if isinstance(record, dict)]
         found: list[tuple[Any, str | None]] = []
         keys = self._obj.keys_of(shown, {})
-        doubled = self._obj.doubled(keys) & wanted
+        doubled = self._obj.doubled(shown, keys) & wanted
         for record, key in zip(shown, keys, strict=True):
             if key is None or (key not in wanted and key not in doubled):
                 continue
@@ -280,7 +281,7 @@ class Reader:
             for rows, _ in sheet.add(sheet.fresh(records, {})):
                 frames.append(_matching(self._obj, rows, wanted, names))
         frames.append(_matching(self._obj, sheet.rest()[0], wanted, names))
-        found = pl.concat(frames, how="diagonal")
+        found = pl.concat(frames, how="diagonal").filter(~pl.col("__key").is_in(list(sheet.doubled)))
         extra = [name for name in found.columns if name in {"__version", "__absent"}]
         if "__absent" in extra:
             found = found.with_columns(pl.col("__absent").list.set_intersection(list(columns)))
@@ -309,42 +310,82 @@ class Reader:
 
 
 class _Sheet:
-    """Collects records into pages that are no longer than asked for; a record that comes again, because rows moved, is shown once."""
+    """Collects records into pages that are no longer than asked for.
 
-    def __init__(self, obj: RestObject, columns: Sequence[str], page_rows: int) -> None:
+    A record that comes again, because rows moved, is shown once, as it came first. Different records with the text of one key are rejects:
+    those of one answer that differ, and, wherever they stand in the list, those of which JSON tells the keys apart.
+    """
+
+    def __init__(self, obj: RestObject, columns: Sequence[str], page_rows: int, *, moments: bool = False) -> None:
+        """`moments`: the list may show a record as it was at several moments."""
         self._obj = obj
         self._columns = list(columns)
         self._page_rows = page_rows
+        self._moments = moments
         self._records: list[Any] = []
         self._etags: list[str | None] = []
         self._strays: list[Reject] = []
-        self.known: set[int] = set()
+        self._known: dict[int, tuple[type, ...]] = {}  # hash of a key -> what JSON has there
+        self._kinds: dict[tuple[type, ...], tuple[type, ...]] = {}  # each but once
+        self.doubled: dict[str, list[Any]] = {}  # key -> different records that came after it was known, or together
+        self._refused = 0
         self.count = 0
 
+    def shows(self, key: str) -> bool:
+        """Whether a record with this key was there."""
+        return hash(key) in self._known or key in self.doubled
+
     def fresh(self, records: Sequence[Any], told: dict[str, None]) -> list[Any]:
-        """Records that were not shown yet. What is no record is a reject; what is deleted is told."""
+        """Records that were not shown yet. What is no record is a reject; what is deleted is told.
+
+        Raises ObjectUnreadableError where the key tells hardly any record from another.
+        """
         shown = [record for record in records if isinstance(record, dict)]
         self._strays += [Reject(None, "there is no object where a record should be") for _ in range(len(records) - len(shown))]
         found = []
         keys = self._obj.keys_of(shown, {})
-        doubled = self._obj.doubled(keys)
-        for record, key in zip(shown, keys, strict=True):
-            if key in doubled:
-                names = ", ".join(self._obj.key)
-                reason = f"the key ({names}) occurs more than once"
-                self._strays.append(Reject(key, reason, f"row {record.get(ROW)}", self._obj.key[0]))
+        gone = [self._obj.is_gone(record) for record in shown]
+        doubled = self._obj.doubled(shown, [None if left else key for key, left in zip(keys, gone, strict=True)], moments=self._moments)
+        for record, key, left in zip(shown, keys, gone, strict=True):
+            if key is not None and left:
+                told[key] = None
                 continue
             if key is not None:
-                number = hash(key)
-                if number in self.known:
+                if key in doubled or key in self.doubled:
+                    self._double(key, record, together=key in doubled)
                     continue
-                if self._obj.is_gone(record):
-                    told[key] = None
+                kinds = self._obj.kinds_of(record)
+                known = self._known.get(hash(key))
+                if known is not None:
+                    if known != kinds:
+                        self._double(key, record)
                     continue
-                self.known.add(number)
+                self._known[hash(key)] = self._kinds.setdefault(kinds, kinds)
             self.count += 1
             found.append(record)
         return found
+
+    def _double(self, key: str, record: Any, *, together: bool = False) -> None:
+        """Set a record aside that shares its key with others. Raises ObjectUnreadableError where most of the list do."""
+        others = self.doubled.setdefault(key, [])
+        again = not together and self._known.get(hash(key)) == self._obj.kinds_of(record)
+        if again or not self._obj.is_another(record, others):
+            return
+        others.append(record)
+        self.count += 1
+        self._refuse(key, record)
+        self._refused += 1
+        if self._refused >= MANY_DOUBLED and self._refused * 2 >= self.count:
+            raise ObjectUnreadableError(
+                f"{self._refused} records of {self._obj.name} share their key ({', '.join(self._obj.key)}) with another one",
+                hint="name the member, or the members, that tell records apart as `key` of the connector file",
+                system=self._obj.system,
+            )
+
+    def _refuse(self, key: str, record: Any) -> None:
+        names = ", ".join(self._obj.key)
+        reason = f"the key ({names}) occurs more than once"
+        self._strays.append(Reject(key, reason, self._obj.shown_key(record), self._obj.key[0], doubled=True))
 
     def add(self, records: Sequence[Any], etags: Sequence[str | None] | None = None) -> Iterator[tuple[pl.DataFrame, tuple[Reject, ...]]]:
         """Take records in; pages that are full come out, and one always stays for `rest`."""
@@ -360,6 +401,13 @@ class _Sheet:
     def _page(self, rows: int) -> tuple[pl.DataFrame, tuple[Reject, ...]]:
         records, self._records = self._records[:rows], self._records[rows:]
         etags, self._etags = self._etags[:rows], self._etags[rows:]
+        if self.doubled:  # some were taken in before they were known to share their key
+            keys = self._obj.keys_of(records, {})
+            for record, key in zip(records, keys, strict=True):
+                if key in self.doubled:
+                    self._refuse(key, record)
+            kept = [number for number, key in enumerate(keys) if key not in self.doubled]
+            records, etags = [records[number] for number in kept], [etags[number] for number in kept]
         versions = None
         if self._obj.version is not None and (self._obj.version != "etag" or any(etags)):
             versions = [self._obj.version_of(record, etag) for record, etag in zip(records, etags, strict=True)]
