@@ -1,4 +1,4 @@
-"""An application whose list shows two records under one key: neither counts, nothing is deleted because of them, all others are done."""
+"""An application whose list shows two records under one key: neither counts, whoever had the key keeps what they have, all others are done."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ PAGES = pytest.mark.parametrize("pages", [(10, 20_000), (1, 20_000), (1, 1)], id
 
 @PAGES
 @pytest.mark.parametrize("keys", [("1", 1), (1, "1")], ids=["the new one stands first", "the new one stands last"])
-def test_a_second_record_with_the_text_of_a_key_is_told_and_nothing_is_deleted(company: Company, pages: tuple[int, int], keys: Any) -> None:
+def test_a_second_record_with_the_text_of_a_key_is_told_and_counts_for_nobody(company: Company, pages: tuple[int, int], keys: Any) -> None:
     """Bob's record was made anew, and its key reads as Ada's: nobody is taken for anybody else until the keys can be told apart."""
     company.read_by(*pages)
     company.put(keys[0], ADA)
@@ -120,7 +120,7 @@ def test_a_second_record_with_the_text_of_a_key_is_told_and_nothing_is_deleted(c
     for _run in range(2):
         rejected = company.sync().entities["customer"].systems["directory"].observed.rejected
         assert rejected == (1 if pages == (1, 1) else 2), "what was shown already is not told again"
-        assert company.office == [ADA, BOB, CLEO, DORA], "nobody is deleted, and the others are done"
+        assert company.office == [ADA, BOB, CLEO, DORA], "nobody became anybody else, and the others are done"
         assert company.directory == [ADA, BOB, CLEO, DORA], "nothing is written to either"
         assert [key for key, reason in company.failures() if reason.endswith("the key (id) occurs more than once")] == ["1"]
     company.service.drop("contacts", (keys[1],))
