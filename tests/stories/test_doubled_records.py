@@ -1,4 +1,4 @@
-"""An application whose list shows two records under one key: neither counts, whoever had the key keeps what they have, all others are done."""
+"""An application whose list shows two records under one key: neither counts, and whoever had the key keeps what they have."""
 
 from __future__ import annotations
 
