@@ -89,6 +89,7 @@ LONG = {
     97: "left apart, and cleaned otherwise",
     173: "words that changed their meaning, and rows that were made again",
     1159: "rows that are all made again under other keys",
+    2296: "rows that were left behind when their system moved, and whose disappearance was held for a while",
 }
 
 

@@ -245,6 +245,18 @@ def test_a_system_moves_to_another_address_and_an_entity_goes(shop: Shop) -> Non
     assert shop.held() == before
 
 
+def test_rows_left_behind_by_a_move_are_not_deleted_either_once_they_are_not_held_any_more(shop: Shop) -> None:
+    (shop.folder / "elsewhere").mkdir()
+    lines = (shop.folder / "list.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    (shop.folder / "elsewhere" / "list.csv").write_text("".join(lines[:41]), encoding="utf-8")
+    moved = BASE.replace("path: list.csv", "path: elsewhere/list.csv")
+    for share, held in (("10%", True), ("10%", True), ("90%", False), ("90%", False)):
+        shop.write(moved + f"    guard: {{deletes: {share}, at_least: 2}}\n")
+        done = shop.sync()
+        assert (done.status == "held", done.entities["customer"].deleted, delivered(done)) == (held, 0, 0)
+        assert len(shop.crm()) == CUSTOMERS
+
+
 def test_a_mass_that_a_changed_mapping_would_release_is_edits_of_nobody(shop: Shop) -> None:
     """A value map that changes what half of the records say is followed by the state, and by no system."""
     shop.write(BASE.replace("{active: A, closed: C}", "{closed: A, active: C}"))

@@ -433,7 +433,9 @@ class Workspace:
             with self.store.write() as tx:
                 restored.advance(tx, name, "done", list(self.config.entities))
         if run is not None:
-            remember_mappings(self.store, entity, self.config, work.reread_whole, self.clock())
+            # Rows whose disappearance is held are still known from the place before: what moved is not settled until that is decided.
+            waiting = {system for system, guard in work.guards.items() if guard.held_deletes} & work.past.changes.moved
+            remember_mappings(self.store, entity, self.config, work.reread_whole - waiting, self.clock())
             held = {system for system, guard in work.guards.items() if guard.held_updates}
             rules.remember(self.store, entity, self.config, seats if options.keys is None else {}, held=held)
             self._refresh_views()
