@@ -23,6 +23,7 @@ WORDS = {
     "runbook": ["--print"],
     "rehearse": ["--rounds", "0"],
     "connector": ["check", "--help"],
+    "grants": ["crm"],
     "restore": ["{backup}"],
     "rebuild": ["--replace"],
 }
