@@ -5,8 +5,8 @@
 
 A command that ends with another exit status than 0 has a last line `(exit status N)`. A command after which nothing else is shown may print
 anything. Times, durations, hashes, users with their processes, and the width of gaps may differ. `<!-- a new folder -->` starts again in an
-empty one. Ports from 8460 to 8479 stand for free ones, so that pages run beside each other; processes whose number is in a file `*.pid` end
-with the page.
+empty one, `<!-- servers: NAME… -->` starts servers of others for the page (`page_servers.py`). Ports from 8460 to 8479 stand for free ones,
+so that pages run beside each other; processes whose number is in a file `*.pid` end with the page.
 
 `python -m tests.docs.pages PAGE…` runs pages and writes what they print now into them, `--show PAGE…` shows them at work (`make example`).
 """
@@ -25,6 +25,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.docs.page_servers import servers
 from tests.servers import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -182,8 +183,14 @@ class Player:
 
     def play(self) -> Iterator[tuple[Command, list[str]]]:
         """Every command of the page with what it printed."""
+        text = self.page.read_text(encoding="utf-8")
+        with servers(text) as told:
+            self.environment |= told
+            yield from self._play(text)
+
+    def _play(self, text: str) -> Iterator[tuple[Command, list[str]]]:
         try:
-            for block in blocks(self.page.read_text(encoding="utf-8")):
+            for block in blocks(text):
                 if block is None:
                     self.place = self._fresh()
                 elif block.file is not None:

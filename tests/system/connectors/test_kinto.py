@@ -1,4 +1,4 @@
-"""The connector file in examples/connector-files against a running Kinto: changes with tombstones, and writes under If-Match."""
+"""The connector file in examples/crm-database-phones against a running Kinto: changes with tombstones, and writes under If-Match."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trueup.connectors.rest.connector import RestConnector
 from trueup.model import ObjectSpec
 
 pytestmark = pytest.mark.slow
-FILE = Path(__file__).parents[3] / "examples" / "connector-files" / "kinto.yaml"
+FILE = Path(__file__).parents[3] / "examples" / "crm-database-phones" / "kinto.yaml"
 CONTACTS = ObjectSpec(name="contacts", key=("id",), modified="last_modified")
 COLUMNS = ("name", "email", "town")
 
