@@ -13,6 +13,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
@@ -245,9 +246,22 @@ class Project:
         """Every system holds the same records, each once (and exactly these, where they are given)."""
         wanted = sorted(self.rows(next(iter(self.readers))) if expected is None else expected, key=str)
         for name in self.readers:
-            assert self.rows(name) == wanted, f"{name} differs"
+            rows = self.rows(name)
+            assert rows == wanted, f"{name} differs: {_difference(rows, wanted)}{self._asked()}"
         emails = [row[0] for row in wanted]
         assert len(emails) == len(set(emails)), "a record is doubled"
+
+    def _asked(self) -> str:
+        """What trueup itself says of it."""
+        commands = (
+            ["status"],
+            ["matches", "--json"],
+            ["conflicts", "--json"],
+            ["failures", "--json"],
+            ["holds", "--json"],
+            ["runs", "--json"],
+        )
+        return "".join(f"\n--- {' '.join(words)}\n{self.run(*words, expect=None).out[:4000]}" for words in commands)
 
     def mended(self, expected: Sequence[Row] | None = None) -> None:
         """The cause is gone: the next run brings everything into agreement, and the one after it has nothing to do."""
@@ -285,6 +299,12 @@ class NearProject(Project):
 
 def _row(values: Iterable[Any]) -> Row:
     return tuple(None if value in {None, ""} else str(value) for value in values)
+
+
+def _difference(rows: Sequence[Row], wanted: Sequence[Row]) -> str:
+    """Rows that are too many, and those that lack, a few of each; a doubled row is one too many."""
+    more, fewer = Counter(rows) - Counter(wanted), Counter(wanted) - Counter(rows)
+    return f"{more.total()} too many {list(more.elements())[:5]}, {fewer.total()} lack {list(fewer.elements())[:5]}"
 
 
 def _texts(rows: Iterable[Sequence[Any]]) -> list[Row]:

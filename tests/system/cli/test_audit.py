@@ -265,6 +265,7 @@ def test_bad_input(tmp_path, args, status, said):
     assert project.read("customers.csv") == before
 
 
+@pytest.mark.slow  # it waits for the other one as long as a person would
 def test_a_state_that_may_only_be_read_is_shown_with_a_word_about_it(tmp_path):
     project = company(tmp_path)
     project.trueup("sync").expect(0)

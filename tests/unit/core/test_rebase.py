@@ -494,7 +494,7 @@ def rows(draw: st.DrawFn, system: str, agreed_cell: str | None, *, counted: bool
 
 
 @given(st.data(), st.one_of(st.none(), CELLS), st.sampled_from([None, *THREE]), st.sampled_from([None, "union", *THREE[:2]]))
-@settings(deadline=None)
+@settings(max_examples=settings().max_examples // 2)
 def test_the_columnar_rebase_agrees_with_the_naive_one(data: st.DataObject, cell: str | None, origin: str | None, how: str | None) -> None:
     counted = how == "union"
     owner = None if counted else how

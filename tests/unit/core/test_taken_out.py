@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import polars as pl
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.core.tools import ADA, NOW, agreed, candidate, entity, owed, shadow
@@ -106,6 +106,7 @@ odd = st.builds(
     frozen=st.sampled_from((None, 1)),
     deletable=st.sampled_from((frozenset(SHAPE.mappings), frozenset({"shop"}))),
 )
+@settings(max_examples=settings().max_examples // 4)  # each costs what a dozen others do
 @example(made=[(1, "shop"), (2, "list")], lines=[], odds=[], frozen=None, deletable=frozenset(SHAPE.mappings))
 def test_what_is_decided_at_once_is_what_the_whole_undo_decides(
     made: list[tuple[int, str]], lines: list[dict[str, Any]], odds: list[dict[str, Any]], frozen: int | None, deletable: frozenset[str]
