@@ -25,6 +25,7 @@ entities:
   customer:
     match: [[email]]
     guard: off
+    deletes: {{from: [directory], action: propagate}}
     fields: {{email: text, name: text}}
     mappings:
       directory: {{object: contacts, key: id, fields: {{email: email, name: name}}}}
@@ -74,10 +75,21 @@ class Company:
         """A record of the directory."""
         self.service.put("contacts", {"id": key, "email": person[0], "name": person[1]})
 
+    def enter(self, email: str, name: str) -> None:
+        """Somebody new in the database."""
+        with closing(sqlite3.connect(self.folder / "office.db")) as db:
+            db.execute("INSERT INTO people (email, name) VALUES (?, ?)", (email, name))
+            db.commit()
+
     def sync(self) -> RunSummary:
         """One run."""
         with open_workspace(self.folder / "trueup.yaml") as workspace:
             return workspace.sync()
+
+    def look(self, *keys: str) -> None:
+        """One run over records of the directory by key, as `serve` makes them."""
+        with open_workspace(self.folder / "trueup.yaml") as workspace:
+            workspace.look_again("customer", {"directory": keys}, ())
 
     def failures(self) -> list[tuple[str, str]]:
         """Key and reason of what could not be done."""
@@ -154,3 +166,43 @@ def test_a_second_record_that_looks_like_an_edit_of_the_first_is_none(company: C
     company.service.drop("contacts", ("1",))
     company.sync()
     assert company.office == [(ADA[0], "Adele"), CLEO], "it is the only one with this key now"
+
+
+@pytest.mark.slow
+@PAGES
+@pytest.mark.parametrize("keys", [("1", 1), (1, "1")], ids=["the new one stands first", "the new one stands last"])
+def test_asked_for_by_key_the_records_that_share_one_tell_nothing(company: Company, pages: tuple[int, int], keys: Any) -> None:
+    """Asked for `1`, the directory shows one of the two. Nothing of that counts until a list tells."""
+    company.read_by(*pages)
+    company.put(keys[0], ADA)
+    company.put("2", BOB)
+    company.put(5, CLEO)
+    company.sync()
+    company.service.drop("contacts", ("2",))
+    company.put(keys[1], (BOB[0], "Bobby"))
+    company.sync()
+    for asked in (["1"], ["2"], ["1", "2"]):
+        company.look(*asked)
+        assert company.office == [ADA, BOB, CLEO]
+        assert [key for key, _reason in company.failures()] == ["1"], "it is still told"
+    company.service.drop("contacts", (keys[1],))
+    company.put("2", (BOB[0], "Bobby"))
+    company.sync()
+    assert (company.office, company.failures()) == ([ADA, (BOB[0], "Bobby"), CLEO], [])
+
+
+def test_while_records_share_a_key_no_other_is_deleted_or_made_over_them(company: Company) -> None:
+    """The directory shows those two to nobody who asks for anything but its list: Bob, who is gone, may be one of them, and so may Dora."""
+    for key, person in (("1", ADA), ("2", BOB), (5, CLEO)):
+        company.put(key, person)
+    company.sync()
+    company.service.drop("contacts", ("2",))
+    company.put(1, DORA)
+    company.enter(*DORA)
+    company.sync()
+    assert (company.office, company.directory) == ([ADA, BOB, CLEO, DORA], [ADA, CLEO, DORA])
+    company.service.drop("contacts", (1,))
+    company.put("9", DORA)
+    company.sync()
+    assert (company.office, company.directory) == ([ADA, CLEO, DORA], [ADA, CLEO, DORA]), "nothing is left that could be Bob"
+    assert company.failures() == []

@@ -99,8 +99,8 @@ class Deliveries:
         self._untold = {name for name in self._seats if not shadow_table.any_(db, self._entity.name, name)}
         self._obstacles.learn(db, found, self._clock())
 
-    def mind_unreadable(self, db: Db, unreadable: Mapping[str, pl.Series]) -> None:
-        """Learn the keys (null: unknown) of rows that cannot be read, per system: they may be records that seem to lack."""
+    def mind_unreadable(self, db: Db, unreadable: Mapping[str, pl.DataFrame]) -> None:
+        """Learn of rows (`Observation.unplaced`) that cannot be read, per system: they may be records that seem to lack."""
         self._obstacles.mind_unreadable(db, unreadable)
 
     def believed(self, gone: pl.DataFrame) -> pl.DataFrame:

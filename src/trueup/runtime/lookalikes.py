@@ -3,11 +3,13 @@
 A row may be unreadable because of its key (empty, doubled) or because of a value that has nothing to do with who it is. What tells records
 apart is therefore read again on its own: the columns of one match rule, and nothing else. A link says nothing about an unreadable row: it
 may have become another record since it was read.
+
+A row whose key is at fault is *nameless*: its key was lost, or is the key of another row as well. It may have been any row that is not seen
+under its key any more. That such a row is gone is believed only where a match rule tells it from every nameless one.
 """
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,8 @@ from trueup.connectors.base import join_key, split_key
 from trueup.core.cells import GID, KEY, json_to_records
 from trueup.core.facts import MISSING
 from trueup.core.fingerprint import key_hash, match_hash
-from trueup.errors import ObjectUnreadableError, TrueupError
+from trueup.core.shadow import decode_delta
+from trueup.errors import ObjectMissingError, ObjectUnreadableError, TrueupError
 from trueup.store import golden
 from trueup.store import shadow as shadow_table
 
@@ -36,21 +39,29 @@ KEYED_ROWS = 10_000
 
 
 class Lookalikes:
-    """What the unlinked and unreadable rows of one system show in the columns of the match rules; read when first asked."""
+    """What the unreadable rows of one system show in the columns of the match rules; read when first asked."""
 
-    def __init__(self, store: Store, entity: Entity, seat: Seat, unreadable: pl.Series, *, all_linked: bool) -> None:
-        """Read nothing yet. `unreadable` are keys; where `all_linked` they are all there is to be looked at."""
+    def __init__(self, store: Store, entity: Entity, seat: Seat, unreadable: pl.Series, *, nameless: bool) -> None:
+        """Read nothing yet. `unreadable` are keys; `nameless`: there are rows besides whose key is at fault."""
         self._unreadable = unreadable
-        self._by_key = all_linked and unreadable.len() <= KEYED_ROWS
+        self._by_key = not nameless and unreadable.len() <= KEYED_ROWS
+        self._nameless = nameless
+        self._unheard = False  # a row shows nothing at all, or a rule could not be read: nothing tells records from such a row
+        self._untold = False  # a rule is asked for in vain: nothing is read in this system but by its own key
         self._store = store
         self._entity = entity
         self._seat = seat
         self._hashes: dict[int, pl.Series] | None = None
 
     def among(self, records: pl.DataFrame) -> pl.Series:
-        """Golden ids of the records (`__gid` and cells) that equal such a row in a match rule. Raises the connector's errors."""
+        """Golden ids of the records (`__gid` and cells) that equal such a row in a match rule. Raises the connector's errors.
+
+        All of them where the system shows such rows to nobody.
+        """
         if self._hashes is None:
             self._hashes = dict(self._read())
+        if self._untold:
+            return records[GID].unique()
         found = [pl.Series(GID, [], dtype=pl.Int64)]
         for number, hashes in self._hashes.items():
             alike = match_hash(records, self._entity.match[number], number).is_in(hashes.implode())
@@ -58,16 +69,35 @@ class Lookalikes:
         return pl.concat(found).unique()
 
     def among_known(self, gids: pl.Series) -> pl.Series:
-        """Golden ids of those records as they are kept that equal such a row; all of them where that cannot be read."""
+        """Golden ids of those records, as they are kept and as this system showed them, that such a row may be.
+
+        All of them where that cannot be read.
+        """
         if gids.is_empty():
             return gids
-        with self._store.read() as db:
-            known = golden.fetch(db, self._entity.name, gids)
-        cells = json_to_records(known["data"], self._entity.fields)
+        records = self._as_known(gids)
         try:
-            return self.among(pl.concat([known.select(pl.col("id").alias(GID)), cells], how="horizontal"))
+            alike = self.among(records)
         except TrueupError:
             return gids
+        return pl.concat([alike, gids.filter(gids.is_in(self._like_anybody(records).implode()))]).unique() if self._nameless else alike
+
+    def _as_known(self, gids: pl.Series) -> pl.DataFrame:
+        """Records (`__gid` and cells) as they were agreed, and once more with what this system held where that was something else."""
+        with self._store.read() as db:
+            known = golden.fetch(db, self._entity.name, gids)
+            shadows = shadow_table.by_golden(db, self._entity.name, gids, [self._seat.name])
+        records = pl.concat([known.select(pl.col("id").alias(GID)), json_to_records(known["data"], self._entity.fields)], how="horizontal")
+        held = {gid: decode_delta(seen) for gid, seen in shadows.select("gid", "seen").rows() if seen is not None}
+        here = [row | held[row[GID]] for row in records.rows(named=True) if row[GID] in held]
+        return pl.concat([records, pl.DataFrame(here, schema=records.schema)])
+
+    def _like_anybody(self, records: pl.DataFrame) -> pl.Series:
+        """Golden ids of those records that no rule tells from a nameless row."""
+        if self._unheard:
+            return records[GID].unique()
+        told = [match_hash(records, self._entity.match[number], number).is_not_null() for number in self._hashes or {}]
+        return records.filter(~pl.any_horizontal(told))[GID].unique() if told else records[GID].unique()
 
     def _read(self) -> Iterator[tuple[int, pl.Series]]:
         """Per rule that this system shows, the match hashes of these rows."""
@@ -75,9 +105,12 @@ class Lookalikes:
         for number, rule in enumerate(self._entity.match):
             if set(rule) <= readers.keys():
                 columns = list(dict.fromkeys(column for name in rule for column in readers[name].columns))
-                # Columns that hardly ever have a value, or one value for most rows, tell no record from another.
-                with contextlib.suppress(ObjectUnreadableError):
+                try:
                     yield number, self._hashes_of(number, rule, columns)
+                except ObjectUnreadableError:  # columns that hardly ever have a value, or one value for most rows, tell no records apart
+                    self._unheard = True
+                except ObjectMissingError:  # rows of this system are known by their key alone
+                    self._unheard = self._untold = True
 
     def _hashes_of(self, number: int, rule: Sequence[str], columns: Sequence[str]) -> pl.Series:
         seat, own = self._seat, self._seat.mapping.object.key
@@ -91,6 +124,7 @@ class Lookalikes:
         for page in seat.connector.read(spec, list(dict.fromkeys([*columns, *own]))):
             rows = pl.concat([self._unlinked(page.rows, own).select(columns), self._doubled(page, columns)], how="vertical_relaxed")
             parts.append(match_hash(seat.compiled.cells_of(rows, rule), rule, number).drop_nulls())
+            self._unheard |= any(item.key is None and item.column is None for item in page.rejected)
         return pl.concat(parts).unique()
 
     def _unlinked(self, rows: pl.DataFrame, own: Sequence[str]) -> pl.DataFrame:

@@ -13,6 +13,8 @@ from trueup.model import Observed
 
 FAILURE_SCHEMA = pl.Schema({KEY: pl.String(), "stage": pl.String(), "field": pl.String(), "reason": pl.String()})
 NO_FAILURES = pl.DataFrame(schema=FAILURE_SCHEMA)
+SHARED = "shares its key with another row"
+"""Why a key is unsettled under which a list shows several rows: asked for by key, the system would show one of them alone."""
 
 
 @dataclass
@@ -27,6 +29,7 @@ class Observation:
     cursor     where the next incremental read may start, None where nothing was learned about that
     mark       what the next reading may ask for rows touched since, None where the system cannot tell
     whole      every row was read, none was told by key alone
+    shared     keys of several rows, of which one was shown before that was known
     """
 
     system: str
@@ -49,6 +52,7 @@ class Observation:
     known_again: list[pl.DataFrame] = field(default_factory=list)  # known rows that read differently, in the same form
     waiting: set[str] = field(default_factory=set)  # keys of rows with a reference that nobody knows yet
     asked: set[str] = field(default_factory=set)  # keys that were read one by one
+    shared: frozenset[str] = frozenset()
     released: pl.Series = field(default_factory=lambda: NOBODY)  # records that may get a row now: see Outsiders
 
     def take_new_rows(self) -> list[pl.DataFrame]:
@@ -73,7 +77,7 @@ class Observation:
         return frozenset(key for key in self.failures[KEY].to_list() if key is not None)
 
     @property
-    def unplaced(self) -> pl.Series:
-        """Keys (null: unknown) of rows that are there and may be any record: unreadable ones, and those that wait for another one."""
-        failed = self.failures[KEY]
-        return pl.concat([failed, pl.Series(KEY, sorted(self.waiting), dtype=pl.String)]) if self.waiting else failed
+    def unplaced(self) -> pl.DataFrame:
+        """Rows (`__key`, null: unknown; stage, field) that are there and may be any record: unreadable, or waiting for another one."""
+        waiting = pl.DataFrame({KEY: sorted(self.waiting)}, schema={KEY: pl.String()})
+        return pl.concat([self.failures.drop("reason"), waiting], how="diagonal") if self.waiting else self.failures.drop("reason")

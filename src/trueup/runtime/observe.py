@@ -25,7 +25,7 @@ from trueup.runtime.cursors import step_back
 from trueup.runtime.observation import FAILURE_SCHEMA, NO_FAILURES, Observation
 from trueup.runtime.outsiders import Outsiders
 from trueup.runtime.presence import Presence, census_of
-from trueup.runtime.reconsidering import take_back
+from trueup.runtime.reconsidering import not_shared, take_back
 from trueup.runtime.references import reference_fields, to_be_written, to_golden
 from trueup.runtime.together import Together
 from trueup.store import shadow as shadow_table
@@ -198,9 +198,9 @@ class Observer:
         return self._finish(result)
 
     def look(self, keys: Sequence[str]) -> Observation:
-        """Read the given keys only; known ones that are not there are gone."""
+        """Read the given keys only; known ones that are not there are gone. Of those that rows share, only a list tells."""
         result = Observation(self._seat.name)
-        self._by_key(keys, result)
+        self._by_key(not_shared(self._store, self._entity, self._seat.name, keys), result)
         return self._finish(result)
 
     # -------------------------------------------------------------- pages
@@ -504,7 +504,8 @@ class Observer:
 
     def _finish(self, result: Observation) -> Observation:
         if self._doubled:
-            take_back(self._spill, result, frozenset(self._doubled))
+            result.shared = frozenset(self._doubled)
+            take_back(self._spill, result, result.shared)
         rejects = pl.DataFrame(self._rejected, schema=FAILURE_SCHEMA, orient="row") if self._rejected else NO_FAILURES
         if self._outsiders is not None:
             result.released = self._outsiders.released(complete=result.complete)

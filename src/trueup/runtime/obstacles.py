@@ -8,15 +8,13 @@ import polars as pl
 
 from trueup.core.cells import GID, KEY, SYSTEM
 from trueup.core.deliver import Due
-from trueup.core.facts import MISSING
 from trueup.runtime.failures import without_failing
 from trueup.runtime.lookalikes import Lookalikes
 from trueup.runtime.questions import may_be_there, waiting_rows
 from trueup.store import failure, parked
-from trueup.store import shadow as shadow_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from trueup.core.facts import Decision
@@ -74,18 +72,18 @@ class Obstacles:
         over = pl.DataFrame(settled, schema={"system": pl.String(), "key": pl.String()}, orient="row")
         return waiting.join(over, on=["system", "key"], how="anti")
 
-    def mind_unreadable(self, db: Db, unreadable: Mapping[str, pl.Series]) -> None:
-        """Learn the keys (null: unknown) of rows that cannot be read, per system: they may be records that seem to lack."""
+    def mind_unreadable(self, db: Db, unreadable: Mapping[str, pl.DataFrame]) -> None:
+        """Learn of rows (`Observation.unplaced`) that cannot be read, per system: they may be records that seem to lack."""
         for name, seen in unreadable.items():
             known = failure.of(db, self._entity.name, name)
-            standing = known["key"] if known.is_empty() else known.filter(pl.col("stage").is_in(["read", "map"]))["key"]
+            standing = known if known.is_empty() else known.filter(pl.col("stage").is_in(["read", "map"]))
             if seen.is_empty() and standing.is_empty():
                 continue
-            keys = pl.concat([seen, standing])  # a row without a key is seen by a complete reading only
-            named = keys.drop_nulls().unique()
-            linked = shadow_table.by_key(db, self._entity.name, name, named).filter(pl.col("state") != MISSING)
-            all_linked = keys.n_unique() == linked.height
-            self._lookalikes.setdefault(name, Lookalikes(self._store, self._entity, self._seats[name], named, all_linked=all_linked))
+            # A row without a key is seen by a complete reading only.
+            rows = pl.concat([seen.select(KEY, "stage", "field"), standing.select(pl.col("key").alias(KEY), "stage", "field")])
+            nameless = not rows.filter(_nameless(self._seats[name].mapping.object.key)).is_empty()
+            looks = Lookalikes(self._store, self._entity, self._seats[name], rows[KEY].drop_nulls().unique(), nameless=nameless)
+            self._lookalikes.setdefault(name, looks)
 
     def park(self, rows: pl.DataFrame) -> None:
         """Rows (__system, __key) that were parked just now."""
@@ -135,3 +133,13 @@ class Obstacles:
         before = todo.rows
         todo = without_failing(todo, failing.filter(~pl.col(GID).is_in(decision.golden["id"].implode())))
         return todo, owed + before - todo.rows
+
+
+def _nameless(key: Sequence[str]) -> pl.Expr:
+    """Boolean per row that cannot be read (__key, stage, field): its key is unknown, or at fault itself (doubled, of another type).
+
+    The failure of a row without a key is kept under its place, in brackets.
+    """
+    lost = pl.col(KEY).is_null() | (pl.col(KEY).str.starts_with("(") & pl.col(KEY).str.ends_with(")"))
+    at_fault = pl.col("field").is_in([*key, ", ".join(key)])
+    return (pl.col("stage") == "read") & (lost | at_fault.fill_null(value=False))

@@ -1,4 +1,7 @@
-"""Rows that were taken in before it was known that they share their key with other rows: nothing that was read of them counts."""
+"""Rows that share their key with other rows, which is known only once a list has shown several: nothing that is read of them counts.
+
+Asked for such a key alone, the system shows one of them. Until a complete reading shows no more than one, they are not asked for.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,25 @@ import polars as pl
 
 from trueup.core.cells import GID, KEY
 from trueup.core.frames import is_given, keep, one_of
+from trueup.runtime.observation import SHARED
+from trueup.store import unsettled_key
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trueup.runtime.observation import Observation
     from trueup.runtime.spill import Spill
+    from trueup.store import Store
+
+
+def not_shared(store: Store, entity: str, system: str, keys: Sequence[str]) -> Sequence[str]:
+    """Those of the keys under which no list has shown several rows."""
+    with store.read() as db:
+        standing = unsettled_key.of(db, entity, system)
+    if SHARED not in standing["why"]:
+        return keys
+    shared = set(standing.filter(pl.col("why") == SHARED)["key"].to_list())
+    return [key for key in keys if key not in shared]
 
 
 def take_back(spill: Spill, seen: Observation, keys: frozenset[str]) -> None:

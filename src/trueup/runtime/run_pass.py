@@ -40,6 +40,7 @@ from trueup.runtime.failures import mended_failures
 from trueup.runtime.former_keys import wake_referrers
 from trueup.runtime.guards import GuardState, KnownMatters, answers, guard_observations, held_lanes
 from trueup.runtime.identify import Identified, identify, rekeyed
+from trueup.runtime.observation import SHARED, Observation
 from trueup.runtime.observe import Observer, read_now
 from trueup.runtime.pass_options import PassOptions
 from trueup.runtime.recover import recover
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from trueup.model import Entity
-    from trueup.runtime.observation import Observation
     from trueup.runtime.retelling import Retelling
     from trueup.runtime.systems import Seat
     from trueup.store import Db, Store
@@ -178,13 +178,13 @@ class Pass:
                 due_at = standing.full_at
                 # A complete reading in the future is one under a wrong clock: nobody knows when it was.
                 stale = name in held or due_at is None or not 0 <= (self.now - due_at).total_seconds() < self.entity.full_every_s
-                whole = self.options.full or self.options.older or stale or past is not None
+                again = unsettled_key.of(db, self.entity.name, name)
+                whole = self.options.full or self.options.older or stale or past is not None or SHARED in again["why"]
                 by_mark = seat.connector.caps.marks and not incremental
-                keys = unsettled_key.of(db, self.entity.name, name)["key"].to_list()
                 if incremental and standing.cursor is not None and not whole:
-                    readers[name] = partial(observer.changes, standing.cursor, OVERLAP_S, keys)
+                    readers[name] = partial(observer.changes, standing.cursor, OVERLAP_S, again["key"].to_list())
                 elif by_mark and name in self.marks and not whole:
-                    readers[name] = partial(observer.touched, self.marks[name], keys)
+                    readers[name] = partial(observer.touched, self.marks[name], again["key"].to_list())
                 else:
                     readers[name] = partial(observer.sweep, mark=by_mark, in_parts=True)
         return readers
@@ -569,7 +569,7 @@ class Pass:
         unsettled = dict.fromkeys(seen.waiting, "waits for a record that it refers to")
         unsettled |= dict.fromkeys(seen.failures[KEY].drop_nulls().to_list(), "cannot be read")
         unsettled |= dict.fromkeys(parked.of(tx, entity, name)["key"].to_list(), "parked")
-        unsettled |= self.deliveries.unsettled.get(name, {})
+        unsettled |= self.deliveries.unsettled.get(name, {}) | dict.fromkeys(seen.shared, SHARED)
         old = unsettled_key.of(tx, entity, name)["key"]
         gone_by = old if seen.complete else old.filter(old.is_in(list(seen.asked)))
         unsettled_key.remove(tx, entity, name, gone_by)
