@@ -14,6 +14,7 @@ from trueup.exchange import s3
 from trueup.exchange.naming import PackageName
 from trueup.exchange.places import TakenError, open_place
 from trueup.exchange.s3 import S3Place
+from trueup.remote import s3 as client
 
 NAME = PackageName("invoice", 1)
 ZIPPED = PackageName("invoice", 2, ending=".zip")
@@ -119,7 +120,7 @@ def test_what_is_wrong_is_said(server, bucket, tmp_path, monkeypatch):
         for ask in (place.names, lambda: place.publish(package, NAME), lambda: place.examine(writes=True)):
             with pytest.raises(SystemUnreachableError, match="there is no bucket b-is-not-there"):
                 ask()
-    monkeypatch.setattr(s3, "RETRIES", 0)
+    monkeypatch.setattr(client, "RETRIES", 0)
     with S3Place("s3://me:it@bucket?endpoint=http://127.0.0.1:1") as place, pytest.raises(SystemUnreachableError, match="does not answer"):
         place.names()
 
@@ -136,7 +137,7 @@ SAID = {
 
 @pytest.mark.parametrize("said", SAID)
 def test_errors_of_s3_in_words_of_ours(said, monkeypatch):
-    monkeypatch.setattr(s3, "RETRIES", 0)
+    monkeypatch.setattr(client, "RETRIES", 0)
     status, code, kind = SAID[said]
     body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>sesame</Message></Error>"
     with (
@@ -167,7 +168,7 @@ def test_one_that_is_busy_is_asked_again():
 def test_what_is_no_address(address):
     with pytest.raises(TrueupError, match="no address of a folder in S3") as told:
         S3Place(address)
-    assert told.value.hint == s3.EXAMPLE
+    assert told.value.hint == client.EXAMPLE
 
 
 @pytest.mark.slow

@@ -23,9 +23,8 @@ from trueup.model import ColumnInfo, ObjectInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
-    from trueup.connectors.filebase import Stamp
+    from trueup.connectors.filebase import FilePath, Stamp
     from trueup.connectors.filerows import Reading
     from trueup.model import ObjectSpec
 
@@ -47,7 +46,10 @@ class CsvConnector(FileConnector):
                 "path": {
                     "type": "string",
                     "title": "Path",
-                    "description": "the file, or a directory of them; a relative path starts at the configuration file's directory",
+                    "description": (
+                        "the file, or a directory of them; a relative path starts at the configuration file's directory;"
+                        " elsewhere: s3://… or sftp://…"
+                    ),
                 },
                 "encoding": {
                     "type": "string",
@@ -112,7 +114,7 @@ class CsvConnector(FileConnector):
         assert isinstance(reading, CsvReading)
         return working_form(self.name, reading.path, file, reading.dialect.encoding)[0]
 
-    def _dialect(self, obj: ObjectSpec, path: Path, file: IO[bytes]) -> tuple[Dialect, IO[bytes]]:
+    def _dialect(self, obj: ObjectSpec, path: FilePath, file: IO[bytes]) -> tuple[Dialect, IO[bytes]]:
         encoding = detect(self.name, path, file, _codec(self._settings))
         source, start = working_form(self.name, path, file, encoding)
         try:
@@ -132,7 +134,7 @@ class CsvConnector(FileConnector):
             raise
         return dialect, source
 
-    def _read_file(self, obj: ObjectSpec, path: Path, file: IO[bytes], found: Stamp) -> Reading:
+    def _read_file(self, obj: ObjectSpec, path: FilePath, file: IO[bytes], found: Stamp) -> Reading:
         dialect, source = self._dialect(obj, path, file)
         try:
             columns = _columns_of(dialect)
@@ -159,7 +161,7 @@ class CsvConnector(FileConnector):
         for name in columns:
             self._check_column(reading.path, name, reading.columns, reading.dialect.header)
 
-    def _check_column(self, path: Path, name: str, columns: Mapping[str, ColumnInfo], header: Sequence[str]) -> None:
+    def _check_column(self, path: FilePath, name: str, columns: Mapping[str, ColumnInfo], header: Sequence[str]) -> None:
         if header.count(name) > 1:
             raise ObjectUnreadableError(
                 f"{path} has {header.count(name)} columns named {name!r}", hint="rename all but one in its header", system=self.name

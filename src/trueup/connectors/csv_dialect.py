@@ -11,9 +11,8 @@ from trueup.connectors.csv_grammar import Grammar, grammar
 from trueup.errors import ObjectUnreadableError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from trueup.connectors.csv_text import Encoding
+    from trueup.connectors.filebase import FilePath
 
 DELIMITERS = (",", ";", "\t", "|")
 SAMPLE_BYTES = 1 << 20
@@ -42,7 +41,7 @@ class Dialect:
 
 def read_dialect(
     system: str,
-    path: Path,
+    path: FilePath,
     source: IO[bytes],
     start: int,
     encoding: Encoding,
@@ -98,7 +97,7 @@ def read_dialect(
     )
 
 
-def _no_header(system: str, path: Path, header_row: int, *, empty: bool) -> ObjectUnreadableError:
+def _no_header(system: str, path: FilePath, header_row: int, *, empty: bool) -> ObjectUnreadableError:
     if empty:
         hint = "put the file back; a table without rows still has its header line"
         return ObjectUnreadableError(f"{path} is empty: it has no header", hint=hint, system=system)

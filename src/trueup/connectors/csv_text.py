@@ -16,7 +16,7 @@ from trueup.connectors.filebase import BLOCK_BYTES
 from trueup.errors import ObjectUnreadableError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from trueup.connectors.filebase import FilePath
 
 UTF8 = "utf-8"
 FALLBACK = "cp1252"
@@ -81,7 +81,7 @@ def allows_delimiter(codec: str, delimiter: str) -> bool:
     return codec not in _MULTI_BYTE or delimiter in ",;\t"
 
 
-def detect(system: str, path: Path, file: IO[bytes], declared: str | None) -> Encoding:
+def detect(system: str, path: FilePath, file: IO[bytes], declared: str | None) -> Encoding:
     """The encoding of a file that is open at its start (and is so again afterwards).
 
     Declared: that one, with the byte order mark found. Else by byte order mark; then UTF-16 by its zero bytes; then UTF-8 when the whole
@@ -147,7 +147,7 @@ def _mostly_utf8(file: IO[bytes]) -> bool:
     return valid > stray
 
 
-def working_form(system: str, path: Path, file: IO[bytes], encoding: Encoding) -> tuple[IO[bytes], int]:
+def working_form(system: str, path: FilePath, file: IO[bytes], encoding: Encoding) -> tuple[IO[bytes], int]:
     """The file in its working form, and where its text starts. The form is `file` itself, or a temporary UTF-8 copy of UTF-16.
 
     Raises ObjectUnreadableError when UTF-16 text is cut off within a character.

@@ -29,10 +29,11 @@ from trueup.connectors.excel_write import WritePlan
 from trueup.connectors.excel_xml import MAX_ROWS, XmlShapeError
 from trueup.connectors.excel_zip import TooLargeError, rewrite
 from trueup.connectors.file_watch import SETTING, excel_lock, file_way, watch_files
-from trueup.connectors.filebase import Replacement, Stamp, check_untouched, locked, open_to_read, resolve, stamp
+from trueup.connectors.filebase import Stamp, check_untouched, has_content, locked, open_to_read, place_of, replacement, stamp
 from trueup.connectors.filewrite import Sequence as KeySequence
+from trueup.connectors.remotefile import RemoteFile, caps_of, of_system
 from trueup.core.cells import KEY
-from trueup.errors import ConfigError, ObjectMissingError, Problem, SystemUnreachableError, WriteRefusedError
+from trueup.errors import ConfigError, ObjectMissingError, Problem, SystemUnreachableError, TrueupError, WriteRefusedError
 from trueup.model import Caps, ObjectInfo, ObjectSpec
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 MAX_UNPACKED_MB = 2048
 SCANS_KEPT = 4
+SUFFIXES = (".xlsx", ".xlsm")
 
 
 class ExcelConnector:
@@ -60,7 +62,11 @@ class ExcelConnector:
         if problems:
             raise ConfigError(problems)
         self.name = name
-        self.path = resolve(str(settings["path"]), directory)
+        try:
+            self.path = place_of(str(settings["path"]), directory, SUFFIXES)
+        except TrueupError as error:
+            raise ConfigError([Problem("", 0, f"systems.{name}.path", error.message, error.hint or "")]) from None
+        self.caps = caps_of(self.path, self.caps)
         self._max_rows = int(settings.get("max_rows") or MAX_ROWS)
         self._max_unpacked_bytes = int(settings.get("max_unpacked_mb") or MAX_UNPACKED_MB) * 1_000_000
         self._watch_setting: str | None = settings.get("watch")
@@ -80,7 +86,11 @@ class ExcelConnector:
             "additionalProperties": False,
             "required": ["path"],
             "properties": {
-                "path": {"type": "string", "title": "Path", "description": "the .xlsx or .xlsm file, from the configuration's directory"},
+                "path": {
+                    "type": "string",
+                    "title": "Path",
+                    "description": "the .xlsx or .xlsm file, from the configuration's directory; elsewhere: s3://… or sftp://…",
+                },
                 "max_rows": {
                     "type": "integer",
                     "minimum": 1,
@@ -188,7 +198,7 @@ class ExcelConnector:
             table = scan.table()
             if table is not None and splicer.new and max(splicer.new) > table.range.bottom:
                 changed[table.part] = [grown_table(package.read(table.part), table.range.top, max(splicer.new))]
-            with Replacement(self.name, self.path) as target:
+            with replacement(self.name, self.path) as target:
                 rewrite(package.file, package.zip, changed, target.write)
                 check_untouched(self.name, self.path, package.file, found)
                 target.commit(found)
@@ -209,9 +219,9 @@ class ExcelConnector:
             return
         names = {name: columns.get(name, "text") for name in dict.fromkeys([*obj.key, *columns])}
         with locked(self.name, self.path):
-            if not self.path.exists() or not self.path.stat().st_size:
+            if not self._has_content():
                 self._refuse_bad_name(obj.name)
-                with Replacement(self.name, self.path) as target:
+                with replacement(self.name, self.path) as target:
                     target.write(new_workbook(obj.name, obj.header_row, names))
                     target.commit(None)
                 return
@@ -233,7 +243,7 @@ class ExcelConnector:
             changed, added = added_sheet(package, name, header_row, columns)
         except XmlShapeError as error:
             raise package.unreadable(f"the workbook {self.path} takes no new sheet: {error}", "add the sheet in Excel") from None
-        with Replacement(self.name, self.path) as target:
+        with replacement(self.name, self.path) as target:
             rewrite(package.file, package.zip, {part: [xml] for part, xml in changed.items()}, target.write, added=added)
             target.commit(found)
 
@@ -260,6 +270,8 @@ class ExcelConnector:
     def close(self) -> None:
         """See the contract."""
         self._scans.clear()
+        if isinstance(self.path, RemoteFile):
+            self.path.place.close()
 
     # ---------------------------------------------------------------- inside
 
@@ -269,6 +281,10 @@ class ExcelConnector:
         with self._file(obj) as file:
             found = stamp(file)
             yield Package(self.name, str(self.path), file, max_unpacked_bytes=self._max_unpacked_bytes), found
+
+    def _has_content(self) -> bool:
+        with of_system(self.name):
+            return has_content(self.path)
 
     def _file(self, obj: ObjectSpec | None) -> IO[bytes]:
         try:

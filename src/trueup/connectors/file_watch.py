@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from watchfiles._rust_notify import RustNotify
 
+    from trueup.connectors.filebase import FilePath
+
 Look = tuple[tuple[int, int, int] | None, ...]
 
 SETTING = {
@@ -178,13 +180,16 @@ def _look(paths: Sequence[Path]) -> Look:
     return tuple(found)
 
 
-def file_way(setting: str | None, paths: Sequence[Path]) -> tuple[Way, bool]:
+def file_way(setting: str | None, paths: Sequence[FilePath]) -> tuple[Way, bool]:
     """How files are watched with this setting, and whether by events."""
     if setting == "poll":
         return Way("poll", "the settings say so"), False
     if setting == "off":
         return Way("off", "the settings say so"), False
-    network = next((kind for path in paths if (kind := file_system(path)) in _NETWORK), None) if setting is None else None
+    here = [path for path in paths if isinstance(path, Path)]
+    if len(here) < len(paths):
+        return Way("poll", "nothing tells when a file elsewhere changes"), False
+    network = next((kind for path in here if (kind := file_system(path)) in _NETWORK), None) if setting is None else None
     if setting == "look" or network is not None:
         return Way("file", f"it is looked at every second: {f'its drive is {network}' if network else 'the settings say so'}"), False
     return Way("file", "the operating system tells when the file changes"), True
@@ -202,7 +207,11 @@ def file_system(path: Path) -> str | None:
 
 
 def watch_files(
-    system: str, setting: str | None, objects: Mapping[int, Path], unwatched: Mapping[int, str], also: Callable[[Path], tuple[Path, ...]]
+    system: str,
+    setting: str | None,
+    objects: Mapping[int, FilePath],
+    unwatched: Mapping[int, str],
+    also: Callable[[Path], tuple[Path, ...]],
 ) -> FileWatch:
     """Watch the file of each object. `also` are files beside one which say that a person has it open."""
     way, events = file_way(setting, list(objects.values()))
@@ -210,6 +219,7 @@ def watch_files(
         raise UsageError(f"this system is not watched: {way.why}", hint="set `watch` for it", system=system)
     by_path: dict[Path, list[int]] = {}
     for index, path in objects.items():
+        assert isinstance(path, Path)  # elsewhere nothing is pushed
         by_path.setdefault(path, []).append(index)
     watched = [Watched(paths=(path,), objects=tuple(found), also=also(path)) for path, found in by_path.items()]
     way = Way(way.how, way.why, unwatched=unwatched)

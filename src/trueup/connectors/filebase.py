@@ -3,7 +3,7 @@
 A file is never written in place. New content goes to a temporary file in the same directory, is forced to disk, and takes the old
 file's name in one step (`os.replace`); a crash at any point leaves either the old content or the new. A lock file beside it keeps two
 trueup processes from interleaving; other programs do not know that lock, so the old file is compared with what was read (size, time,
-inode and a hash of the whole content) immediately before it is replaced.
+inode and a hash of the whole content) immediately before it is replaced. For files that lie elsewhere see `remotefile`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Self
 
 import xxhash
 
+from trueup.connectors.remotefile import RemoteFile, of_system, remote_file
 from trueup.errors import (
     AccessRefusedError,
     ChangedUnderneathError,
@@ -28,6 +29,7 @@ from trueup.errors import (
     SystemUnreachableError,
     WriteRefusedError,
 )
+from trueup.remote.files import S3, SFTP, MovedOnError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +43,9 @@ LOCK_SUFFIX = ".trueup-lock"
 _WINDOWS = os.name == "nt"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+FilePath = Path | RemoteFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +63,35 @@ def resolve(path: str, directory: str) -> Path:
     return Path(os.path.abspath(Path(directory) / Path(path).expanduser()))  # noqa: PTH100 - abspath keeps links, resolve() does not
 
 
-def open_to_read(system: str, path: Path) -> IO[bytes]:
+def place_of(path: str, directory: str, endings: tuple[str, ...]) -> FilePath:
+    """As `resolve`, also for addresses of files elsewhere; `endings` tell a file from a folder there. Raises TrueupError."""
+    return remote_file(path, endings) if path.startswith((S3, SFTP)) else resolve(path, directory)
+
+
+def has_content(path: FilePath) -> bool:
+    """Whether the file is there, with more than zero bytes."""
+    if isinstance(path, RemoteFile):
+        with path.opened() or contextlib.nullcontext() as file:
+            return file is not None and bool(file.read(1))
+    return path.exists() and path.stat().st_size > 0
+
+
+def open_to_read(system: str, path: FilePath) -> IO[bytes]:
     """Open the file.
 
     Raises SystemUnreachableError when it is missing or held by another program, AccessRefusedError without the right to read it,
     ObjectUnreadableError when it is not a regular file.
     """
+    if isinstance(path, RemoteFile):
+        with of_system(system):
+            copy = path.opened()
+        if copy is None:
+            raise _missing(system, path)
+        return copy
     try:
         file = path.open("rb")
     except (FileNotFoundError, NotADirectoryError):
-        message = f"the file {path} does not exist"
-        hint = "check `path`, which starts at the configuration file's directory, or say `create: true` in the mapping"
-        raise SystemUnreachableError(message, hint=hint, system=system) from None
+        raise _missing(system, path) from None
     except IsADirectoryError:
         raise _not_a_file(system, path) from None
     except PermissionError as error:
@@ -89,6 +111,13 @@ def open_to_read(system: str, path: Path) -> IO[bytes]:
     return file
 
 
+def _missing(system: str, path: FilePath) -> SystemUnreachableError:
+    start = "" if isinstance(path, RemoteFile) else ", which starts at the configuration file's directory"
+    return SystemUnreachableError(
+        f"the file {path} does not exist", hint=f"check `path`{start}, or say `create: true` in the mapping", system=system
+    )
+
+
 def _not_a_file(system: str, path: Path) -> ObjectUnreadableError:
     return ObjectUnreadableError(f"{path} is not a file", hint="let `path` name the file itself", system=system)
 
@@ -104,26 +133,29 @@ def stamp(file: IO[bytes]) -> Stamp:
     return Stamp(facts.st_ino, facts.st_size, facts.st_mtime_ns, hasher.hexdigest())
 
 
-def check_untouched(system: str, path: Path, file: IO[bytes], known: Stamp) -> None:
+def check_untouched(system: str, path: FilePath, file: IO[bytes], known: Stamp) -> None:
     """Raise ChangedUnderneathError when the open file was written to since `known` was taken."""
     facts = os.fstat(file.fileno())
     if (facts.st_size, facts.st_mtime_ns) != (known.size, known.modified_ns):
         raise changed_underneath(system, path)
 
 
-def changed_underneath(system: str, path: Path) -> ChangedUnderneathError:
+def changed_underneath(system: str, path: FilePath) -> ChangedUnderneathError:
     """The error for a file that another program wrote while it was in use."""
     message = f"the file {path} was changed by another program meanwhile; nothing was written"
     return ChangedUnderneathError(message, hint="run again: the change is read first", system=system)
 
 
 @contextlib.contextmanager
-def locked(system: str, path: Path, *, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
-    """Hold the advisory lock of a file, on `.NAME.trueup-lock` beside it; the lock file is removed afterwards.
+def locked(system: str, path: FilePath, *, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
+    """Hold the advisory lock of a file, on `.NAME.trueup-lock` beside it; the lock file is removed afterwards. Elsewhere there is none.
 
     Raises SystemUnreachableError when another process holds it longer than `wait_s`, WriteRefusedError when the directory is not
     writable.
     """
+    if isinstance(path, RemoteFile):
+        yield
+        return
     real = Path(os.path.realpath(path))
     lock_path = real.with_name(f".{real.name}{LOCK_SUFFIX}")
     until = time.monotonic() + wait_s
@@ -190,6 +222,64 @@ def write_refused(system: str, path: Path, error: OSError) -> WriteRefusedError 
         message = f"the directory {path.parent} does not exist"
         return WriteRefusedError(message, hint="make the directory, or correct `path`", system=system)
     return WriteRefusedError(f"the file {path} cannot be written: {error.strerror}", hint="check the disk", system=system)
+
+
+def replacement(system: str, path: FilePath) -> Replacement | RemoteReplacement:
+    """New content for a file, here or elsewhere."""
+    return RemoteReplacement(system, path) if isinstance(path, RemoteFile) else Replacement(system, path)
+
+
+class RemoteReplacement:
+    """As `Replacement`, for a file elsewhere: the new content is put there with `commit`."""
+
+    def __init__(self, system: str, path: RemoteFile) -> None:
+        """Prepare to replace `path`, which need not exist yet."""
+        self._system = system
+        self._path = path
+        self._new = path.place.room()
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        """Open a file here."""
+        self._file = self._new.open("xb")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Remove it unless it has become the copy of the file."""
+        if self._file is not None:
+            self._file.close()
+        if self._path.place.latest(self._path.name) != self._new:
+            self._new.unlink(missing_ok=True)
+
+    def write(self, data: bytes) -> None:
+        """Append bytes. Raises WriteRefusedError when the disk here is full."""
+        assert self._file is not None
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise write_refused(self._system, self._new, error) from None
+
+    def commit(self, expected: Stamp | None) -> None:
+        """See Replacement."""
+        assert self._file is not None
+        self._file.close()
+        with of_system(self._system):
+            read = self._path.place.latest(self._path.name)
+            digest = self._digest(read, expected)
+            try:
+                self._path.place.replace(self._path.name, self._new, read, digest)
+            except MovedOnError:
+                raise changed_underneath(self._system, self._path) from None
+
+    def _digest(self, read: Path | None, expected: Stamp | None) -> str:
+        """Of the content that is to be replaced; of an empty file where none was to be there."""
+        if read is None:
+            return ""
+        with read.open("rb") as file:
+            found = stamp(file)
+        if found != expected if expected is not None else found.size:
+            raise changed_underneath(self._system, self._path)
+        return found.digest
 
 
 class Replacement:

@@ -12,19 +12,20 @@ import polars as pl
 
 from trueup.connectors.base import PAGE_ROWS, Page, WriteBatch
 from trueup.connectors.file_watch import file_way, no_lock, watch_files
-from trueup.connectors.filebase import Replacement, Stamp, locked, open_to_read, resolve, stamp
+from trueup.connectors.filebase import has_content, locked, open_to_read, place_of, replacement, stamp
 from trueup.connectors.filewrite import Sequence as KeySequence
 from trueup.connectors.filewrite import write_rows
+from trueup.connectors.remotefile import RemoteFile, caps_of, of_system
 from trueup.connectors.watching import Way
 from trueup.core.cells import KEY
-from trueup.errors import ConfigError, ObjectMissingError, Problem, SystemError_, SystemUnreachableError
+from trueup.errors import ConfigError, ObjectMissingError, Problem, SystemError_, SystemUnreachableError, TrueupError
 from trueup.model import Caps, ObjectInfo, ObjectSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from trueup.connectors.file_watch import FileWatch
+    from trueup.connectors.filebase import FilePath, Stamp
     from trueup.connectors.filerows import Reading
     from trueup.model import ColumnInfo
 
@@ -46,9 +47,13 @@ class FileConnector(ABC):
         if problems:
             raise ConfigError(problems)
         self.name = name
-        self.path = resolve(str(settings["path"]), directory)
+        try:
+            self.path = place_of(str(settings["path"]), directory, self.suffixes)
+        except TrueupError as error:
+            raise ConfigError([Problem("", 0, f"systems.{name}.path", error.message, error.hint or "")]) from None
+        self.caps = caps_of(self.path, self.caps)
         self._settings = dict(settings)
-        self._sequences: dict[Path, KeySequence] = {}
+        self._sequences: dict[FilePath, KeySequence] = {}
         self._latest: tuple[Stamp, tuple[Any, ...], Reading] | None = None
 
     @classmethod
@@ -64,7 +69,7 @@ class FileConnector(ABC):
         """See the contract."""
 
     @abstractmethod
-    def _read_file(self, obj: ObjectSpec, path: Path, file: IO[bytes], found: Stamp) -> Reading:
+    def _read_file(self, obj: ObjectSpec, path: FilePath, file: IO[bytes], found: Stamp) -> Reading:
         """Find the records and keys of an open file. Raises ObjectMissingError, ObjectUnreadableError."""
 
     def _working(self, reading: Reading, file: IO[bytes]) -> IO[bytes]:
@@ -91,7 +96,8 @@ class FileConnector(ABC):
         if not self.path.is_dir():
             return [self._info(ObjectSpec(name=None, key=()))]
         found = []
-        for file in sorted(self.path.iterdir()):
+        files: list[FilePath] = [*self.path.iterdir()]
+        for file in sorted(files, key=lambda file: file.name):
             if file.suffix.lower() in self.suffixes and file.is_file():
                 with contextlib.suppress(SystemError_):
                     found.append(self._info(ObjectSpec(name=file.name, key=())))
@@ -161,7 +167,7 @@ class FileConnector(ABC):
         path = self.path_of(obj)
         if not obj.create or self._has_content(path):
             return
-        with locked(self.name, path), Replacement(self.name, path) as target:
+        with locked(self.name, path), replacement(self.name, path) as target:
             if not self._has_content(path):
                 target.write(self._new_content(list(dict.fromkeys([*obj.key, *columns]))))
                 target.commit(None)
@@ -180,7 +186,7 @@ class FileConnector(ABC):
     def unwatch(self, *, name: str) -> None:  # noqa: B027 - there is nothing to do for any format
         """See watching.Watching: nothing was made."""
 
-    def _watched(self, objects: Sequence[ObjectSpec]) -> tuple[dict[int, Path], dict[int, str]]:
+    def _watched(self, objects: Sequence[ObjectSpec]) -> tuple[dict[int, FilePath], dict[int, str]]:
         paths, unwatched = {}, {}
         for index, obj in enumerate(objects):
             try:
@@ -192,6 +198,8 @@ class FileConnector(ABC):
     def close(self) -> None:
         """See the contract."""
         self._latest = None
+        if isinstance(self.path, RemoteFile):
+            self.path.place.close()
 
     # ---------------------------------------------------------------- inside
 
@@ -210,7 +218,7 @@ class FileConnector(ABC):
             opened.enter_context(reading.source)
         return reading
 
-    def path_of(self, obj: ObjectSpec) -> Path:
+    def path_of(self, obj: ObjectSpec) -> FilePath:
         """The file behind an object: the system's own file, whatever the object is called, or the one of that name in its directory.
 
         Raises ObjectMissingError when the system is a directory and the mapping names no file.
@@ -225,7 +233,7 @@ class FileConnector(ABC):
         usual = path.with_name(path.name + self.suffixes[0])
         return path if path.exists() or path.suffix.lower() in self.suffixes else usual
 
-    def _open(self, obj: ObjectSpec, path: Path) -> IO[bytes]:
+    def _open(self, obj: ObjectSpec, path: FilePath) -> IO[bytes]:
         try:
             return open_to_read(self.name, path)
         except SystemUnreachableError as error:
@@ -233,8 +241,9 @@ class FileConnector(ABC):
                 raise error from None
             raise ObjectMissingError(f"the file {path} does not exist", hint=error.hint, system=self.name) from None
 
-    def _has_content(self, path: Path) -> bool:
-        return path.exists() and path.stat().st_size > 0
+    def _has_content(self, path: FilePath) -> bool:
+        with of_system(self.name):
+            return has_content(path)
 
     def _info(self, obj: ObjectSpec) -> ObjectInfo:
         with contextlib.ExitStack() as opened:
@@ -249,7 +258,7 @@ class FileConnector(ABC):
             texts.append(pl.col(name).list.join("\x00") if is_list else pl.col(name).cast(pl.String))
         return rows.select(*([KEY] if KEY in rows.columns else []), *texts)
 
-    def missing_column(self, path: Path, name: str, columns: Mapping[str, ColumnInfo]) -> ObjectMissingError:
+    def missing_column(self, path: FilePath, name: str, columns: Mapping[str, ColumnInfo]) -> ObjectMissingError:
         """The error for a column that the file does not have."""
         near = difflib.get_close_matches(name, columns, n=1)
         hint = f"did you mean {near[0]!r}?" if near else "it has: " + ", ".join(map(repr, list(columns)[:20]))

@@ -22,8 +22,8 @@ from trueup.errors import ObjectUnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
+    from trueup.connectors.filebase import FilePath
     from trueup.model import ColumnInfo
 
 MAX_RECORD_BYTES = 1 << 26
@@ -85,7 +85,7 @@ class Reading(ABC):
     """
 
     system: str
-    path: Path
+    path: FilePath
     stamp: Stamp
     file: IO[bytes]
     source: IO[bytes]

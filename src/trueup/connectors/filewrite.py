@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from trueup.connectors.base import Outcomes
-from trueup.connectors.filebase import BLOCK_BYTES, Replacement
+from trueup.connectors.filebase import BLOCK_BYTES, replacement
 from trueup.connectors.filerows import CellRefusedError
 from trueup.core.cells import KEY, OP
 from trueup.errors import ObjectUnreadableError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from trueup.connectors.base import WriteBatch
+    from trueup.connectors.filebase import RemoteReplacement, Replacement
     from trueup.connectors.filerows import Chunk, Reading
     from trueup.model import ObjectSpec
 
@@ -58,7 +59,7 @@ def write_rows(reading: Reading, obj: ObjectSpec, batch: WriteBatch, sequence: S
         )
     types = reading.types(batch.returning)
     outcomes = Outcomes(batch.returning, types)
-    with Replacement(reading.system, reading.path) as target:
+    with replacement(reading.system, reading.path) as target:
         work = _Work(reading, obj, batch, outcomes, target)
         changed = work.create(sequence) if batch.kind == "create" else work.change()
         if changed:
@@ -74,7 +75,7 @@ class _Work:
     obj: ObjectSpec
     batch: WriteBatch
     outcomes: Outcomes
-    target: Replacement
+    target: Replacement | RemoteReplacement
     _new_keys: set[str] = field(default_factory=set)
 
     # ---------------------------------------------------------------- creates

@@ -13,14 +13,14 @@ from typing import IO, TYPE_CHECKING, Any
 from trueup.connectors.file_watch import SETTING
 from trueup.connectors.fileconnector import FileConnector
 from trueup.connectors.jsonl_rows import DECLARABLE, JsonlReading
+from trueup.connectors.remotefile import of_system
 from trueup.errors import ObjectUnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import ExitStack
-    from pathlib import Path
 
-    from trueup.connectors.filebase import Stamp
+    from trueup.connectors.filebase import FilePath, Stamp
     from trueup.connectors.filerows import Reading
     from trueup.model import ColumnInfo, ObjectSpec
 
@@ -41,7 +41,10 @@ class JsonlConnector(FileConnector):
                 "path": {
                     "type": "string",
                     "title": "Path",
-                    "description": "the file, or a directory of them; a relative path starts at the configuration file's directory",
+                    "description": (
+                        "the file, or a directory of them; a relative path starts at the configuration file's directory;"
+                        " elsewhere: s3://… or sftp://…"
+                    ),
                 },
                 "watch": SETTING,
             },
@@ -52,7 +55,7 @@ class JsonlConnector(FileConnector):
     def _columns(self, obj: ObjectSpec, opened: ExitStack) -> dict[str, ColumnInfo]:
         return dict(self._reading(obj, opened).columns)
 
-    def _read_file(self, obj: ObjectSpec, path: Path, file: IO[bytes], found: Stamp) -> Reading:
+    def _read_file(self, obj: ObjectSpec, path: FilePath, file: IO[bytes], found: Stamp) -> Reading:
         declared = dict(obj.options.get("columns") or {})
         unknown = [kind for kind in declared.values() if kind not in DECLARABLE]
         if unknown:
@@ -77,5 +80,6 @@ class JsonlConnector(FileConnector):
         del columns
         return b""
 
-    def _has_content(self, path: Path) -> bool:
-        return path.exists()
+    def _has_content(self, path: FilePath) -> bool:
+        with of_system(self.name):
+            return path.exists()

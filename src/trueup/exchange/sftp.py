@@ -1,8 +1,4 @@
-"""A folder on an SFTP server: `sftp://user[:password]@host[:port]/folder`, and `/~/folder` for one in the user's home.
-
-The server must be known: its key stands in `~/.ssh/known_hosts`, or in the file that `?known_hosts=FILE` names. Without a password, keys of
-an agent and of `~/.ssh` are tried, or the one that `?key=FILE` names. Needs trueup[sftp].
-"""
+"""Packages on an SFTP server (`trueup.remote.sftp` says how it is addressed)."""
 
 from __future__ import annotations
 
@@ -11,27 +7,21 @@ import secrets
 import stat
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import TYPE_CHECKING
 
-from trueup.errors import AccessRefusedError, SystemUnreachableError, TrueupError
+from trueup.errors import SystemUnreachableError
 from trueup.exchange.naming import TEMPORARY
 from trueup.exchange.places import LEFT_S, STAMP_BYTES, TakenError, stamped
 from trueup.exchange.statement import FILE
+from trueup.remote.sftp import SftpFolder, upload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
     from typing import Self
 
-    from paramiko import SFTPClient, SSHClient
+    from paramiko import SFTPClient
 
     from trueup.exchange.naming import PackageName
-
-TIMEOUT_S = 30.0
-BLOCK_BYTES = 1 << 18
-_CMD_EXTENDED = 200
-_T = TypeVar("_T")
 
 
 class SftpPlace:
@@ -39,30 +29,12 @@ class SftpPlace:
 
     def __init__(self, address: str) -> None:
         """Connect to nothing yet. Raises TrueupError for an address without host or folder."""
-        parts = urlsplit(address)
-        try:
-            port = parts.port or 22
-        except ValueError:
-            port = 0
-        folder = unquote(parts.path)
-        if not parts.hostname or not parts.username or not folder.strip("/") or not port:
-            raise TrueupError("this is no address of a folder on an SFTP server", hint="write sftp://USER@HOST/FOLDER")
-        self._host, self._port = parts.hostname, port
-        self._user = unquote(parts.username)
-        self._password = None if parts.password is None else unquote(parts.password)
-        self._folder = folder.removeprefix("/~/") if folder.startswith("/~/") else folder
-        more = parse_qs(parts.query)
-        self._key = next(iter(more.get("key", [])), None)
-        self._known_hosts = next(iter(more.get("known_hosts", [])), None)
-        self._ssh: SSHClient | None = None
-        self._sftp: SFTPClient | None = None
+        self._server = SftpFolder(address)
 
     @property
     def shown(self) -> str:
         """See Place."""
-        port = "" if self._port == 22 else f":{self._port}"
-        folder = self._folder if self._folder.startswith("/") else f"/~/{self._folder}"
-        return f"sftp://{self._user}@{self._host}{port}{folder}"
+        return self._server.shown
 
     def __enter__(self) -> Self:
         return self
@@ -72,18 +44,18 @@ class SftpPlace:
 
     def names(self) -> list[str]:
         """See Place."""
-        return self._done(lambda sftp: sftp.listdir(self._folder))
+        return self._server.done(lambda sftp: sftp.listdir(self._server.folder))
 
     def examine(self, *, writes: bool) -> None:
         """See Place. Of a folder that some may write to, the server does not say whether we are among them."""
         self.names()
-        mode = self._done(lambda sftp: sftp.stat(self._folder).st_mode)
+        mode = self._server.done(lambda sftp: sftp.stat(self._server.folder).st_mode)
         if writes and mode is not None and not mode & 0o222:
             raise SystemUnreachableError(f"nothing can be put into the place {self.shown}", hint="let its user write to the folder")
 
     def stamp(self, name: PackageName) -> str:
         """See Place."""
-        path = self._path(str(name)) if name.ending else self._path(str(name), FILE)
+        path = self._server.path(str(name)) if name.ending else self._server.path(str(name), FILE)
 
         def ask(sftp: SFTPClient) -> str:
             try:
@@ -94,11 +66,11 @@ class SftpPlace:
             except FileNotFoundError:
                 return ""
 
-        return self._done(ask)
+        return self._server.done(ask)
 
     def fetch(self, name: PackageName, to: Path) -> None:
         """See Place."""
-        source = self._path(str(name))
+        source = self._server.path(str(name))
 
         def copy(sftp: SFTPClient) -> None:
             if name.ending:
@@ -109,11 +81,11 @@ class SftpPlace:
                 if stat.S_ISREG(facts.st_mode or 0) and "/" not in facts.filename:
                     sftp.get(posixpath.join(source, facts.filename), str(to / facts.filename))
 
-        self._done(copy)
+        self._server.done(copy)
 
     def publish(self, source: Path, name: PackageName) -> None:
         """See Place."""
-        final, half = self._path(str(name)), self._path(f".{name}.{secrets.token_hex(4)}{TEMPORARY}")
+        final, half = self._server.path(str(name)), self._server.path(f".{name}.{secrets.token_hex(4)}{TEMPORARY}")
 
         def put(sftp: SFTPClient) -> None:
             self._remove_leftovers(sftp, name.entity)
@@ -121,9 +93,9 @@ class SftpPlace:
                 if source.is_dir():
                     sftp.mkdir(half)
                     for path in sorted(source.iterdir()):
-                        _upload(sftp, path, posixpath.join(half, path.name))
+                        upload(sftp, path, posixpath.join(half, path.name))
                 else:
-                    _upload(sftp, source, half)
+                    upload(sftp, source, half)
                 with suppress(FileNotFoundError):
                     sftp.lstat(final)
                     raise TakenError(f"{self.shown}/{name} is there already", hint="it is never replaced: move it away if it is not wanted")
@@ -132,107 +104,20 @@ class SftpPlace:
                 with suppress(OSError):
                     _remove(sftp, half)
 
-        self._done(put)
+        self._server.done(put)
 
     def close(self) -> None:
         """See Place."""
-        sftp, self._sftp = self._sftp, None
-        ssh, self._ssh = self._ssh, None
-        if sftp is not None:
-            sftp.close()
-        if ssh is not None:
-            ssh.close()
+        self._server.close()
 
     # ---------------------------------------------------------------- inside
 
-    def _path(self, *names: str) -> str:
-        return posixpath.join(self._folder, *names)
-
-    def _done(self, work: Callable[[SFTPClient], _T]) -> _T:
-        from paramiko import SSHException
-
-        try:
-            return work(self._connected())
-        except (EOFError, SSHException) as error:
-            self.close()
-            raise SystemUnreachableError(
-                f"{self.shown} broke off: {str(error) or type(error).__name__}", hint="run again: nothing is left half-done"
-            ) from None
-        except OSError as error:
-            raise SystemUnreachableError(
-                f"the place {self.shown} cannot be used: {error.strerror or error}", hint="check the folder and the rights on the server"
-            ) from None
-
-    def _connected(self) -> SFTPClient:
-        if self._sftp is not None and self._ssh is not None and (transport := self._ssh.get_transport()) and transport.is_active():
-            return self._sftp
-        self.close()
-        try:
-            from paramiko import AuthenticationException, BadHostKeyException, RejectPolicy, SSHClient, SSHException
-        except ImportError:
-            raise TrueupError("SFTP needs a library that is not installed", hint="pip install 'trueup[sftp]'") from None
-        ssh = SSHClient()
-        try:
-            if self._known_hosts is None:
-                ssh.load_system_host_keys()
-            else:
-                ssh.load_host_keys(self._known_hosts)
-            ssh.set_missing_host_key_policy(RejectPolicy())
-            given: dict[str, Any] = {"password": self._password, "key_filename": self._key}
-            own = self._password is None and self._key is None
-            ssh.connect(
-                self._host,
-                self._port,
-                self._user,
-                timeout=TIMEOUT_S,
-                banner_timeout=TIMEOUT_S,
-                auth_timeout=TIMEOUT_S,
-                allow_agent=own,
-                look_for_keys=own,
-                **given,
-            )
-            self._ssh, self._sftp = ssh, ssh.open_sftp()
-            channel = self._sftp.get_channel()
-            if channel is not None:
-                channel.settimeout(TIMEOUT_S)
-        except BadHostKeyException:
-            ssh.close()
-            raise AccessRefusedError(
-                f"{self.shown}: the server shows another key than the known one", hint="somebody may be in between: ask who runs the server"
-            ) from None
-        except AuthenticationException:
-            ssh.close()
-            raise AccessRefusedError(f"{self.shown}: the login was refused", hint="check user, password or key") from None
-        except SSHException as error:
-            ssh.close()
-            raise AccessRefusedError(f"{self.shown}: {error}", hint="the server's key must stand in known_hosts") from None
-        except OSError as error:
-            ssh.close()
-            why = error.strerror or str(error) or type(error).__name__
-            raise SystemUnreachableError(f"{self.shown} does not answer: {why}", hint="check host, port and network") from None
-        return self._sftp
-
     def _remove_leftovers(self, sftp: SFTPClient, entity: str) -> None:
-        for facts in sftp.listdir_attr(self._folder):
+        for facts in sftp.listdir_attr(self._server.folder):
             name = facts.filename
             if name.startswith(f".{entity}-") and name.endswith(TEMPORARY) and time.time() - (facts.st_mtime or time.time()) > LEFT_S:
                 with suppress(OSError):
-                    _remove(sftp, self._path(name))
-
-
-def _upload(sftp: SFTPClient, source: Path, target: str) -> None:
-    """Copy a file, and have the server force it to disk where it can (fsync@openssh.com). Its size is compared."""
-    with source.open("rb") as old, sftp.open(target, "wx") as new:
-        new.set_pipelined(pipelined=True)
-        while block := old.read(BLOCK_BYTES):
-            new.write(block)
-        new.set_pipelined(pipelined=False)
-        new.flush()
-        with suppress(OSError):
-            sftp._request(_CMD_EXTENDED, "fsync@openssh.com", new.handle)  # type: ignore[attr-defined]  # noqa: SLF001 - no name of its own
-    size = sftp.stat(target).st_size
-    if size != source.stat().st_size:
-        raise OSError(f"{size} of {source.stat().st_size} bytes arrived")
+                    _remove(sftp, self._server.path(name))
 
 
 def _remove(sftp: SFTPClient, path: str) -> None:

@@ -135,7 +135,7 @@ def _space(found: Diagnosis, workspace: Workspace) -> None:
     """Room on the disks that are written to: of the state, of temporary files, and of systems in files."""
     places = {Path(tempfile.gettempdir()): "temporary files"}
     for name, system in workspace.config.systems.items():
-        if isinstance(path := system.settings.get("path"), str):
+        if isinstance(path := system.settings.get("path"), str) and "://" not in path:
             places[Path(workspace.config.directory, path).parent] = f"the system {name}"
     size = found.facts.get("state", {}).get("bytes", 0)
     if "://" not in workspace.state_target:

@@ -43,7 +43,7 @@ def granted(config: Config, systems: Systems, name: str) -> Granted:
     if hasattr(connector, "scopes"):
         return Granted(name, _scopes(config, name, cast("KnowsScopes", connector).scopes(needs)))
     path = config.systems[name].settings.get("path")
-    if isinstance(path, str):
+    if isinstance(path, str) and "://" not in path:
         return Granted(name, _file(Path(config.directory, path), needs))
     return Granted(name, Permissions(), told=False)
 

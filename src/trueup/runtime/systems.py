@@ -159,7 +159,7 @@ class Systems:
         except SystemUnreachableError:
             # A database in a file is not reachable before its file is there, which making the object makes as well.
             path = self.config.systems[mapping.system].settings.get("path")
-            if path is None or Path(self.config.directory, path).exists():
+            if path is None or "://" in str(path) or Path(self.config.directory, path).exists():
                 raise
             return True
         return False

@@ -284,8 +284,8 @@ def writers_lose_no_update(world: World) -> None:
     def count(writer: int) -> None:
         try:
             with connected(world) as connector:
-                for _ in range(10):
-                    done[writer] += _step(connector, obj, together)
+                for number in range(10):  # by turns at once, and the second one after the first
+                    done[writer] += _step(connector, obj, together, first=None if number % 2 else writer == 0)
         except Exception as error:  # noqa: BLE001 - carried to the caller's thread
             troubles.append(error)
             together.abort()
@@ -301,16 +301,23 @@ def writers_lose_no_update(world: World) -> None:
     require(sum(done) > 0, "no writer's step was ever done")
 
 
-def _step(connector: Connector, obj: ObjectSpec, together: threading.Barrier) -> int:
-    """Read, wait until the other has read too, add one, write as last read; 1 when done. A refusal of the whole call wrote nothing."""
+def _step(connector: Connector, obj: ObjectSpec, together: threading.Barrier, *, first: bool | None) -> int:
+    """Read, wait until the other has read too, add one, write as last read; 1 when done. A refusal of the whole call wrote nothing.
+
+    None: both write at once.
+    """
     before = seen(connector, obj, "a", ["steps"])
     following = type(before["steps"])(int(before["steps"]) + 1)
     together.wait(timeout=60)
+    if first is False:
+        together.wait(timeout=60)
     try:
         outcome = send(connector, obj, "update", [("a", {"steps": following})], expected=[before])[0]
     except SystemError_:
         return 0
     finally:
+        if first is True:
+            together.wait(timeout=60)
         together.wait(timeout=60)
     require(outcome["__status"] in {"done", "stale", "retry"}, f"a step's status is {outcome['__status']}: {outcome['__reason']}")
     return int(outcome["__status"] == "done")

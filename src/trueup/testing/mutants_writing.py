@@ -296,7 +296,9 @@ class OnlyTextIsComparable(Lie):
 
 @lie("writers_lose_no_update")
 class ComparesThenWrites(Lie):
-    """The precondition is looked at first, and the write is done a little later."""
+    """The precondition is looked at first, and the write is done a little later, by one of two writers later than by the other."""
+
+    _later_s = itertools.cycle((0.02, 0.12))
 
     def write(self, obj: ObjectSpec, batch: WriteBatch) -> pl.DataFrame:
         """See base.Connector."""
@@ -306,7 +308,7 @@ class ComparesThenWrites(Lie):
         current = {row["__key"]: row for row in self._all(obj, columns, batch.rows.get_column("__key").to_list()).to_dicts()}
         keys = dict(batch.rows.select("__op", "__key").iter_rows())
         same = [row["__op"] for row in batch.expected.to_dicts() if all(current[keys[row["__op"]]][name] == row[name] for name in columns)]
-        time.sleep(0.02)
+        time.sleep(next(self._later_s))
         other = [op for op in keys if op not in same]
         outcomes = self.inner.write(obj, replace(only(batch, same), expected=None))
         return pl.concat([outcomes, restated(claimed(self.inner, obj, only(batch, other)), other, "stale")])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import polars as pl
 
 from tests.system.connectors.openapi_judge import Judge
-from trueup.connectors.base import Page, WriteBatch
+from trueup.connectors.base import Connector, Page, WriteBatch
 from trueup.connectors.registry import connector_class
 from trueup.connectors.rest.auth import Header
 from trueup.connectors.rest.connector import RestConnector
@@ -98,7 +98,7 @@ def opened(name: str, vendor: Vendor, prefix: str = "", **settings: Any) -> Rest
     return connector
 
 
-def read(connector: RestConnector, obj: ObjectSpec, columns: tuple[str, ...], **how: Any) -> list[Page]:
+def read(connector: Connector, obj: ObjectSpec, columns: Sequence[str], **how: Any) -> list[Page]:
     """All pages."""
     return list(connector.read(obj, columns, **how))
 
@@ -120,7 +120,7 @@ def batch(kind: Any, *changes: tuple[str | None, dict[str, Any]], expected: list
     return WriteBatch(kind=kind, rows=frame, expected=seen)
 
 
-def outcomes(connector: RestConnector, obj: ObjectSpec, written: WriteBatch) -> list[dict[str, Any]]:
+def outcomes(connector: Connector, obj: ObjectSpec, written: WriteBatch) -> list[dict[str, Any]]:
     """Outcomes in the order of the operations."""
     done = connector.write(obj, written).sort("__op").to_dicts()
     return [{name.removeprefix("__"): value for name, value in one.items()} for one in done]

@@ -22,6 +22,7 @@ def bound_to_one_machine(config: Config, entity: str) -> bool:
     """Whether passes of an entity stay where the leader is: a file lies on one machine, and one process alone can keep count of limits."""
     for name in config.entities[entity].mappings:
         system = config.systems[name]
-        if "path" in system.settings or {"rows_per_s", "connections"} & system.limits.keys():
+        lies_here = "path" in system.settings and "://" not in str(system.settings["path"])
+        if lies_here or {"rows_per_s", "connections"} & system.limits.keys():
             return True
     return False

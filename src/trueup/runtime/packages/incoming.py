@@ -10,6 +10,7 @@ from __future__ import annotations
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -17,7 +18,7 @@ import polars as pl
 
 from trueup.connectors.filebase import Replacement, locked, open_to_read, stamp
 from trueup.connectors.jsonl import JsonlConnector
-from trueup.errors import PackageError, TrueupError, UsageError
+from trueup.errors import ConfigError, PackageError, Problem, TrueupError, UsageError
 from trueup.exchange.answer import PROBLEMS_SHOWN, Answer, RowProblem, write_answer
 from trueup.exchange.checking import check_package, checked_rows
 from trueup.exchange.naming import SEALED, ZIP, PackageName, packages_among
@@ -34,7 +35,6 @@ from trueup.store import audit, failure
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
-    from pathlib import Path
 
     from trueup.exchange.places import Place
     from trueup.exchange.statement import Statement
@@ -83,9 +83,14 @@ class Incoming:
         self._settle = settle
         self._system: str = package.system
         connector = JsonlConnector(self._system, config.systems[self._system].settings, directory=config.directory)
+        if not isinstance(connector.path, Path):
+            problem = Problem("", 0, f"systems.{self._system}.path", "packages are taken into a file on this machine", "name a file here")
+            raise ConfigError([problem])
         if connector.path.suffix.lower() not in connector.suffixes:
             _make_folder(self._system, connector.path)
-        self._file = connector.path_of(config.entities[package.entity].mappings[self._system].object)
+        file = connector.path_of(config.entities[package.entity].mappings[self._system].object)
+        assert isinstance(file, Path)
+        self._file = file
         self._known, self._is_kept = Received(since=clock()), False
 
     def step(self, only: PackageName | None = None, *, following: int | None = None) -> list[Taken]:
