@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from trueup.model import ObjectInfo
 
 _VALUES = "trueup_values"  # the temporary table that carries a job's or a lookup's values
+_LOOK = "SELECT 1 FROM sqlite_schema LIMIT 1"
+_HALF_DONE = "SQLITE_READONLY_ROLLBACK"  # what has to be taken back first was begun by a program that was killed
 _ISO_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)")
 
 
@@ -135,22 +137,49 @@ class SqliteConnector(LockingConnector):
         return self._read_from
 
     def _reader(self) -> sqlite3.Connection:
-        """The connection for lookups; as a last resort (WAL in a directory that cannot be written) of the file as it lies there."""
-        if self._reading is None:
-            self._there()
-            with self._errors():
-                self._read_from = self._uri("mode=ro")
+        """The connection for lookups."""
+        with self._errors():
+            if self._reading is None:
+                self._there()
+                self._reading = self._opened()
+            elif self._has("-journal"):
                 try:
-                    self._reading = self._connect(self._read_from)
+                    self._reading.execute(_LOOK).fetchone()
                 except sqlite3.OperationalError as error:
-                    wal = Path(f"{self.path}-wal")
-                    if not error.sqlite_errorname.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
+                    if error.sqlite_errorname != _HALF_DONE:
                         raise
-                    if wal.exists() and wal.stat().st_size:
-                        raise
-                    self._read_from = self._uri("mode=ro&immutable=1")
-                    self._reading = self._connect(self._read_from)
+                    self._take_back()
         return self._reading
+
+    def _opened(self) -> sqlite3.Connection:
+        """Open for reading; as a last resort (WAL in a directory that cannot be written) the file as it lies there."""
+        self._read_from = self._uri("mode=ro")
+        try:
+            return self._connect(self._read_from)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorname == _HALF_DONE:
+                self._take_back()
+                return self._connect(self._read_from)
+            if not error.sqlite_errorname.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
+                raise
+            if self._has("-wal") or self._has("-journal"):
+                raise
+            self._read_from = self._uri("mode=ro&immutable=1")
+            return self._connect(self._read_from)
+
+    def _has(self, ending: str) -> bool:
+        """Whether there is something in a file beside the database."""
+        try:
+            return Path(f"{self.path}{ending}").stat().st_size > 0
+        except FileNotFoundError:
+            return False
+
+    def _take_back(self) -> None:
+        """Have SQLite take back what a program had begun to write when it was killed: a reader alone may not, and sees a part of it.
+
+        See https://www.sqlite.org/lockingv3.html, "Dealing with hot journals".
+        """
+        self._writer().execute(_LOOK).fetchone()
 
     def _writer(self) -> sqlite3.Connection:
         if self._writing is None:
@@ -166,7 +195,7 @@ class SqliteConnector(LockingConnector):
         connection = sqlite3.connect(uri, uri=True, timeout=self.lock_timeout_s, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA temp_store=MEMORY")
-            connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
+            connection.execute(_LOOK).fetchone()
         except BaseException:
             connection.close()
             raise
@@ -196,6 +225,10 @@ class SqliteConnector(LockingConnector):
             return RowRefusedError(text, column=column.group(1) if column else None)
         if code.startswith("SQLITE_FULL"):
             return WriteRefusedError(f"no room is left to write {self.path}: {text}", hint="free space on the disk", system=self.name)
+        if code == _HALF_DONE:
+            message = f"{self.path} cannot be read: a program was stopped in the middle of a write, which has to be taken back first"
+            hint = "open it once with its application, or let this user write to the file and its folder"
+            return SystemUnreachableError(message, hint=hint, system=self.name)
         if code.startswith("SQLITE_READONLY"):
             return WriteRefusedError(
                 f"{self.path} cannot be written: {text}", hint="check the file's and folder's rights", system=self.name

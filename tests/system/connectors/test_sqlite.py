@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -53,6 +54,24 @@ def obj(name: str = "t", key: tuple[str, ...] = ("id",), **more: Any) -> ObjectS
 def driver(request, till):
     till.fast_reads = request.param == "adbc"
     return request.param
+
+
+_BREAKS_OFF = """
+import os, signal, sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("PRAGMA cache_size = 1")  # so that pages reach the file before the commit
+db.execute("BEGIN IMMEDIATE")
+db.execute("UPDATE t SET v = 'half done'")
+db.execute("INSERT INTO t (v) SELECT 'half done' || a.id FROM t AS a, t AS b")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def break_off_a_write(path: Path) -> None:
+    """A program is killed in the middle of a transaction, of which the file shows a part already."""
+    subprocess.run([sys.executable, "-c", _BREAKS_OFF, str(path)], check=False)
+    assert path.with_name(f"{path.name}-journal").stat().st_size
+    assert b"half done" in path.read_bytes()
 
 
 # ---------------------------------------------------------------- settings and errors
@@ -516,6 +535,32 @@ def test_computed_columns_are_not_written(till, database):
     with pytest.raises(WriteRefusedError, match=r"t\.twice is computed"):
         till.write(obj(), batch("create", [None], {"twice": [1]}))
     assert outcomes(till, obj(), batch("create", [None], {"n": [4]}, returning=["twice"]))[0]["twice"] == 8
+
+
+@pytest.mark.parametrize("met", ["opened before", "opened afterwards"])
+def test_what_a_killed_program_had_begun_is_taken_back_and_never_read(till, database, path, driver, met):
+    database.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)")
+    database.executemany("INSERT INTO t (v) VALUES (?)", [(f"v{number}",) for number in range(60)])
+    if met == "opened before":
+        assert len(rows(till, obj(), ["v"])) == 60
+    break_off_a_write(path)
+    assert rows(till, obj(), ["v"]) == {str(number + 1): (f"v{number}",) for number in range(60)}
+    break_off_a_write(path)
+    assert rows(till, obj(), ["v"], keys=["7"]) == {"7": ("v6",)}
+    assert database.execute("SELECT count(*) FROM t").fetchone() == (60,)
+
+
+def test_where_it_may_not_be_taken_back_nothing_is_read(till, database, path, driver, monkeypatch):
+    database.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)")
+    database.executemany("INSERT INTO t (v) VALUES (?)", [(f"v{number}",) for number in range(60)])
+    break_off_a_write(path)
+    as_it_is = till._uri
+    monkeypatch.setattr(till, "_uri", lambda mode: as_it_is(mode.replace("mode=rw", "mode=ro")))  # as SQLite does without rights
+    with pytest.raises(SystemUnreachableError, match="stopped in the middle of a write") as error:
+        rows(till, obj(), ["v"])
+    assert "open it once with its application" in str(error.value.hint)
+    monkeypatch.undo()
+    assert len(rows(till, obj(), ["v"])) == 60
 
 
 def test_a_writer_waits_for_a_lock_and_else_says_retry(till, database):
