@@ -76,6 +76,13 @@ SHORT: dict[str, tuple[int, list[Move]]] = {
             *(("order", 441726145), ("edit", 594416265), ("listing", 365473437), ("reread", 451712271)),
         ],
     ),
+    "a row that has another key, and is outside of the filter": (
+        3099,
+        [
+            *(("add", 651947470), ("add", 768059175), ("listing", 618775668), ("rename", 1013864010), ("move", 971420996)),
+            ("settle", 987124743),
+        ],
+    ),
 }
 
 
@@ -89,6 +96,8 @@ LONG = {
     97: "left apart, and cleaned otherwise",
     173: "words that changed their meaning, and rows that were made again",
     1159: "rows that are all made again under other keys",
+    2206: "questions about orders that only one system has by now",
+    3017: "orders that an undo takes out of systems which meet a restored state",
     2296: "rows that were left behind when their system moved, and whose disappearance was held for a while",
 }
 

@@ -28,7 +28,7 @@ entities:
     deletes: {{from: [list], action: propagate}}
     fields: {{email: text, name: text}}
     mappings:
-      list: {{object: contacts, key: id, fields: {{email: email, name: name}}}}
+      list: {{object: contacts, key: id, fields: {{email: email, name: name}}{more}}}
       office: {{object: people, key: id, fields: {{email: email, name: name}}}}
 """
 
@@ -65,11 +65,11 @@ SOURCES: dict[str, tuple[str, Callable[[Path, list[Row]], None]]] = {
 class Firm:
     """A list that people keep by hand, and a database that follows it."""
 
-    def __init__(self, folder: Path, source: str, match: str) -> None:
+    def __init__(self, folder: Path, source: str, match: str, more: str = "") -> None:
         self.folder = folder
         said, self._write = SOURCES[source]
         self.file = folder / "trueup.yaml"
-        self.file.write_text(CONFIGURATION.format(source=said, match=match), encoding="utf-8")
+        self.file.write_text(CONFIGURATION.format(source=said, match=match, more=more), encoding="utf-8")
         with closing(sqlite3.connect(folder / "office.db")) as db:
             db.execute("CREATE TABLE people (id INTEGER PRIMARY KEY, email TEXT, name TEXT)")
 
@@ -136,6 +136,21 @@ def test_where_most_rows_show_no_address_nothing_is_told_by_it(tmp_path: Path, k
     everybody = firm.sync()
     firm.save(ADA, (key, *BOB[1:]), *many)
     assert firm.sync() == everybody
+
+
+def test_a_row_that_waits_for_a_person_may_be_the_one_that_is_gone(tmp_path: Path) -> None:
+    """Ada has another number, and no address any more: by her name the row may be either Ada whom the office knows."""
+    firm = Firm(tmp_path, "csv", "[[email], [name]]", more=", direction: read")
+    firm.save(ADA, CLEO)
+    firm.sync()
+    with closing(sqlite3.connect(firm.folder / "office.db")) as db:
+        db.execute("INSERT INTO people (email, name) VALUES ('lovelace@example.org', 'Ada')")
+        db.commit()
+    firm.sync()
+    firm.save((9, None, "Ada"), CLEO)
+    assert [firm.sync(), firm.sync()] == [["Ada", "Ada", "Cleo"]] * 2
+    firm.save(CLEO)
+    assert [firm.sync(), firm.sync()][1] == ["Ada", "Cleo"], "nothing is left that may be the first Ada"
 
 
 @pytest.mark.slow

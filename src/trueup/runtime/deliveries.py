@@ -21,7 +21,7 @@ from trueup.runtime.commit import commit_results, put_troubles, ready_results
 from trueup.runtime.following import follow
 from trueup.runtime.hands import Sharing
 from trueup.runtime.lane import Lane, Preparation, Prepared, Written, rest
-from trueup.runtime.lookalikes import PERHAPS_UNREAD, put_off
+from trueup.runtime.lookalikes import put_off
 from trueup.runtime.obstacles import Obstacles
 from trueup.runtime.outcomes import as_stored, settle_updates
 from trueup.runtime.planned import note_planned
@@ -77,7 +77,7 @@ class Deliveries:
         self._recording = Recording(len(seats))
         self._shared: dict[str, Sharing] = {}
         self._side_by_side: set[Future[None]] = set()
-        self._obstacles = Obstacles(store, entity, seats)
+        self._obstacles = Obstacles(store, entity, seats, keeps=not options.plan, referred=bool(options.referrers))
         self._complete: frozenset[str] = frozenset()
         self._untold: set[str] = set()  # systems of which no row was known when the round began
         self._begun = 0.0
@@ -104,9 +104,9 @@ class Deliveries:
         self._obstacles.mind_unreadable(db, unreadable)
 
     def believed(self, gone: pl.DataFrame) -> pl.DataFrame:
-        """Without rows that may stand there unread under another key: that they are gone is believed once nothing like them is left."""
-        for name, doubtful in self._obstacles.doubtful(gone).items():
-            self.unsettle(name, doubtful[KEY].to_list(), PERHAPS_UNREAD)
+        """Without rows that may stand there under another key: that they are gone is believed once nothing like them is left."""
+        for name, doubtful, why in self._obstacles.doubtful(gone):
+            self.unsettle(name, doubtful[KEY].to_list(), why)
             gone = gone.join(doubtful, on=[GID, SYSTEM], how="anti", maintain_order="left")
         return gone
 

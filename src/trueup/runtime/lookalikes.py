@@ -75,22 +75,12 @@ class Lookalikes:
         """
         if gids.is_empty():
             return gids
-        records = self._as_known(gids)
+        records = as_known(self._store, self._entity, self._seat.name, gids)
         try:
             alike = self.among(records)
         except TrueupError:
             return gids
         return pl.concat([alike, gids.filter(gids.is_in(self._like_anybody(records).implode()))]).unique() if self._nameless else alike
-
-    def _as_known(self, gids: pl.Series) -> pl.DataFrame:
-        """Records (`__gid` and cells) as they were agreed, and once more with what this system held where that was something else."""
-        with self._store.read() as db:
-            known = golden.fetch(db, self._entity.name, gids)
-            shadows = shadow_table.by_golden(db, self._entity.name, gids, [self._seat.name])
-        records = pl.concat([known.select(pl.col("id").alias(GID)), json_to_records(known["data"], self._entity.fields)], how="horizontal")
-        held = {gid: decode_delta(seen) for gid, seen in shadows.select("gid", "seen").rows() if seen is not None}
-        here = [row | held[row[GID]] for row in records.rows(named=True) if row[GID] in held]
-        return pl.concat([records, pl.DataFrame(here, schema=records.schema)])
 
     def _like_anybody(self, records: pl.DataFrame) -> pl.Series:
         """Golden ids of those records that no rule tells from a nameless row."""
@@ -144,6 +134,17 @@ class Lookalikes:
         shared = [split_key(item.key, len(columns)) for item in page.rejected if item.key is not None]
         texts = pl.DataFrame(shared, schema=dict.fromkeys(columns, pl.String()), orient="row")
         return texts.cast({name: page.rows.schema[name] for name in columns}, strict=False)
+
+
+def as_known(store: Store, entity: Entity, system: str, gids: pl.Series) -> pl.DataFrame:
+    """Records (`__gid` and cells) as they were agreed, and once more with what a system held where that was something else."""
+    with store.read() as db:
+        known = golden.fetch(db, entity.name, gids)
+        shadows = shadow_table.by_golden(db, entity.name, gids, [system])
+    records = pl.concat([known.select(pl.col("id").alias(GID)), json_to_records(known["data"], entity.fields)], how="horizontal")
+    held = {gid: decode_delta(seen) for gid, seen in shadows.select("gid", "seen").rows() if seen is not None}
+    here = [row | held[row[GID]] for row in records.rows(named=True) if row[GID] in held]
+    return pl.concat([records, pl.DataFrame(here, schema=records.schema)])
 
 
 def put_off(gids: pl.Series, system: str) -> pl.DataFrame:

@@ -8,13 +8,16 @@ import polars as pl
 
 from trueup.core.cells import GID, KEY, SYSTEM
 from trueup.core.deliver import Due
+from trueup.core.frames import by_value, keep, one_of
+from trueup.errors import TrueupError
 from trueup.runtime.failures import without_failing
-from trueup.runtime.lookalikes import Lookalikes
+from trueup.runtime.lookalikes import PERHAPS_UNREAD, Lookalikes
+from trueup.runtime.moved_out import PERHAPS_OUTSIDE, keep_links, moved_out
 from trueup.runtime.questions import may_be_there, waiting_rows
 from trueup.store import failure, parked
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from trueup.core.facts import Decision
@@ -24,18 +27,24 @@ if TYPE_CHECKING:
     from trueup.store import Db, Store
 
 _NOBODY = pl.Series(GID, [], dtype=pl.Int64)
+PERHAPS_PARKED = "a row that waits for a person may be this one"
+"""Why a row that is gone is not believed to be: it may stand there under another key, parked."""
+PERHAPS_THERE = (PERHAPS_UNREAD, PERHAPS_PARKED, PERHAPS_OUTSIDE)
 
 
 class Obstacles:
     """What stands in the way of the deliveries of one round, system by system."""
 
-    def __init__(self, store: Store, entity: Entity, seats: Mapping[str, Seat]) -> None:
-        """Know of nothing yet."""
+    def __init__(self, store: Store, entity: Entity, seats: Mapping[str, Seat], *, keeps: bool, referred: bool) -> None:
+        """Know of nothing yet. `keeps`: what is found out is kept; `referred`: other entities refer to this one."""
+        self._keeps = keeps
+        self._referred = referred
         self._store = store
         self._entity = entity
         self._seats = seats
         self._blocked: dict[str, pl.Series] = {}
         self._parked_keys: dict[str, set[str]] = {}
+        self._perhaps_parked: dict[str, pl.Series] = {}
         self._failing: dict[str, pl.DataFrame] = {}
         self._lookalikes: dict[str, Lookalikes] = {}
 
@@ -52,7 +61,12 @@ class Obstacles:
             late = pl.col("next_try_at").is_null() | (pl.col("next_try_at") > now)
             failing[name] = known.filter(late & pl.col("gid").is_not_null()).select(pl.col("gid").alias(GID), "field")
         self._failing = failing
-        self._blocked, self._parked_keys = ({}, {}) if nobody else self._questions(db, self._waiting(standing, found))
+        waiting = None if nobody else self._waiting(standing, found)
+        self._blocked, self._parked_keys = ({}, {}) if waiting is None else self._questions(db, waiting)
+        self._perhaps_parked = {}
+        if waiting is not None:
+            for name, rows in by_value(waiting.filter(~pl.col("linked")), "system"):
+                self._perhaps_parked[name] = rows["candidates"].explode().drop_nulls()
 
     def _questions(self, db: Db, waiting: pl.DataFrame) -> tuple[dict[str, pl.Series], dict[str, set[str]]]:
         """Per system: the records that parked rows, or another one's row, may be; and the rows that are nobody's yet."""
@@ -92,13 +106,26 @@ class Obstacles:
 
     # -------------------------------------------------------------- what is known
 
-    def doubtful(self, gone: pl.DataFrame) -> dict[str, pl.DataFrame]:
-        """Per system, rows of `gone` that may stand there unread under another key."""
-        found = {}
-        for name, looks in self._lookalikes.items():
-            mine = gone.filter(pl.col(SYSTEM) == name)
-            found[name] = mine.filter(pl.col(GID).is_in(looks.among_known(mine[GID]).implode()))
-        return found
+    def doubtful(self, gone: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame, str]]:
+        """Per system, rows of `gone` that may stand there under another key, and why that is not known."""
+        for name, rows in by_value(gone, SYSTEM):
+            looks = self._lookalikes.get(name)
+            if looks is not None:
+                yield name, keep(rows, one_of(rows[GID], looks.among_known(rows[GID]))), PERHAPS_UNREAD
+            yield name, keep(rows, one_of(rows[GID], self._perhaps_parked.get(name, _NOBODY))), PERHAPS_PARKED
+            yield name, self._moved_out(name, rows), PERHAPS_OUTSIDE
+
+    def _moved_out(self, name: str, gone: pl.DataFrame) -> pl.DataFrame:
+        """Rows of `gone` that may stand outside of the filter; the links of those that do are kept, except by a plan."""
+        try:
+            found = moved_out(self._store, self._entity, self._seats[name], gone[GID])
+        except TrueupError:
+            return gone
+        clear = found.filter(~pl.col(GID).is_duplicated() & ~pl.col(KEY).is_duplicated())
+        if self._keeps and not clear.is_empty():
+            with self._store.write() as tx:
+                keep_links(tx, self._entity.name, name, keep(gone, one_of(gone[GID], clear[GID])), clear, referred=self._referred)
+        return keep(gone, one_of(gone[GID], found[GID]))
 
     def blocked(self, system: str) -> pl.Series:
         """Records that are not to be made in a system: a parked row may be one of them."""

@@ -27,6 +27,7 @@ from trueup.reports.verify_facts import NOTED, SAMPLES, Agreement, Disagreement,
 from trueup.runtime.apart import held_apart, left_rows
 from trueup.runtime.lane import Lane
 from trueup.runtime.lookalikes import PERHAPS_UNREAD
+from trueup.runtime.obstacles import PERHAPS_THERE
 from trueup.runtime.questions import may_be_there, waiting_rows
 from trueup.runtime.references import to_golden
 from trueup.store import conflict, failure, golden, parked, unsettled_key
@@ -219,10 +220,10 @@ class _Checker:
         for system, gid, name in writes.select("system", "gid", "field").rows():
             self._failing.setdefault((system, gid), set()).add(name)
         self._parked: dict[str, set[str]] = {}
-        self._perhaps_unread: dict[str, set[str]] = {}
+        self._perhaps_there: dict[str, dict[str, str]] = {}
         for name in self._sides:
-            unsettled = unsettled_key.of(db, entity.name, name).filter(pl.col("why") == PERHAPS_UNREAD)
-            self._perhaps_unread[name] = set(unsettled["key"].to_list())
+            unsettled = unsettled_key.of(db, entity.name, name).filter(pl.col("why").is_in(PERHAPS_THERE))
+            self._perhaps_there[name] = dict(unsettled.select("key", "why").iter_rows())
         self._reserved: dict[str, set[int]] = {}
         waiting = waiting_rows(parked.of(db, entity.name))
         for system, key, candidates, linked in waiting.rows():
@@ -362,8 +363,9 @@ class _Checker:
                 self._compare(side, row, agreed[gid], observed[row["key"]], _by_mapping(apart.get((name, gid), {})))
 
     def _not_there(self, side: _Side, gid: int, key: str, *, dead: bool) -> None:
-        if not dead and key in self._perhaps_unread.get(side.seat.name, ()) and side.lost:
-            side.waiting.add(gid)  # a person mends the row that cannot be read, and it is known whose it is
+        why = self._perhaps_there.get(side.seat.name, {}).get(key)
+        if not dead and why is not None and (side.lost or why != PERHAPS_UNREAD):
+            side.waiting.add(gid)  # a person mends, or settles, the row that it may be, and it is known whose that is
         elif not dead:
             self._found(side, "missing", gid, key)
 

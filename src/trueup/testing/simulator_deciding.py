@@ -43,6 +43,8 @@ def decide(sim: Simulation, random: Random, some: float = 1.0) -> bool:
     for row in conflicts.iter_rows(named=True):
         if random.random() < some and row["field"] in sim.entity.fields:
             _resolve(sim, random, row)
+    if ORDER not in sim.workspace.config.entities:  # only one system has orders: nobody can answer until another one has them
+        orders = orders.clear()
     for id_, sides in orders.select("id", "candidates").rows():
         systems = [item["system"] for item in orjson.loads(sides) if item["system"] in sim.clerks.places()]
         if systems and random.random() < some:

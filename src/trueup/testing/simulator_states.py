@@ -21,6 +21,7 @@ from unittest import mock
 
 import orjson
 
+from trueup.core.facts import WITHDRAWN
 from trueup.errors import StateError
 from trueup.runtime.keeping import back_up, put_back
 from trueup.runtime.rebuild import rebuild
@@ -50,13 +51,15 @@ KEPT = 4
 class Keeper:
     """Whoever looks after the state. `lacking`: (system, golden id) of orders of which no row is there since the state came back.
 
-    `said`: (code, field) of values that a person has had taken back since then, or gave in answer to a question.
+    `said`: (code, field) of values that a person has had taken back since then, or gave in answer to a question. `taken_out`: (system, key)
+    of rows that are still to be deleted because a person has had a run undone.
     """
 
     sim: Simulation
     backups: list[Path] = field(default_factory=list)
     lacking: set[tuple[str, int]] = field(default_factory=set)
     said: set[tuple[str, str]] = field(default_factory=set)
+    taken_out: set[tuple[str, str]] = field(default_factory=set)
     taken: int = 0
 
     def back_up(self) -> None:
@@ -199,6 +202,7 @@ class Keeper:
             after = restored.get(db)
             if after is None or after.stage(ENTITY) == "done":
                 return None
+            self.taken_out = _withdrawn(self.sim, db)
             new = _codes_with_new_rows(self.sim, db)
             told = _told_cells(self.sim, db)
         self.sim.people.unsure |= _codes_changed_alike(self.sim) | _codes_heard_once(self.sim)
@@ -210,7 +214,8 @@ class Keeper:
         if before is None:
             return
         for name, system in self.sim.systems.items():
-            gone = [keys for kind, keys in system.calls.writes + system.others.writes if kind == "delete"]
+            deleted = [keys for kind, keys in system.calls.writes + system.others.writes if kind == "delete"]
+            gone = [key for keys in deleted for key in keys if (name, key) not in self.taken_out]
             if gone:
                 raise BrokenPromiseError(f"I10: the first run after a restore deleted {gone} in {name}")
         for (name, key, item), (code, shown, typings) in before.items():
@@ -219,6 +224,18 @@ class Keeper:
             if row is not None and not by_a_person and not alike(self.sim, item, row.values.get(f"c_{item}"), shown):
                 now = row.values.get(f"c_{item}")
                 raise BrokenPromiseError(f"I2: {name}:{key}.{item} was {shown!r} as everywhere, and a restored state made it {now!r}")
+
+
+def _withdrawn(sim: Simulation, db: Db) -> set[tuple[str, str]]:
+    """(system, key) of rows that an undo takes out, orders among them."""
+    return {
+        (name, key)
+        for entity in (ENTITY, ORDER)
+        for name in sim.worlds
+        for frame in shadow_table.keys(db, entity, name)
+        for key, state in frame.select("key", "state").rows()
+        if state == WITHDRAWN
+    }
 
 
 def _told_cells(sim: Simulation, db: Db) -> dict[str, tuple[set[str], set[str]]]:
