@@ -17,9 +17,9 @@ import pytest
 
 from tests.receivers import OTHER, SECRET, Receiver, Told
 from tests.stories.test_serve import Company, wait_until
-from trueup.cli.serve import _receiving
 from trueup.reports.alert_rules import judge
 from trueup.runtime.notices import sending
+from trueup.web.door import Door
 
 
 @pytest.fixture
@@ -78,7 +78,10 @@ def test_a_receiver_that_is_gone_is_told_of_and_another_secret_is_taken_up(tmp_p
     gone.behave = lambda _told, _handler: 410
     company = subscribed(tmp_path, gone=gone.url, other=other.url)
     text = company.file.read_text(encoding="utf-8")
-    with company.serving() as server, _receiving(server, "127.0.0.1", 0):
+    with (
+        company.serving() as server,
+        Door("127.0.0.1", 0, str(company.file), server.log, lambda: None).open(server, lambda: False),
+    ):
         company.rename("crm", "c1@example.org", "Renamed")
         wait_until(lambda: bool(company.events("notices stopped")), "the end of one")
         wait_until(lambda: bool(other.connections), "tries with a secret that is not the other's")

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import signal
 import sys
-from contextlib import contextmanager
-from functools import partial
+import time
+from contextlib import suppress
 from threading import Thread
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trueup.cli.shared import ConfigFile, all_loaded, begin_command, config_path
+from trueup.cli.shared import DEFAULT_CONFIG, ConfigFile, all_loaded, begin_command, config_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
+    from pathlib import Path
     from types import FrameType
 
     from trueup.model import Config
     from trueup.runtime.serving.server import Server
-    from trueup.web.desk.process import Handle as Desk
-    from trueup.web.front import Answer
+
+LOOK_S = 1.0
 
 
 def register(app: typer.Typer) -> None:
@@ -28,7 +29,7 @@ def register(app: typer.Typer) -> None:
     app.command("serve", short_help="Keep everything in agreement until stopped.")(serve)
 
 
-def serve(
+def serve(  # noqa: C901  one process, and what ends or renews it
     ctx: typer.Context,
     *,
     start: Annotated[bool, typer.Option("--start", help="Begin although no `sync` was ever completed.", show_default=False)] = False,
@@ -42,15 +43,21 @@ def serve(
 
     It ends what it is about first; a second signal ends it at once, which loses nothing either. Other commands may be used meanwhile.
 
-    After the configuration was changed (look at `trueup plan` first), SIGHUP makes it begin anew, unless it runs in a terminal; one with
-    mistakes changes nothing.
+    Where there is no trueup.yaml yet, or an empty one, it is set up in the browser: open the link that is printed.
+
+    A configuration that is saved in the browser is taken up at once. After it was changed otherwise (look at `trueup plan` first), SIGHUP
+    makes it begin anew, unless it runs in a terminal; one with mistakes changes nothing.
     """
+    from trueup.config.begin import is_unwritten, load_or_begin
     from trueup.config.load import load_config
     from trueup.errors import LeaseLostError
     from trueup.runtime.serving.events import Log
     from trueup.runtime.serving.server import Server
+    from trueup.web.door import Door
 
-    loaded = load_config(config_path(ctx, config))
+    file = config_path(ctx, config)
+    begins = is_unwritten(file) and (file.exists() or file == DEFAULT_CONFIG)  # a name that somebody gave is to be that of a file
+    loaded = load_or_begin(file) if begins else load_config(file)
     begin_command(ctx, loaded)
     all_loaded()
     log = Log(sys.stderr, plain=sys.stderr.isatty())
@@ -66,24 +73,51 @@ def serve(
 
     fresh: list[Config] = []
 
-    def renew(number: int, frame: FrameType | None) -> None:
+    def renew() -> None:
+        _renew(begun[0], fresh)
+
+    def told(number: int, frame: FrameType | None) -> None:
         del number, frame
-        Thread(target=_renew, args=(begun[0], fresh), name="renew", daemon=True).start()
+        Thread(target=renew, name="renew", daemon=True).start()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    while not ended:
-        server = Server(loaded, log=log, start=start, beside=lambda: _receiving(begun[0], host, port))
-        begun[:] = [server]
-        if hasattr(signal, "SIGHUP") and not sys.stderr.isatty():  # a terminal that is closed ends what runs in it
-            signal.signal(signal.SIGHUP, renew)
-        try:
-            server.run()
-            if not fresh:
-                return
-            loaded = fresh.pop()
-        except LeaseLostError as error:
-            log.event("stood down", why=str(error))
+    if begins:
+        log.event(
+            "configuration", why=f"{file} names no system yet: set it up in the browser, or write it; it is taken up as soon as it is there"
+        )
+        Thread(target=_when_written, args=(file, begun, fresh), name="configuration", daemon=True).start()
+    door = Door(host, port, str(file), log, renew)
+    try:
+        while not ended:
+            server = Server(loaded, log=log, start=start, beside=lambda: door.open(begun[0], lambda: bool(fresh) and not ended))
+            begun[:] = [server]
+            if hasattr(signal, "SIGHUP") and not sys.stderr.isatty():  # a terminal that is closed ends what runs in it
+                signal.signal(signal.SIGHUP, told)
+            try:
+                server.run()
+                if not fresh:
+                    return
+                loaded = fresh.pop()
+            except LeaseLostError as error:
+                log.event("stood down", why=str(error))
+    finally:
+        door.close()
+
+
+def _when_written(file: Path, begun: Sequence[Server], fresh: list[Config]) -> None:
+    """Take up a configuration that somebody begins to write with another program, once it is right."""
+    from trueup.config.begin import is_unwritten
+
+    seen: tuple[int, int] | None = None
+    while not fresh and not (begun and begun[0].config.digests):
+        time.sleep(LOOK_S)
+        with suppress(OSError):
+            found = file.stat()
+            sign = (found.st_mtime_ns, found.st_size)
+            if begun and not begun[0].config.digests and not fresh and sign != seen and not is_unwritten(file):
+                seen = sign
+                _renew(begun[0], fresh)
 
 
 def _renew(server: Server, fresh: list[Config]) -> None:
@@ -102,66 +136,3 @@ def _renew(server: Server, fresh: list[Config]) -> None:
     server.log.event("configuration", why="taken up as it is now")
     fresh[:] = [found]
     server.stop()
-
-
-@contextmanager
-def _receiving(server: Server, host: str, port: int) -> Iterator[None]:
-    """Answer at the port meanwhile."""
-    from trueup.web import receiver
-    from trueup.web.desk.process import Handle
-    from trueup.web.renewal import Renewal
-
-    def log(why: str) -> None:
-        server.log.event("receiver", why=why)
-
-    desk = Handle(server.config.file, lambda why: server.log.event("dashboard", why=why))
-    handle = receiver.start(server.config, server.config.state, host, port, answer=partial(_answer, server, desk), log=log, desk=True)
-    at = f"http://{f'[{handle.host}]' if ':' in handle.host else handle.host}:{handle.port}"
-    server.log.event("listening", at=at)
-    _let_in(server, at)
-    if hooked := receiver.hooked(server.config):
-        server.log.event("receiving", at=f"{at}/hooks/", systems=", ".join(hooked))
-    server.knowing.webhooks = lambda: handle.totals
-
-    def change(fresh: Config) -> None:
-        handle.change(fresh)
-        server.telling.renew(fresh)
-
-    renewal = Renewal(server.config, server.store, change, lambda event, words: server.log.event(event, why=words))
-    renewal.start()
-    try:
-        yield
-    finally:
-        renewal.stop()
-        renewal.join()
-        handle.stop()
-        desk.stop()
-
-
-def _let_in(server: Server, at: str) -> None:
-    """Where nobody can log in yet, say how the first one can."""
-    from datetime import UTC, datetime
-
-    from trueup.web.access.people import first_link
-
-    token = first_link(server.store, datetime.now(UTC))
-    if token is not None:
-        server.log.event("set-up", why=f"open this link once to become the first admin: {at}/setup?token={token}")
-
-
-def _answer(server: Server, desk: Desk, what: str) -> Answer:
-    """What the receiver is asked and does not know."""
-    from trueup.errors import TrueupError
-    from trueup.web.front import BUSY, DESK, METRICS, Answer
-
-    if what == DESK:
-        try:
-            return Answer(200, desk.place())
-        except TrueupError as error:
-            server.log.event("dashboard", why=str(error))
-            return BUSY
-    if what == METRICS:
-        kind, text = server.knowing.metrics()
-        return Answer(200, text, kind)
-    why = server.not_ready
-    return Answer(200, "ready\n") if why is None else Answer(503, f"not ready: {why}\n")

@@ -5,12 +5,16 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ruamel.yaml
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 
 from trueup.config.load import load_config
 from trueup.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 GIVES_WAY = {"source_of_truth", "conflict"}
 """What says who wins, and so gives way to somebody who always does."""
@@ -48,30 +52,50 @@ def owned_by(file: str, entity: str, field: str, system: str) -> Change:
 
 def _with_owner(text: str, entity: str, field: str, system: str) -> str:
     """The text with one field changed."""
+    return with_setting(text, ("entities", entity, "fields", field), "source_of_truth", scalar(system))
+
+
+def with_rule(text: str, entity: str, field: str, rule: str) -> str:
+    """The text with the rule of a field, as YAML has it, in place of whatever said who wins. Raises UsageError as `with_setting`."""
+    return with_setting(text, ("entities", entity, "fields", field), "conflict", rule)
+
+
+def with_direction(text: str, entity: str, system: str, direction: str) -> str:
+    """The text with the direction of a mapping. Raises UsageError as `with_setting`."""
+    return with_setting(text, ("entities", entity, "mappings", system), "direction", direction)
+
+
+def with_setting(text: str, path: Sequence[str], name: str, value: str) -> str:
+    """The text with `name: value` at a place, all else as it is written.
+
+    Raises UsageError where that place is not written, or counts for several.
+    """
     found: Node | None = ruamel.yaml.YAML().compose(text)
-    for name in ("entities", entity, "fields", field):
-        found = _value(found, name)
+    said = ".".join(path[1:])
+    for part in path:
+        found = _value(found, part)
         if found is None:
             break
     if found is None:
-        raise UsageError(f"{entity}.{field} is not written where it was looked for", hint=BY_HAND)
+        raise UsageError(f"{said} is not written where it was looked for", hint=BY_HAND)
     start, end = found.start_mark.index, found.end_mark.index
     if found.anchor is not None:
-        raise UsageError(f"{entity}.{field} is written once for several places", hint=BY_HAND)
-    owner = f"source_of_truth: {_scalar(system)}"
+        raise UsageError(f"{said} is written once for several places", hint=BY_HAND)
+    gives_way = GIVES_WAY if name in GIVES_WAY else {name}
+    new = f"{name}: {value}"
     if isinstance(found, ScalarNode):
-        return f"{text[:start]}{{type: {text[start:end]}, {owner}}}{text[end:]}"
+        kept = f"type: {text[start:end]}, " if text[start:end].strip() else ""
+        return f"{text[:start]}{{{kept}{new}}}{text[end:]}"
     assert isinstance(found, MappingNode)
-    pairs = [(key, value) for key, value in found.value if key.value not in GIVES_WAY]
+    pairs = [(key, item) for key, item in found.value if key.value not in gives_way]
     if found.flow_style:
-        kept = [text[key.start_mark.index : value.end_mark.index].rstrip() for key, value in pairs]
-        return f"{text[:start]}{{{', '.join([*kept, owner])}}}{text[end:]}"
+        parts = [text[key.start_mark.index : item.end_mark.index].rstrip() for key, item in pairs]
+        return f"{text[:start]}{{{', '.join([*parts, new])}}}{text[end:]}"
     lines = text.splitlines(keepends=True)
-    going = {number for key, value in found.value if key.value in GIVES_WAY for number in _lines(key, value)}
+    going = {number for key, item in found.value if key.value in gives_way for number in _lines(key, item)}
     at = found.start_mark.line
-    indent = " " * found.start_mark.column
-    new = [f"{indent}{owner}\n"]
-    return "".join([*lines[:at], *new, *(line for number, line in enumerate(lines[at:], at) if number not in going)])
+    first = f"{' ' * found.start_mark.column}{new}\n"
+    return "".join([*lines[:at], first, *(line for number, line in enumerate(lines[at:], at) if number not in going)])
 
 
 def _lines(key: Node, value: Node) -> range:
@@ -87,7 +111,7 @@ def _value(found: Node | None, name: str) -> Node | None:
     return next((value for key, value in found.value if key.value == name), None)
 
 
-def _scalar(name: str) -> str:
+def scalar(name: str) -> str:
     """A name as YAML reads it back."""
     plain = name.replace("-", "").replace("_", "")
     return name if plain.isalnum() and plain.isascii() and not plain.isdigit() else "'" + name.replace("'", "''") + "'"

@@ -36,16 +36,22 @@ def verdict_page(records: Mapping[str, Answers], found: Recommendation) -> str:
     return page("How to keep these records together", body, _STYLE)
 
 
-def _one(name: str, answers: Answers, verdict: Verdict) -> Iterator[str]:
+def verdict_html(name: str, answers: Answers, verdict: Verdict) -> str:
+    """What is recommended for one kind of record, as a part of a page on which the answers stand already."""
+    return "".join(_one(name, answers, verdict, answered=False))
+
+
+def _one(name: str, answers: Answers, verdict: Verdict, *, answered: bool = True) -> Iterator[str]:
     yield f"<h2><bdi>{escape(name)}</bdi></h2>"
     yield f'<p class="verdict"><b>{escape(NAMES[verdict.approach].capitalize())}.</b> {escape(MEANS[verdict.approach])}</p>'
     if verdict.flags:
         yield f"<p>{''.join(f'<span class=flag>{escape(flag)}</span>' for flag in verdict.flags)}</p>"
     yield from _list("Because", verdict.reasons)
-    yield "<h3>What was answered</h3><table class=plain>"
-    for question, answer in given(answers).items():
-        yield f'<tr><th scope="row">{escape(asked(question))}</th><td class="t">{escape(answer)}</td></tr>'
-    yield "</table>"
+    if answered:
+        yield "<h3>What was answered</h3><table class=plain>"
+        for question, answer in given(answers).items():
+            yield f'<tr><th scope="row">{escape(asked(question))}</th><td class="t">{escape(answer)}</td></tr>'
+        yield "</table>"
     other = verdict.runner_up
     yield f"<h3>Next best: {escape(NAMES[other.approach])}</h3>"
     yield f"<p>Not first: {escape(other.why_not)}. Its price: {escape(other.price)}.</p>"

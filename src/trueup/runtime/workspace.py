@@ -81,6 +81,7 @@ class Workspace:
         self._views = ""  # the shapes of which the views are known to be there
         self.by_program = False  # the audit trail is to tell of what is asked for here
         self._is_copy = False  # the state at hand is a copy for a plan, and may be changed
+        self.although_paused = False  # somebody asked for a few records while everything rests
 
     def __enter__(self) -> Self:
         return self
@@ -460,7 +461,7 @@ class Workspace:
             meta.set_(tx, VIEWS, text)
 
     def _muted(self, pauses: Mapping[tuple[str, str], None], entity: str) -> Iterator[str]:
-        everything = ("all", "") in pauses or ("entity", entity) in pauses
+        everything = (("all", "") in pauses and not self.although_paused) or ("entity", entity) in pauses
         for name, system in self.config.systems.items():
             if everything or system.paused or ("system", name) in pauses:
                 yield name

@@ -43,7 +43,7 @@ class ProposedField:
     """A field of an entity, in at least two systems.
 
     `rule` is what settles two changes, None: a person; `owner` the system whose word counts, None where each may change it.
-    `confirmed` where a person said that its columns are one field.
+    `confirmed` where a person said that its columns are one field, `refused` where they said that they are not.
     """
 
     name: str
@@ -51,10 +51,11 @@ class ProposedField:
     clean: tuple[str, ...]
     shown: dict[str, Shown]
     why_clean: str = ""
-    rule: Literal["last_write_wins", "add"] | None = None
+    rule: Literal["last_write_wins", "first_write_wins", "add"] | None = None
     why_rule: str = ""
     owner: str | None = None
     confirmed: bool = False
+    refused: bool = False
 
     @property
     def confidence(self) -> float:
@@ -64,7 +65,7 @@ class ProposedField:
     @property
     def sure(self) -> bool:
         """Whether its columns are taken for one field without a mark."""
-        return self.confirmed or self.confidence >= SURE
+        return not self.refused and (self.confirmed or self.confidence >= SURE)
 
 
 @dataclass(slots=True)
@@ -73,7 +74,7 @@ class ProposedEntity:
 
     `standing` is what speaks for each system, the first first; `answers_of` names the answers that hold for it, None: there are none.
     `when` and `max_delay` are as a configuration has them, None: not known; `told` is the role or person who decides what needs it.
-    `assigns` says who gives new rows their key, per system where that was asked for.
+    `assigns` says who gives new rows their key, per system where that was asked for; `directions` which systems are only read or written.
     """
 
     name: str
@@ -89,6 +90,7 @@ class ProposedEntity:
     max_delay: str | None = None
     told: str | None = None
     assigns: dict[str, str] = field(default_factory=dict)
+    directions: dict[str, str] = field(default_factory=dict)
     settled: bool = False
 
     @property

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trueup.model import Config
     from trueup.reports.profile_facts import Clock
     from trueup.setup.addresses import Address
-    from trueup.setup.samples import Sample
+    from trueup.setup.samples import Looked, Sample
 
 NOTHING_SHARED = "no two objects of these systems seem to hold the same records"
 
@@ -42,15 +42,20 @@ def look_at(addresses: Sequence[Address]) -> Seen:
         raise UsageError("with fewer than two systems there is nothing to keep together", hint="name another one")
     found = Seen()
     for item in addresses:
-        connector = connector_class(item.connector).open(item.name, item.settings, directory=str(Path.cwd()))
-        try:
-            looked = look(item.name, connector, item.connector)
-        finally:
-            connector.close()
+        looked = look_at_one(item, str(Path.cwd()))
         found.samples[item.name] = looked.samples
         found.left_out += looked.left_out
         found.clocks[item.name] = looked.clock
     return found
+
+
+def look_at_one(item: Address, directory: str) -> Looked:
+    """Look at one system; a path of a file starts at `directory`. Raises what one that cannot be reached raises."""
+    connector = connector_class(item.connector).open(item.name, item.settings, directory=directory)
+    try:
+        return look(item.name, connector, item.connector)
+    finally:
+        connector.close()
 
 
 @contextmanager

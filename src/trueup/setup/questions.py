@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 NOBODY = "each system"
 """The word for a source of truth that is none; no system can be called so."""
 _YES, _NO, _LATER, _WAIT = "yes", "no", "later", "wait"
-_PACE = {"seconds": WHEN["at once"], "minutes": WHEN["at once"], "hours": WHEN["every hour"], "days": WHEN["every night"]}
+PACE = {"seconds": WHEN["at once"], "minutes": WHEN["at once"], "hours": WHEN["every hour"], "days": WHEN["every night"]}
+"""`when:` of a configuration, by the longest tolerable wait."""
 _SHOWN = 3
 _LONGEST = 40
-_LONGEST_ROLE = 120
+LONGEST_ROLE = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def _same_field(entity: ProposedEntity, item: ProposedField) -> Asked:
             entity.left_out += [f"{system}.{shown.column}" for system, shown in item.shown.items()]
 
     least = min(item.shown.values(), key=lambda shown: shown.confidence)
-    columns = [(f"{system}.{shown.column}", _examples(entity.samples[system], shown.column)) for system, shown in item.shown.items()]
+    columns = [(f"{system}.{shown.column}", examples(entity.samples[system], shown.column)) for system, shown in item.shown.items()]
     width = max(len(name) for name, _values in columns)
     return Asked(
         f"{entity.name}: do these columns hold the same?",
@@ -94,8 +95,8 @@ def _same_field(entity: ProposedEntity, item: ProposedField) -> Asked:
     )
 
 
-def _examples(sample: Sample, column: str) -> str:
-    """Some values as they stand there."""
+def examples(sample: Sample, column: str) -> str:
+    """Some values of a column as they stand there."""
     found = list(dict.fromkeys(" ".join(text.split()) for text in sample.columns[column].texts if text is not None and text.strip()))
     return ", ".join(text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…" for text in found[:_SHOWN]) or "(empty)"
 
@@ -144,14 +145,14 @@ def _delay(entity: ProposedEntity) -> Asked:
 
     def settle(word: str) -> None:
         entity.max_delay = MAX_DELAY[word]
-        entity.when, entity.why_when = _PACE[word], "for `trueup serve`, as you said"
+        entity.when, entity.why_when = PACE[word], "for `trueup serve`, as you said"
 
     return Asked(f"{entity.name}: when one has changed, how long may the other systems go without it?", (), asked.choices, "hours", settle)
 
 
 def _owner(entity: ProposedEntity) -> Asked:
     def settle(words: str) -> None:
-        entity.told = " ".join(words.split())[:_LONGEST_ROLE] or None
+        entity.told = " ".join(words.split())[:LONGEST_ROLE] or None
 
     return Asked(f"{entity.name}: which role or person decides what needs a decision?", (), (), "", settle)
 

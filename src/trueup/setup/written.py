@@ -19,15 +19,25 @@ if TYPE_CHECKING:
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*(?: [A-Za-z0-9_./-]+)*")
 _RESERVED = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
+HEAD = (
+    "# Proposed by `trueup init` from what the systems hold. Nothing was written to any of them.",
+    "# Read it, change what is wrong, then: trueup check, trueup drift, trueup plan, trueup rehearse.",
+)
 
 
 def as_yaml(
     addresses: Sequence[Address],
     entities: Sequence[ProposedEntity],
     clocks: Mapping[str, Clock | None] | None = None,
+    *,
+    sealed: bool = False,
+    head: Sequence[str] = HEAD,
 ) -> str:
-    """The file. What was proposed without certainty stands in it as a comment; `clocks` are those of the systems, by name."""
-    return "\n".join([*_systems(addresses, clocks or {}), "", *_entities(entities), ""])
+    """The file. What was proposed without certainty stands in it as a comment; `clocks` are those of the systems, by name.
+
+    `sealed`: addresses of databases are secrets in the state, and not in `.env`. `head` are its first lines.
+    """
+    return "\n".join([*head, "", *_systems(addresses, clocks or {}, sealed=sealed), "", *_entities(entities), ""])
 
 
 def as_environment(addresses: Sequence[Address]) -> str:
@@ -35,14 +45,12 @@ def as_environment(addresses: Sequence[Address]) -> str:
     return "".join(f"{item.variable}={item.url}\n" for item in addresses if item.url is not None)
 
 
-def _systems(addresses: Sequence[Address], clocks: Mapping[str, Clock | None]) -> Iterator[str]:
-    yield "# Proposed by `trueup init` from what the systems hold. Nothing was written to any of them."
-    yield "# Read it, change what is wrong, then: trueup check, trueup drift, trueup plan, trueup rehearse."
-    yield ""
+def _systems(addresses: Sequence[Address], clocks: Mapping[str, Clock | None], *, sealed: bool) -> Iterator[str]:
     yield "systems:"
     for item in addresses:
-        place = f'url: "${{{item.variable}}}"' if item.url is not None else f"path: {text(item.path or '')}"
-        said = f"    # in .env: {item.variable}" if item.url is not None else ""
+        variable = f"secret:{item.variable}" if sealed else item.variable
+        place = f'url: "${{{variable}}}"' if item.url is not None else f"path: {text(item.path or '')}"
+        said = ("    # sealed in the state" if sealed else f"    # in .env: {item.variable}") if item.url is not None else ""
         clock = clocks.get(item.name)
         wrong = f"    # {clock_words(clock)}: edits of one moment may be dated wrongly" if clock_is_wrong(clock) else ""
         yield f"  {item.name}: {{connector: {item.connector}, {place}}}{said}{wrong}"
@@ -138,6 +146,8 @@ def _mapping(system: str, sample: Sample, entity: ProposedEntity) -> Iterator[st
     yield f"        key: {key}{remark}"
     if sample.kind in {"view", "query"}:
         yield f"        direction: read    # a {sample.kind}"
+    elif system in entity.directions:
+        yield f"        direction: {entity.directions[system]}    # as you said"
     if sample.modified is not None:
         yield f"        modified: {text(sample.modified)}"
     yield "        fields:"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nicegui import ui
@@ -256,6 +257,16 @@ class Queue:
                 f"`trueup -c {change.file} plan` shows what it would do. Then put it in place of the configuration, and start `serve` anew."
             )
             markup(f'<p>{words(said)}</p><pre class="diff" tabindex="0">{lines}</pre><p>{words(then)}</p>')
+            if self.tab.guest.may("admin"):
+                with line():
+                    button("Look at what would come of it, and save it", partial(self._look_ahead, change.file))
+
+    async def _look_ahead(self, file: str) -> None:
+        """Take the proposal to where it is saved."""
+        draft = self.tab.site.place.draft
+        done = await self.tab.work("admin", lambda _user: draft.type(Path(file).read_text(encoding="utf-8")))
+        if done is not None:
+            ui.navigate.to("/project/preview")
 
 
 def _choices(asked: OpenConflict) -> list[Any]:

@@ -11,11 +11,11 @@ from nicegui import ui
 from trueup.errors import TrueupError
 from trueup.store import waiting
 from trueup.web.dashboard.markup import number, words
-from trueup.web.dashboard.pages import PAGES, WAYS
+from trueup.web.dashboard.pages import FOR_ADMINS, PAGES, WAYS
 from trueup.web.dashboard.tab import Tab, markup
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from trueup.store import Db
     from trueup.web.dashboard.guest import Guest
@@ -42,7 +42,7 @@ def frame(site: Site, pulse: Pulse, guest: Guest) -> None:
         page = ui.element("div").classes("page").props("id=page tabindex=-1")
 
     def draw(path: str) -> None:
-        inside = _ways(path, waits)
+        inside = _ways(path, waits, frozenset() if guest.may("admin") else FOR_ADMINS)
         ways.set_content(inside)
         menu.set_content(f'<summary>Menu</summary><nav aria-label="Menu">{inside}</nav>')
 
@@ -81,11 +81,13 @@ def _waits(db: Db, site: Site) -> dict[str, int]:
     }
 
 
-def _ways(path: str, waits: Mapping[str, int]) -> str:
+def _ways(path: str, waits: Mapping[str, int], without: Collection[str]) -> str:
     """The ways to the pages; the present one is marked."""
     here = path.partition("?")[0].strip("/").partition("/")[0]
     items = []
     for name, said in WAYS.items():
+        if name in without:
+            continue
         count = waits.get(name, 0)
         much = f' <span class="pill warn">{number(count)}<span class="skip"> waiting</span></span>' if count else ""
         items.append(f'<li><a href="/{name}"{" aria-current=page" if name == here else ""}><span>{said}</span>{much}</a></li>')

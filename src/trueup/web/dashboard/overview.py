@@ -46,7 +46,8 @@ def _look(tab: Tab, db: Db) -> Overview:
 def overview_html(found: Overview) -> str:
     """The page, from its facts."""
     if not found.standing.synced or found.standing.last_run is None:
-        return f'<p class="panel">{words(NOTHING_YET)}</p>'
+        way = f"<p>{link('Set up this project', 'project')}</p>"  # for whoever may
+        return f'<div class="panel"><p>{words(NOTHING_YET)}</p>{way}</div>'
     return "".join(
         (
             _state(found),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from trueup.web.dashboard.checklist import checklist
 from trueup.web.dashboard.conflicts import conflicts
 from trueup.web.dashboard.overview import overview
+from trueup.web.dashboard.project import project
 from trueup.web.dashboard.queues import failures, holds, matches
 from trueup.web.dashboard.records import all_records, record, records
 from trueup.web.dashboard.runs import one_run, runs
@@ -25,8 +27,13 @@ WAYS = {
     "verification": "Verification",
     "schedules": "Schedules",
     "alerts": "Alerts",
+    "checklist": "Checklist",
+    "project": "Set up",
 }
 """The first part of a path -> what its page is called."""
+
+FOR_ADMINS = frozenset({"project"})
+"""Pages that nobody else is shown the way to; what is done there asks for the role again."""
 
 PAGES: dict[str, Callable[..., Awaitable[Any]]] = {
     "/": overview,
@@ -43,4 +50,7 @@ PAGES: dict[str, Callable[..., Awaitable[Any]]] = {
     "/verification": verification,
     "/schedules": schedules,
     "/alerts": alerts,
+    "/checklist": checklist,
+    "/project": project,
+    "/project/{step}": project,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from trueup.config.begin import load_or_begin
 from trueup.runtime.workspace import Workspace
 from trueup.store import audit, golden, run
 from trueup.web.access import acting
@@ -12,6 +13,7 @@ from trueup.web.access import acting
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
 
+    from trueup.model import Config
     from trueup.store import Db, Store
     from trueup.web.access import User
     from trueup.web.desk.place import Place
@@ -26,10 +28,14 @@ class Site:
     def __init__(self, place: Place) -> None:
         """Nothing is known yet."""
         self.place = place
-        self.config = place.config
         self._guard = threading.Lock()
         self._known: dict[Hashable, tuple[Stamp, Any]] = {}
         self._asking: dict[Hashable, threading.Lock] = {}
+
+    @property
+    def config(self) -> Config:
+        """The configuration as it is now."""
+        return self.place.config
 
     def look(self, at: Callable[[Db], T]) -> T:
         """What a function makes of the state. Raises StateError."""
@@ -42,7 +48,7 @@ class Site:
         def now(db: Db) -> Stamp:
             newest = run.list_(db, 1)
             last = (newest[0].id, newest[0].status) if newest else ()
-            return (audit.head(db).number, golden.current_version(db), *last)
+            return (self.place.turn, audit.head(db).number, golden.current_version(db), *last)
 
         return self.look(now)
 
@@ -71,5 +77,6 @@ class Site:
 
     def run(self, user: User, what: str, arguments: Mapping[str, Any], act: Callable[[Workspace], T]) -> T:
         """Let a function work on the systems in a person's name, as a command would. Raises TrueupError as the function does."""
-        with acting(user, what, arguments, config=self.config), Workspace(self.config, clock=self.place.clock) as workspace:
+        config = load_or_begin(self.config.file)  # with the passwords of systems, which looking does without
+        with acting(user, what, arguments, config=config), Workspace(config, clock=self.place.clock) as workspace:
             return act(workspace)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from nicegui import ui
 
 from trueup.errors import TrueupError
+from trueup.web.access.problems import Problem
 from trueup.web.dashboard.markup import title as heading
 from trueup.web.dashboard.markup import words
 
@@ -104,9 +105,16 @@ class Tab:
         """Let a function work on the systems in this person's name; None where it could not, which is told."""
         return await self._do(role, lambda user: self.site.run(user, what, arguments, act))
 
+    async def work(self, role: Role, act: Callable[[User], T]) -> T | None:
+        """Let a function do something that is no decision yet; None where it could not, which is told."""
+        return await self._do(role, act)
+
     async def _do(self, role: Role, act: Callable[[User], T]) -> T | None:
         try:
             done = await asyncio.to_thread(lambda: act(self.guest.require(role)))
+        except Problem as error:
+            self.tell(error.detail + (f" ({error.hint})" if error.hint else ""), "bad-news")
+            return None
         except TrueupError as error:
             self.tell(str(error) + (f" ({error.hint})" if error.hint else ""), "bad-news")
             return None
@@ -169,15 +177,32 @@ class Field:
                 self.box: ui.element = markup(options.replace("<bdi>", "").replace("</bdi>", ""), tag="select")
                 self.box.on("change", self._changed(entered), js_handler="(event) => emit(event.target.value)")
                 return
-            self.box = ui.element("input")
-            self.box.props["type"] = kind
+            self.box = ui.element("textarea" if kind == "text of a file" else "input")
+            if kind == "text of a file":
+                self.box.props["rows"] = 24
+                self.box.props["spellcheck"] = "false"
+                self.box.classes("file")
+            else:
+                self.box.props["type"] = kind
             self.box.props["value"] = value
             self.box.props["autocomplete"] = "off"
             if key:
                 self.box.props["data-key"] = key
             self.box.on("input", self._changed(None), js_handler="(event) => emit(event.target.value)")
-            if entered is not None:
+            if entered is not None and kind == "number":
+                self.box.on("change", lambda _event: entered(), js_handler="(event) => emit(event.target.value)")
+            elif entered is not None:
                 self.box.on("keydown.enter", entered)
+
+    def keep(self) -> None:
+        """Let what was typed stand there, whatever is drawn anew."""
+        self.box.props["value"] = self.value
+        self.box.update()
+
+    def clear(self) -> None:
+        """Take out what was typed."""
+        self.value = ""
+        ui.run_javascript(f"(() => {{ const it = document.getElementById('c{self.box.id}'); if (it) it.value = ''; }})()")
 
     def _changed(self, then: Callable[[], Any] | None) -> Callable[[Any], Any]:
         def changed(event: Any) -> Any:

@@ -12,8 +12,8 @@ from trueup import __version__
 from trueup.errors import TrueupError
 from trueup.web.access.guard import Guard
 from trueup.web.access.problems import Problem, problem_of
-from trueup.web.api import configuration, deciding, docs, jobs, looking, people
-from trueup.web.desk import entering
+from trueup.web.api import configuration, deciding, docs, jobs, looking, people, setting_up
+from trueup.web.desk import entering, printed
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -27,7 +27,7 @@ def build(place: Place) -> FastAPI:
     app = FastAPI(title="trueup", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.place = place
     app.state.jobs = jobs.Jobs()
-    for one in (entering, looking, deciding, jobs, configuration, people, docs):
+    for one in (entering, printed, looking, deciding, jobs, configuration, setting_up, people, docs):
         app.router.routes.extend(one.router.routes)  # each as it is, so that a test finds every one and asks it who may
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(TrueupError, _ours)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import HTTPConnection
 
+from trueup.config.begin import load_or_begin
 from trueup.runtime.workspace import Workspace
+from trueup.web.desk.draft import Draft
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,12 +26,27 @@ WAIT_S = 20.0
 class Place:
     """One configuration and its state, opened once for the whole process; used by many threads at once."""
 
-    def __init__(self, config: Config, store: Store, clock: Callable[[], datetime] | None = None) -> None:
-        """The state stays open as long as its owner keeps it so."""
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        clock: Callable[[], datetime] | None = None,
+        *,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """The state stays open as long as its owner keeps it so; `changed` is called once the configuration was changed from here."""
         self.config = config
+        self.turn = 0  # how often the configuration became another one
         self.changing = Lock()  # held by whoever changes the configuration
+        self.changed = changed
+        self.draft = Draft(self)
         self.store = store
         self.clock = clock or (lambda: datetime.now(UTC))
+
+    def reload(self) -> None:
+        """Read the configuration anew. Raises ConfigError; it stays as it was then."""
+        self.config = load_or_begin(self.config.file, connects=False)
+        self.turn += 1
 
     @property
     def workspace(self) -> Workspace:

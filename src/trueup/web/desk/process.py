@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from trueup.web.desk.place import Place
+
 START_S = 60.0
 END_S = 10.0
 NICE = 3
@@ -38,9 +40,9 @@ class NotStartedError(TrueupError):
 class Handle:
     """The desk of one `serve`; nothing runs before `place` is asked for."""
 
-    def __init__(self, config_file: str, log: Callable[[str], None]) -> None:
-        """`log` is told what goes wrong there."""
-        self._file, self._log = config_file, log
+    def __init__(self, config_file: str, log: Callable[[str], None], changed: Callable[[], None] = lambda: None) -> None:
+        """`log` is told what goes wrong there; `changed` is called, from a thread, when somebody changed the configuration there."""
+        self._file, self._log, self._changed = config_file, log, changed
         self._guard = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
@@ -64,8 +66,21 @@ class Handle:
                 self._begin()
             return str(self._socket)
 
+    def renew(self) -> None:
+        """Let it read the configuration anew, where it runs."""
+        with self._guard, suppress(OSError):
+            if self._process is not None and self._process.poll() is None:
+                assert self._process.stdin is not None
+                self._process.stdin.write(b"{}\n")
+                self._process.stdin.flush()
+
+    def rest(self) -> None:
+        """End it until it is asked for again."""
+        with self._guard:
+            self._forget()
+
     def stop(self) -> None:
-        """End it. May be called twice."""
+        """End it for good. May be called twice."""
         with self._guard:
             self._stopped = True
             self._forget()
@@ -101,6 +116,8 @@ class Handle:
             told = orjson.loads(line)
             if "log" in told:
                 self._log(str(told["log"]))
+            elif "changed" in told:
+                self._changed()
             else:
                 said.put(told)
         said.put({"failed": "it ended at once"})
@@ -129,7 +146,7 @@ def main() -> None:
 
     import uvicorn
 
-    from trueup.config.load import load_config
+    from trueup.config.begin import load_or_begin
     from trueup.store import Store
     from trueup.web.dashboard.app import mount
     from trueup.web.desk.app import build, guarded
@@ -141,7 +158,7 @@ def main() -> None:
         os.nice(NICE)
     told = orjson.loads(sys.stdin.buffer.readline())
     try:
-        config = load_config(told["file"], connects=False)
+        config = load_or_begin(told["file"], connects=False)
         store = Store.open(config.state, create=False)
     except TrueupError as error:
         _tell({"failed": str(error)})
@@ -150,7 +167,7 @@ def main() -> None:
         listening = socket.socket(socket.AF_UNIX)
         listening.bind(told["socket"])
         listening.listen(512)
-        place = Place(config, store)
+        place = Place(config, store, changed=lambda: _tell({"changed": True}))
         app = build(place)
         mount(app, place)
         settings = uvicorn.Config(
@@ -164,7 +181,7 @@ def main() -> None:
             timeout_graceful_shutdown=3,
         )
         running = uvicorn.Server(settings)
-        threading.Thread(target=_end_with_parent, args=(running,), name="orders", daemon=True).start()
+        threading.Thread(target=_end_with_parent, args=(running, place), name="orders", daemon=True).start()
         _tell({"ready": os.getpid()})
         try:
             running.run(sockets=[listening])
@@ -172,9 +189,12 @@ def main() -> None:
             app.state.jobs.stop()
 
 
-def _end_with_parent(running: Any) -> None:
-    for _line in sys.stdin.buffer:
-        pass
+def _end_with_parent(running: Any, place: Place) -> None:
+    for _line in sys.stdin.buffer:  # the configuration is another one
+        try:
+            place.reload()
+        except TrueupError as error:
+            _tell({"log": f"the configuration stays as it was: {error}"})
     running.should_exit = True
 
 
