@@ -171,7 +171,7 @@ def served(folder: Path, rows: int) -> tuple[subprocess.Popen[str], int]:
     """A service with so many contacts, and its port."""
     folder.mkdir(exist_ok=True)
     port = free_port()
-    words = [sys.executable, "-m", "trueup.testing.rest_service", "--port", str(port), "--rows", str(rows)]
+    words = [sys.executable, "-m", "trueup.testing.rest_service", "--port", str(port), "--rows", str(rows), "--alike"]
     service = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     assert service.stdout is not None
     service.stdout.readline()

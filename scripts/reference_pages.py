@@ -10,7 +10,7 @@ from dataclasses import fields
 from typing import Any
 
 # Not registry.names(), which also tells what happens to be installed beside trueup; nor memory, which declares whatever its world does.
-SHIPPED = ("sqlite", "postgres", "mysql", "csv", "excel", "jsonl", "webhook")
+SHIPPED = ("sqlite", "postgres", "mysql", "csv", "excel", "jsonl", "webhook", "carddav", "tap")
 
 COMMANDS_HEAD = """# Commands
 
@@ -177,12 +177,21 @@ def monitoring() -> str:
 def connectors() -> str:
     """The page of the connectors: who declares what, and what the words mean."""
     from trueup.connectors import registry
+    from trueup.connectors.presets import draft_names, preset_names
+    from trueup.connectors.rest.connector import caps_of
+    from trueup.connectors.rest.preset import preset_file
     from trueup.model import Caps
 
     declared = {name: registry.connector_class(name).caps for name in SHIPPED}
-    rows = [(f"`{field.name}`", *(_shown(getattr(caps, field.name)) for caps in declared.values())) for field in fields(Caps)]
+    files = [caps_of(preset_file(name)[1]) for name in (*preset_names(), *draft_names())]
+    rows = []
+    for field in fields(Caps):
+        said = {_shown(getattr(caps, field.name)) for caps in files}
+        cells = [_shown(getattr(caps, field.name)) for caps in declared.values()]
+        rows.append((f"`{field.name}`", *cells, said.pop() if len(said) == 1 else "by file"))
     meaning = inspect.cleandoc(Caps.__doc__ or "").split("\n\n", 1)[-1]
-    return "\n".join([CONNECTORS_HEAD, _table(("", *SHIPPED), rows), "## The words\n", f"```text\n{meaning}\n```\n"])
+    words = "`by file`: of `rest`, what the connector file describes ([presets](presets.md), [connectors](../connectors.md))\n"
+    return "\n".join([CONNECTORS_HEAD, _table(("", *SHIPPED, "rest"), rows), words, "## The words\n", f"```text\n{meaning}\n```\n"])
 
 
 def presets() -> str:

@@ -2,7 +2,10 @@
 
 An object is a stream. A reading runs the tap with a catalog that selects this stream alone; what it prints is kept in a file without a
 name until the tap has ended well, so that a tap which breaks off tells nothing. Of several records with one key the last one counts, as
-taps repeat themselves. A record whose `_sdc_deleted_at` is set is not there.
+taps repeat themselves. A record whose `_sdc_deleted_at` is set is not there; where only changes are asked for, it is told as gone.
+
+Where the mapping names a `modified` column, the catalog makes that the stream's replication key, and the last STATE that the tap prints is
+the cursor: the next run is given it with `--state`. Taps show the moment of their bookmark again, so that it is inclusive.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import signal
 import subprocess
 import tempfile
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -62,12 +65,19 @@ class _Printed:
     columns: dict[str, ColumnType] = field(default_factory=dict)
     declared: bool = False
     places: list[tuple[str | None, int, int]] = field(default_factory=list)
+    state: bytes | None = None
+    """The last STATE that it printed."""
+
+    def gone(self) -> tuple[str, ...]:
+        """Keys of which the latest record says that it was deleted."""
+        last = {key: size for key, _, size in self.places if key is not None}
+        return tuple(key for key, size in last.items() if not size)
 
 
 class TapConnector:
     """One tap with one configuration. Used by one thread at a time."""
 
-    caps: Caps = Caps(kind="api", creates=False, updates=False, deletes=False, find=True)
+    caps: Caps = Caps(kind="api", creates=False, updates=False, deletes=False, find=True, incremental=True)
 
     def __init__(self, name: str, settings: Mapping[str, Any], *, directory: str = ".") -> None:
         """`settings` are checked; nothing runs yet."""
@@ -161,15 +171,16 @@ class TapConnector:
         page_rows: int = PAGE_ROWS,
     ) -> Iterator[Page]:
         """See base.Connector. The tap runs to its end before the first page is given, for a few keys as well."""
-        if since is not None:
-            raise ObjectUnreadableError("a tap is read whole", hint="leave `modified` out", system=self.name)
         stream = self._stream(obj)
         types = types_of(stream.get("schema") or {})
-        self._need(obj, types, (*obj.key, *columns))
+        self._need(obj, types, (*obj.key, *columns, *([obj.modified] if obj.modified is not None else [])))
         with contextlib.ExitStack() as opened:
             file = opened.enter_context(tempfile.TemporaryFile())
-            reading = self._latest(obj, self._printed(obj, stream, types), file)
-            return _closing(opened.pop_all(), reading.pages(columns, keys, page_rows))
+            printed = self._printed(obj, stream, types, since)
+            reading = self._latest(obj, printed, file)
+            gone = () if since is None else printed.gone()
+            cursor = None if printed.state is None or keys is not None else printed.state.decode()
+            return _closing(opened.pop_all(), _told(reading.pages(columns, keys, page_rows), since, cursor, gone))
 
     def find(self, obj: ObjectSpec, columns: Sequence[str], values: pl.DataFrame) -> pl.DataFrame:
         """See base.Connector."""
@@ -233,24 +244,28 @@ class TapConnector:
 
     # ---------------------------------------------------------------- one run
 
-    def _printed(self, obj: ObjectSpec, stream: Mapping[str, Any], types: Mapping[str, ColumnType]) -> _Printed:
-        """All that the tap prints of a stream, when it has ended well."""
-        catalog = {"streams": [selected(other, chosen=other is stream) for other in self._streams().values()]}
+    def _printed(self, obj: ObjectSpec, stream: Mapping[str, Any], types: Mapping[str, ColumnType], since: str | None) -> _Printed:
+        """All that the tap prints of a stream, or what has changed since a state, when it has ended well."""
+        catalog = {"streams": [selected(other, chosen=other is stream, modified=obj.modified) for other in self._streams().values()]}
         printed = _Printed(tempfile.TemporaryFile(), dict(types))  # noqa: SIM115 - closed when it was read
         try:
             with tempfile.TemporaryDirectory(prefix="trueup-tap-") as folder:
                 path = Path(folder, "catalog.json")
                 path.write_bytes(orjson.dumps(catalog))
                 probe = self._reading(obj, printed.file, types)
-                with self._running(["--catalog", str(path)]) as process:
-                    self._follow(process, str(obj.name), printed, probe)
+                words = ["--catalog", str(path)]
+                if since is not None:
+                    Path(folder, "state.json").write_bytes(state_of(obj, since))
+                    words += ["--state", str(Path(folder, "state.json"))]
+                with self._running(words) as process:
+                    self._follow(process, obj, printed, probe)
                     self._end(process)
         except BaseException:
             printed.file.close()
             raise
         return printed
 
-    def _follow(self, process: subprocess.Popen[bytes], name: str, printed: _Printed, probe: JsonlReading) -> None:
+    def _follow(self, process: subprocess.Popen[bytes], obj: ObjectSpec, printed: _Printed, probe: JsonlReading) -> None:
         assert process.stdout is not None
         number, place = 0, 0
         while line := process.stdout.readline(LINE_BYTES):
@@ -258,7 +273,9 @@ class TapConnector:
             if not line.strip():
                 continue
             message = self._message(line, number)
-            if message.get("stream") != name or message.get("type") not in {"SCHEMA", "RECORD"}:
+            if message["type"] == "STATE" and obj.modified is not None and isinstance(message.get("value"), dict):
+                printed.state = orjson.dumps(message["value"])
+            if message.get("stream") != obj.name or message.get("type") not in {"SCHEMA", "RECORD"}:
                 continue
             if message["type"] == "SCHEMA":
                 printed.declared = True
@@ -401,8 +418,11 @@ def key_of(stream: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(name) for name in given or ())
 
 
-def selected(stream: Mapping[str, Any], *, chosen: bool) -> dict[str, Any]:
-    """A stream of a catalog, selected or not: by its metadata, and in its schema, where taps before 2018 look."""
+def selected(stream: Mapping[str, Any], *, chosen: bool, modified: str | None = None) -> dict[str, Any]:
+    """A stream of a catalog, selected or not: by its metadata, and in its schema, where taps before 2018 look.
+
+    `modified`: its replication key; None: all of it is to be shown.
+    """
     found: dict[str, Any] = copy.deepcopy(dict(stream))
     found.setdefault("schema", {})["selected"] = chosen
     metadata = found.setdefault("metadata", [])
@@ -412,6 +432,13 @@ def selected(stream: Mapping[str, Any], *, chosen: bool) -> dict[str, Any]:
         metadata.append(own)
     own.setdefault("metadata", {})["selected"] = chosen
     if chosen:
+        how = (
+            {"replication-method": "FULL_TABLE"} if modified is None else {"replication-method": "INCREMENTAL", "replication-key": modified}
+        )
+        own["metadata"].update(how)
+        found["replication_method"] = how["replication-method"]
+        if modified is not None:
+            found["replication_key"] = modified
         known = {tuple(entry.get("breadcrumb") or ()): entry for entry in metadata}
         for name in found["schema"].get("properties") or {}:
             entry = known.get(("properties", name))
@@ -467,6 +494,23 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 def _comparable(rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
     is_list = {name: isinstance(rows.schema[name], pl.List) for name in names}
     return rows.select(pl.col(name).list.join("\x00") if is_list[name] else pl.col(name).cast(pl.String) for name in names)
+
+
+def state_of(obj: ObjectSpec, since: str) -> bytes:
+    """The STATE to begin with: one that the tap printed, or, as the Singer SDK writes it, a bookmark at a value of the column."""
+    try:
+        state = orjson.loads(since)
+    except orjson.JSONDecodeError:
+        state = since
+    if not isinstance(state, dict):
+        state = {"bookmarks": {str(obj.name): {"replication_key": obj.modified, "replication_key_value": state}}}
+    return orjson.dumps(state)
+
+
+def _told(pages: Iterator[Page], since: str | None, cursor: str | None, gone: tuple[str, ...]) -> Iterator[Page]:
+    """The pages with their cursors. What a tap prints counts as a whole: until the last page it is the one that it began with."""
+    for page in pages:
+        yield replace(page, cursor=cursor or since, gone=gone) if page.complete else replace(page, cursor=since)
 
 
 def _closing(opened: contextlib.ExitStack, pages: Iterator[Page]) -> Iterator[Page]:

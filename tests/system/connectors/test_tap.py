@@ -30,6 +30,7 @@ if "--discover" in sys.argv:
     print(json.dumps({"streams": [{"tap_stream_id": name, "stream": name, "schema": schema, "key_properties": ["id"], "metadata": []}
                                   for name in ("things", "others")]}))
     sys.exit()
+if "--state" in sys.argv: assert json.loads(Path(sys.argv[sys.argv.index("--state") + 1]).read_text()) == {"at": 1}
 catalog = json.loads(Path(sys.argv[sys.argv.index("--catalog") + 1]).read_text())
 for stream in catalog["streams"]:
     if not stream["schema"]["selected"]: continue
@@ -43,7 +44,7 @@ for stream in catalog["streams"]:
         case "garbage": print("Traceback: not json", flush=True)
         case "fail": print("boom " + config["token"], file=sys.stderr); raise RuntimeError(config["token"])
         case "hang": Path(config["pid"]).write_text(str(os.getpid())); time.sleep(600)
-    say(type="STATE", value={"at": 1})
+    if stream["replication_method"] == "INCREMENTAL": say(type="STATE", value={"at": 1})
 """
 THINGS = ObjectSpec(name="things", key=("id",))
 
@@ -81,6 +82,17 @@ def test_a_tap_that_misbehaves_tells_nothing(tmp_path: Path, does: str, error: t
         list(tap(tmp_path, do=does).read(THINGS, ["name"]))
     assert "t0p-s3cret" not in str(caught.value)
     assert "gone" not in str(caught.value)
+
+
+def test_the_state_of_a_tap_is_the_cursor_of_the_next_reading(tmp_path: Path):
+    dated = ObjectSpec(name="things", key=("id",), modified="name")
+    first = list(tap(tmp_path).read(dated, ["name"]))[-1]
+    assert (first.cursor, first.gone, first.complete) == ('{"at":1}', (), True)
+    since = list(tap(tmp_path).read(dated, ["name"], since=first.cursor))[-1]
+    assert (since.cursor, since.gone) == ('{"at":1}', ("3",))
+    with pytest.raises(SystemUnreachableError, match="AssertionError"):
+        list(tap(tmp_path).read(dated, ["name"], since='{"at":2}'))
+    assert list(tap(tmp_path).read(THINGS, ["name"]))[-1].cursor is None
 
 
 def test_a_tap_that_hangs_is_ended(tmp_path: Path):

@@ -15,6 +15,7 @@ import httpx2
 
 from trueup.connectors.rest.answers import BACKOFF_S, Trouble, rest_s, trouble_of
 from trueup.connectors.rest.auth import Nobody
+from trueup.connectors.rest.joined import transport
 from trueup.connectors.rest.limits import BudgetSpentError, shared_budget
 from trueup.connectors.rest.message import Request, Response
 from trueup.errors import AccessRefusedError, ObjectUnreadableError, SystemUnreachableError
@@ -79,12 +80,15 @@ class Client:
     def _connected(self) -> httpx2.Client:
         with self._connecting:
             if self._client is None:
+                limits = httpx2.Limits(max_connections=self._http.parallel + 2, max_keepalive_connections=self._http.parallel + 2)
+                verify = _certificates() if self._base.startswith("https:") or self._http.hosts else False  # else nothing is encrypted
                 self._client = httpx2.Client(
                     timeout=httpx2.Timeout(self._http.timeout_s, connect=min(15.0, self._http.timeout_s)),
-                    limits=httpx2.Limits(max_connections=self._http.parallel + 2, max_keepalive_connections=self._http.parallel + 2),
+                    limits=limits,
                     headers={"accept": "application/json", "user-agent": "trueup", **self._headers},
                     follow_redirects=False,
-                    verify=_certificates() if self._base.startswith("https:") or self._http.hosts else False,  # else nothing is encrypted
+                    verify=verify,
+                    transport=transport(limits=limits, verify=verify),
                 )
             return self._client
 
