@@ -1,4 +1,6 @@
-"""What it costs to undo a run, beside what the run cost: one that changed every row, and the first one, which made them all.
+"""How long it takes to undo a run, beside the run: one that changed every row, and the first one, which made them all.
+
+By the clock, and in processor seconds, of which a machine with several processors spends more than one in a second.
 
 python benchmarks/undo.py [--rows 100000] [--times 2]
 """
@@ -34,18 +36,21 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--times", type=int, default=2)
     options = parser.parse_args()
-    best: dict[str, float] = {}
+    clock: dict[str, float] = {}
+    processor: dict[str, float] = {}
     server = start_postgres(durable=True)
     try:
         for _number in range(options.times):
             with tempfile.TemporaryDirectory(prefix="trueup-bench-") as folder:
                 for work, measured in one(server, Path(folder), options.rows).items():
-                    best[work] = min(measured.cpu_seconds, best.get(work, measured.cpu_seconds))
+                    clock[work] = min(measured.seconds, clock.get(work, measured.seconds))
+                    processor[work] = min(measured.cpu_seconds, processor.get(work, measured.cpu_seconds))
     finally:
         server.stop()
-    print(f"| {options.rows:,} rows | the run, s | its undo, s | ratio (must: ≤ {LIMIT}) |\n|---|---:|---:|---:|")
+    print(f"| {options.rows:,} rows | seconds of | the run | its undo | ratio |\n|---|---|---:|---:|---:|")
     for run, undone in PAIRS:
-        print(f"| {run} | {best[run]:.2f} | {best[undone]:.2f} | {best[undone] / best[run]:.2f} |")
+        for what, best in ((f"the clock (must: ≤ {LIMIT})", clock), ("processors", processor)):
+            print(f"| {run} | {what} | {best[run]:.2f} | {best[undone]:.2f} | {best[undone] / best[run]:.2f} |")
 
 
 def one(server: PostgresServer, folder: Path, rows: int) -> Mapping[str, Measured]:

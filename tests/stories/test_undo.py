@@ -7,16 +7,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from trueup.core.undo import TAKEN_OUT
 from trueup.errors import UsageError
 from trueup.reports.undone import Undone, reason
-from trueup.runtime.explain import view_record
+from trueup.runtime.explain import explain_record, view_record
 from trueup.runtime.past import as_of
 from trueup.runtime.resolve import open_conflicts, take_system
 from trueup.runtime.workspace import open_workspace
-from trueup.store import Store, history
+from trueup.store import Store, history, paused
 
 CONFIGURATION = """
 systems:
@@ -432,3 +433,48 @@ def test_the_undo_of_such_an_undo_settles_the_question_as_it_was_settled(company
     assert company.undo(number)[0].values == 1
     assert {company.people(system)[ANN[0]][0] for system in ("crm", "shop")} == {"Ann"}
     company.quiet()
+
+
+def test_what_was_empty_when_the_systems_first_met_is_empty_again_and_a_person_is_asked(company: Company) -> None:
+    company.ask("shop", "INSERT INTO people VALUES (7, ?, NULL, NULL, 'b;c', NULL)", ANN[0])
+    before = company.people("shop")[ANN[0]]
+    run = company.sync()
+    assert company.people("shop")[ANN[0]] == ("Ann", 5, "a;b;c", ANN[4])
+    with open_workspace(company.folder / "trueup.yaml") as workspace, workspace.store.read() as db:
+        filled = history.of(db, "customer", 1).filter(pl.col("kind") == "filled")
+        view = view_record(db, workspace.config, workspace.config.entities["customer"], 1)
+        (told,) = explain_record(view, workspace.config.entities["customer"], "name")
+    assert set(filled.select("field", "system", "after").rows()) == {(name, "shop", "null") for name in ("name", "points", "notes")}
+    assert not any("nothing" in line for line in told.sentences), "it is no reason for what is agreed"
+    undone, number = company.undo(run)
+    assert number is not None
+    assert undone.refused == []
+    assert company.people("shop")[ANN[0]][0::3] == (before[0], before[3]) == (None, None)
+    assert company.people("shop")[ANN[0]][1] is None
+    assert company.people("crm")[ANN[0]][0] == "Ann"
+    company.sync()
+    assert company.people("shop")[ANN[0]][0] is None, "nobody has settled it yet"
+    with open_workspace(company.folder / "trueup.yaml") as workspace, workspace.store.read() as db:
+        asked = {item.field: {(side.system, side.value) for side in item.candidates} for item in open_conflicts(db, workspace.config)}
+    assert asked["name"] == {("shop", None), (None, "Ann")}
+    company.undo(number)
+    assert company.people("shop")[ANN[0]] == ("Ann", 5, "a;b;c", ANN[4])
+    company.quiet()
+
+
+def test_nothing_is_filled_where_a_change_is_held(company: Company) -> None:
+    held = "conflict: last_write_wins, hold_if: \"incoming = 'Anne'\"}"
+    (company.folder / "trueup.yaml").write_text(CONFIGURATION.replace("conflict: last_write_wins}", held), "utf-8")
+    company.ask("crm", "DELETE FROM people WHERE name <> 'Ann'")
+    (company.folder / "list.csv").write_text(f"Nr,Mail,Name\n1,{ANN[0]},Ann\n", encoding="utf-8")
+    with open_workspace(company.folder / "trueup.yaml") as workspace:
+        with workspace.store.write() as tx:
+            paused.set_(tx, "system", "shop")
+        workspace.sync()
+    company.ask("crm", "UPDATE people SET name = 'Anne'")
+    company.ask("shop", "INSERT INTO people VALUES (7, ?, NULL, 1, 'b;c', '')", ANN[0])
+    company.sync()
+    with open_workspace(company.folder / "trueup.yaml") as workspace, workspace.store.read() as db:
+        lines = history.of(db, "customer", 1).filter(pl.col("field") == "name")
+    assert "candidate" in lines["kind"].to_list()
+    assert "filled" not in lines["kind"].to_list()

@@ -44,6 +44,8 @@ APART = "apart"
 """The kind of history that tells what a system holds instead of the golden value, and is not told otherwise (`before`: what it holds)."""
 LEFT = "left by a person"
 """The rule of what a person wants to stay apart."""
+FILLED = "filled"
+"""The kind of history that tells that a system said nothing when it was met (`after`: null), and was given what others said."""
 COMBINING = ("add", "union", "text", "rule")
 """Rules that take every edit instead of choosing one."""
 CELL = [GID, SYSTEM, "field"]
@@ -534,7 +536,18 @@ def _merge_first(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -> 
     lost = _with_moved_golden(deaf, ledger.changes).filter((pl.col("observed") != NULL) & pl.col("observed").ne_missing(pl.col("golden")))
     ledger.tell(lost, "overruled", "observed", "write only")
     lost = lost.filter(pl.col("golden").is_not_null())
+    _tell_filled(situation.entity, hearing, ledger)
     return lost.height
+
+
+def _tell_filled(entity: Entity, hearing: pl.DataFrame, ledger: _Ledger) -> None:
+    """The systems that said nothing and are given what stands now: without a line of it, nobody could say what they had held."""
+    written = [f"{system}\x1f{name}" for system in entity.mappings for name in entity.written(system)]
+    silent = hearing.filter((pl.col("observed") == NULL) & pl.concat_str(SYSTEM, "field", separator="\x1f").is_in(written))
+    if silent.is_empty():
+        return
+    filled = _with_moved_golden(silent, ledger.changes).filter(pl.col("golden").is_not_null() & (pl.col("golden") != NULL))
+    ledger.tell(filled, FILLED, "observed", "first contact: filled")
 
 
 def _owner_takes_part(hearing: pl.DataFrame, golden: pl.DataFrame) -> pl.Series:
@@ -555,6 +568,7 @@ def _hold(situation: Situation, ledger: _Ledger) -> None:
     taken_back = held.with_columns(kind=pl.lit("edit"), _held=pl.lit(value=True))
     ledger.history = [
         pl.concat(ledger.history)
+        .join(held.with_columns(kind=pl.lit(FILLED)), on=[*RECORD_FIELD, "kind"], how="anti", maintain_order="left")
         .join(taken_back, on=[*RECORD_FIELD, "kind"], how="left", maintain_order="left")
         .with_columns(
             kind=pl.when("_held").then(pl.lit("candidate")).otherwise("kind"),

@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 def taken_out(entity: Entity, done: Done, standing: pl.DataFrame, asked: pl.Series, now: datetime) -> tuple[Decision, pl.Series]:
     """The decision about the rows that can simply be taken out, and the ids of the records which that is all of.
 
-    `standing` are all rows of records (gid, system, key, fingerprint, state, sent), `asked` the records about which a person is asked.
-    That is all where the run did nothing else to a record, every system has its row and owes it nothing, nobody has edited it since, and
-    a row that the run did not make remains. What to do, or to say, about any other one is for `undo.reverse`. A record that is deleted is
-    none of these: its rows are gone, or owed that (`settle.mark_doomed`); nor is one that became part of another: its rows are that one's.
+    `standing` are all rows of records (gid, system, key, fingerprint, state, sent), `asked` the records about which a person is asked,
+    or of which there is more to be said. That is all where the run did nothing else to a record, every system has its row and owes it
+    nothing, nobody has edited it since, and a row that the run did not make remains. What to do, or to say, about any other one is for
+    `undo.reverse`. A record that is deleted is none of these: its rows are gone, or owed that (`settle.mark_doomed`); nor is one that
+    became part of another: its rows are that one's.
     """
     made = done.created.select(GID, SYSTEM).unique()
     rows = standing.select(

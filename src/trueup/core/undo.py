@@ -8,7 +8,8 @@ carries out as it carries out a merge: golden values move, and what every system
     values    first `before` and last `after` of the run per record and field    -> golden changes
     deletes   records that the run deleted                                        -> live again, and are made again where they are gone
     creates   rows that the run made for records that live on elsewhere           -> taken out, and left out from then on
-    lost      values of single systems that were replaced at first contact        -> theirs again, and asked about
+    lost      values of single systems that were replaced at first contact, and
+              nothing where it was filled                                         -> theirs again, and asked about
     left      values and missing rows that a person left apart                    -> edits and deletes again, as if not looked at yet
 """
 
@@ -26,7 +27,7 @@ from trueup.core.combine import add_deltas, beyond_counting, merge_texts, merge_
 from trueup.core.facts import GONE_SCHEMA, MISSING, PRESENT, RESTORE_SCHEMA, WITHDRAWN
 from trueup.core.frames import keep, long, sure
 from trueup.core.meet import MET
-from trueup.core.merge import APART, CHANGE_SCHEMA, FREEZE_SCHEMA, HISTORY_SCHEMA, LEFT, UPDATE_SCHEMA, Merged
+from trueup.core.merge import APART, CHANGE_SCHEMA, FILLED, FREEZE_SCHEMA, HISTORY_SCHEMA, LEFT, UPDATE_SCHEMA, Merged
 from trueup.core.observe import golden_cells
 from trueup.core.shadow import long_deltas
 
@@ -46,6 +47,8 @@ LOOKED_AT_AGAIN = "looked at again"
 """The kind of history of what was left apart and, by an undo, counts again."""
 LOST, RESTORED = "lost", "restored"
 """Kinds of history about the values of single systems: one that lost, and one that a system holds again by an undo."""
+OWN = (LOST, FILLED)
+"""Kinds of history that tell what a system held by itself when it was met, and was then replaced."""
 
 LINE_SCHEMA = pl.Schema(
     {
@@ -307,13 +310,15 @@ def _cell(text: str, item: Field) -> str | None:
 def _own_values(
     facts: Facts, done: Done, records: pl.DataFrame, merged: Merged, refused: list[pl.DataFrame]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Values of single systems that the run replaced because they lost, where the golden value is none of an edit that is put back.
+    """Values of single systems that the run replaced because they lost, and nothing where it was filled.
+
+    Only where the golden value is none of an edit that is put back.
 
     Each system is to hold its own again (RESTORE_SCHEMA), while the question stands open for a person; with the history of that. An undo
     that was killed before it wrote a value has asked already: called again, it still owes that value to its system.
     """
     nothing = pl.DataFrame(schema=RESTORE_SCHEMA), pl.DataFrame(schema=HISTORY_SCHEMA)
-    lost = done.lines.filter((pl.col("kind") == LOST) & pl.col("field").is_in(list(facts.entity.fields)))
+    lost = done.lines.filter(pl.col("kind").is_in(OWN) & pl.col("field").is_in(list(facts.entity.fields)))
     lost = lost.unique([*RECORD_FIELD, SYSTEM], keep="last", maintain_order=True)
     gone = pl.concat([merged.deleted, facts.golden.filter(pl.col("deleted_at").is_not_null() | pl.col("alias_of").is_not_null())["id"]])
     lost = lost.filter(~pl.col(GID).is_in(gone.implode())).join(merged.changes, on=RECORD_FIELD, how="anti", maintain_order="left")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from trueup.core.merge import APART, LEFT
+from trueup.core.merge import APART, FILLED, LEFT
 from trueup.core.undo import SETTING, UNDO
 from trueup.reports.table import show, visible
 
@@ -43,6 +43,7 @@ _RULES = {
     LEFT: "a person left both sides as they were",
     "a mapping changed": "a mapping changed, which moves no value in any system",
     "restored from a backup": "the state had been restored from a backup, and that is what the systems showed",
+    "filled": "it was given what the others said",
     "write only": "{by} is only written to, so its edits do not count",
 }
 KINDS = {
@@ -56,6 +57,7 @@ KINDS = {
     "delete lost": "delete did not stand",
     "archive": "archived",
     "apart": "left as it is",
+    "filled": "was empty",
     "met": "found",
     "revived": "made to live again",
     "taken out": "row taken out",
@@ -101,7 +103,7 @@ def story_sentences(view: RecordView, story: FieldStory, entity: Entity) -> list
     if story.last is not None:
         said += _last_sentences(view, story.last, story.value)
     for event in story.beaten:
-        if event.kind != APART:
+        if event.kind not in {APART, FILLED}:
             said += [_beaten_sentence(event, field.source_of_truth), *guard_sentences(view, event)]
     if story.conflict is not None:
         said += conflict_sentences(story.conflict)
@@ -236,6 +238,8 @@ def record_sentences(view: RecordView) -> list[str]:
 def _beaten_sentence(event: Event, owner: str | None) -> str:
     by = event.system or _person(event.who)
     why = rule_words(event.rule, (owner or OTHER) if event.kind == "lost" else by)
+    if event.kind == FILLED:
+        return f"{by} said nothing{when(event.at)}: {why}."
     if event.kind == "overruled":
         return f"{by} said {quoted(event.after)}{when(event.at)} and was overruled: {why}."
     if event.kind in {"lost", "candidate"}:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -19,7 +19,7 @@ from trueup.core.undo import (
     DELETED,
     LINE_SCHEMA,
     LOOKED_AT_AGAIN,
-    LOST,
+    OWN,
     PUT_BACK,
     RESTORED,
     REVIVED,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from trueup.runtime.systems import Seat
     from trueup.store import Db, Store
 
-UNDONE_KINDS = (*SETTING, DELETED, REVIVED, TAKEN_OUT, PUT_BACK, LOST, RESTORED, APART, UNITED)
+UNDONE_KINDS = (*SETTING, DELETED, REVIVED, TAKEN_OUT, PUT_BACK, *OWN, RESTORED, APART, UNITED)
 """Kinds of history that say that a run changed something in some system; the others tell what it did not."""
 
 
@@ -153,24 +153,28 @@ class Undo:
         if self._created.get(entity) is None:
             return no_births(configured, self._now), gids
         with self._store.read() as db:
-            done = self._done(db, entity, gids, seats)
-            asked = conflict.open_of(db, entity, gids)["gid"]
-            decision, taken = taken_out(configured, done, shadow.standing(db, entity, gids), asked, self._now)
+            done = replace(self._done(db, entity, gids.clear(), seats), created=_among(self._created[entity], gids))
+            apart = [conflict.open_of(db, entity, gids)["gid"], self._lines_about(entity, gids)[GID].alias("gid")]
+            apart.append(history.perhaps_edited(db, entity, gids, self.wanted.run, self._ended_at))
+            decision, taken = taken_out(configured, done, shadow.standing(db, entity, gids), pl.concat(apart), self._now)
         self.undone.rows += decision.withdrawn.height
         return decision, gids.filter(~one_of(gids, taken))
 
     def _done(self, db: Db, entity: str, gids: pl.Series, seats: Mapping[str, Seat]) -> Done:
         """What the run did to these records, and what happened to them since."""
         written = {name: seat.connector.caps for name, seat in seats.items() if seat.mapping.writes}
-        mine = pl.col(GID).is_in(gids.implode())
         return Done(
             run=self.wanted.run,
-            lines=self._lines.get(entity, pl.DataFrame(schema=LINE_SCHEMA)).filter(mine),
+            lines=self._lines_about(entity, gids),
             later=_as_lines(history.after_run(db, entity, gids, self.wanted.run, self._ended_at)),
-            created=self._created.get(entity, pl.DataFrame(schema=GONE_SCHEMA)).filter(mine),
+            created=_among(self._created.get(entity, pl.DataFrame(schema=GONE_SCHEMA)), gids),
             deletable=frozenset(name for name, caps in written.items() if caps.deletes),
             writable=frozenset(name for name, caps in written.items() if caps.updates),
         )
+
+    def _lines_about(self, entity: str, gids: pl.Series) -> pl.DataFrame:
+        """What the run did to these records."""
+        return _among(self._lines.get(entity, pl.DataFrame(schema=LINE_SCHEMA)), gids)
 
     def _to_part(self, facts: Facts, done: Done, merged: Merged) -> Partable:
         """The records that the run united and that can be two again; of the others, nothing is put back."""
@@ -200,6 +204,11 @@ class Undo:
                 self._parting.remove((name, found))
                 with self._store.write() as tx:
                     parted(tx, self._config, self._config.entities[name], found, self._now)
+
+
+def _among(rows: pl.DataFrame, gids: pl.Series) -> pl.DataFrame:
+    """The rows that are about these records."""
+    return rows.filter(pl.col(GID).is_in(gids.implode()))
 
 
 def _as_lines(rows: pl.DataFrame) -> pl.DataFrame:

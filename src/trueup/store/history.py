@@ -14,6 +14,8 @@ import sqlalchemy as sa
 
 from trueup.core.frames import exchanged, renamed
 from trueup.store import bulk
+from trueup.store.moments import to_micros
+from trueup.store.prepared import Prepared, given, given_many
 from trueup.store.schema import history as table
 
 if TYPE_CHECKING:
@@ -21,6 +23,50 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from trueup.store.db import Db
+
+_PAGE_LINES = 100_000
+_OF_RUN = Prepared(
+    lambda _backend: (
+        sa.select(*_columns())
+        .where(table.c.run == given("run"), table.c.id > given("after"))
+        .order_by(table.c.id)
+        .limit(sa.literal_column(str(_PAGE_LINES)))
+    )
+)
+
+_AFTER_RUN = Prepared(
+    lambda backend: (
+        sa.select(table.c.golden_id.label("gid"), *(table.c[name] for name in ("field", "kind", "system", "at", "run", "rule")))
+        .where(
+            table.c.entity == given("entity"),
+            table.c.golden_id.in_(given_many("gids", backend, sa.BigInteger)),
+            sa.or_(table.c.run > given("run"), sa.and_(table.c.run.is_(None), table.c.recorded_at >= given("ended_at"))),
+        )
+        .order_by(table.c.id)
+    )
+)
+
+_LINES, _UNDOS = table.alias("line"), table.alias("undo")
+_PERHAPS_EDITED = Prepared(
+    lambda backend: (
+        sa.select(_LINES.c.golden_id.label("gid"))
+        .where(
+            _LINES.c.entity == given("entity"),
+            _LINES.c.golden_id.in_(given_many("gids", backend, sa.BigInteger)),
+            sa.or_(_LINES.c.run > given("run"), sa.and_(_LINES.c.run.is_(None), _LINES.c.recorded_at >= given("ended_at"))),
+            _LINES.c.field.is_not(None),
+            (_LINES.c.kind != sa.literal_column("'undo'"))
+            != sa.exists().where(
+                _UNDOS.c.golden_id == _LINES.c.golden_id,
+                _UNDOS.c.entity == _LINES.c.entity,
+                _UNDOS.c.field == _LINES.c.field,
+                _UNDOS.c.kind == sa.literal_column("'undo'"),
+                _UNDOS.c.rule == sa.literal_column("'undo of run '").concat(sa.cast(_LINES.c.run, sa.Text)),
+            ),
+        )
+        .distinct()
+    )
+)
 
 
 def said_by(who: str) -> str:
@@ -49,7 +95,10 @@ def about(db: Db, entity: str, gids: pl.Series) -> pl.DataFrame:
 
 def of_run(db: Db, run: int) -> pl.DataFrame:
     """All lines of one run, oldest first, with `id` and `entity`."""
-    return _frame(db, sa.select(*_columns()).where(table.c.run == run))
+    pages = [_OF_RUN.many(db, run=run, after=0)]
+    while pages[-1].height == _PAGE_LINES:
+        pages.append(_OF_RUN.many(db, run=run, after=int(pages[-1]["id"][-1])))
+    return _named(db, pl.concat(pages))
 
 
 def latest(db: Db, entity: str, gids: pl.Series, fields: Sequence[str] | None = None, kinds: Sequence[str] | None = None) -> pl.DataFrame:
@@ -66,11 +115,17 @@ def latest(db: Db, entity: str, gids: pl.Series, fields: Sequence[str] | None = 
 
 def after_run(db: Db, entity: str, gids: pl.Series, run: int, ended_at: datetime) -> pl.DataFrame:
     """What was done to these golden records after a run that ended at a moment, oldest first, as `of` tells it, but without the values."""
-    later = sa.or_(table.c.run > run, sa.and_(table.c.run.is_(None), table.c.recorded_at >= ended_at))
-    wanted = (table.c.entity == db.entity(entity), table.c.golden_id.in_(db.each(gids.cast(pl.Int64))), later)
-    told = (table.c.golden_id.label("gid"), *(table.c[name] for name in ("field", "kind", "system", "at", "run", "rule")))
-    frame = db.frame(sa.select(*told).where(*wanted).order_by(table.c.id))
+    frame = _AFTER_RUN.frame(db, entity=db.entity(entity), gids=gids.cast(pl.Int64), run=run, ended_at=to_micros(ended_at))
     return exchanged(frame, db.decode("system", frame["system"]))
+
+
+def perhaps_edited(db: Db, entity: str, gids: pl.Series, run: int, ended_at: datetime) -> pl.Series:
+    """Those of these golden records of whose values anything was said after a run that ended at a moment, and stands.
+
+    And some more: what was said and did not count is among it, and so is every undo that was undone itself.
+    """
+    after = to_micros(ended_at)
+    return _PERHAPS_EDITED.frame(db, entity=db.entity(entity), gids=gids.cast(pl.Int64), run=run, ended_at=after)["gid"]
 
 
 def since(db: Db, entity: str, moment: datetime) -> pl.DataFrame:
@@ -106,5 +161,8 @@ def _columns() -> list[Any]:
 
 
 def _frame(db: Db, statement: sa.Select[Any]) -> pl.DataFrame:
-    frame = db.frame(statement.order_by(table.c.id))
+    return _named(db, db.frame(statement.order_by(table.c.id)))
+
+
+def _named(db: Db, frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(entity=db.decode("entity", frame["entity"]), system=db.decode("system", frame["system"]))

@@ -49,10 +49,16 @@ class Prepared:
 
     def frame(self, db: Db, **values: Value) -> pl.DataFrame:
         """All rows, as `Db.frame` gives them."""
+        if any(isinstance(value, pl.Series) and value.len() >= MANY for value in values.values()):
+            return self.many(db, **values)
+        return framed(self.rows(db, **values), self._text(db).columns, db.backend)
+
+    def many(self, db: Db, **values: Value) -> pl.DataFrame:
+        """As `frame`, where the rows are known to be many, however few values are asked for."""
         text = self._text(db)
-        if text.as_columns is not None and any(isinstance(value, pl.Series) and value.len() >= MANY for value in values.values()):
-            return _columns(db.rows(text.as_columns, self._bound(text, db, values))[0], text.columns)
-        return framed(self.rows(db, **values), text.columns, db.backend)
+        if text.as_columns is None:
+            return framed(self.rows(db, **values), text.columns, db.backend)
+        return _columns(db.rows(text.as_columns, self._bound(text, db, values))[0], text.columns)
 
     def rows(self, db: Db, **values: Value) -> list[tuple[Any, ...]]:
         """All rows, as the driver gives them: times and booleans are whole numbers where the tables hold them so."""

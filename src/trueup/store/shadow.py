@@ -329,8 +329,9 @@ def delete(tx: Db, entity: str, system: str, keys: pl.Series) -> None:
 def retire(tx: Db, entity: str, system: str, keys: pl.Series) -> None:
     """Take in that these rows were deleted as wanted: forget them, but keep those that were withdrawn, as missing."""
     mine = (*_where(tx, entity, system), table.c.key.in_(tx.each(keys.cast(pl.String).sort())))
-    tx.execute(table.delete().where(*mine, table.c.state != WITHDRAWN))
-    tx.execute(table.update().where(*mine).values(state=MISSING, fingerprint=None, sent=None))
+    withdrawn = tx.execute(table.update().where(*mine, table.c.state == WITHDRAWN).values(state=MISSING, fingerprint=None, sent=None))
+    if withdrawn.rowcount != keys.len():  # whatever else was to be deleted is owed that
+        tx.execute(table.delete().where(*mine, sa.or_(table.c.state != MISSING, table.c.sent.is_not(None))))
 
 
 def withdraw(tx: Db, entity: str, system: str, keys: pl.Series) -> None:

@@ -21,7 +21,6 @@ from trueup.reports.migration_facts import STAGES, Progress
 from trueup.runtime.workspace import Workspace, open_workspace
 from trueup.setup import migrate as migration
 from trueup.setup import stages
-from trueup.store import conflict
 from trueup.store import migration as kept_stages
 
 CONFIG = """\
@@ -352,28 +351,12 @@ def go_back(folder: Path) -> None:
 
 
 def is_as_before(folder: Path) -> None:
-    """Called again, it has taken everything back; or a person is asked, with the value of before among the answers.
-
-    That is so where an undo is killed between its commit and what it delivers: see the known holes.
-    """
+    """Called again, it has taken everything back; of what differed before, a person is asked."""
     go_back(folder)
     project = Project(folder)
-    now = held(project)
-    for system, rows in (("pay", PAID), ("desk", AT_DESK), ("rota", sorted(ROTA.splitlines()))):
-        assert [row[0:2] for row in now[system]] == [row[0:2] for row in rows] or asked_about(folder, system), system
-        assert len(now[system]) == len(rows), f"{system}: rows that were made are taken out"
-    with at_work(folder) as workspace:
-        if now != {"rota": sorted(ROTA.splitlines()), "pay": PAID, "desk": AT_DESK}:
-            assert any(asked_about(folder, system) for system in workspace.config.systems)
+    assert held(project) == {"rota": sorted(ROTA.splitlines()), "pay": PAID, "desk": AT_DESK}
     for database in ("pay.db", "desk.db"):
         assert project.sql("SELECT name FROM sqlite_schema WHERE name LIKE 'trueup%'", database=database) == []
-
-
-def asked_about(folder: Path, system: str) -> bool:
-    """Whether a person is asked about a value that this system held."""
-    with at_work(folder) as workspace, workspace.store.read() as db:
-        asked = conflict.open_of(db, "person")
-    return any(f'"{system}"' in str(candidates) or system in str(candidates) for candidates in asked["candidates"].to_list())
 
 
 @pytest.mark.slow

@@ -33,6 +33,7 @@ from trueup.store import (
     shadow,
     unsettled_key,
 )
+from trueup.store.prepared import Prepared
 
 NOW = datetime(2026, 3, 29, 1, 30, 0, 123456, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
@@ -294,10 +295,57 @@ def test_history_tells_what_happened(store: Store) -> None:
     with store.read() as db:
         assert history.of(db, "customer", 5).select(lines.columns).rows() == lines.head(2).rows()
         assert history.of_run(db, 2)["entity"].to_list() == ["customer", "customer"]
+        assert history.of_run(db, 2).rows() == history.about(db, "customer", pl.Series([5, 6])).filter(pl.col("run") == 2).rows()
+        assert history.of_run(db, 9).schema == history.about(db, "customer", pl.Series([9])).schema
         assert history.latest(db, "customer", pl.Series([5, 6]))["version"].to_list() == [2, 3]
         assert history.latest(db, "customer", pl.Series([5]), ["name"], ["accepted"])["after"].to_list() == ["a"]
         assert history.lines(db, "customer", pl.Series([5, 6]), "overruled").select("gid", "system", "after").rows() == [(5, "shop", "b")]
         assert history.lines(db, "customer", pl.Series([6]), "overruled").is_empty()
+
+
+@pytest.mark.parametrize("lines", [0, 2, 3, 5])
+def test_the_lines_of_a_run_are_read_in_pages(store: Store, lines: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "_PAGE_LINES", 2)
+    monkeypatch.setattr(history, "_OF_RUN", Prepared(history._OF_RUN.make))
+    told = pl.DataFrame(
+        {"version": 1, "gid": range(lines), "run": 7, "kind": "edit", "recorded_at": NOW}, schema_overrides={"gid": pl.Int64}
+    )
+    with store.write() as tx:
+        for run in (6, 7, 8):
+            history.append(tx, "customer", told.with_columns(run=pl.lit(run, dtype=pl.Int64)))
+    with store.read() as db:
+        assert history.of_run(db, 7)["gid"].to_list() == list(range(lines))
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_of_whose_values_something_stands_that_was_said_after_a_run(store: Store, many: bool) -> None:
+    told = [
+        (1, "a", "edit", 1, None),  # by the run itself
+        (2, "a", "edit", 2, None),
+        (3, "a", "edit", 2, None),
+        (3, "a", "undo", 3, "undo of run 2"),
+        (4, "a", "edit", 2, None),
+        (4, "a", "undo", 3, "undo of run 2"),
+        (4, "a", "undo", 4, "undo of run 3"),
+        (5, "a", "edit", 2, None),
+        (5, "b", "undo", 3, "undo of run 2"),
+        (6, "a", "resolved", None, "by a person"),
+        (7, None, "delete", 2, None),
+        (8, "a", "edit", 2, None),
+        (8, "a", "undo", 3, "undo of run 12"),
+    ]
+    lines = pl.DataFrame(told, schema=["gid", "field", "kind", "run", "rule"], orient="row").with_columns(
+        version=1, recorded_at=pl.lit(LATER)
+    )
+    gids = pl.Series(range(2000 if many else 10), dtype=pl.Int64)
+    with store.write() as tx:
+        history.append(tx, "customer", lines)
+        history.append(tx, "order", lines.with_columns(gid=pl.lit(3, dtype=pl.Int64)))
+    with store.read() as db:
+        assert sorted(history.perhaps_edited(db, "customer", gids, 1, NOW)) == [2, 4, 5, 6, 8]
+        assert sorted(history.perhaps_edited(db, "customer", gids, 1, LATER + timedelta(seconds=1))) == [2, 4, 5, 8], "before that moment"
+        assert sorted(history.perhaps_edited(db, "customer", gids.head(3), 1, NOW)) == [2]
+        assert history.after_run(db, "customer", gids, 1, NOW)["gid"].to_list() == lines["gid"].to_list()[1:]
 
 
 def test_intents_keep_their_frame_until_they_are_removed(store: Store) -> None:
