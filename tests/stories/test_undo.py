@@ -94,6 +94,13 @@ class Company:
             view = view if moment is None else as_of(db, view, moment)
         return {**view.golden, "deleted": view.deleted_at is not None}
 
+    def explained(self, field: str) -> list[str]:
+        """Why a field of the first customer is what it is."""
+        with open_workspace(self.folder / "trueup.yaml") as workspace, workspace.store.read() as db:
+            entity = workspace.config.entities["customer"]
+            (story,) = explain_record(view_record(db, workspace.config, entity, 1), entity, field)
+        return story.sentences
+
     def quiet(self) -> None:
         """The next run has nothing to do, and everything agrees."""
         with open_workspace(self.folder / "trueup.yaml") as workspace:
@@ -442,10 +449,8 @@ def test_what_was_empty_when_the_systems_first_met_is_empty_again_and_a_person_i
     assert company.people("shop")[ANN[0]] == ("Ann", 5, "a;b;c", ANN[4])
     with open_workspace(company.folder / "trueup.yaml") as workspace, workspace.store.read() as db:
         filled = history.of(db, "customer", 1).filter(pl.col("kind") == "filled")
-        view = view_record(db, workspace.config, workspace.config.entities["customer"], 1)
-        (told,) = explain_record(view, workspace.config.entities["customer"], "name")
     assert set(filled.select("field", "system", "after").rows()) == {(name, "shop", "null") for name in ("name", "points", "notes")}
-    assert not any("nothing" in line for line in told.sentences), "it is no reason for what is agreed"
+    assert not any("nothing" in line for line in company.explained("name")), "it is no reason for what is agreed"
     undone, number = company.undo(run)
     assert number is not None
     assert undone.refused == []
@@ -457,8 +462,10 @@ def test_what_was_empty_when_the_systems_first_met_is_empty_again_and_a_person_i
     with open_workspace(company.folder / "trueup.yaml") as workspace, workspace.store.read() as db:
         asked = {item.field: {(side.system, side.value) for side in item.candidates} for item in open_conflicts(db, workspace.config)}
     assert asked["name"] == {("shop", None), (None, "Ann")}
+    assert any("holds its own again" in line for line in company.explained("name"))
     company.undo(number)
     assert company.people("shop")[ANN[0]] == ("Ann", 5, "a;b;c", ANN[4])
+    assert not any("holds its own again" in line for line in company.explained("name")), "it does not any more"
     company.quiet()
 
 

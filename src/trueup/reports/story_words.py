@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trueup.core.merge import APART, FILLED, LEFT
-from trueup.core.undo import SETTING, UNDO
+from trueup.core.undo import RESTORED, SETTING, UNDO
 from trueup.reports.table import show, visible
 
 if TYPE_CHECKING:
@@ -103,7 +103,8 @@ def story_sentences(view: RecordView, story: FieldStory, entity: Entity) -> list
     if story.last is not None:
         said += _last_sentences(view, story.last, story.value)
     for event in story.beaten:
-        if event.kind not in {APART, FILLED}:
+        over = event.kind == RESTORED and event.system not in story.elsewhere
+        if event.kind not in {APART, FILLED} and not over:
             said += [_beaten_sentence(event, field.source_of_truth), *guard_sentences(view, event)]
     if story.conflict is not None:
         said += conflict_sentences(story.conflict)
