@@ -541,8 +541,12 @@ def _merge_first(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -> 
 
 
 def _tell_filled(entity: Entity, hearing: pl.DataFrame, ledger: _Ledger) -> None:
-    """The systems that said nothing and are given what stands now: without a line of it, nobody could say what they had held."""
-    written = [f"{system}\x1f{name}" for system in entity.mappings for name in entity.written(system)]
+    """The systems that said nothing and are given what stands now: without a line of it, nobody could say what they had held.
+
+    A reference may lack because we left it out: its record was not there yet when the row was made.
+    """
+    names = {name for name, field in entity.fields.items() if field.type != "reference"}
+    written = [f"{system}\x1f{name}" for system in entity.mappings for name in entity.written(system) if name in names]
     silent = hearing.filter((pl.col("observed") == NULL) & pl.concat_str(SYSTEM, "field", separator="\x1f").is_in(written))
     if silent.is_empty():
         return

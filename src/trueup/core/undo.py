@@ -323,6 +323,7 @@ def _own_values(
     gone = pl.concat([merged.deleted, facts.golden.filter(pl.col("deleted_at").is_not_null() | pl.col("alias_of").is_not_null())["id"]])
     lost = lost.filter(~pl.col(GID).is_in(gone.implode())).join(merged.changes, on=RECORD_FIELD, how="anti", maintain_order="left")
     lost = lost.join(done.already, on=RECORD_FIELD, how="anti", maintain_order="left")
+    lost = lost.join(merged.withdrawn, on=[GID, SYSTEM], how="anti", maintain_order="left")  # of a row that goes nothing is its own
     if lost.is_empty():
         return nothing
     cells, misfits = _as_cells(facts.entity, lost.with_columns(before=pl.col("after")))
