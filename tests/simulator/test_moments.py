@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.sparing import every_third
 from trueup.model import Deletes
 from trueup.store import conflict, cursor, golden, parked
 from trueup.testing.simulator import Simulation
@@ -252,7 +253,7 @@ def test_what_a_person_puts_back_after_a_run_over_one_record_is_an_edit() -> Non
 
 
 @pytest.mark.parametrize("edited", ["crm", "shop"])
-@pytest.mark.parametrize("kill_at", range(1, 12))
+@pytest.mark.parametrize("kill_at", every_third(range(1, 12)))
 def test_what_a_person_puts_back_after_a_run_over_one_record_was_killed_is_an_edit(kill_at: int, edited: str) -> None:
     with office(plan("crm"), plan("shop", caps=BY_CONTENTS), rules={"name": "last_write_wins"}) as sim:
         key = ann_everywhere(sim)
@@ -274,7 +275,7 @@ def test_what_a_person_puts_back_after_a_run_over_one_record_was_killed_is_an_ed
             assert shown(sim, "crm", "name") == shown(sim, "shop", "name") == ["Bea"]
 
 
-@pytest.mark.parametrize("kill_at", range(1, 16))
+@pytest.mark.parametrize("kill_at", every_third(range(1, 16)))
 def test_what_a_person_puts_back_after_a_kill_is_an_edit(kill_at: int) -> None:
     with office(plan("crm"), plan("shop", caps=BY_CONTENTS), rules={"name": "last_write_wins"}) as sim:
         key = ann_everywhere(sim)

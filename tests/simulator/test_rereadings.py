@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from tests.simulator.test_moments import change, office, plan, shown, type_in
+from tests.sparing import every_third
 from trueup.model import FieldMapping, Guard
 from trueup.runtime import chunks
 from trueup.store import cursor, golden, hold, mapping_version
@@ -60,7 +61,7 @@ LOW = [f"ann {number}" for number in range(5)]
 HIGH = [f"ANN {number}" for number in range(5)]
 
 
-@pytest.mark.parametrize("point", range(1, 12))
+@pytest.mark.parametrize("point", every_third(range(1, 12)))
 def test_killed_anywhere_it_is_done_by_the_next_run(customers: Simulation, point: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunks, "CHUNK_ROWS", 2)
     with silence(customers):

@@ -118,6 +118,25 @@ def test_killed_at_many_moments(tmp_path: Path, postgres_url: str, seed: int) ->
     _kill_often(tmp_path, postgres_url, kills=15, seed=seed)
 
 
+def test_killed_while_an_sqlite_file_is_written(tmp_path: Path, postgres_url: str) -> None:
+    """What had been begun there is no row that stands there: nothing that was never committed counts as written."""
+    shop = Shop(tmp_path, postgres_url, 5)
+    journal = tmp_path / "crm.db-journal"
+    run = shop.project.start("sync", "--json")
+    while run.poll() is None and not _size(journal):
+        pass
+    run.kill()
+    shop.project.finished(run, None)
+    shop.settle()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def test_killed_in_the_first_run(tmp_path: Path, postgres_url: str) -> None:
     """While everything is created, again and again: no row is made twice."""
     shop = Shop(tmp_path, postgres_url, 4)
