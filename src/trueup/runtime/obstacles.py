@@ -44,7 +44,7 @@ class Obstacles:
         self._seats = seats
         self._blocked: dict[str, pl.Series] = {}
         self._parked_keys: dict[str, set[str]] = {}
-        self._perhaps_parked: dict[str, pl.Series] = {}
+        self._perhaps_parked: dict[str, pl.DataFrame] = {}  # __key of a row that waits, and __gid of what it may be
         self._failing: dict[str, pl.DataFrame] = {}
         self._lookalikes: dict[str, Lookalikes] = {}
 
@@ -66,7 +66,9 @@ class Obstacles:
         self._perhaps_parked = {}
         if waiting is not None:
             for name, rows in by_value(waiting.filter(~pl.col("linked")), "system"):
-                self._perhaps_parked[name] = rows["candidates"].explode().drop_nulls()
+                self._perhaps_parked[name] = (
+                    rows.select(pl.col("key").alias(KEY), pl.col("candidates").alias(GID)).explode(GID).drop_nulls()
+                )
 
     def _questions(self, db: Db, waiting: pl.DataFrame) -> tuple[dict[str, pl.Series], dict[str, set[str]]]:
         """Per system: the records that parked rows, or another one's row, may be; and the rows that are nobody's yet."""
@@ -112,8 +114,13 @@ class Obstacles:
             looks = self._lookalikes.get(name)
             if looks is not None:
                 yield name, keep(rows, one_of(rows[GID], looks.among_known(rows[GID]))), PERHAPS_UNREAD
-            yield name, keep(rows, one_of(rows[GID], self._perhaps_parked.get(name, _NOBODY))), PERHAPS_PARKED
+            yield name, keep(rows, one_of(rows[GID], self._parked_still(name, rows))), PERHAPS_PARKED
             yield name, self._moved_out(name, rows), PERHAPS_OUTSIDE
+
+    def _parked_still(self, name: str, gone: pl.DataFrame) -> pl.Series:
+        """Records that parked rows of a system may be, but for rows that are gone themselves."""
+        waiting = self._perhaps_parked.get(name)
+        return _NOBODY if waiting is None else keep(waiting, ~one_of(waiting[KEY], gone[KEY]))[GID]
 
     def _moved_out(self, name: str, gone: pl.DataFrame) -> pl.DataFrame:
         """Rows of `gone` that may stand outside of the filter; the links of those that do are kept, except by a plan."""
