@@ -180,6 +180,39 @@ def test_from_the_link_to_a_run_that_is_undone(browser: Browser, project: Projec
         assert "Petra 9" in project.read("sheet.csv")
 
 
+def test_somebody_is_let_in_and_a_key_is_made_and_revoked(browser: Browser, project: Project) -> None:
+    with served(project) as (at, link):
+        page = browser.new_context().new_page()
+        page.set_default_timeout(LIMIT_MS)
+        set_up(page, link, "ada")
+        page.goto(f"{at}/people")
+        page.get_by_label("Let somebody in: name").fill("ben")
+        page.get_by_label("with the role").select_option("reviewer")
+        press(page, "Make a link")
+        shown = page.locator("a.whole")
+        expect(shown).to_contain_text(f"{at}/setup?token=", timeout=LIMIT_MS)
+        other = browser.new_context().new_page()
+        other.set_default_timeout(LIMIT_MS)
+        set_up(other, shown.inner_text(), None)
+        page.get_by_label("ben is").select_option("viewer")
+        said(page, "ben is viewer from now on.")
+        assert faults(page) == []
+
+        other.goto(f"{at}/people")
+        assert other.get_by_label("Let somebody in: name").count() == 0
+        other.get_by_label("A key for a program: what for").fill("a display")
+        press(other, "Make a key")
+        key = other.locator(".heed code").inner_text()
+        asked = other.request.get(f"{at}/api/v1/me", headers={"Authorization": f"Bearer {key}"})
+        assert (asked.status, asked.json()["name"]) == (200, "ben")
+        press(other, "Revoke a display")
+        said(other, "Revoked.")
+        assert other.request.get(f"{at}/api/v1/me", headers={"Authorization": f"Bearer {key}"}).status == 401
+
+        press(page, "Let ada in no more")
+        said(page, "ada is the only admin")
+
+
 def shown_run(page: Page, at: str, words: str) -> None:
     """Turn to the run that changed a value."""
     page.goto(f"{at}/runs")

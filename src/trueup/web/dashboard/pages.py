@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from trueup.web.dashboard.checklist import checklist
 from trueup.web.dashboard.conflicts import conflicts
 from trueup.web.dashboard.overview import overview
+from trueup.web.dashboard.people import who
 from trueup.web.dashboard.project import project
 from trueup.web.dashboard.queues import failures, holds, matches
 from trueup.web.dashboard.records import all_records, record, records
@@ -29,6 +30,7 @@ WAYS = {
     "alerts": "Alerts",
     "checklist": "Checklist",
     "project": "Set up",
+    "people": "People and keys",
 }
 """The first part of a path -> what its page is called."""
 
@@ -53,4 +55,5 @@ PAGES: dict[str, Callable[..., Awaitable[Any]]] = {
     "/checklist": checklist,
     "/project": project,
     "/project/{step}": project,
+    "/people": who,
 }
