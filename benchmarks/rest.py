@@ -198,9 +198,14 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=5_000)
     parser.add_argument("--listed", type=int, default=100_000)
     options = parser.parse_args()
+    applications(options.rows, options.listed)
+
+
+def applications(rows: int = 5_000, listed: int = 100_000) -> None:
+    """All of it: a line for each."""
     with tempfile.TemporaryDirectory() as folder_name:
         folder, port = Path(folder_name), free_port()
-        words = [sys.executable, "-m", "trueup.testing.rest_service", "--port", str(port), "--rows", str(options.listed)]
+        words = [sys.executable, "-m", "trueup.testing.rest_service", "--port", str(port), "--rows", str(listed), "--alike"]
         service = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
         try:
             assert service.stdout is not None
@@ -210,21 +215,21 @@ def main() -> None:
             found = sum(page.rows.height for page in opened.read(CONTACTS, ["name", "email", "city"]))
             memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             print(f"listed       {found:,} rows, {found / (time.perf_counter() - start):,.0f} rows/s, {memory_mb:.0f} MB at most")
-            print(f"floor        {floor(port, options.rows)}, the HTTP client alone")
+            print(f"floor        {floor(port, rows)}, the HTTP client alone")
             for parallel in (1, 4):
                 opened = connector(folder, port, parallel=parallel)
                 timed(opened, creates(200))  # connections are there
-                print(f"batches      {timed(opened, creates(10 * options.rows))}, {BATCH} rows a request, {parallel} at once")
+                print(f"batches      {timed(opened, creates(10 * rows))}, {BATCH} rows a request, {parallel} at once")
                 opened.file.objects["contacts"].write.bulk.clear()
-                print(f"single rows  {timed(opened, creates(options.rows))}, creates, {parallel} at once")
-            print(f"single rows  {timed(opened, updates(options.rows))}, updates under If-Match, 4 at once")
+                print(f"single rows  {timed(opened, creates(rows))}, creates, {parallel} at once")
+            print(f"single rows  {timed(opened, updates(rows))}, updates under If-Match, 4 at once")
             opened.close()
         finally:
             service.terminate()
             service.wait()
             if service.stdout is not None:
                 service.stdout.close()
-        for line in whole_way(folder, options.rows):
+        for line in whole_way(folder, rows):
             print(f"synced       {line}")
         limited(folder)
 

@@ -5,6 +5,7 @@ make bench ARGS="--rows 100000"     a quick look
 make bench ARGS="--large"           four million rows as well, for memory
 make bench ARGS="--explain"         looking at one record among a million, with ten million lines of history
 make bench ARGS="--hooks"           webhooks alone
+make bench ARGS="--rest"            web applications alone
 make bench ARGS="--workers"         several workers alone
 make bench ARGS="--serve"           how long a change takes to cross by itself
 """
@@ -31,6 +32,7 @@ from benchmarks.crossing import crossing
 from benchmarks.hooks import webhooks
 from benchmarks.measure import Measured, call, command, trueup
 from benchmarks.one_record import one_record_ms
+from benchmarks.rest import applications
 from benchmarks.tables import configuration, fill_postgres, fill_sqlite, touch_sqlite
 from benchmarks.workers import workers
 from tests.servers import start_postgres
@@ -84,6 +86,7 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=1_000_000, help="of that state")
     parser.add_argument("--postgres", action="store_true", help="that state in PostgreSQL as well")
     parser.add_argument("--large", action="store_true", help="four times the rows as well")
+    parser.add_argument("--rest", action="store_true", help="web applications alone")
     parser.add_argument("--hooks", action="store_true", help="webhooks alone")
     parser.add_argument("--serve", action="store_true", help="changes that cross by themselves alone")
     parser.add_argument("--workers", action="store_true", help="several workers on one state alone")
@@ -92,6 +95,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.explain:
         looking.main(options.records, postgres=options.postgres)
+        return
+    if options.rest:
+        applications()
         return
     bench = Bench()
     print(HEAD, flush=True)
@@ -118,6 +124,7 @@ def main() -> None:
             webhooks(bench, Path(folder))
             crossing(server, Path(folder))
             workers(server, Path(folder))
+            applications()
             if options.large:
                 large(bench, server, Path(folder), options.rows * 4)
     finally:
