@@ -25,7 +25,7 @@ def worker(
     passes: Annotated[int, typer.Option("--passes", metavar="N", help="Work on so many entities at once.", min=1, max=64)] = 4,
     config: ConfigFile = None,
 ) -> None:
-    """Run passes of entities for the `trueup serve` that leads, and write batches of rows for other workers, until this is stopped.
+    """Run scheduled passes for the `trueup serve` that leads, and read and write parts of large ones, until this is stopped.
 
     The state must be in PostgreSQL (`state: postgresql://…`), and the configuration must have the same entities as the server's: a file
     that is changed meanwhile is taken up as soon as the server has the same.

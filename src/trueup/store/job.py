@@ -60,6 +60,12 @@ def ask(tx: Db, kind: Kind, entity: str, payload: bytes, *, agreed: str, asked_b
     return int(number)
 
 
+def asked_for(db: Db, intent: int) -> int | None:
+    """The job to write the rows of an intent; None where nobody was asked."""
+    number = db.connection.exec_driver_sql("SELECT max(id) FROM job WHERE intent = %s", (intent,)).scalar_one()
+    return None if number is None else int(number)
+
+
 def waits(db: Db, kind: Kind, agreed: str, worker: int) -> bool:
     """Whether a job of this kind waits that this worker may take now."""
     given = {"kind": kind, "agreed": agreed, "worker": worker}

@@ -39,6 +39,8 @@ entities:
       shop: {{object: shop_people, key: id, fields: {{email: email, name: name}}}}
       till: {{object: till_people, key: id, fields: {{email: email, name: name}}}}
 """
+OFTEN = "[{every: 1s}]"
+"""What has nothing but a schedule is handed on to workers."""
 LAST_LINES = 15
 MOST_ROWS = 20
 COMMANDS = ("status --json", "holds --json", "conflicts --json", "failures --json")

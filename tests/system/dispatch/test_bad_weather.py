@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from tests.servers import PostgresServer
-from tests.system.dispatch.firm import SYSTEMS, Firm, Process, explained, processes, wait_until
+from tests.system.dispatch.firm import OFTEN, SYSTEMS, Firm, Process, explained, processes, wait_until
 
 CUSTOMERS = 40
 
@@ -25,8 +25,9 @@ def begun(firm: Firm, kind: str) -> Process:
 
 
 @pytest.mark.slow
-def test_leaders_and_workers_killed_and_frozen_under_load(tmp_path: Path, postgres_url: str) -> None:
-    firm = Firm(tmp_path, postgres_url, customers=CUSTOMERS)
+@pytest.mark.parametrize("when", ["[realtime]", OFTEN])
+def test_leaders_and_workers_killed_and_frozen_under_load(tmp_path: Path, postgres_url: str, when: str) -> None:
+    firm = Firm(tmp_path, postgres_url, when=when, customers=CUSTOMERS)
     chance = random.Random(5)
     last: dict[str, str] = {}
 
@@ -112,7 +113,7 @@ def test_what_is_told_to_the_one_that_stands_by_is_looked_at_by_the_leader(tmp_p
 
 @pytest.mark.slow
 def test_a_write_that_stood_still_half_way_is_nobodys_edit(tmp_path: Path, postgres_url: str) -> None:
-    firm = Firm(tmp_path, postgres_url)
+    firm = Firm(tmp_path, postgres_url, when=OFTEN)
     with processes() as crew:
         server = begun(firm, "serve")
         crew.append(server)

@@ -11,12 +11,12 @@ from threading import Event, Thread
 
 import pytest
 
-from tests.system.dispatch.firm import Firm, Process, processes, wait_until
+from tests.system.dispatch.firm import OFTEN, Firm, Process, processes, wait_until
 
 
 @pytest.mark.slow
 def test_workers_do_the_passes_and_the_server_does_where_there_are_none(tmp_path: Path, postgres_url: str) -> None:
-    firm = Firm(tmp_path, postgres_url)
+    firm = Firm(tmp_path, postgres_url, when=OFTEN)
     with processes() as all_of_them:
         server = Process(firm, "serve", "--port", "0")
         all_of_them.append(server)
@@ -36,7 +36,7 @@ def test_workers_do_the_passes_and_the_server_does_where_there_are_none(tmp_path
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_what_a_worker_was_about_is_taken_over(tmp_path: Path, postgres_url: str, how: signal.Signals) -> None:
-    firm = Firm(tmp_path, postgres_url)
+    firm = Firm(tmp_path, postgres_url, when=OFTEN)
     with processes() as all_of_them:
         server = Process(firm, "serve", "--port", "0")
         all_of_them.append(server)
@@ -65,7 +65,7 @@ def test_what_a_worker_was_about_is_taken_over(tmp_path: Path, postgres_url: str
 
 @pytest.mark.slow
 def test_a_command_that_is_typed_meanwhile_has_the_state_alone(tmp_path: Path, postgres_url: str) -> None:
-    firm = Firm(tmp_path, postgres_url)
+    firm = Firm(tmp_path, postgres_url, when=OFTEN)
     with processes() as all_of_them:
         server, *workers = [Process(firm, "serve", "--port", "0"), Process(firm, "worker"), Process(firm, "worker")]
         all_of_them += [server, *workers]

@@ -1,14 +1,21 @@
-"""Passes of a server that leads: by a worker where there is one, in the server's own threads where there is none."""
+"""Passes of a server that leads, where others may help.
+
+What is to cross at once is decided by the leader itself, whose lanes outlast their pass: so a slow system delays nobody, and a change
+waits for no worker. Of large systems and large deliveries others read and write parts. A sweep of an entity that has nothing but a schedule
+is run by a worker where one is free for it.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trueup.runtime.dispatch import words
 from trueup.runtime.dispatch.agreement import bound_to_one_machine
 from trueup.runtime.dispatch.anew import anew
+from trueup.runtime.dispatch.team import TeamHands
+from trueup.runtime.schedule import is_realtime
 from trueup.runtime.workspace import Workspace
-from trueup.store import job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -19,15 +26,17 @@ if TYPE_CHECKING:
     from trueup.runtime.pass_options import PassOptions
     from trueup.runtime.workspace import Passed
 
+BUSY_S = 5.0
+"""A pass that no worker has begun by then is run here: they are busy, perhaps with systems that this one has nothing to do with."""
+
 
 class Dispatched(Workspace):
-    """A workspace whose passes are run by whoever is there for it; each of them ends in `Workspace.one_pass`, here or elsewhere."""
+    """A workspace whose passes are run by whoever is there for it; each of them ends in `Workspace.pass_in_parts`, here or elsewhere."""
 
     def __init__(self, team: Team, config: Config, **options: Any) -> None:
         """`options` are those of a workspace."""
         super().__init__(config, **options)
         self._team = team
-        self._unsure: set[str] = set(config.entities)  # somebody whom an earlier leader asked may still be at work on these
 
     def one_pass(
         self,
@@ -39,14 +48,13 @@ class Dispatched(Workspace):
     ) -> tuple[EntitySummary, str | None]:
         """See Workspace.one_pass."""
         begun = False
-        if run is not None and name not in self._team.apart and self._is_elsewhere(name):
-            self._unsure.add(name)
+        if run is not None and self._is_for_others(name, options):
+            self._team.may_be_at(name)
             number = self._team.ask("pass", name, words.pass_wanted(options, None if callable(run) else run))
-            answer = self._team.answer_to(number)
+            answer = self._team.answer_to(number, busy_s=BUSY_S)
             if answer is not None:
                 return words.pass_summary(answer, lambda counted: self._hear(counted, options))
             begun = True  # perhaps, by a worker that is gone
-        self._nobody_is_at(name)
 
         def here(wanted: PassOptions) -> tuple[EntitySummary, str | None]:
             return super(Dispatched, self).one_pass(name, wanted, run=run, tick=tick)
@@ -60,15 +68,9 @@ class Dispatched(Workspace):
         options.elsewhere(counted.tally)
 
     def may_read_apart(self, name: str) -> bool:
-        """See Workspace.may_read_apart: not where workers run the passes, for they do not tell which rows they read.
-
-        Until the pass that is begun for that is over, all others of this entity are run here.
-        """
-        if self._is_elsewhere(name) or not super().may_read_apart(name):
-            return False
-        self._nobody_is_at(name)
-        self._team.apart.add(name)
-        return True
+        """See Workspace.may_read_apart."""
+        self._team.nobody_is_at(name)
+        return super().may_read_apart(name)
 
     def pass_in_parts(
         self,
@@ -78,24 +80,14 @@ class Dispatched(Workspace):
         run: int | Callable[[], int] | None,
         tick: Callable[[str, str, int], None] | None = None,
     ) -> Generator[None, Mapping[str, frozenset[str] | None], Passed]:
-        """See Workspace.pass_in_parts."""
-        try:
-            return (yield from super().pass_in_parts(name, options, run=run, tick=tick))
-        finally:
-            if options.apart:
-                self._team.apart.discard(name)
+        """See Workspace.pass_in_parts: others read and write parts for it."""
+        if not options.apart:
+            self._team.nobody_is_at(name, options.away)
+        hands = None if bound_to_one_machine(self.config, name) else TeamHands(self._team, name, self.systems.calls)
+        return (yield from super().pass_in_parts(name, replace(options, hands=hands), run=run, tick=tick))
 
-    def _is_elsewhere(self, name: str) -> bool:
+    def _is_for_others(self, name: str, options: PassOptions) -> bool:
+        """Whether a worker is to run a pass: one that looks at everything, and for which nobody waits."""
+        if options.keys is not None or options.only is not None or is_realtime(self.config.entities[name]):
+            return False
         return not bound_to_one_machine(self.config, name) and bool(self._team.workers())
-
-    def _nobody_is_at(self, name: str) -> None:
-        """Wait until no worker is at work on an entity any more."""
-        while name in self._unsure:
-            rung = self._team.bell.count
-            self._team.store.must_be_ours()
-            with self.store.write() as tx:
-                job.clear(tx, name)
-                if not job.in_work(tx, name):
-                    self._unsure.discard(name)
-                    return
-            self._team.bell.wait(rung, 1.0)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
-from threading import Lock
+from collections import Counter
+from contextlib import contextmanager, suppress
+from threading import Condition, Lock
 from typing import TYPE_CHECKING
 
 from trueup.errors import LeaseLostError, StateError, SystemUnreachableError
@@ -13,7 +14,7 @@ from trueup.runtime.dispatch.membership import LOST
 from trueup.store import job
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     import polars as pl
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 LOOK_S = 1.0
 WAIT_S = 1.0
+BUSY_S = 1.0
+"""Rows that nobody has begun to write by then are written by whoever asked: the others are busy with another system, which may be slow."""
 WORKER = "worker"
 GONE = "the worker that was writing there is gone: what became of these rows is found out before anything else is written"
 
@@ -32,18 +35,26 @@ GONE = "the worker that was writing there is gone: what became of these rows is 
 class Team:
     """A member's view of the others. Used by all threads of a process."""
 
-    def __init__(self, store: Store, agreed: str) -> None:
-        """`agreed` is what a worker must have in common with this process; the store holds a lease."""
+    def __init__(self, store: Store, agreed: str, unsure: Iterable[str] = ()) -> None:
+        """`agreed` is what a worker must have in common with this process; the store holds a lease.
+
+        `unsure` are entities on which somebody may be at work whom an earlier process had asked.
+        """
         self.store = store
         self.agreed = agreed
         self.bell = store.bell()
-        self.apart: set[str] = set()  # entities of which this process reads beside its own passes
+        self._unsure = set(unsure)
+        self._clearing = Lock()
+        self._parts: Counter[tuple[str, str]] = Counter()  # rows that others write for this process now, by entity and system
+        self._written = Condition()
+        self._closed = False
         self._turn = Lock()
         self._looked = 0.0
         self._workers: tuple[int, ...] = ()
 
     def close(self) -> None:
-        """Hear nothing any more."""
+        """Hear nothing any more; what was asked for is not waited for either."""
+        self._closed = True
         self.bell.stop()
 
     @property
@@ -65,11 +76,13 @@ class Team:
         with self.store.write() as tx:
             return job.ask(tx, kind, entity, payload, agreed=self.agreed, asked_by=self.me, intent=intent)
 
-    def answer_to(self, number: int) -> bytes | None:
+    def answer_to(self, number: int, *, busy_s: float | None = None) -> bytes | None:
         """Wait for the answer; None where nobody is there who could begin. A pass of which the worker is gone is begun by another one.
 
-        Raises LeaseLostError; SystemUnreachableError where whoever was writing rows is gone.
+        None as well where nobody has begun within `busy_s`. Raises LeaseLostError; SystemUnreachableError where whoever was writing rows
+        is gone.
         """
+        until = None if busy_s is None else time.monotonic() + busy_s
         while True:
             rung = self.bell.count
             found = self.standing(number)
@@ -78,9 +91,80 @@ class Team:
                 if found.answer is None:
                     raise SystemUnreachableError(GONE, hint="nothing is to be done")
                 return found.answer
-            if found.worker is None and not set(self.workers()) - {self.me} and self.withdrawn(number):
+            late = until is not None and time.monotonic() >= until
+            if found.worker is None and (late or not set(self.workers()) - {self.me}) and self.withdrawn(number):
                 return None
+            self.bell.wait(rung, WAIT_S if until is None or late else min(WAIT_S, until - time.monotonic() + 0.01))
+
+    def rows_written(self, entity: str, payload: bytes, intent: int) -> bytes | None:
+        """Let others write rows, and wait until it is known what became of that, also while the state does not answer for a while.
+
+        None: nobody has begun. Raises LeaseLostError, SystemUnreachableError; StateError where nobody was asked, or this process ends.
+        """
+        number: int | None = None
+        while True:
+            try:
+                if number is None:
+                    number = self.ask("write", entity, payload, intent=intent)
+                return self.answer_to(number, busy_s=BUSY_S)
+            except LeaseLostError:
+                raise
+            except StateError:
+                if number is None:
+                    number = self._asked_for(intent)
+                if number is None or self._closed:
+                    raise
+                time.sleep(WAIT_S)
+
+    def _asked_for(self, intent: int) -> int | None:
+        """Whether the question had reached the state, although nobody said so."""
+        while not self._closed:
+            try:
+                with self.store.read() as db:
+                    return job.asked_for(db, intent)
+            except LeaseLostError:
+                raise
+            except StateError:
+                time.sleep(WAIT_S)
+        return None
+
+    @contextmanager
+    def writing(self, entity: str, system: str) -> Iterator[None]:
+        """Others write rows of a system while the block runs."""
+        with self._written:
+            self._parts[entity, system] += 1
+        try:
+            yield
+        finally:
+            with self._written:
+                self._parts[entity, system] -= 1
+                self._written.notify_all()
+
+    def may_be_at(self, entity: str) -> None:
+        """A worker is asked for a pass over this entity: it may be at work, and have others at work, until `nobody_is_at` has looked."""
+        with self._clearing:
+            self._unsure.add(entity)
+
+    def nobody_is_at(self, entity: str, but: Collection[str] = ()) -> None:
+        """Wait until nobody else is at work on an entity, of its systems all `but` those of which a lane of this process goes on.
+
+        Raises LeaseLostError, StateError.
+        """
+        while True:
+            rung = self.bell.count
+            with self._clearing:  # what this process itself asks for is asked for afterwards
+                if entity not in self._unsure:
+                    break
+                self.store.must_be_ours()
+                with self.store.write() as tx:
+                    job.clear(tx, entity)
+                    if not job.in_work(tx, entity):
+                        self._unsure.discard(entity)
+                        break
             self.bell.wait(rung, WAIT_S)
+        with self._written:  # a pass broke off while others were writing for it
+            while not self._closed and any(n for (one, system), n in self._parts.items() if one == entity and system not in but):
+                self._written.wait(WAIT_S)
 
     def standing(self, number: int) -> job.Standing:
         """How a job stands. Raises LeaseLostError."""
@@ -117,7 +201,8 @@ class TeamHands:
 
     def write(self, system: str, prepared: Prepared, intent: int) -> pl.DataFrame | None:
         """See Hands."""
-        answer = self._team.answer_to(self._team.ask("write", self._entity, words.rows_wanted(system, prepared), intent=intent))
+        with self._team.writing(self._entity, system):
+            answer = self._team.rows_written(self._entity, words.rows_wanted(system, prepared), intent)
         return None if answer is None else words.outcomes_of(answer, self._hear)
 
     def ask_to_read(self, system: str, columns: Sequence[str], part: Part) -> int:

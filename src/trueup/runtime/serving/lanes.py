@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 SLOW_S = 0.25
 """A pass waits so long for a lane. One that took longer the last time is not waited for at all."""
-THREADS_PER_LANE = 3
+THREADS_PER_LANE = 4
+"""Two batches that are sent side by side, the next one, and whoever waits for the end of a lane that was left to itself."""
 ECHO_WITHIN_S = 2.0
 REMEMBERED = 50_000
 

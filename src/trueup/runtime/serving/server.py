@@ -174,7 +174,7 @@ class Server:
         shared = store.backend == "postgresql"
         if shared:
             self.member = stack.enter_context(Membership(store, "serve", agreed(self.config), self._main.clock, self.log))
-            self.team = Team(store, agreed(self.config))
+            self.team = Team(store, agreed(self.config), self.config.entities)
             stack.callback(self.team.close)
         else:
             stack.enter_context(store.serving(self._main.clock()))
@@ -207,7 +207,7 @@ class Server:
                 notes = {system: OwnWrites() for system in self._realtime(entity.name)}
                 own = self._workspace(entity.name, notes)
                 at_once = is_realtime(entity)
-                beside = self._workspace(entity.name, notes) if self.team is None and at_once else None
+                beside = self._workspace(entity.name, notes) if at_once else None
                 self.workers[entity.name] = Worker(entity.name, own, shared, beside, None if at_once else left_alone)
         if not self.workers and not self.config.packages:
             self.log.event("nothing to do", why="no entity has `when`: add for example `when: [realtime]`")
