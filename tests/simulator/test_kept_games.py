@@ -98,6 +98,8 @@ LONG = {
     1159: "rows that are all made again under other keys",
     2206: "questions about orders that only one system has by now",
     3017: "orders that an undo takes out of systems which meet a restored state",
+    2375: "a value that a restored state knows otherwise, in a row that was made again under another key",
+    3071: "a counter that a restored state knows otherwise, in a row that was made again under another key",
     2296: "rows that were left behind when their system moved, and whose disappearance was held for a while",
 }
 

@@ -25,6 +25,7 @@ from trueup.core.frames import (
     is_given,
     keep,
     last_of_each,
+    long,
     looked_up,
     only,
     stacked,
@@ -564,7 +565,7 @@ def _hold(situation: Situation, ledger: _Ledger) -> None:
     """Take back the golden changes that a field's `hold_if` wants a person to see, and freeze those fields."""
     if not any(item.hold_if for item in situation.entity.fields.values()) or not ledger.changes:
         return
-    changes = pl.concat(ledger.changes)
+    changes = _as_agreed(situation, pl.concat(ledger.changes))
     held = held_changes(situation.entity, changes, situation.records)
     if held.is_empty():
         return
@@ -592,6 +593,16 @@ def _hold(situation: Situation, ledger: _Ledger) -> None:
             pl.lit("hold").alias("kind"),
         )
     )
+
+
+def _as_agreed(situation: Situation, changes: pl.DataFrame) -> pl.DataFrame:
+    """The changes against what had been agreed on, also where that is no side in the merge (`meet.without_golden`)."""
+    names = [name for name, item in situation.entity.fields.items() if item.hold_if and name in situation.records.columns]
+    if not names or changes["before"].null_count() == 0 or situation.since.is_empty():
+        return changes
+    agreed = long(situation.records, [GID], names, "_agreed")
+    told = changes.join(agreed, on=RECORD_FIELD, how="left", maintain_order="left")
+    return told.with_columns(before=pl.coalesce("before", "_agreed")).drop("_agreed")
 
 
 def _finish(ledger: _Ledger, overruled: int) -> Merged:
