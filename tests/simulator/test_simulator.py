@@ -11,6 +11,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
+from tests.sparing import every_third
 from trueup.store import golden
 from trueup.testing.simulator import Simulation, draw_moves, play_game, soak, story
 from trueup.testing.simulator_changes import CHANGES, configure
@@ -91,7 +92,7 @@ def test_games_of_a_state_machine() -> None:
     )
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", every_third(SEEDS))
 def test_game(seed: int) -> None:
     assert play_game(seed, draw_moves(seed, 30)) is None
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.sparing import every_third
 from tests.system.connectors.watch_tools import nothing_told, spec, told, watching
 from trueup.connectors import file_watch
 from trueup.connectors.csv import CsvConnector
@@ -123,7 +124,7 @@ def test_the_settings_choose_and_a_network_drive_is_looked_at(file: Path, monkey
 # ---------------------------------------------------------------- SQLite
 
 
-@pytest.fixture(params=["delete", "wal", "truncate"])
+@pytest.fixture(params=every_third(["delete", "wal", "truncate"]))
 def db(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(tmp_path / "till.db", isolation_level=None)
     connection.execute(f"PRAGMA journal_mode={request.param}")

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import pytest
 
+from tests.sparing import every_third
 from tests.system.connectors.sql_tools import batch, pages, statuses
 from trueup.connectors import sqlite_marks
 from trueup.connectors.sqlite import SqliteConnector
@@ -467,7 +468,7 @@ db.close()
 """
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", every_third(range(2)))
 def test_nothing_is_missed_while_another_program_writes_and_puts_back(till, database, path, seed, monkeypatch):
     """What was last read of each row, kept up by readings since marks, is what is there when the writer stops."""
     monkeypatch.setattr(sqlite_marks, "PAGE_ROWS", 150)

@@ -110,6 +110,7 @@ def _grown(folder: Path, url: str) -> Firm:
     return firm
 
 
+@pytest.mark.slow
 def test_workers_read_and_write_for_a_command(tmp_path: Path, postgres_url: str, crew: Crew) -> None:
     firm = _grown(tmp_path, postgres_url)
     with crew.at_work(firm, 1), open_workspace(firm.file) as workspace:
@@ -125,6 +126,7 @@ def test_workers_read_and_write_for_a_command(tmp_path: Path, postgres_url: str,
     firm.agrees()
 
 
+@pytest.mark.slow
 def test_what_is_edited_while_many_read_is_neither_lost_nor_doubled(tmp_path: Path, postgres_url: str, crew: Crew) -> None:
     firm = _grown(tmp_path, postgres_url)
     firm.ask("INSERT INTO till_people (id, email, name) SELECT 5000 + n, 'n' || n, 'New ' || n FROM generate_series(1, %s) AS n", ROWS)

@@ -369,7 +369,7 @@ TOKENS = st.sampled_from(
 
 
 @given(data=st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=settings().max_examples // 2, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_example_with_any_value_replaced_is_a_configuration_or_told_what_is_wrong(tmp_path: Path, data):
     """Replace the value after a random colon, comma or bracket of the example by something else, a few times."""
     text = FULL

@@ -7,7 +7,7 @@ from typing import Literal
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trueup.core.clock_texts import date_text, moment_text
@@ -35,6 +35,7 @@ def test_dates(days: list[date], some_missing: bool) -> None:
     st.booleans(),
     st.booleans(),
 )
+@settings(max_examples=settings().max_examples // 2)
 def test_moments(moments: list[datetime], unit: Literal["ms", "us", "ns"], zone: str | None, plain: bool, fraction: bool) -> None:
     told = [moment.replace(microsecond=0) for moment in moments] if plain else moments
     naive = pl.Series("t", (told * MANY)[:MANY], dtype=pl.Datetime("us")).dt.cast_time_unit(unit)

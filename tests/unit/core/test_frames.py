@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trueup.core import frames
@@ -32,6 +32,7 @@ def many(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 @given(TABLES, OTHERS)
+@settings(max_examples=settings().max_examples // 2)
 def test_joins(rows: pl.DataFrame, others: pl.DataFrame) -> None:
     for some in (rows, many(rows)):
         assert frames.only(some, others, ON).equals(some.join(others, on=ON, how="semi", maintain_order="left"))
@@ -88,6 +89,7 @@ def test_a_moment_is_the_same_in_every_row() -> None:
 
 
 @given(TABLES, st.lists(st.one_of(st.none(), st.booleans()), min_size=8, max_size=8))
+@settings(max_examples=settings().max_examples // 2)
 def test_what_is_kept(rows: pl.DataFrame, chosen: list[bool | None]) -> None:
     mask = pl.Series(chosen[: rows.height], dtype=pl.Boolean)
     assert frames.keep(rows, mask).equals(rows.filter(mask))

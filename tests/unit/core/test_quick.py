@@ -9,7 +9,7 @@ from unittest import mock
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trueup.core import quick
@@ -37,6 +37,7 @@ def test_the_short_way_is_there() -> None:
 
 
 @given(st.data())
+@settings(max_examples=settings().max_examples // 2)
 def test_columns_and_frames(data: st.DataObject) -> None:
     rows = data.draw(st.integers(0, 4))
     told = {str(kind): data.draw(st.lists(st.none() | values, min_size=rows, max_size=rows)) for kind, values in VALUES.items()}

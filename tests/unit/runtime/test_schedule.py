@@ -8,7 +8,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trueup.model import Entity, When
@@ -117,6 +117,7 @@ def test_realtime_is_swept_as_well() -> None:
     zone=st.sampled_from([BERLIN, "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "UTC"]),
     steps=st.lists(st.integers(900, 7_000), min_size=1, max_size=5),
 )
+@settings(max_examples=settings().max_examples // 2)
 def test_no_two_moments_of_one_day_and_none_before_its_time(start: datetime, minute: int, hour: int, zone: str, steps: list[int]) -> None:
     begin = start.replace(tzinfo=UTC)
     term = daily(f"{hour:02}:{minute:02}", zone)
