@@ -166,14 +166,14 @@ class MissingIsDone(Lie):
 
 @lie("deletes_remove_only_their_row")
 class DeletesTooMuch(Lie):
-    """With a row the one after it is deleted."""
+    """With a row the one after it is deleted; after the last one comes the first."""
 
     def write(self, obj: ObjectSpec, batch: WriteBatch) -> pl.DataFrame:
         """See base.Connector."""
         before = self._all(obj).get_column("__key").to_list()
         outcomes = self.inner.write(obj, batch)
         left = set(self._all(obj).get_column("__key").to_list())
-        after = [other for key, other in itertools.pairwise(before) if key not in left and other in left]
+        after = [other for key, other in itertools.pairwise([*before, *before[:1]]) if key not in left and other in left]
         more = pl.DataFrame({"__op": list(range(len(after))), "__key": after}, schema={"__op": pl.Int64, "__key": pl.String})
         if batch.kind == "delete" and after:
             self.inner.write(obj, WriteBatch(kind="delete", rows=more))
