@@ -161,6 +161,9 @@ class Server:
             self._loop.run_forever()
         finally:
             server.close()
+            accepted = asyncio.all_tasks(self._loop)  # connections of which no protocol has been told yet
+            if accepted:
+                self._loop.run_until_complete(asyncio.wait(accepted))
             while open_ones:
                 for connection in open_ones:
                     connection.abort()

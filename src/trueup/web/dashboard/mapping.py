@@ -80,12 +80,14 @@ class _Entity:
             with ui.element("div").classes("choices"):
                 for item in entity.fields.values():
                     with ui.element("div").classes("choice"):
-                        self._field(item)
+                        _FieldOf(self, item).draw()
             if entity.left_out:
                 markup(f'<p class="quiet">{words("Not mapped: " + ", ".join(entity.left_out))}</p>')
 
-    def _choose(self, label: str, now: str, choices: dict[str, str], settle: Callable[[str], None], *, again: bool = False) -> None:
-        """A choice that is taken at once; `again`: it changes what else is shown."""
+    def choose(
+        self, label: str, now: str, choices: dict[str, str], settle: Callable[[str], None], shown_again: Callable[[], None] | None = None
+    ) -> None:
+        """A choice that is taken at once; `shown_again` shows what else it changes, and leaves the choice itself, which has the focus."""
         field = Field(label, now, choices=choices, entered=lambda: taken())  # noqa: PLW0108  it is defined below
         field.box.props["aria-label"] = f"{label}, {self.entity.name}"
         draft = self.tab.site.place.draft
@@ -101,8 +103,8 @@ class _Entity:
                     draft.chosen()
                 return (None,)
 
-            if await self.tab.work("admin", act) is not None and again:
-                self.draw()
+            if await self.tab.work("admin", act) is not None and shown_again is not None:
+                shown_again()
 
     def _choices(self) -> None:
         entity = self.entity
@@ -115,12 +117,12 @@ class _Entity:
             entity.settled = True
 
         self._type_in("What are they called?", entity.name, self._call)
-        self._choose("Whose word counts?", now, {NOBODY: "each system's: a rule for each field", **systems}, own, again=True)
+        self.choose("Whose word counts?", now, {NOBODY: "each system's: a rule for each field", **systems}, own, self.draw)
         for system, sample in entity.samples.items():
             if sample.kind not in {"view", "query"}:
-                self._choose(f"{system} is", entity.directions.get(system, "both"), DIRECTIONS, _direction(entity, system))
+                self.choose(f"{system} is", entity.directions.get(system, "both"), DIRECTIONS, _direction(entity, system))
             if waits_for_keys(sample) and key_field(system, sample, entity) is None:
-                self._choose(f"{system}: who numbers new rows?", entity.assigns.get(system, WAIT), _keys(sample), _assign(entity, system))
+                self.choose(f"{system}: who numbers new rows?", entity.assigns.get(system, WAIT), _keys(sample), _assign(entity, system))
         asked = next(question for question in QUESTIONS if question.name == "delay")
         delays = {"": "not said"} | {choice.word: f"{choice.word}: {choice.meaning}" for choice in asked.choices}
         known = next((word for word in PACE if MAX_DELAY[word] == entity.max_delay), "")
@@ -129,7 +131,7 @@ class _Entity:
             entity.max_delay = MAX_DELAY[word] if word else None
             entity.when, entity.why_when = (PACE[word], "as you said") if word else (None, "")
 
-        self._choose("How long may others go without a change?", known, delays, wait)
+        self.choose("How long may others go without a change?", known, delays, wait)
         self._type_in("Who is told? A role or person", entity.told or "", self._tell)
 
     def _type_in(self, label: str, now: str, settle: Callable[[str], None]) -> None:
@@ -158,35 +160,59 @@ class _Entity:
     def _tell(self, typed: str) -> None:
         self.entity.told = typed[:LONGEST_ROLE] or None
 
-    def _field(self, item: ProposedField) -> None:
-        entity = self.entity
-        matched = any(item.name == name for name, _why in entity.match)
-        sure = pill("left out", "bad") if item.refused else pill("sure", "good") if item.sure else pill("look at it", "warn")
-        share = quiet(f"{round(100 * item.confidence)} %")
+
+class _FieldOf:
+    """One field of a kind of record. What a choice about it does not change stays where it is: another may be under way meanwhile."""
+
+    def __init__(self, whole: _Entity, item: ProposedField) -> None:
+        self.whole, self.item = whole, item
+
+    def draw(self) -> None:
+        """Show it, once."""
+        entity, item = self.whole.entity, self.item
+        self.head = ui.element("div")
         why = next((shown.evidence for shown in item.shown.values() if shown.evidence), "")
-        markup(f"<h3>{joined((words(item.name), sure, share))}</h3><p class=quiet>{words(why)}</p>")
+        markup(f"<p class=quiet>{words(why)}</p>")
         rows = [
             [words(system), words(shown.column), words(examples(entity.samples[system], shown.column))]
             for system, shown in item.shown.items()
         ]
         markup(table(item.name, ("system", "column", "holds"), rows))
-        for system, shown in item.shown.items():
-            wrong = unfit(entity.samples[system].columns[shown.column], item.type)
-            if wrong:
-                said = f"{system}: {len(wrong):,} of the values looked at are no {item.type}, such as {wrong[0][:40]}"
-                markup(f'<p class="panel heed">{words(said)}</p>')
+        self.misfits = ui.element("div")
         with line():
-            if not matched:
+            if not any(item.name == name for name, _why in entity.match):
                 choices = (
                     {"yes": "one field", "no": "left out"} if item.sure or item.refused else {"": "not sure: left out", "yes": "one field"}
                 )
-                self._choose(
-                    f"{item.name}: these are", "no" if item.refused else "yes" if item.sure else "", choices, _keep(item), again=True
-                )
-            self._choose(
-                f"{item.name}: type", item.type, {name: name for name in dict.fromkeys((*TYPES, item.type))}, _type(item), again=True
-            )
-            self._choose(f"{item.name}: who wins", _winner(item), _winners(item), _win(item))
+                now = "no" if item.refused else "yes" if item.sure else ""
+                self.whole.choose(f"{item.name}: these are", now, choices, _keep(item), self.kept)
+            types = {name: name for name in dict.fromkeys((*TYPES, item.type))}
+            self.whole.choose(f"{item.name}: type", item.type, types, _type(item), self.typed)
+            self.winner = ui.element("div")
+        self.kept()
+        self.typed()
+
+    def kept(self) -> None:
+        """Whether it is one field, and how sure that is."""
+        item = self.item
+        sure = pill("left out", "bad") if item.refused else pill("sure", "good") if item.sure else pill("look at it", "warn")
+        self.head.clear()
+        with self.head:
+            markup(f"<h3>{joined((words(item.name), sure, quiet(f'{round(100 * item.confidence)} %')))}</h3>")
+
+    def typed(self) -> None:
+        """What hangs on its type: values that do not fit, and who may win."""
+        entity, item = self.whole.entity, self.item
+        self.misfits.clear()
+        with self.misfits:
+            for system, shown in item.shown.items():
+                wrong = unfit(entity.samples[system].columns[shown.column], item.type)
+                if wrong:
+                    said = f"{system}: {len(wrong):,} of the values looked at are no {item.type}, such as {wrong[0][:40]}"
+                    markup(f'<p class="panel heed">{words(said)}</p>')
+        self.winner.clear()
+        with self.winner:
+            self.whole.choose(f"{item.name}: who wins", _winner(item), _winners(item), _win(item))
 
 
 def _direction(entity: ProposedEntity, system: str) -> Callable[[str], None]:
