@@ -32,7 +32,9 @@ async def overview(tab: Tab) -> None:
 
     async def draw() -> None:
         found = await tab.shared("overview", look)
-        body.set_content(f'<p class="panel">{words(NOTHING_YET)}</p>' if found is None else overview_html(found))
+        body.set_content(
+            f'<p class="panel">{words(NOTHING_YET)}</p>' if found is None else overview_html(found, sets_up=tab.guest.may("admin"))
+        )
 
     await draw()
     tab.live(draw)
@@ -43,10 +45,10 @@ def _look(tab: Tab, db: Db) -> Overview:
     return overview_of(db, site.config, site.place.store.shown, site.place.clock())
 
 
-def overview_html(found: Overview) -> str:
-    """The page, from its facts."""
+def overview_html(found: Overview, *, sets_up: bool = True) -> str:
+    """The page, from its facts. `sets_up`: whether the one who looks may set up the project."""
     if not found.standing.synced or found.standing.last_run is None:
-        way = f"<p>{link('Set up this project', 'project')}</p>"  # for whoever may
+        way = f"<p>{link('Set up this project', 'project')}</p>" if sets_up else ""
         return f'<div class="panel"><p>{words(NOTHING_YET)}</p>{way}</div>'
     return "".join(
         (
