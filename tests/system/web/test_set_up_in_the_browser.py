@@ -276,6 +276,7 @@ entities:
         other.set_default_timeout(LIMIT_MS)
         (token,) = re.findall(r"token=([\w-]+)", said_by)
         set_up(other, f"{at}/setup?token={token}", None)
+        expect(other.get_by_text("Nothing was synced yet")).to_be_visible(timeout=LIMIT_MS)
         assert other.get_by_role("link", name="Set up").count() == 0
         other.goto(f"{at}/project/preview")
         expect(other.get_by_text("Setting up takes the role admin.")).to_be_visible(timeout=LIMIT_MS)
