@@ -8,7 +8,7 @@ import polars as pl
 
 from trueup.core.cells import KEY
 from trueup.core.facts import NO_ROWS, NOBODY
-from trueup.core.frames import keep, one_of
+from trueup.core.frames import dropped, keep, one_of
 from trueup.model import Observed
 
 FAILURE_SCHEMA = pl.Schema({KEY: pl.String(), "stage": pl.String(), "field": pl.String(), "reason": pl.String()})
@@ -79,5 +79,7 @@ class Observation:
     @property
     def unplaced(self) -> pl.DataFrame:
         """Rows (`__key`, null: unknown; stage, field) that are there and may be any record: unreadable, or waiting for another one."""
-        waiting = pl.DataFrame({KEY: sorted(self.waiting)}, schema={KEY: pl.String()})
-        return pl.concat([self.failures.drop("reason"), waiting], how="diagonal") if self.waiting else self.failures.drop("reason")
+        unreadable = dropped(self.failures, ("reason",))
+        if not self.waiting:
+            return unreadable
+        return pl.concat([unreadable, pl.DataFrame({KEY: sorted(self.waiting)}, schema={KEY: pl.String()})], how="diagonal")

@@ -26,10 +26,8 @@ def not_shared(store: Store, entity: str, system: str, keys: Sequence[str]) -> S
     """Those of the keys under which no list has shown several rows."""
     with store.read() as db:
         standing = unsettled_key.of(db, entity, system)
-    if SHARED not in standing["why"]:
-        return keys
-    shared = set(standing.filter(pl.col("why") == SHARED)["key"].to_list())
-    return [key for key in keys if key not in shared]
+    shared = {key for key, why in zip(standing["key"].to_list(), standing["why"].to_list(), strict=True) if why == SHARED}
+    return [key for key in keys if key not in shared] if shared else keys
 
 
 def take_back(spill: Spill, seen: Observation, keys: frozenset[str]) -> None:
