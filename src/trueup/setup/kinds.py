@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Column:
     `filled` and `distinct` are shares: of all rows, and of the values that there are. `known` are its values, each once.
     `untidy` is the share of values with blanks around.
     `texts` are the values as they stand there.
+    `parts` are the columns that it is made of, where it is none of its object: a name of which the object holds first and last name.
     `format` is how the column writes its values, where it is not the usual way: strptime codes of a date, `1.234,56` for a number.
     """
 
@@ -59,6 +60,7 @@ class Column:
     untidy: float
     format: str = ""
     texts: tuple[str | None, ...] = ()
+    parts: tuple[str, ...] = ()
 
     @property
     def unique(self) -> bool:
@@ -66,8 +68,8 @@ class Column:
         return self.distinct >= 0.98 and self.filled >= 0.5 and self.kind not in {"empty", "boolean"}
 
 
-def column_of(info: ColumnInfo, texts: Sequence[str | None]) -> Column:
-    """What a column's texts tell."""
+def column_of(info: ColumnInfo, texts: Sequence[str | None], *, parts: tuple[str, ...] = ()) -> Column:
+    """What a column's texts tell; `parts` as in `Column`."""
     given = [text for text in texts if text is not None and text.strip()]
     kind = _kind(info, given)
     form = _format(info, kind, given)
@@ -84,6 +86,7 @@ def column_of(info: ColumnInfo, texts: Sequence[str | None]) -> Column:
         untidy=sum(text != text.strip() for text in given) / len(given) if given else 0.0,
         format=form,
         texts=tuple(texts),
+        parts=parts,
     )
 
 
@@ -138,6 +141,17 @@ def _day(plain: str, form: str) -> str:
         return datetime.fromisoformat(plain.replace(" ", "t", 1).upper()).date().isoformat()
     except ValueError:
         return plain
+
+
+def moment(text: str | None) -> datetime | None:
+    """The moment that a text names (UTC where it names no zone), None where it names none, or a day alone."""
+    try:
+        found = datetime.fromisoformat((text or "").strip())
+    except ValueError:
+        return None
+    if ":" not in (text or ""):
+        return None
+    return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def _as_day(text: str, form: str) -> str | None:

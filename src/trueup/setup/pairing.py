@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
 from trueup.setup import words
-from trueup.setup.kinds import comparable
+from trueup.setup.joined import MEANING as WHOLE_NAME
+from trueup.setup.kinds import comparable, moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -69,7 +70,7 @@ class Match:
 def match_objects(left: Sample, right: Sample) -> Match:
     """Compare two objects of different systems."""
     aligned = _align(left, right)
-    pairs = tuple(_assigned(_scored(left, right, aligned)))
+    pairs = tuple(_assigned(_scored(left, right, aligned), {whole.name: whole.parts for whole in (left.joined, right.joined) if whole}))
     by_name = words.likeness(words.meaning(left.name), words.meaning(right.name))
     sure = [pair for pair in pairs if pair.confidence >= SURE]
     smaller = max(1, min(len(left.columns), len(right.columns)) - 1)  # the key is a system's own
@@ -118,6 +119,23 @@ def _scored(left: Sample, right: Sample, aligned: Aligned | None) -> Iterator[Pa
         found = _pair(left, right, left.columns[one], right.columns[other], (ours[one], theirs[other]), aligned)
         if found is not None and found.confidence >= DOUBTFUL:
             yield found
+    yield from _joined(left, right, (ours, theirs), aligned)
+
+
+def _joined(left: Sample, right: Sample, meanings: tuple[Mapping[str, str], Mapping[str, str]], aligned: Aligned | None) -> Iterator[Pair]:
+    """First and last name of one object beside a whole name of the other one; only what the rows say counts."""
+    ours, theirs = meanings
+    whole = left.joined or right.joined
+    if whole is None or (left.joined is not None and right.joined is not None):
+        return
+    for name, said in (theirs if left.joined is not None else ours).items():
+        one, other = (whole, right.columns[name]) if left.joined is not None else (left.columns[name], whole)
+        agreeing = _agreement(one, other, aligned)
+        if agreeing is None or agreeing[0] < MOST_AGREE:
+            continue
+        found = _pair(left, right, one, other, (WHOLE_NAME, said) if one is whole else (said, WHOLE_NAME), aligned)
+        if found is not None and found.confidence >= SURE:
+            yield replace(found, evidence=f"{' and '.join(whole.parts)} are one name there; {found.evidence}")
 
 
 def _candidates(left: Sample, right: Sample, ours: Mapping[str, str], theirs: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -145,7 +163,7 @@ def _pair(left: Sample, right: Sample, ours: Column, theirs: Column, meanings: t
         return Pair(ours.name, theirs.name, 0.97, f"{round(100 * aligned.overlap)} % of the values stand in both, and tell rows apart")
     if keys and (agreeing is None or agreeing[0] < MOST_AGREE):
         return None  # a system's own number
-    if _TECHNICAL & set(meanings) and (agreeing is None or agreeing[0] < MOST_AGREE):
+    if _TECHNICAL & set(meanings) and (agreeing is None or agreeing[0] < MOST_AGREE or not _one_clock(ours, theirs, aligned)):
         return None  # each system's own clock
     named = "the same name" if by_name == 1.0 and ours.name.casefold() == theirs.name.casefold() else "names that mean the same"
     said = named if by_name >= 0.95 else "names that are alike" if by_name >= 0.5 else "different names"
@@ -181,6 +199,13 @@ def _agreement(ours: Column, theirs: Column, aligned: Aligned | None) -> tuple[f
     return share, len(filled), min(expected, 1.0)
 
 
+def _one_clock(ours: Column, theirs: Column, aligned: Aligned | None) -> bool:
+    """Whether two columns name the same moments in the rows that both hold, and not only the same days."""
+    pairs = [(moment(ours.texts[one]), moment(theirs.texts[other])) for one, other in (aligned.rows if aligned is not None else ())]
+    known = [one == other for one, other in pairs if one is not None and other is not None]
+    return not known or sum(known) >= MOST_AGREE * len(known)
+
+
 _YES_OR_NO = {"1": "yes", "0": "no"}
 
 
@@ -193,14 +218,15 @@ def _alike(column: Column, other: Column) -> Sequence[str | None]:
     return [None if value is None else _YES_OR_NO.get(value, value) for value in column.values]
 
 
-def _assigned(pairs: Iterator[Pair]) -> Iterator[Pair]:
-    """Each column once: the surest pairs first."""
+def _assigned(pairs: Iterator[Pair], parts: Mapping[str, tuple[str, ...]]) -> Iterator[Pair]:
+    """Each column once: the surest pairs first. `parts` are the columns of those that are several together."""
     left: set[str] = set()
     right: set[str] = set()
     for pair in sorted(pairs, key=lambda item: (-item.confidence, item.left, item.right)):
-        if pair.left not in left and pair.right not in right:
-            left.add(pair.left)
-            right.add(pair.right)
+        ours, theirs = parts.get(pair.left, (pair.left,)), parts.get(pair.right, (pair.right,))
+        if left.isdisjoint(ours) and right.isdisjoint(theirs):
+            left.update(ours)
+            right.update(theirs)
             yield pair
 
 

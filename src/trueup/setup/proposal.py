@@ -9,7 +9,9 @@ from trueup.decide.starter import MAX_DELAY, WHEN
 from trueup.decide.verdict import judge
 from trueup.setup import words
 from trueup.setup.cleaning import proposed_cleaning
+from trueup.setup.joined import MEANING as WHOLE_NAME
 from trueup.setup.pairing import SURE, grouped
+from trueup.setup.referring import references
 from trueup.setup.standing import doubt, standings
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class Shown:
 class ProposedField:
     """A field of an entity, in at least two systems.
 
+    `refers` is the entity that a reference leads to.
     `rule` is what settles two changes, None: a person; `owner` the system whose word counts, None where each may change it.
     `confirmed` where a person said that its columns are one field, `refused` where they said that they are not.
     """
@@ -56,6 +59,7 @@ class ProposedField:
     owner: str | None = None
     confirmed: bool = False
     refused: bool = False
+    refers: ProposedEntity | None = None
 
     @property
     def confidence(self) -> float:
@@ -114,6 +118,8 @@ def propose(samples: Mapping[str, Sequence[Sample]], answers: Mapping[str, Answe
     found = [_entity(group, ties) for group, ties in grouped(samples)]
     found = [entity for entity in found if entity.match]
     for entity in found:
+        _refer(entity, found)
+    for entity in found:
         _answer(entity, answers or {})
     names: dict[str, int] = {}
     for entity in found:
@@ -153,20 +159,68 @@ def _entity(group: Sequence[Sample], ties: Sequence[Match]) -> ProposedEntity:
     )
     by_system = {sample.system: sample for sample in group}
     entity = ProposedEntity(_entity_name(group), by_system, {})
-    for column, others in _columns(hub, ties).items():
-        name = _field_name(hub.columns[column], hub, entity.fields)
-        mine = Shown(column, 1.0, "")
-        shown = {hub.system: mine, **others}
-        entity.fields[name] = _field(
-            name, hub.columns[column], {system: by_system[system].columns[it.column] for system, it in shown.items()}, shown
-        )
+    taken: set[tuple[str, str]] = set()
+    for sample in (hub, *(other for other in group if other is not hub)):
+        for column, others in _columns(sample, ties).items():
+            mine = sample.column(column)
+            shown = {sample.system: Shown(column, 1.0, ""), **others}
+            columns = {system: by_system[system].column(it.column) for system, it in shown.items()}
+            used = {(system, part) for system, it in columns.items() for part in it.parts or (it.name,)}
+            if used & taken or (_is_joined(columns) and sum(it.joined is not None for it in group) > 1):
+                continue  # a column is one field's, and where two systems hold a name in two columns, it is two fields
+            taken |= used
+            name = _field_name(mine, sample, entity.fields)
+            entity.fields[name] = _field(name, mine, columns, shown)
+    entity.fields = dict(sorted(entity.fields.items(), key=lambda item: _place(item[1], group)))
     entity.match = _match_rules(entity)
     entity.standing = standings(group)
     entity.precedence = tuple(standing.system for standing in entity.standing)
-    for sample in group:
-        used = {item.shown[sample.system].column for item in entity.fields.values() if sample.system in item.shown}
-        entity.left_out += [f"{sample.system}.{name}" for name in sample.columns if name not in used and name not in sample.key]
+    entity.left_out = _left_out(entity)
     return entity
+
+
+def _is_joined(columns: Mapping[str, Column]) -> bool:
+    return any(column.parts for column in columns.values())
+
+
+def _place(item: ProposedField, group: Sequence[Sample]) -> tuple[int, int]:
+    """Where a field stands among those of its entity: as in the first object that has it."""
+    number, sample = next((number, sample) for number, sample in enumerate(group) if sample.system in item.shown)
+    column = sample.column(item.shown[sample.system].column)
+    return number, list(sample.columns).index((column.parts or (column.name,))[0])
+
+
+def _left_out(entity: ProposedEntity) -> list[str]:
+    found = []
+    for system, sample in entity.samples.items():
+        used = used_columns(entity, sample)
+        found += [f"{system}.{name}" for name in sample.columns if name not in used and name not in sample.key]
+    return found
+
+
+def used_columns(entity: ProposedEntity, sample: Sample) -> set[str]:
+    """The columns of an object that fields are made of."""
+    shown = [sample.column(item.shown[sample.system].column) for item in entity.fields.values() if sample.system in item.shown]
+    return {part for column in shown for part in column.parts or (column.name,)}
+
+
+def _refer(entity: ProposedEntity, entities: Sequence[ProposedEntity]) -> None:
+    """Make references of the columns that lead to records of other entities, in place of the fields that were proposed of them."""
+    for other, columns in references(entity, [one for one in entities if one is not entity]):
+        pointing = {(system, name) for system, (name, _share, _why) in columns.items()}
+        replaced = {
+            item.name for item in entity.fields.values() if pointing & {(system, shown.column) for system, shown in item.shown.items()}
+        }
+        if replaced & {name for name, _why in entity.match}:
+            continue
+        for name in replaced:
+            del entity.fields[name]
+        name = other.name if other.name not in entity.fields else f"{other.name}_reference"
+        if name in entity.fields:
+            continue
+        shown = {system: Shown(column, share, why) for system, (column, share, why) in columns.items()}
+        entity.fields[name] = ProposedField(name, "reference", (), shown, refers=other)
+    entity.left_out = _left_out(entity)
 
 
 def _columns(hub: Sample, ties: Sequence[Match]) -> dict[str, dict[str, Shown]]:
@@ -179,7 +233,8 @@ def _columns(hub: Sample, ties: Sequence[Match]) -> dict[str, dict[str, Shown]]:
         for pair in tie.pairs:
             mine, theirs = (pair.left, pair.right) if tie.left is hub else (pair.right, pair.left)
             found.setdefault(mine, {})[other.system] = Shown(theirs, pair.confidence, pair.evidence)
-    return {name: found[name] for name in hub.columns if name in found}
+    whole = hub.joined.name if hub.joined is not None else ""
+    return {name: found[name] for name in (whole, *hub.columns) if name in found}
 
 
 def _entity_name(group: Sequence[Sample]) -> str:
@@ -193,7 +248,7 @@ def _entity_name(group: Sequence[Sample]) -> str:
 
 
 def _field_name(column: Column, hub: Sample, taken: Mapping[str, ProposedField]) -> str:
-    meaning = words.meaning(column.name, hub.about)
+    meaning = WHOLE_NAME if column.parts else words.meaning(column.name, hub.about)
     name = "_".join(meaning.split() if words.is_common(meaning) else words.words(column.name)) or "field"
     name = name if name[0].isalpha() else f"f_{name}"
     number = 2
@@ -231,7 +286,7 @@ def _match_rules(entity: ProposedEntity) -> list[tuple[str, str]]:
     """The field that tells best which rows are one thing, and why: unique in every system that has it, and shared."""
     ranked = []
     for item in entity.fields.values():
-        columns = [entity.samples[system].columns[shown.column] for system, shown in item.shown.items()]
+        columns = [entity.samples[system].column(shown.column) for system, shown in item.shown.items()]
         if len(columns) < len(entity.samples) or not all(column.unique for column in columns) or item.confidence < SURE:
             continue
         filled = min(column.filled for column in columns)

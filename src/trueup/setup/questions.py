@@ -97,7 +97,7 @@ def _same_field(entity: ProposedEntity, item: ProposedField) -> Asked:
 
 def examples(sample: Sample, column: str) -> str:
     """Some values of a column as they stand there."""
-    found = list(dict.fromkeys(" ".join(text.split()) for text in sample.columns[column].texts if text is not None and text.strip()))
+    found = list(dict.fromkeys(" ".join(text.split()) for text in sample.column(column).texts if text is not None and text.strip()))
     return ", ".join(text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…" for text in found[:_SHOWN]) or "(empty)"
 
 

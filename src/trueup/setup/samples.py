@@ -12,6 +12,7 @@ import polars as pl
 from trueup.errors import TrueupError
 from trueup.model import ObjectSpec
 from trueup.setup import words
+from trueup.setup.joined import joined
 from trueup.setup.kinds import Column, column_of
 from trueup.setup.profile.clocks import clock_of
 
@@ -30,7 +31,10 @@ MOST_OBJECTS = 200
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """An object of a system. `key` are the columns that tell its rows apart, empty where none was found; `rows` is None where unknown."""
+    """An object of a system. `key` are the columns that tell its rows apart, empty where none was found; `rows` is None where unknown.
+
+    `joined` is what two of its columns are together (first and last name), None where it has no such two.
+    """
 
     system: str
     name: str
@@ -40,6 +44,11 @@ class Sample:
     columns: Mapping[str, Column]
     rows: int | None
     notes: tuple[str, ...] = field(default=())
+    joined: Column | None = None
+
+    def column(self, name: str) -> Column:
+        """A column, or what two are together, by its name."""
+        return self.joined if self.joined is not None and self.joined.name == name else self.columns[name]
 
     @property
     def about(self) -> tuple[str, ...]:
@@ -90,7 +99,17 @@ def _sample(system: str, connector: Connector, info: ObjectInfo) -> Sample:
     columns = {name: column_of(info.columns[name], _texts(frame, name)) for name in names}
     key = info.key or _likely_key(columns, words.about(info.name))
     notes = () if info.key or not key else (f"no key is declared; `{key[0]}` tells all sampled rows apart",)
-    return Sample(system, info.name, info.kind, key, info.assigns_key, columns, frame.height if whole else info.rows, notes)
+    return Sample(
+        system,
+        info.name,
+        info.kind,
+        key,
+        info.assigns_key,
+        columns,
+        frame.height if whole else info.rows,
+        notes,
+        joined(columns, words.about(info.name)),
+    )
 
 
 _UNREADABLE = frozenset({"json", "binary", "bytes"})

@@ -7,7 +7,9 @@ import re
 from typing import TYPE_CHECKING
 
 from trueup.reports.profile_words import clock_is_wrong, clock_words
+from trueup.setup.joined import reading, writing
 from trueup.setup.pairing import SURE
+from trueup.setup.proposal import used_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -61,10 +63,10 @@ def _entities(entities: Sequence[ProposedEntity]) -> Iterator[str]:
     for number, entity in enumerate(entities):
         if number:
             yield ""
-        yield from _entity(entity)
+        yield from _entity(entity, frozenset(id(one) for one in entities))
 
 
-def _entity(entity: ProposedEntity) -> Iterator[str]:
+def _entity(entity: ProposedEntity, kept: frozenset[int]) -> Iterator[str]:
     yield f"  {entity.name}:"
     for name, why in entity.match:
         yield f"    match: [[{name}]]    # {why}"
@@ -72,11 +74,11 @@ def _entity(entity: ProposedEntity) -> Iterator[str]:
     yield "    fields:"
     width = max(len(name) for name in entity.fields) + 1
     for item in entity.fields.values():
-        mark = "" if _certain(item, entity) else "# "
+        mark = "" if _certain(item, entity, kept) else "# "
         yield f"      {mark}{f'{item.name}:':<{width}} {_settings(item)}{_remark(item)}"
     yield "    mappings:"
     for system, sample in entity.samples.items():
-        yield from _mapping(system, sample, entity)
+        yield from _mapping(system, sample, entity, kept)
     if entity.when is not None:
         yield f"    when: {entity.when}" + (f"    # {entity.why_when}" if entity.why_when else "")
     else:
@@ -102,13 +104,20 @@ def _is_owned(entity: ProposedEntity) -> bool:
     return any(item.owner is not None for item in entity.fields.values())
 
 
-def _certain(item: ProposedField, entity: ProposedEntity) -> bool:
-    """Whether a field stands in the file as it is: what is matched by does, and what two systems certainly hold."""
+def _certain(item: ProposedField, entity: ProposedEntity, kept: frozenset[int] | None = None) -> bool:
+    """Whether a field stands in the file as it is: what is matched by does, and what two systems certainly hold.
+
+    A reference does not where it leads to an entity that is not `kept` (by identity).
+    """
+    if item.refers is not None and kept is not None and id(item.refers) not in kept:
+        return False
     return item.sure or any(item.name == name for name, _why in entity.match)
 
 
 def _settings(item: ProposedField) -> str:
     parts = [f"type: {item.type}"]
+    if item.type == "reference" and item.refers is not None:
+        parts.append(f"entity: {item.refers.name}")
     if item.clean:
         parts.append(f"clean: [{', '.join(item.clean)}]")
     if item.owner is not None:
@@ -134,7 +143,7 @@ def _remark(item: ProposedField) -> str:
     return f"    # {'; '.join(said)}" if said else ""
 
 
-def _mapping(system: str, sample: Sample, entity: ProposedEntity) -> Iterator[str]:
+def _mapping(system: str, sample: Sample, entity: ProposedEntity, kept: frozenset[int]) -> Iterator[str]:
     yield f"      {system}:"
     if sample.kind != "file":
         yield f"        object: {text(sample.name)}"
@@ -151,19 +160,31 @@ def _mapping(system: str, sample: Sample, entity: ProposedEntity) -> Iterator[st
     if sample.modified is not None:
         yield f"        modified: {text(sample.modified)}"
     yield "        fields:"
-    used = set()
+    used = used_columns(entity, sample)
     for item in entity.fields.values():
         shown = item.shown.get(system)
         if shown is None:
             continue
-        used.add(shown.column)
-        mark = "" if _certain(item, entity) else "# "
+        mark = "" if _certain(item, entity, kept) else "# "
+        parts = sample.column(shown.column).parts
+        if parts:
+            yield from (f"          {mark}{line}" for line in _of_parts(item.name, parts))
+            continue
         form = sample.columns[shown.column].format
         column = f"{{column: {text(shown.column)}, format: {json.dumps(form)}}}" if form else text(shown.column)
         yield f"          {mark}{item.name}: {column}"
     rest = [name for name in sample.columns if name not in used and name not in (*sample.key, sample.modified)]
     if rest:
         yield f"        # not mapped: {', '.join(rest)}"
+
+
+def _of_parts(field: str, parts: tuple[str, ...]) -> Iterator[str]:
+    """A field that several columns hold together."""
+    yield f"{field}:    # several columns there, one field for everybody"
+    yield f"  read: {json.dumps(reading(parts), ensure_ascii=False)}"
+    yield "  write:"
+    for column, expression in writing(field, parts).items():
+        yield f"    {text(column)}: {json.dumps(expression, ensure_ascii=False)}"
 
 
 def waits_for_keys(sample: Sample) -> bool:
@@ -220,6 +241,7 @@ def _told(item: ProposedField) -> Mapping[str, object]:
         "sure": item.sure,
         "rule": item.rule,
         "source_of_truth": item.owner,
+        **({"entity": item.refers.name} if item.type == "reference" and item.refers is not None else {}),
         "columns": {
             system: {"column": shown.column, "confidence": round(shown.confidence, 2), "evidence": shown.evidence}
             for system, shown in item.shown.items()

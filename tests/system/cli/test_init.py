@@ -54,6 +54,39 @@ def test_from_two_addresses_to_systems_that_agree(project: Project) -> None:
     assert "trueup.yaml is there already" in again.err
 
 
+def test_split_names_and_references_cross_although_each_system_keeps_them_its_own_way(project: Project) -> None:
+    """Names in two columns here and in one there, each system's own numbers of customers in its orders, each system's own clock."""
+    project.sql("CREATE TABLE clients (nr INTEGER PRIMARY KEY, full_name TEXT NOT NULL, email TEXT, changed TEXT)", database="till.db")
+    project.sql("CREATE TABLE orders (id INTEGER PRIMARY KEY, customer_id INTEGER, number TEXT)", database="shop.db")
+    project.sql("CREATE TABLE sales (id INTEGER PRIMARY KEY, client INTEGER, order_no TEXT)", database="till.db")
+    known = project.sql("SELECT id, first_name, last_name, email FROM customers WHERE id >= 5", database="shop.db")
+    for key, first, last, mail in known:
+        row = (200 - key, f"{first} {last}", mail, "2026-03-01T09:30:00Z")
+        project.sql("INSERT INTO clients VALUES (?, ?, ?, ?)", row, database="till.db")
+    for number in range(40):
+        project.sql("INSERT INTO orders VALUES (?, ?, ?)", (number, number % 60, f"A-{number:03}"), database="shop.db")
+        if number >= 10:
+            project.sql("INSERT INTO sales VALUES (?, ?, ?)", (1000 + number, 200 - number % 60, f"A-{number:03}"), database="till.db")
+    told = project.trueup("init", "shop=shop.db", "till=till.db").expect(0)
+    assert "first_name and last_name are one name there" in told.out
+    assert "refer to the same customer" in told.out
+    assert "Not mapped: shop.town, shop.credit, shop.updated_at, till.changed" in told.out
+    written = (project.folder / "trueup.yaml").read_text(encoding="utf-8")
+    assert "customer: {type: reference, entity: customer}" in written
+    project.trueup("check").expect(0)
+    project.trueup("sync").expect(0)
+    assert project.sql("SELECT count(*), count(full_name) FROM clients", database="till.db") == [(90, 90)]
+    ((first, last),) = project.sql("SELECT first_name, last_name FROM customers WHERE id = 2", database="shop.db")
+    assert project.sql("SELECT 1 FROM clients WHERE full_name = ?", (f"{first} {last}",), database="till.db") != []
+    (reached,) = project.sql(
+        "SELECT email FROM sales JOIN clients ON sales.client = clients.nr WHERE order_no = 'A-003'", database="till.db"
+    )
+    assert project.sql("SELECT email FROM customers WHERE id = 3", database="shop.db") == [reached]
+    project.sql("UPDATE clients SET full_name = 'Ann van Sample' WHERE nr = 190", database="till.db")
+    project.trueup("sync").expect(0)
+    assert project.sql("SELECT first_name, last_name FROM customers WHERE id = 10", database="shop.db") == [("Ann", "van Sample")]
+
+
 def test_cleaning_is_proposed_where_values_need_it(project: Project) -> None:
     project.sql("UPDATE customers SET first_name = ' ' || first_name || ' ' WHERE id < 5", database="shop.db")
     project.sql("UPDATE customers SET town = 'n/a' WHERE id < 4", database="shop.db")

@@ -9,6 +9,8 @@ from datetime import date, timedelta
 from typing import Any, cast
 
 from trueup.model import ColumnInfo, ColumnType
+from trueup.setup import words
+from trueup.setup.joined import joined
 from trueup.setup.kinds import column_of
 from trueup.setup.samples import Sample
 
@@ -35,7 +37,7 @@ def sample(system: str, name: str, key: str, types: Mapping[str, str], rows: lis
         )
         for column, type_ in types.items()
     }
-    return Sample(system, name, kind, (key,), True, columns, len(rows))
+    return Sample(system, name, kind, (key,), True, columns, len(rows), joined=joined(columns, words.about(name)))
 
 
 def people(chance: random.Random) -> list[dict[str, Any]]:

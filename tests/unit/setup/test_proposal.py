@@ -11,7 +11,9 @@ from tests.unit.setup.schemas import ALL, Schemas, crm_and_accounting, people, s
 from trueup.decide.answers import Answers
 from trueup.setup.pairing import SURE, grouped, match_objects
 from trueup.setup.proposal import ProposedEntity, propose
+from trueup.setup.samples import Sample
 from trueup.setup.words import meaning
+from trueup.setup.written import as_yaml
 
 
 def proposed(schemas: Schemas, answers: dict[str, Answers] | None = None) -> ProposedEntity:
@@ -116,6 +118,94 @@ def test_three_systems_become_one_entity() -> None:
     assert set(entity.samples) == {"crm", "accounting", "letters"}
     assert set(entity.fields["email"].shown) == {"crm", "accounting", "letters"}
     assert set(entity.fields["first_name"].shown) == {"crm", "accounting", "letters"}
+
+
+def named(system: str, columns: dict[str, str], rows: list[dict[str, Any]]) -> Sample:
+    """A table of people with these columns; `columns` says which of `people`'s each shows, `whole` being the name in one piece."""
+    shown = [{**it, "whole": f"{it['first']} {it['last']}", "id": number} for number, it in enumerate(rows)]
+    kinds = {"id": "integer", **dict.fromkeys(columns, "text")}
+    return sample(system, "customers", "id", kinds, [{"id": it["id"], **{name: it[of] for name, of in columns.items()}} for it in shown])
+
+
+def test_first_and_last_name_are_one_field_with_a_whole_name_elsewhere() -> None:
+    rows = people(random.Random(3))
+    parts = named("crm", {"Given name": "first", "Surname": "last", "mail": "email"}, rows)
+    whole = named("shop", {"name": "whole", "e-mail": "email"}, rows[20:])
+    third = named("post", {"Name": "whole", "E-Mail": "email"}, rows[:90])
+    (entity,) = propose({"crm": [parts], "shop": [whole], "post": [third]})
+    assert {system: it.column for system, it in entity.fields["name"].shown.items()} == {
+        "crm": "Given name + Surname", "shop": "name", "post": "Name",
+    }  # fmt: skip
+    assert entity.fields["name"].sure
+    assert entity.left_out == []
+    written = as_yaml([], [entity])
+    assert 'read: "concat_ws(\' \', \\"Given name\\", Surname)"' in written
+    assert "Given name: \"split_part(name, ' ', 1)\"" in written
+
+
+def test_where_two_systems_hold_a_name_in_two_columns_it_is_two_fields() -> None:
+    """Put together for the sake of the third, `Anna Maria` + `Ash` would come back as `Anna` + `Maria Ash`."""
+    rows = people(random.Random(3))
+    parts = {"first_name": "first", "last_name": "last", "mail": "email"}
+    samples = [named("crm", parts, rows), named("till", parts, rows[10:]), named("shop", {"name": "whole", "mail": "email"}, rows[5:100])]
+    (entity,) = propose({one.system: [one] for one in samples})
+    assert {name: set(item.shown) for name, item in entity.fields.items()} == {
+        "first_name": {"crm", "till"}, "last_name": {"crm", "till"}, "email": {"crm", "till", "shop"},
+    }  # fmt: skip
+    assert entity.left_out == ["shop.name"]
+
+
+def test_a_name_of_other_people_is_no_join() -> None:
+    rows = people(random.Random(3))
+    parts = named("crm", {"first_name": "first", "last_name": "last", "mail": "email"}, rows)
+    others = [{**it, "first": rows[-1 - number]["first"], "last": "Otherwise"} for number, it in enumerate(rows)]
+    (entity,) = propose({"crm": [parts], "shop": [named("shop", {"name": "whole", "mail": "email"}, others)]})
+    assert not any(shown.column == "first_name + last_name" for item in entity.fields.values() for shown in item.shown.values())
+
+
+def test_what_only_two_of_three_systems_hold_is_a_field_whichever_two_they_are() -> None:
+    rows = people(random.Random(3))
+    samples = [
+        named("crm", {"mail": "email"}, rows),
+        named("shop", {"mail": "email", "phone": "phone"}, rows),
+        named("post", {"mail": "email", "Telephone": "phone"}, rows),
+    ]
+    (entity,) = propose({one.system: [one] for one in samples})
+    assert set(entity.fields["phone"].shown) == {"shop", "post"}
+
+
+@pytest.mark.parametrize(("hour", "mapped"), [(8, True), (9, False)])
+def test_each_system_s_own_clock_is_mapped_only_where_it_is_the_same_moment(hour: int, mapped: bool) -> None:
+    rows = [{**it, "ours": f"2026-03-{n % 28 + 1:02}T08:15:00Z", "theirs": f"2026-03-{n % 28 + 1:02} {hour:02}:15:00"} for n, it in
+            enumerate(people(random.Random(3)))]  # fmt: skip
+    ours = named("crm", {"mail": "email", "updated_at": "ours"}, rows)
+    theirs = named("shop", {"mail": "email", "last_modified": "theirs"}, rows)
+    (entity,) = propose({"crm": [ours], "shop": [theirs]})
+    assert ("modified" in entity.fields) is mapped
+
+
+def orders(system: str, column: str, pointing: list[int]) -> Sample:
+    """Orders that refer to customers by each system's own numbers."""
+    rows = [{"id": number, "number": f"A-{number:03}", column: key} for number, key in enumerate(pointing)]
+    return sample(system, "orders", "id", {"id": "integer", "number": "text", column: "integer"}, rows)
+
+
+@pytest.mark.parametrize(("column", "shift", "refers"), [("customer", 30, True), ("customer", 31, False), ("pieces", 30, False)])
+def test_a_column_refers_where_its_name_and_the_rows_behind_it_say_so(column: str, shift: int, refers: bool) -> None:
+    """The second system has its customers 30 rows further down; there is no telling from the numbers alone."""
+    rows = people(random.Random(3))
+    crm = [named("crm", {"mail": "email"}, rows), orders("crm", column, [30 + n % 40 for n in range(60)])]
+    shop = [
+        named("shop", {"mail": "email"}, rows[30:]),
+        orders("shop", column, [30 + n % 40 - shift + (shift > 30) * 2 for n in range(60)]),
+    ]
+    found = {entity.name: entity for entity in propose({"crm": crm, "shop": shop})}
+    field = found["order"].fields.get("customer")
+    assert (field is not None and field.refers is found["customer"]) is refers
+    if refers:
+        assert "customer: {type: reference, entity: customer}" in as_yaml([], list(found.values())).replace("  ", " ")
+        alone = as_yaml([], [found["order"]])
+        assert "# customer:" in alone, "the person did not want the customers"
 
 
 def test_a_thousand_columns_are_compared() -> None:

@@ -206,7 +206,7 @@ class _FieldOf:
         self.misfits.clear()
         with self.misfits:
             for system, shown in item.shown.items():
-                wrong = unfit(entity.samples[system].columns[shown.column], item.type)
+                wrong = unfit(entity.samples[system].column(shown.column), item.type)
                 if wrong:
                     said = f"{system}: {len(wrong):,} of the values looked at are no {item.type}, such as {wrong[0][:40]}"
                     markup(f'<p class="panel heed">{words(said)}</p>')
