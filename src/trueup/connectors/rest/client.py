@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import functools
 import random
@@ -11,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
+import httpcore2
 import httpx2
 
 from trueup.connectors.rest.answers import BACKOFF_S, Trouble, rest_s, trouble_of
@@ -18,10 +20,11 @@ from trueup.connectors.rest.auth import Nobody
 from trueup.connectors.rest.joined import transport
 from trueup.connectors.rest.limits import BudgetSpentError, shared_budget
 from trueup.connectors.rest.message import Request, Response
+from trueup.connectors.rest.straight import Straight
 from trueup.errors import AccessRefusedError, ObjectUnreadableError, SystemUnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from trueup.connectors.rest.auth import Authorization
     from trueup.connectors.rest.limits import Budget, Ledger
@@ -31,6 +34,16 @@ _MOST_REDIRECTS = 5
 _MOST_REST_S = 86_400.0
 """An application that wants to be left alone for longer is asked again after a day."""
 _REDIRECTS = {301, 302, 303, 307, 308}
+_NOT_REACHED = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+    httpcore2.ConnectError,
+    httpcore2.ConnectTimeout,
+    httpcore2.PoolTimeout,
+)
+_TOO_LATE = (httpx2.TimeoutException, httpcore2.TimeoutException)
+_BROKEN_OFF = (httpx2.TransportError, httpcore2.NetworkError, httpcore2.ProtocolError)
 
 
 @functools.lru_cache(maxsize=1)
@@ -65,6 +78,7 @@ class Client:
         self._wait = wait
         self._budget = self._shared_budget(None)
         self._client: httpx2.Client | None = None
+        self._straight: Straight | None = None
         self._connecting = threading.Lock()
         self.requests = 0
 
@@ -82,19 +96,24 @@ class Client:
             if self._client is None:
                 limits = httpx2.Limits(max_connections=self._http.parallel + 2, max_keepalive_connections=self._http.parallel + 2)
                 verify = _certificates() if self._base.startswith("https:") or self._http.hosts else False  # else nothing is encrypted
+                connections = transport(limits=limits, verify=verify)
                 self._client = httpx2.Client(
                     timeout=httpx2.Timeout(self._http.timeout_s, connect=min(15.0, self._http.timeout_s)),
                     limits=limits,
                     headers={"accept": "application/json", "user-agent": "trueup", **self._headers},
                     follow_redirects=False,
                     verify=verify,
-                    transport=transport(limits=limits, verify=verify),
+                    transport=connections,
                 )
+                self._straight = Straight(self._client, connections.single) if connections is not None else None
             return self._client
 
     def close(self) -> None:
         """Give back the connections."""
-        client, self._client = self._client, None
+        client, straight = self._client, self._straight
+        self._client = self._straight = None
+        if straight is not None:
+            straight.close()
         if client is not None:
             client.close()
 
@@ -221,24 +240,24 @@ class Client:
         raise ObjectUnreadableError("it sends from one address to the next without end", hint="check base_url", system=self.system)
 
     def _sent(self, request: Request, whole: str) -> Response:
-        client = self._connected()
+        client, straight = self._connected(), self._straight
         self.requests += 1
         try:
             if request.query:
                 whole += ("&" if "?" in whole else "?") + urlencode(_pairs(request.query))
+            plain = straight.takes(whole) if straight is not None else None
+            if straight is not None and plain is not None:
+                return straight.ask(request, plain, self._body)
             built = client.build_request(request.method, whole, headers=dict(request.headers), content=request.body)
-            answer = client.send(built, stream=True)
-            try:
-                body = self._body(answer)
-            finally:
-                answer.close()
-        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
+            with contextlib.closing(client.send(built, stream=True)) as told:
+                body = self._body(told.iter_bytes())
+        except _NOT_REACHED as error:
             raise self._not_reached(error) from error
-        except httpx2.TimeoutException as error:
+        except _TOO_LATE as error:
             raise ReplyLostError(
                 f"it did not answer within {self._http.timeout_s:g} s", hint="it is tried again later", system=self.system
             ) from error
-        except httpx2.TransportError as error:
+        except _BROKEN_OFF as error:
             raise ReplyLostError("the connection broke off", hint="it is tried again later", system=self.system) from error
         except httpx2.DecodingError as error:
             raise ReplyLostError("its answer cannot be unpacked", hint="it is tried again later", system=self.system) from error
@@ -246,12 +265,12 @@ class Client:
             raise ObjectUnreadableError(
                 f"a request cannot be sent: {error}", hint="check addresses and headers in the connector file", system=self.system
             ) from error
-        return Response(answer.status_code, {name.lower(): value for name, value in answer.headers.items()}, body)
+        return Response(told.status_code, {name.lower(): value for name, value in told.headers.items()}, body)
 
-    def _body(self, answer: httpx2.Response) -> bytes:
+    def _body(self, pieces: Iterable[bytes]) -> bytes:
         most = int(self._http.max_body_mb * 1_000_000)
         parts, size = [], 0
-        for part in answer.iter_bytes():
+        for part in pieces:
             size += len(part)
             if size > most:
                 raise ObjectUnreadableError(

@@ -18,17 +18,27 @@ if TYPE_CHECKING:
 ENOUGH_BYTES = 1 << 16
 
 
-def transport(*, limits: httpx2.Limits, verify: ssl.SSLContext | bool) -> httpx2.HTTPTransport | None:
+def transport(*, limits: httpx2.Limits, verify: ssl.SSLContext | bool) -> JoinedTransport | None:
     """Connections on which a request goes out in one piece; None where a proxy of the environment leads elsewhere."""
-    return None if urllib.request.getproxies() else _Transport(limits=limits, verify=verify)
+    return None if urllib.request.getproxies() else JoinedTransport(limits=limits, verify=verify)
 
 
-class _Transport(httpx2.HTTPTransport):
+class JoinedTransport(httpx2.HTTPTransport):
+    """Connections on which what is written waits."""
+
     def __init__(self, *, limits: httpx2.Limits, verify: ssl.SSLContext | bool) -> None:
         super().__init__(verify=verify, limits=limits)
         self._pool.close()
-        self._pool = httpcore2.ConnectionPool(
-            ssl_context=httpx2.create_ssl_context(verify=verify),
+        self._context = httpx2.create_ssl_context(verify=verify)
+        self._pool = self._made(limits)
+
+    def single(self) -> httpcore2.ConnectionPool:
+        """One such connection, for whoever closes it: nobody waits for the lock of a pool with many."""
+        return self._made(httpx2.Limits(max_connections=1))
+
+    def _made(self, limits: httpx2.Limits) -> httpcore2.ConnectionPool:
+        return httpcore2.ConnectionPool(
+            ssl_context=self._context,
             max_connections=limits.max_connections,
             max_keepalive_connections=limits.max_keepalive_connections,
             keepalive_expiry=limits.keepalive_expiry,
