@@ -438,6 +438,7 @@ class Caps:
     tombstones     pages tell deleted keys
     find           find(values) works
     assigns_keys   a new row can be given its key by the system
+    takes_keys     a new row can be given a key by the caller where the system gives keys otherwise
     atomic         what one write call changes is there whole or not at all, whatever interrupts it (refused rows aside)
     fences         end_writes() works: a write that somebody has begun can be kept from landing
     watch          watch() yields keys that may have changed
@@ -461,6 +462,7 @@ class Caps:
     updates: bool = True
     deletes: bool = True
     assigns_keys: bool = False
+    takes_keys: bool = False
     atomic: bool = False
     fences: bool = False
     watch: bool = False

@@ -17,7 +17,7 @@ from trueup.runtime.explain import explain_record, view_record
 from trueup.runtime.past import as_of
 from trueup.runtime.resolve import open_conflicts, take_system
 from trueup.runtime.workspace import open_workspace
-from trueup.store import Store, history, paused
+from trueup.store import Store, failure, history, paused
 
 CONFIGURATION = """
 systems:
@@ -242,6 +242,55 @@ def test_deleted_records_are_made_again_and_deleted_again_when_that_is_undone(co
     assert number is not None
     company.undo(number)
     assert set(company.people("crm")) == set(company.people("shop")) == {OHARA[0]}
+    company.quiet()
+
+
+def test_records_that_are_made_again_have_their_old_keys_where_these_are_free(company: Company) -> None:
+    """Of Ann, only the key in the CRM is somebody else's by now; SQLite gives numbers that are free to the next who comes."""
+    company.add("crm", ("cy@example.org", "Cy", 1, "", ""))
+    company.sync()
+    keys = {system: dict(company.ask(system, "SELECT email, id FROM people")) for system in ("crm", "shop")}
+    rows = sorted((company.folder / "list.csv").read_text(encoding="utf-8").splitlines())
+    company.ask("crm", "DELETE FROM people WHERE email != ?", OHARA[0])
+    run = company.sync()
+    company.ask("crm", "INSERT INTO people (id, email, name) VALUES (?, 'new@example.org', 'New')", keys["crm"][ANN[0]])
+    company.undo(run)
+    found = {system: dict(company.ask(system, "SELECT email, id FROM people")) for system in ("crm", "shop")}
+    assert {name: found["shop"][name] for name in keys["shop"]} == keys["shop"]
+    assert sorted((company.folder / "list.csv").read_text(encoding="utf-8").splitlines()) == rows
+    assert {name for name in keys["crm"] if found["crm"][name] != keys["crm"][name]} == {ANN[0]}
+    company.sync()
+    company.quiet()
+
+
+def test_rows_that_an_undo_took_out_have_their_old_keys_once_that_is_undone(company: Company) -> None:
+    run = company.sync()
+    before = company.ask("shop", "SELECT * FROM people ORDER BY id")
+    _undone, number = company.undo(run)
+    assert number is not None
+    assert company.people("shop") == {}
+    company.undo(number)
+    assert company.ask("shop", "SELECT * FROM people ORDER BY id") == before
+    company.quiet()
+
+
+def test_a_key_that_a_system_does_not_take_again_is_not_given_to_it_again(company: Company) -> None:
+    """Numbers that were used up are refused by a trigger, as by systems that keep their own books."""
+    company.sync()
+    company.ask("crm", "DELETE FROM people WHERE id = 1")
+    run = company.sync()
+    refuse = "CREATE TRIGGER used BEFORE INSERT ON people WHEN new.id = 1 BEGIN SELECT raise(ABORT, 'this number was used'); END"
+    company.ask("shop", refuse)
+    with open_workspace(company.folder / "trueup.yaml") as workspace:
+        _undone, result = workspace.undo(run)
+        assert result is not None
+        assert result.entities["customer"].systems["shop"].delivered.failed == 1
+        with workspace.store.read() as db:
+            ids = failure.of(db)["id"].to_list()
+        with workspace.store.write() as tx:
+            failure.retry_now(tx, ids, datetime.now(UTC))
+    company.sync()
+    assert company.ask("shop", "SELECT id FROM people WHERE email = ?", ANN[0]) == [(3,)]
     company.quiet()
 
 

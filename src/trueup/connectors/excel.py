@@ -53,7 +53,15 @@ class ExcelConnector:
     """One workbook. Safe for one thread at a time."""
 
     caps: Caps = Caps(
-        kind="file", precondition="native", stored_row=True, find=True, assigns_keys=True, atomic=True, watch=True, browses=True
+        kind="file",
+        precondition="native",
+        stored_row=True,
+        find=True,
+        assigns_keys=True,
+        takes_keys=True,
+        atomic=True,
+        watch=True,
+        browses=True,
     )
 
     def __init__(self, name: str, settings: Mapping[str, Any], *, directory: str = ".") -> None:

@@ -29,7 +29,17 @@ if TYPE_CHECKING:
     from trueup.connectors.filerows import Reading
     from trueup.model import ColumnInfo
 
-CAPS = Caps(kind="file", precondition="native", stored_row=True, find=True, assigns_keys=True, atomic=True, watch=True, browses=True)
+CAPS = Caps(
+    kind="file",
+    precondition="native",
+    stored_row=True,
+    find=True,
+    assigns_keys=True,
+    takes_keys=True,
+    atomic=True,
+    watch=True,
+    browses=True,
+)
 
 
 class FileConnector(ABC):

@@ -40,6 +40,7 @@ FULL_CAPS = Caps(
     tombstones=True,
     find=True,
     assigns_keys=True,
+    takes_keys=True,
     atomic=True,
     fences=True,
     watch=True,

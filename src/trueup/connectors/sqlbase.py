@@ -64,6 +64,7 @@ class SqlConnector(ABC):
         incremental=True,
         find=True,
         assigns_keys=True,
+        takes_keys=True,
         atomic=True,
         browses=True,
         clock=True,

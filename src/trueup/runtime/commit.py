@@ -119,13 +119,11 @@ def commit_decision(
     run: int | None,
     now: datetime,
     later: list[pl.DataFrame] | None = None,
-    referred: bool = False,
     who: str | None = None,
 ) -> int:
     """Write what was decided (`who`: by a person, user@host). Returns the version under which it was written.
 
     `later` takes the match values of new records, to be indexed by hash in one sorted go by the caller; None: they are indexed here.
-    `referred`: rows of other entities may name the keys of this one's.
     """
     version = golden.next_version(tx)
     ready = decision if isinstance(decision, ReadyDecision) else ready_decision(decision, tx.backend, hashes_later=later is not None)
@@ -137,8 +135,7 @@ def commit_decision(
         golden.retell(tx, entity.name, exchanged(retold, constant("version", version, retold.height, pl.Int64())))
     notice.born(tx, entity.name, version, decision.born)
     for system, gone in by_value(decision.removed, SYSTEM):
-        if referred:
-            former_key.note(tx, entity.name, system, gone[KEY])
+        former_key.note(tx, entity.name, system, gone[KEY], deleted_in=run)
         shadow.delete(tx, entity.name, system, gone[KEY])
     for system, part, new in ready.shadows:
         shadow.upsert(tx, entity.name, system, part, new=new)
@@ -346,13 +343,11 @@ def commit_results(
     ready = results if isinstance(results, ReadyResults) else ready_results(results, tx.backend)
     results = ready.results
     if ready.packed is not None:
-        known = not all_new and _make_room(tx, entity, seat, results.created)
-        shadow.upsert(tx, entity.name, seat.name, results.created.drop("system") if known else ready.rows, new=not known)
-        former_key.made_again(tx, entity.name, seat.name, results.created["gid"])
+        _commit_created(tx, entity, seat, ready, all_new=all_new, referred=referred)
         if run is not None:
             created.add(tx, entity.name, seat.name, run, ready.packed)
     if results.removed:
-        _retire(tx, entity, seat, pl.Series(results.removed, dtype=pl.String), referred=referred)
+        _retire(tx, entity, seat, pl.Series(results.removed, dtype=pl.String), run=run, referred=referred)
     if not results.written.is_empty():
         _commit_written(tx, entity, seat, results, now)
     if results.doubtful:
@@ -367,10 +362,21 @@ def commit_results(
             trail.has_left(tx, entity.name, seat.name, intended, results, at=now)
 
 
-def _retire(tx: Db, entity: Entity, seat: Seat, keys: pl.Series, *, referred: bool) -> None:
+def _commit_created(tx: Db, entity: Entity, seat: Seat, ready: ReadyResults, *, all_new: bool, referred: bool) -> None:
+    made = ready.results.created
+    known = not all_new and _make_room(tx, entity, seat, made)
+    shadow.upsert(tx, entity.name, seat.name, made.drop("system") if known else ready.rows, new=not known)
     if referred:
-        former_key.note(tx, entity.name, seat.name, keys)
-    shadow.retire(tx, entity.name, seat.name, keys)
+        former_key.made_again(tx, entity.name, seat.name, made["gid"])
+
+
+def _retire(tx: Db, entity: Entity, seat: Seat, keys: pl.Series, *, run: int | None, referred: bool) -> None:
+    """Take in that rows were deleted as wanted. Those that an undo has taken out keep their keys in what is known of them."""
+    kept = shadow.keep_withdrawn(tx, entity.name, seat.name, keys)
+    if referred or not kept:
+        former_key.note(tx, entity.name, seat.name, keys, deleted_in=run)
+    if not kept:
+        shadow.forget_deleted(tx, entity.name, seat.name, keys)
 
 
 def _ask_about(tx: Db, entity: Entity, doubts: Sequence[Doubt], now: datetime) -> None:

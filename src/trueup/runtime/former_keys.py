@@ -1,6 +1,7 @@
-"""Rows that name another record's row by a key that it no longer has are looked at again once that record has a row under another key.
+"""Keys that rows had: who names them is told of others, and a record that is made again gets its own back.
 
-What they name is then told from the keys that the record's rows had (`references.to_golden`), and written anew.
+Rows that name another record's row by a key that it no longer has are looked at again once that record has a row under another key. What
+they name is then told from the keys that the record's rows had (`references.to_golden`), and written anew.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from trueup.core.cells import json_to_records
+from trueup.core.cells import GID, KEY, json_to_records
 from trueup.core.facts import MISSING
 from trueup.runtime.references import reference_fields
 from trueup.store import former_key, golden, unsettled_key
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from trueup.model import Entity
+    from trueup.runtime.systems import Seat
     from trueup.store import Db, Store
 
 
@@ -71,3 +73,32 @@ def naming(db: Db, other: Entity, target: str, due: pl.DataFrame) -> pl.DataFram
         shadows = shadow_table.by_golden(db, other.name, said["id"], list(fields)).filter(pl.col("state") != MISSING)
         found.append(shadows.select("system", "key"))
     return pl.concat(found).filter(pl.col("system").is_in(due["system"].unique().implode()))
+
+
+def own_again(store: Store, entity: Entity, seat: Seat, made: pl.DataFrame) -> pl.Series:
+    """Per new row (__gid, __key) its key: where none is given, that of its record's row which was deleted there, if nobody has it now.
+
+    A key that another row has had, or that stands in a row which cannot be read, is nobody's to give.
+    """
+    if not seat.connector.caps.takes_keys or made[KEY].null_count() == 0:
+        return made[KEY]
+    with store.read() as db:
+        owed = former_key.of_deleted(db, entity.name, seat.name, made.filter(pl.col(KEY).is_null())[GID])
+        if owed.is_empty():
+            return made[KEY]
+        known = shadow_table.by_key(db, entity.name, seat.name, owed["key"])["key"]
+    taken = set(known.to_list())
+    for page in seat.connector.read(seat.mapping.object, [], keys=owed["key"].to_list()):
+        taken |= {*page.rows[KEY].to_list(), *(reject.key for reject in page.rejected if reject.key is not None)}
+    free = owed.filter(~pl.col("key").is_in(list(taken))).select(pl.col("gid").alias(GID), pl.col("key").alias("_own"))
+    return (
+        made.select(GID, KEY).join(free, on=GID, how="left", maintain_order="left").select(pl.coalesce(KEY, "_own").alias(KEY)).to_series()
+    )
+
+
+def not_again(store: Store, entity: Entity, seat: Seat, keys: pl.Series) -> None:
+    """A system has refused new rows under these keys: the next attempt leaves it to the system how it calls them."""
+    keys = keys.drop_nulls()
+    if seat.connector.caps.takes_keys and not keys.is_empty():
+        with store.write() as tx:
+            former_key.not_again(tx, entity.name, seat.name, keys)

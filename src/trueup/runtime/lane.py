@@ -30,7 +30,9 @@ from trueup.core.frames import (
     without,
 )
 from trueup.core.normal import may_be_stored_as
+from trueup.errors import AccessRefusedError
 from trueup.runtime import trail
+from trueup.runtime.former_keys import not_again, own_again
 from trueup.runtime.lookalikes import put_off
 from trueup.runtime.outcomes import Results, settle_creates, settle_deletes, settle_updates
 from trueup.runtime.recover import with_sent
@@ -191,10 +193,15 @@ class Lane:
             made = made.drop([name for name in seat.mapping.object.key if name in made.columns])
         if must_find:
             made = self._not_found(made, ready)
-        if made.is_empty():
-            return
+        if not self._needs_key() and not made.is_empty():
+            made = exchanged(made, own_again(self._store, self._entity, seat, made))
+        # Those whose key is known first: what a system makes of the others must not take one of these.
+        for part in _keyed_first(made):
+            self._add_creates(part, names, native.image, withheld, ready)
+
+    def _add_creates(self, made: pl.DataFrame, names: list[str], images: pl.DataFrame, withheld: pl.DataFrame, ready: Preparation) -> None:
         operations = made.with_row_index(OP).with_columns(pl.col(OP).cast(pl.Int64))
-        image = dropped(beside(quick.chosen(operations, [OP, GID]), native.image, GID), [GID])
+        image = dropped(beside(quick.chosen(operations, [OP, GID]), images, GID), [GID])
         fields = operations.select(OP).with_columns(pl.lit(names, dtype=pl.List(pl.String)).alias(FIELDS))
         mine = only(withheld, operations, [GID])
         ready.batches.append(Prepared("create", operations, image, fields, withheld=mine))
@@ -504,7 +511,11 @@ class Lane:
             may_land=self._store.must_be_ours,
         )
         self._store.must_be_ours()
-        outcomes = seat.connector.write(seat.mapping.object, batch)
+        try:
+            outcomes = seat.connector.write(seat.mapping.object, batch)
+        except AccessRefusedError:  # perhaps keys are what may not be given
+            self._not_again(prepared, prepared.rows)
+            raise
         joined = beside(outcomes, renamed(quick.chosen(prepared.rows, [OP, GID, KEY]), KEY, "__known_key"), OP)
         key = joined[KEY] if KEY in outcomes.columns else joined["__known_key"]
         joined = dropped(exchanged(joined, key.zip_with(is_given(key), joined["__known_key"]).alias(KEY)), ["__known_key"])
@@ -513,13 +524,24 @@ class Lane:
     def settle(self, prepared: Prepared, written: Written, golden: pl.DataFrame, now: datetime) -> Results:
         """Turn outcomes into what the state must learn; the system is not asked any more."""
         settle = {"create": settle_creates, "update": settle_updates, "delete": settle_deletes}[prepared.kind]
+        self._not_again(prepared, keep(written.outcomes, written.outcomes["__status"] == "rejected"))
         results = settle(self._entity, self._seat, prepared, written.outcomes, golden, now)
         results.intent, results.records = written.intent, golden
         return results
 
+    def _not_again(self, prepared: Prepared, refused: pl.DataFrame) -> None:
+        if prepared.kind == "create" and not refused.is_empty() and not self._needs_key():
+            not_again(self._store, self._entity, self._seat, refused[KEY])
+
 
 def _together(pages: list[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(pages, how="vertical_relaxed") if pages else pl.DataFrame(schema={KEY: pl.String()})
+
+
+def _keyed_first(made: pl.DataFrame) -> list[pl.DataFrame]:
+    """New rows that have a key already, and those that do not; empty parts are left out."""
+    given = is_given(made[KEY])
+    return [part for part in (keep(made, given), keep(made, ~given)) if not part.is_empty()]
 
 
 def _marks(rows: pl.DataFrame) -> list[str]:

@@ -385,10 +385,10 @@ class Pass:
             counts.updated += rows
             counts.unchanged -= rows
         if not self.options.plan and decision.anything:
-            later, referred = self.index_later, bool(self.options.referrers)
+            later = self.index_later
             ready = ready_decision(decision, self.store.backend, hashes_later=later is not None)
             with self.store.write() as tx:
-                commit_decision(tx, self.entity, ready, run=self.number, now=self.now, later=later, referred=referred)
+                commit_decision(tx, self.entity, ready, run=self.number, now=self.now, later=later)
                 self._count_edits(tx)
             if self.options.notice is not None:
                 self.options.notice(decision)

@@ -1,6 +1,7 @@
 """Keys under which rows stood that are gone from there, and whose they were: other rows may still name them.
 
-Frames: key, gid; `due` ones are of records that have a row under another key since, and whoever names them has not been told yet.
+Frames: key, gid; `due` ones are of records that have a row under another key since, and whoever names them has not been told yet. Of a row
+that was deleted the run is kept in which it went: its record gets that key back where it is made again, if nobody else has it by then.
 """
 
 from __future__ import annotations
@@ -10,16 +11,22 @@ from typing import TYPE_CHECKING
 import polars as pl
 import sqlalchemy as sa
 
-from trueup.store import bulk, lanes, shadow
+from trueup.store import bulk, lanes
 from trueup.store.schema import former_key as table
+from trueup.store.schema import shadow as shadows
 
 if TYPE_CHECKING:
     from trueup.store.db import Db
 
 
-def note(tx: Db, entity: str, system: str, keys: pl.Series) -> None:
-    """Remember whose rows stand under these keys now; to be called before they are forgotten."""
-    rows = shadow.by_key(tx, entity, system, keys).drop_nulls("gid").select("key", golden_id="gid", due=pl.lit(value=False))
+def note(tx: Db, entity: str, system: str, keys: pl.Series, *, deleted_in: int | None = None) -> None:
+    """Remember whose rows stand under these keys now; to be called before they are forgotten.
+
+    `deleted_in`: the run in which these rows are deleted; None: their records have them under other keys from now on.
+    """
+    here = (*lanes.within(tx, shadows, entity, system), shadows.c.key.in_(tx.each(keys.cast(pl.String))))
+    rows = tx.frame(sa.select(shadows.c.key, shadows.c.golden_id).where(*here)).drop_nulls()
+    rows = rows.with_columns(due=pl.lit(value=False), run=pl.lit(deleted_in, dtype=pl.Int64))
     scope = {"entity": tx.entity(entity), "system": tx.system(system)}
     bulk.upsert(tx, table, rows, scope, keys=["entity", "system", "key"])
 
@@ -53,3 +60,17 @@ def by_key(db: Db, entity: str, system: str, keys: pl.Series) -> pl.DataFrame:
         return pl.DataFrame(schema={"key": pl.String(), "gid": pl.Int64()})
     scope = lanes.within(db, table, entity, system)
     return db.frame(sa.select(table.c.key, table.c.golden_id.label("gid")).where(*scope, table.c.key.in_(db.each(keys))))
+
+
+def of_deleted(db: Db, entity: str, system: str, gids: pl.Series) -> pl.DataFrame:
+    """Under which key (gid, key) each of these records had its row there when that was last deleted; the others are left out."""
+    if gids.is_empty() or not db.holds(table):
+        return pl.DataFrame(schema={"gid": pl.Int64(), "key": pl.String()})
+    mine = (*lanes.within(db, table, entity, system), table.c.golden_id.in_(db.each(gids)), table.c.run.is_not(None))
+    rows = db.frame(sa.select(table.c.golden_id.label("gid"), table.c.key, table.c.run).where(*mine))
+    return rows.sort("run", "key").unique("gid", keep="last").select("gid", "key")
+
+
+def not_again(tx: Db, entity: str, system: str, keys: pl.Series) -> None:
+    """Give none of these keys back to its record: the system did not take it."""
+    tx.execute(table.update().where(*lanes.within(tx, table, entity, system), table.c.key.in_(tx.each(keys))).values(run=None))

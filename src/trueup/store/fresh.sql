@@ -1,5 +1,5 @@
 -- Written by `make generate` from the migrations; do not edit.
--- revision 0022
+-- revision 0023
 
 CREATE TABLE schema_version (
 	version_num VARCHAR(32) NOT NULL,
@@ -310,7 +310,7 @@ CREATE TABLE former_key (
 	system INTEGER NOT NULL,
 	"key" TEXT NOT NULL,
 	golden_id BIGINT NOT NULL,
-	due BOOLEAN DEFAULT 0 NOT NULL,
+	due BOOLEAN DEFAULT 0 NOT NULL, run BIGINT,
 	PRIMARY KEY (entity, system, "key")
 )
  WITHOUT ROWID;
@@ -550,4 +550,4 @@ INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ('shadow', 'shadow_not_present'
 
 INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ('shadow', 'shadow_sent', '1000 500 100 1');
 
-INSERT INTO schema_version VALUES ('0022');
+INSERT INTO schema_version VALUES ('0023');

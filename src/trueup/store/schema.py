@@ -19,7 +19,7 @@ from trueup.store.moments import from_micros, to_micros
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
-REVISION = "0022"
+REVISION = "0023"
 """The newest migration; a state at this revision opens without loading Alembic."""
 
 VERSION_TABLE = "schema_version"
@@ -308,6 +308,7 @@ former_key = sa.Table(
     sa.Column("key", sa.Text, nullable=False),
     sa.Column("golden_id", sa.BigInteger, nullable=False),
     sa.Column("due", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("run", sa.BigInteger),
     sa.PrimaryKeyConstraint("entity", "system", "key"),
     sqlite_with_rowid=False,
 )

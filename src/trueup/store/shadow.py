@@ -326,12 +326,17 @@ def delete(tx: Db, entity: str, system: str, keys: pl.Series) -> None:
     tx.execute(table.delete().where(*_where(tx, entity, system), table.c.key.in_(tx.each(keys.cast(pl.String)))))
 
 
-def retire(tx: Db, entity: str, system: str, keys: pl.Series) -> None:
-    """Take in that these rows were deleted as wanted: forget them, but keep those that were withdrawn, as missing."""
+def keep_withdrawn(tx: Db, entity: str, system: str, keys: pl.Series) -> bool:
+    """Take in that these rows were deleted as wanted: keep those that were withdrawn, as missing. Whether that were all of them."""
     mine = (*_where(tx, entity, system), table.c.key.in_(tx.each(keys.cast(pl.String).sort())))
     withdrawn = tx.execute(table.update().where(*mine, table.c.state == WITHDRAWN).values(state=MISSING, fingerprint=None, sent=None))
-    if withdrawn.rowcount != keys.len():  # whatever else was to be deleted is owed that
-        tx.execute(table.delete().where(*mine, sa.or_(table.c.state != MISSING, table.c.sent.is_not(None))))
+    return bool(withdrawn.rowcount == keys.len())
+
+
+def forget_deleted(tx: Db, entity: str, system: str, keys: pl.Series) -> None:
+    """Forget those of these rows that are not kept as missing: whatever else was to be deleted is owed that."""
+    mine = (*_where(tx, entity, system), table.c.key.in_(tx.each(keys.cast(pl.String).sort())))
+    tx.execute(table.delete().where(*mine, sa.or_(table.c.state != MISSING, table.c.sent.is_not(None))))
 
 
 def withdraw(tx: Db, entity: str, system: str, keys: pl.Series) -> None:

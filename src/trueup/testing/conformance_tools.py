@@ -75,7 +75,7 @@ def abilities(world: World) -> frozenset[str]:
     finally:
         connector.close()
     flags = ["stored_row", "incremental", "marks", "tombstones", "find", "creates", "updates", "deletes", "assigns_keys"]
-    flags += ["atomic", "fences", "watch", "browses", "clock", "parts"]
+    flags += ["takes_keys", "atomic", "fences", "watch", "browses", "clock", "parts"]
     traits = world.traits
     facts = [trait.name for trait in fields(traits) if isinstance(getattr(traits, trait.name), bool)]
     found = {name for name in flags if getattr(caps, name)} | {name for name in facts if getattr(traits, name)}

@@ -457,6 +457,24 @@ def assigned_keys_are_reported(world: World) -> None:
     equal({key: row["name"] for key, row in stored(world, obj).items()}, keys, "names by key as stored")
 
 
+@write_rule("creates", "deletes", "assigns_keys", "takes_keys")
+def given_keys_are_taken(world: World) -> None:
+    """Where the system gives keys, a new row can still be given that of one which was deleted."""
+    columns = {"id": Column(type=world.traits.assigned_type, nullable=False), "name": Column(), "note": Column(), "city": Column()}
+    obj = world.object(Trial(columns=columns, assigned=True))
+    with connected(world) as connector:
+        key = send(connector, obj, "create", [(None, {"name": "first"}), (None, {"name": "second"})])[0]["__key"]
+        equal(statuses(send(connector, obj, "delete", [(key, {})])), ["done"], "status of the delete")
+        (again,) = send(connector, obj, "create", [(key, {"name": "again"})])
+        equal((again["__status"], again["__key"]), ("done", key), "status and key of a create under the key of a row that was deleted")
+        (taken,) = send(connector, obj, "create", [(key, {"name": "another"})])
+        equal(taken["__status"], "rejected", "status of a create under a key that is taken")
+        (new,) = send(connector, obj, "create", [(None, {"name": "new"})])
+        equal(new["__status"], "done", "status of a create without a key after that")
+    names = {key: row["name"] for key, row in stored(world, obj).items()}
+    equal((names.get(key), names.get(new["__key"]), len(names)), ("again", "new", 3), "names under these keys, and rows in all")
+
+
 @write_rule("creates", "updates", "stored_row")
 def stored_rows_are_told(world: World) -> None:
     """The row that a write reports is the row that a read then shows, written columns and others."""

@@ -416,6 +416,17 @@ class MixesUpKeys(Lie):
         return outcomes.with_columns(pl.concat([key.tail(-1), key.head(1)]).alias("__key"))
 
 
+@lie("given_keys_are_taken")
+class NumbersAnew(Lie):
+    """A new row that is given a key gets another one, as if none had been given."""
+
+    def write(self, obj: ObjectSpec, batch: WriteBatch) -> pl.DataFrame:
+        """See base.Connector."""
+        if batch.kind == "create":
+            batch = replace(batch, rows=batch.rows.with_columns(pl.lit(None, dtype=pl.String).alias("__key")))
+        return self.inner.write(obj, batch)
+
+
 @lie("stored_rows_are_told")
 class EchoesWhatWasSent(Lie):
     """The row reported as stored is the one that was sent, with null where nothing was."""

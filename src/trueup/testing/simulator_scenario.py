@@ -32,7 +32,7 @@ HERE, ELSEWHERE = "here", "elsewhere"
 MODIFIED = "modified"
 SETTLE_S = 300.0
 
-FULL = Caps(kind="memory", precondition="native", stored_row=True, incremental=False, find=True, assigns_keys=True)
+FULL = Caps(kind="memory", precondition="native", stored_row=True, incremental=False, find=True, assigns_keys=True, takes_keys=True)
 MANNERS = (
     FULL,
     replace(FULL, incremental=True),

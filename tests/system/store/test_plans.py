@@ -100,7 +100,7 @@ ANY_ROWS = (
     "INSERT INTO parked (entity, system, key, candidates, why, since) VALUES (1, 1, '9', '[9]', 'may be one of several records', 1)",
     "INSERT INTO outsider VALUES (1, 1, 9, '9', NULL)",
     "INSERT INTO unsettled_key VALUES (1, 1, '9', 'parked', 1)",
-    "INSERT INTO former_key VALUES (1, 1, '9', 9, 0)",
+    "INSERT INTO former_key VALUES (1, 1, '9', 9, 0, 7)",
 )
 """A row in each table that is not asked while it is empty."""
 

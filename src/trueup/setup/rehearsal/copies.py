@@ -340,7 +340,7 @@ def _caps(real: Caps) -> Caps:
 
 _ALIKE = (
     "kind", "precondition", "stored_row", "incremental", "marks", "marks_once", "tombstones", "find", "creates", "updates", "deletes",
-    "assigns_keys", "atomic",
+    "assigns_keys", "takes_keys", "atomic",
 )  # fmt: skip
 
 
