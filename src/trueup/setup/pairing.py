@@ -107,6 +107,11 @@ def _numbering(sample: Sample, column: Column) -> bool:
     return column.kind == "integer" and (column.name in sample.key or words.meaning(column.name) in {"id", "number", "row"})
 
 
+def _each_numbers(sample: Sample, column: Column) -> bool:
+    """Whether a column is the number that the system itself gives to each new row."""
+    return sample.assigns_key and sample.key == (column.name,) and column.kind == "integer"
+
+
 def _overlap(left: Column, right: Column) -> float:
     """How many of the values of the one with fewer stand in the other one as well, 0 to 1."""
     fewer = min(len(left.known), len(right.known))
@@ -165,6 +170,10 @@ def _pair(left: Sample, right: Sample, ours: Column, theirs: Column, meanings: t
         return None  # a system's own number
     if _TECHNICAL & set(meanings) and (agreeing is None or agreeing[0] < MOST_AGREE or not _one_clock(ours, theirs, aligned)):
         return None  # each system's own clock
+    if _each_numbers(left, ours) and _each_numbers(right, theirs):
+        return Pair(
+            ours.name, theirs.name, DOUBTFUL, "each system numbers its new rows itself: the same numbers would mean two things there"
+        )
     named = "the same name" if by_name == 1.0 and ours.name.casefold() == theirs.name.casefold() else "names that mean the same"
     said = named if by_name >= 0.95 else "names that are alike" if by_name >= 0.5 else "different names"
     if agreeing is None:

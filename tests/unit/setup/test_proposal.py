@@ -184,6 +184,17 @@ def test_each_system_s_own_clock_is_mapped_only_where_it_is_the_same_moment(hour
     assert ("modified" in entity.fields) is mapped
 
 
+def test_two_systems_that_number_their_rows_have_no_number_in_common_although_it_is_the_same_so_far() -> None:
+    """The next row that each of them makes would have the number of another one."""
+    rows = people(random.Random(3))
+    (entity,) = propose({"crm": [named("crm", {"mail": "email"}, rows)], "shop": [named("shop", {"mail": "email"}, rows)]})
+    assert not entity.fields["id"].sure
+    written = as_yaml([], [entity])
+    assert "# id:" in written
+    assert "each system numbers its new rows itself" in written
+    assert "assign" not in written
+
+
 def orders(system: str, column: str, pointing: list[int]) -> Sample:
     """Orders that refer to customers by each system's own numbers."""
     rows = [{"id": number, "number": f"A-{number:03}", column: key} for number, key in enumerate(pointing)]
