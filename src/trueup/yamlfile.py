@@ -121,15 +121,18 @@ def plain(value: Any) -> Any:
     return value
 
 
-def read_yaml(path: Path | str) -> YamlDocument:
-    """Read a file (UTF-8, or UTF-16 with its mark). A file that is missing or cannot be read is a problem of the document."""
+def read_yaml(
+    path: Path | str, *, missing: str = "give the file's path with -c; `trueup init NAME=ADDRESS NAME=ADDRESS` proposes one"
+) -> YamlDocument:
+    """Read a file (UTF-8, or UTF-16 with its mark). A file that is missing or cannot be read is a problem of the document.
+
+    `missing` is what to do where there is none.
+    """
     file = str(path)
     try:
         raw = Path(path).read_bytes()
     except FileNotFoundError:
-        return _unreadable(
-            file, 0, "there is no such file", "give the file's path with -c; `trueup init NAME=ADDRESS NAME=ADDRESS` proposes one"
-        )
+        return _unreadable(file, 0, "there is no such file", missing)
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         return _unreadable(file, 0, f"the file cannot be read: {reason}", "")

@@ -48,7 +48,7 @@ def init(
     from trueup.errors import UsageError
     from trueup.setup.addresses import read_addresses
     from trueup.setup.proposal import propose
-    from trueup.setup.proposed import NOTHING_SHARED, look_at
+    from trueup.setup.proposed import look_at, nothing_shared
     from trueup.setup.written import as_environment, as_yaml, proposals
 
     addresses = read_addresses(systems)
@@ -58,14 +58,14 @@ def init(
     given = _answers(answers)
     asking = sys.stdin.isatty() and not yes and not as_json
     seen = look_at(addresses)
-    entities = propose(seen.samples, given)
+    aside: list[str] = []
+    entities = propose(seen.samples, given, aside=aside)
     for line in seen.left_out:
         complain(f"left out: {line}")
     if not entities:
-        raise UsageError(
-            f"{NOTHING_SHARED}: nothing was written",
-            hint="name their objects and fields in a trueup.yaml: docs/getting-started.md shows how",
-        )
+        raise nothing_shared(seen, aside, then=": nothing was written")
+    for line in aside:
+        complain(f"not proposed: {line}")
     unused = _unused(given, entities)
     if not as_json:
         _tell(entities)

@@ -22,7 +22,7 @@ _NEEDED = [field.name for field in fields(Answers) if field.default is MISSING]
 
 def read_answers(path: Path) -> dict[str, Answers]:
     """The answers for each kind of record. Raises ConfigError, with all that is missing, unknown or contradictory."""
-    document = read_yaml(path)
+    document = read_yaml(path, missing="correct the path of the answers; `trueup decide` asks, and `--save FILE` writes them down")
     report = Report(document)
     report.problems += document.problems
     data = document.data

@@ -239,7 +239,9 @@ class Checker:
         path: YamlPath = ("entities", entity.name, "mappings", system)
         try:
             if self.systems.is_unmade(mapping):
-                self._note(path, f"{mapping.object.label} is not there yet: the first sync makes it")
+                pushes = self.systems.connector(system).caps.kind == "push"
+                said = f"{system} has sent nothing yet" if pushes else f"{mapping.object.label} is not there yet: the first sync makes it"
+                self._note(path, said)
                 return None, True
             connector = self.systems.connector(system)
             info = connector.describe(mapping.object)

@@ -110,12 +110,17 @@ class ProposedEntity:
             item.owner = None if system is None else next(other for other in self.precedence if other in item.shown)
 
 
-def propose(samples: Mapping[str, Sequence[Sample]], answers: Mapping[str, Answers] | None = None) -> list[ProposedEntity]:
+def propose(
+    samples: Mapping[str, Sequence[Sample]], answers: Mapping[str, Answers] | None = None, *, aside: list[str] | None = None
+) -> list[ProposedEntity]:
     """The entities that objects of several systems seem to hold, the surest first; without any field to match by, none.
 
-    `answers` are those to the checklist, by kind of record: a single kind holds for all that is found, else its name tells for what.
+    Why objects that look alike are none is added to `aside`. `answers` are those to the checklist, by kind of record: a single kind holds
+    for all that is found, else its name tells for what.
     """
     found = [_entity(group, ties) for group, ties in grouped(samples)]
+    if aside is not None:
+        aside += [_unmatched(entity) for entity in found if not entity.match]
     found = [entity for entity in found if entity.match]
     for entity in found:
         _refer(entity, found)
@@ -127,6 +132,15 @@ def propose(samples: Mapping[str, Sequence[Sample]], answers: Mapping[str, Answe
         if names[entity.name] > 1:
             entity.name = f"{entity.name}_{names[entity.name]}"
     return found
+
+
+def _unmatched(entity: ProposedEntity) -> str:
+    """Why objects that look alike are proposed as nothing."""
+    places = " and ".join(f"{system}: {sample.name}" for system, sample in entity.samples.items())
+    empty = [sample.system for sample in entity.samples.values() if not any(column.known for column in sample.columns.values())]
+    if empty:
+        return f"{places} look alike, but {', '.join(empty)} has no rows that would tell"
+    return f"{places} look alike, but no column tells rows apart in each of them: a value of theirs is missing or stands there twice"
 
 
 def _answer(entity: ProposedEntity, answers: Mapping[str, Answers]) -> None:

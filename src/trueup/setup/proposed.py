@@ -36,6 +36,25 @@ class Seen:
     clocks: dict[str, Clock | None] = field(default_factory=dict)
 
 
+def nothing_shared(seen: Seen, aside: Sequence[str] = (), *, then: str = "") -> UsageError:
+    """What is said where nothing belongs together: what was found, why it was set `aside`, and what is now (`then`)."""
+    found = "; ".join(f"{name}: {_objects(samples)}" for name, samples in seen.samples.items())
+    why = "".join(f"; {line}" for line in aside)
+    return UsageError(
+        f"{NOTHING_SHARED} ({found}{why}){then}", hint="name their objects and fields in a trueup.yaml: docs/getting-started.md shows how"
+    )
+
+
+_NAMED = 8
+
+
+def _objects(samples: Sequence[Sample]) -> str:
+    if not samples:
+        return "nothing that could be read"
+    named = ", ".join(sample.name for sample in samples[:_NAMED])
+    return named if len(samples) <= _NAMED else f"{named} and {len(samples) - _NAMED} more"
+
+
 def look_at(addresses: Sequence[Address]) -> Seen:
     """Look at the systems. Raises what one that cannot be reached raises, and UsageError for fewer than two."""
     if len(addresses) < 2:
@@ -65,9 +84,11 @@ def proposed(addresses: Sequence[Address]) -> Iterator[tuple[Config, list[str]]]
     Raises as `look_at`, and UsageError where nothing belongs together.
     """
     seen = look_at(addresses)
-    entities = propose(seen.samples)
+    aside: list[str] = []
+    entities = propose(seen.samples, aside=aside)
     if not entities:
-        raise UsageError(NOTHING_SHARED, hint="name their objects and fields in a trueup.yaml: docs/getting-started.md shows how")
+        raise nothing_shared(seen, aside)
+    seen.left_out += aside
     here = [replace(item, path=str(Path(item.path).absolute())) if item.path is not None else item for item in addresses]
     addressed = {item.variable: item.url for item in addresses if item.url is not None}
     with scratch.folder_for("proposed") as folder:

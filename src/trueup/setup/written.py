@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*(?: [A-Za-z0-9_./-]+)*")
 _RESERVED = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
+_MODIFIED = "whatever changes a row has to set it; what does not, is found once a day (or by sync --full)"
 HEAD = (
     "# Proposed by `trueup init` from what the systems hold. Nothing was written to any of them.",
     "# Read it, change what is wrong, then: trueup check, trueup drift, trueup plan, trueup rehearse.",
@@ -158,7 +159,7 @@ def _mapping(system: str, sample: Sample, entity: ProposedEntity, kept: frozense
     elif system in entity.directions:
         yield f"        direction: {entity.directions[system]}    # as you said"
     if sample.modified is not None:
-        yield f"        modified: {text(sample.modified)}"
+        yield f"        modified: {text(sample.modified)}    # {_MODIFIED}"
     yield "        fields:"
     used = used_columns(entity, sample)
     for item in entity.fields.values():

@@ -147,3 +147,28 @@ def test_untidy_values_about_to_be_spread_are_named(tmp_path):
     project.write("trueup.yaml", CUSTOMERS.replace("required: true}", "required: true, source_of_truth: sheet}"))
     notes = {note["path"]: note for note in project.trueup("check", "--json").expect(0).json["notes"]}
     assert "entities.customer.mappings.crm.fields.name" not in notes  # what is overruled is not spread
+
+
+def test_what_only_pushes_and_has_sent_nothing_is_no_file_to_be_made(tmp_path):
+    project = shop(tmp_path)
+    project.write(
+        "trueup.yaml",
+        """\
+systems:
+  shop: {connector: sqlite, path: pushed.db}
+  website:
+    connector: webhook
+    webhook: {verify: {kind: token, header: X-Token, secret: t0ken}}
+entities:
+  lead:
+    match: [[email]]
+    fields: {email: text}
+    mappings:
+      shop: {object: leads, key: id, fields: {email: email}}
+      website: {key: /id, fields: {email: /email}}
+""",
+    )
+    project.sql("CREATE TABLE leads (id INTEGER PRIMARY KEY, email TEXT)", database="pushed.db")
+    told = project.trueup("check").expect(0)
+    assert "mappings.website: website has sent nothing yet" in told.out
+    assert "the file is not there" not in told.out

@@ -68,7 +68,7 @@ def test_a_page_to_hand_around(project: Project) -> None:
 
 
 BAD = {
-    "there is no such file": None,
+    "there is no such file (correct the path of the answers": None,
     "no kind of record is named": "",
     "`records` is needed": "leads: {}\n",
     "the answers are missing": "records: {leads: }\n",

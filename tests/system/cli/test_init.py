@@ -216,3 +216,10 @@ def test_other_values_in_env_are_not_overwritten(project: Project, postgres_url:
     told = project.trueup("init", f"crm={postgres_url}", "news=newsletter.csv").expect(2)
     assert "says something else for CRM_URL" in told.err
     assert project.read(".env") == "OTHER=1\nCRM_URL=elsewhere"
+
+
+def test_where_nothing_belongs_together_it_is_said_what_was_found(project: Project) -> None:
+    project.write("rain.csv", "Station,Rain\nMockbury,3\nTrialford,4\n")
+    told = project.trueup("init", "shop=shop.db", "rain=rain.csv").expect(2)
+    assert "no two objects of these systems seem to hold the same records (shop: audit_log, customers; rain: rain.csv)" in told.err
+    assert "shop: audit_log, customers; rain: rain.csv" in project.trueup("drift", "shop=shop.db", "rain=rain.csv").expect(2).err

@@ -195,6 +195,19 @@ def test_two_systems_that_number_their_rows_have_no_number_in_common_although_it
     assert "assign" not in written
 
 
+def test_why_objects_that_look_alike_are_not_put_together_is_told() -> None:
+    rows = people(random.Random(3))
+    crm = named("crm", {"mail": "email", "town": "town", "phone": "phone"}, rows)
+    twice = named("shop", {"mail": "email", "town": "town", "phone": "phone"}, [*rows[:40], *rows[:40]])
+    aside: list[str] = []
+    assert propose({"crm": [crm], "shop": [twice]}, aside=aside) == []
+    (why,) = aside
+    assert why.startswith("crm: customers and shop: customers look alike, but no column tells rows apart in each of them")
+    aside.clear()
+    assert propose({"crm": [crm], "shop": [named("shop", {"mail": "email", "town": "town", "phone": "phone"}, [])]}, aside=aside) == []
+    assert aside == ["crm: customers and shop: customers look alike, but shop has no rows that would tell"]
+
+
 def orders(system: str, column: str, pointing: list[int]) -> Sample:
     """Orders that refer to customers by each system's own numbers."""
     rows = [{"id": number, "number": f"A-{number:03}", column: key} for number, key in enumerate(pointing)]
