@@ -59,3 +59,21 @@ class TestRestInBulk(ConnectorSuite):
         return in_bulk
 
     test_mutant = None  # type: ignore[assignment]
+
+
+@pytest.fixture(scope="module")
+def by_job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    world = RestWorld(str(tmp_path_factory.mktemp("rest")), way="read_compare", jobs=True)
+    yield world
+    world.close()
+
+
+@pytest.mark.slow
+class TestRestByJob(ConnectorSuite):
+    """Rows are handed over, and written by a job that is waited for."""
+
+    @pytest.fixture
+    def world(self, by_job: World) -> World:
+        return by_job
+
+    test_mutant = None  # type: ignore[assignment]

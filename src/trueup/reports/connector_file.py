@@ -50,6 +50,7 @@ def facts(file: FileShape, caps: Caps) -> dict[str, Any]:
                 "reads": [kind for kind in ("full", "changed", "one", "many", "deleted", "find") if getattr(obj.read, kind) is not None],
                 "writes": [kind for kind in ("create", "update", "delete", "upsert") if getattr(obj.write, kind) is not None],
                 "bulk": list(obj.write.bulk),
+                "jobs": [kind for kind, bulk in obj.write.bulk.items() if bulk.job is not None],
             }
             for name, obj in file.objects.items()
         },
@@ -149,4 +150,5 @@ def _write(kind: str, write: WriteShape, obj: ObjectShape) -> str:
 
 
 def _bulk(bulk: BulkShape) -> str:
-    return f"{_asked(bulk)}, {bulk.max} rows at once, each with an outcome of its own"
+    job = f", as a job that is waited for ({_asked(bulk.job.poll)}), and that none is begun beside" if bulk.job else ""
+    return f"{_asked(bulk)}, {bulk.max} rows at once{job}, each with an outcome of its own"

@@ -25,12 +25,23 @@ Style = Literal["cursor", "next_url", "link_header", "offset", "page"]
 Way = Literal["etag", "version", "read_compare"]
 
 
+JOB: dict[str, Any] = {
+    "id": "/job",
+    "poll": {"get": "/imports/${job}"},
+    "status": "/status",
+    "done": "done",
+    "failed": "failed",
+    "reason": "/reason",
+    "running": {"get": "/imports", "items": "/data"},
+    "every_s": 0.001,
+}
+"""How the service tells of rows that it was handed over."""
 KEPT = 4
 """The connector file describes the newest objects alone: no rule needs more at once."""
 
 
 class RestWorld(World):
-    """One service. `style` of its pages; `way`: what a write is told to find; `bulk`: rows are written many at once."""
+    """One service. `style` of its pages; `way`: what a write is told to find; `bulk`: rows are written many at once; `jobs`: later."""
 
     traits: ClassVar[Traits] = Traits(
         types=frozenset({"text", "integer", "decimal", "float", "boolean", "date", "datetime", "timestamp", "list"}),
@@ -42,12 +53,14 @@ class RestWorld(World):
     )
     connector: ClassVar[type[Connector]] = RestConnector
 
-    def __init__(self, directory: str, *, style: Style = "cursor", way: Way = "etag", bulk: bool = False, page_rows: int = 7) -> None:
+    def __init__(
+        self, directory: str, *, style: Style = "cursor", way: Way = "etag", bulk: bool = False, jobs: bool = False, page_rows: int = 7
+    ) -> None:
         """Start the service; the connector file lies in `directory`."""
         super().__init__(directory)
         self.service = RestService()
         self.service.traps.token = TOKEN
-        self._style, self._way, self._bulk, self._page_rows = style, way, bulk, page_rows
+        self._style, self._way, self._bulk, self._jobs, self._page_rows = style, way, bulk or jobs, jobs, page_rows
         self._objects: dict[str, dict[str, Any]] = {}
         self._types: dict[str, dict[str, str]] = {}
         self.make("nothing", Trial(columns={"id": Column(nullable=False), "changed": Column(type="datetime")}, modified="changed"))
@@ -115,9 +128,13 @@ class RestWorld(World):
         if self._bulk:
             results = {"items": "inputs", "max": 20, "results": "/results", "errors": "/errors", "index": "/index", "status": "/status"}
             results |= {"message": "/error/message", "field": "/error/field", "id": "/id", "row": "/row"}
+            if self._jobs:
+                results |= {"errors": None, "job": JOB}
+                for kind in ("create", "update", "delete"):  # one row is a job as well
+                    del made["write"][kind]
             for kind in ("create", "update", "delete"):
                 made["write"].setdefault("bulk", {})[kind] = {
-                    "post": f"/{name}/batch",
+                    "post": f"/imports/{name}" if self._jobs else f"/{name}/batch",
                     "body": {"op": kind},
                     "item": "${record}",
                     **results,

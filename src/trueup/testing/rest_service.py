@@ -26,6 +26,7 @@ from trueup.connectors.jsonl_text import NumberText, parse_line
 from trueup.connectors.rest.message import json_bytes
 from trueup.testing.rest_hooks import Hooks
 from trueup.testing.rest_http import Answer, Asked, Server
+from trueup.testing.rest_jobs import Exports, Imports, RefusedError
 
 JSON = {"content-type": "application/json"}
 TOKEN = "open-sesame"  # noqa: S105 - what the service takes where nothing else is said
@@ -56,6 +57,10 @@ class Traps:
     elsewhere      every request is sent on to this address
     renamed        members are shown under other names (a changed schema)
     unkeyed        so many records of a list lack their key
+    import_looks   an import job is done when it has been looked at so often
+    import_stuck   it never ends
+    import_fails   it ends as failed, with the first half of its rows written
+    import_forgets so many import jobs from now on are carried out, and nobody knows of them when they are asked for
     """
 
     token: str | None = None
@@ -81,6 +86,10 @@ class Traps:
     elsewhere: str | None = None
     renamed: Mapping[str, str] = field(default_factory=dict)
     unkeyed: int = 0
+    import_looks: int = 2
+    import_stuck: bool = False
+    import_fails: bool = False
+    import_forgets: int = 0
 
 
 @dataclass(slots=True)
@@ -110,14 +119,6 @@ class Collection:
     name: str = ""
 
 
-class RefusedError(Exception):
-    """A request that is answered with an error."""
-
-    def __init__(self, status: int, message: str, field_: str | None = None) -> None:
-        super().__init__(message)
-        self.status, self.message, self.field = status, message, field_
-
-
 class RestService:
     """The application. Everything may be called from any thread; `port` 0 is a free one."""
 
@@ -132,7 +133,8 @@ class RestService:
         self._lock = threading.RLock()
         self._recent: deque[float] = deque()
         self._done: dict[str, tuple[Any, ...]] = {}  # idempotency key -> row
-        self._jobs: dict[str, tuple[str, int]] = {}
+        self._exports = Exports(self)
+        self._imports = Imports(self)
         self._cursors: dict[tuple[Any, ...], int] = {}
         self._places: list[tuple[Any, ...]] = []
         self._server = Server(self._handle, port)
@@ -199,9 +201,10 @@ class RestService:
 
     def _snapshot(self, made: Collection) -> None:
         if self.traps.lag:
-            made.before.append(self._shown_all(made))
+            made.before.append(self.shown_all(made))
 
-    def _shown_all(self, made: Collection) -> list[dict[str, Any]]:
+    def shown_all(self, made: Collection) -> list[dict[str, Any]]:
+        """All records as lists show them."""
         return [self._shown(made, key) for key in self._keys(made)]
 
     @staticmethod
@@ -281,31 +284,35 @@ class RestService:
 
     def _routed(self, asked: Asked) -> Answer:
         match (asked.method, *asked.path):
+            case (method, "imports", *more):
+                return self._imports.answer(method, more, asked.body)
             case ("GET", name):
-                return self._list(self._collection(name), asked)
+                return self._list(self.collection(name), asked)
             case ("POST", "graphql"):
                 return self._graph(parse_line(asked.body))
             case (method, "exports", name, *more):
-                return self._export(method, name, more)
+                return self._exports.answer(method, name, more)
             case ("POST", "hooks"):
-                return self._json(self.hooks.subscribe(parse_line(asked.body)).shown(), 201)
+                return self.json(self.hooks.subscribe(parse_line(asked.body)).shown(), 201)
             case (method, "hooks", number, *more):
                 return self._hook(method, number, more)
             case ("POST", name):
-                return self._create(self._collection(name), asked)
+                return self._create(self.collection(name), asked)
             case ("POST", name, "batch"):
-                return self._batch(self._collection(name), parse_line(asked.body))
+                return self._batch(self.collection(name), parse_line(asked.body))
             case ("GET" | "PATCH" | "PUT" | "DELETE", name, *parts):
-                return self._single(asked, self._collection(name), tuple(parts))
+                return self._single(asked, self.collection(name), tuple(parts))
         raise RefusedError(405, "this cannot be done here")
 
-    def _collection(self, name: str) -> Collection:
+    def collection(self, name: str) -> Collection:
+        """The records of this name. Raises RefusedError where there are none."""
         if name not in self.collections:
             raise RefusedError(404, f"there is no {name}")
         return self.collections[name]
 
     @staticmethod
-    def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+    def json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+        """An answer that is JSON."""
         return Answer(status, json_bytes(value), {**JSON, **(headers or {})})
 
     # ---------------------------------------------------------------- lists
@@ -315,7 +322,7 @@ class RestService:
         if query.get("deleted") == "true":
             since = _moment(query.get("since"))
             keys = [key for key, at in made.deleted.items() if since is None or at >= since]
-            return self._json({"data": [dict(zip(made.key, key, strict=True)) for key in keys]})
+            return self.json({"data": [dict(zip(made.key, key, strict=True)) for key in keys]})
         size = int(query.get("limit", PAGE_ROWS))
         if traps.page_refused is not None and size > traps.page_refused:
             raise RefusedError(400, f"limit is at most {traps.page_refused}")
@@ -346,7 +353,7 @@ class RestService:
             again = "&".join(f"{name}={value}" for name, value in query.items() if name not in {"offset", "cursor", "page"})
             body["next_url"] = f"{self.url}/{asked.path[0]}?{again}&cursor={body['next']}"
             headers["link"] = f'<{self.url}/{asked.path[0]}?offset=0>; rel="first", <{body["next_url"]}>; rel="next"'
-        return self._json(body, headers=headers)
+        return self.json(body, headers=headers)
 
     def _cursor(self, order: tuple[Any, ...]) -> str:
         """A name for the place behind a record, wherever that is when it is asked for."""
@@ -389,40 +396,19 @@ class RestService:
         name = next((word for word in words if word in self.collections), None)
         variables = body.get("variables") or {}
         if name is None:
-            return self._json({"errors": [{"message": "there is no such field"}]})
+            return self.json({"errors": [{"message": "there is no such field"}]})
         made = self.collections[name]
         if "mutation" in words:
             try:
                 key = self._written(made, None if variables.get("id") is None else (variables["id"],), dict(variables["input"]))
             except RefusedError as error:
-                return self._json({"data": {"save": {"record": None, "userErrors": [{"message": error.message, "field": error.field}]}}})
-            return self._json({"data": {"save": {"record": self._shown(made, key), "userErrors": []}}})
+                return self.json({"data": {"save": {"record": None, "userErrors": [{"message": error.message, "field": error.field}]}}})
+            return self.json({"data": {"save": {"record": self._shown(made, key), "userErrors": []}}})
         start = int(str(variables.get("after") or "c0").removeprefix("c"))
         size = int(variables.get("first") or PAGE_ROWS)
-        records = self._shown_all(made)
+        records = self.shown_all(made)
         info = {"hasNextPage": start + size < len(records), "endCursor": f"c{start + size}"}
-        return self._json({"data": {name: {"nodes": records[start : start + size], "pageInfo": info}}})
-
-    def _export(self, method: str, name: str, more: list[str]) -> Answer:
-        """A list that is made ready first; `name` is the collection's, and then the number of the job."""
-        if method == "POST":
-            self._collection(name)
-            number = str(len(self._jobs) + 1)
-            self._jobs[number] = (name, 2)
-            return self._json({"job": number, "status": "waiting"}, 202)
-        if not more:
-            return self._job(name)
-        made = self._collection(self._jobs[name][0])
-        return Answer(200, b"\n".join(map(json_bytes, self._shown_all(made))), {"content-type": "application/jsonl"})
-
-    def _job(self, number: str) -> Answer:
-        if number not in self._jobs:
-            raise RefusedError(404, "there is no such job")
-        name, left = self._jobs[number]
-        self._jobs[number] = (name, left - 1)
-        if left > 1:
-            return self._json({"job": number, "status": "running"})
-        return self._json({"job": number, "status": "done", "url": f"{self.url}/exports/{number}/rows"})
+        return self.json({"data": {name: {"nodes": records[start : start + size], "pageInfo": info}}})
 
     def _hook(self, method: str, number: str, more: list[str]) -> Answer:
         hook = self.hooks.known.get(number)
@@ -432,7 +418,7 @@ class RestService:
             del self.hooks.known[number]
             return Answer(204)
         hook.renewed += more == ["renew"]
-        return self._json(hook.shown())
+        return self.json(hook.shown())
 
     # ---------------------------------------------------------------- single rows
 
@@ -468,7 +454,7 @@ class RestService:
         return self._one(made, self._written(made, key, self._given(made, parse_line(asked.body))))
 
     def _one(self, made: Collection, key: tuple[Any, ...], status: int = 200) -> Answer:
-        return self._json(self._shown(made, key), status, {"etag": f'"{made.facts[key][1]}"'})
+        return self.json(self._shown(made, key), status, {"etag": f'"{made.facts[key][1]}"'})
 
     @staticmethod
     def _given(made: Collection, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -519,14 +505,19 @@ class RestService:
 
     def _batch(self, made: Collection, body: Mapping[str, Any]) -> Answer:
         """`{"op", "inputs": […]}`: each input has a result of its own, whatever became of the others."""
+        results = self.carried_out(made, str(body["op"]), body["inputs"])
+        return self.json({"results": results, "errors": [result for result in results if "error" in result]}, 207)
+
+    def carried_out(self, made: Collection, op: str, inputs: Sequence[Any]) -> list[dict[str, Any]]:
+        """What became of each input."""
         results = []
-        for number, item in enumerate(body["inputs"]):
+        for number, item in enumerate(inputs):
             try:
-                results.append({"index": number, "status": 200, **self._batched(made, str(body["op"]), item)})
+                results.append({"index": number, "status": 200, **self._batched(made, op, item)})
             except RefusedError as error:
                 told = {"message": error.message, "field": error.field}
                 results.append({"index": number, "status": error.status, "error": told})
-        return self._json({"results": results, "errors": [result for result in results if "error" in result]}, 207)
+        return results
 
     def _batched(self, made: Collection, op: str, item: Any) -> dict[str, Any]:
         if op == "delete":

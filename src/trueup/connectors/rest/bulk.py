@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from trueup.connectors.jsonl_text import ABSENT
 from trueup.connectors.rest.answers import Trouble, shortened
 from trueup.connectors.rest.client import ReplyLostError
+from trueup.connectors.rest.imports import Imports
 from trueup.connectors.rest.pointer import at, parse
 from trueup.connectors.rest.requests import built
 from trueup.connectors.rest.template import places, render
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from trueup.connectors.rest.message import Response
     from trueup.connectors.rest.objects import RestObject
     from trueup.connectors.rest.reading import Reader
-    from trueup.connectors.rest.schema import BulkShape
+    from trueup.connectors.rest.schema import BulkShape, ImportShape
     from trueup.connectors.rest.verdicts import Operation, Verdicts
     from trueup.connectors.rest.writing import Writer
     from trueup.model import OperationKind
@@ -37,6 +38,8 @@ class Bulk:
         self._reader = reader
         self._writer = writer
         self._verdicts = verdicts
+        self._imports = Imports(client, obj)
+        self._open: SystemUnreachableError | None = None  # of a job nobody knows what it did, or does: no other is begun
         self._rows: dict[str, Any] = {}  # the rows that were read just before, by key
 
     def write(self, kind: OperationKind, operations: Sequence[Operation]) -> list[Operation]:
@@ -111,34 +114,50 @@ class Bulk:
     # ---------------------------------------------------------------- one request
 
     def _send(self, kind: OperationKind, shape: BulkShape, operations: Sequence[Operation]) -> None:
+        if self._open is not None:
+            self._unanswered(kind, shape, operations, self._open)
+            return
         try:
             items = [self._item(kind, shape, operation, number) for number, operation in enumerate(operations)]
             more = {f"body.{shape.items}": items} if shape.items else {}
             scope = {**self._obj.scope, "id": None, "key": {}}
             request = built(shape if shape.items else shape.model_copy(update={"body": items}), scope, more)
-            response, trouble = self._client.ask(request, repeat=kind != "create")
-        except ReplyLostError as error:
-            self._unsure(kind, operations, error)
-            return
-        except SystemUnreachableError as error:
-            for operation in operations:
-                self._verdicts.unreached(operation, error)
-            return
+            response, trouble = self._client.ask(request, repeat=kind != "create" and shape.job is None)
         except TrueupError as error:
-            for operation in operations:
-                self._verdicts.failed(operation, error)
+            self._unanswered(kind, shape, operations, error)
             return
-        if trouble is None:
-            self._settle(kind, shape, operations, response)
+        if trouble is None and shape.job is not None:
+            self._await(kind, shape, shape.job, operations, response)
+        elif trouble is None:
+            self._settle(kind, shape, operations, response.json())
         elif trouble.means in {"rejected", "page_size", "duplicate", "gone", "stale"} and len(operations) > 1:
             half = len(operations) // 2
             self._send(kind, shape, operations[:half])
             self._send(kind, shape, operations[half:])
         elif kind == "create" and trouble.means in {"transient", "broken"}:
-            self._unsure(kind, operations, self._client.error(trouble, self._obj.name))
+            self._unsure(kind, operations, self._client.error(trouble, self._obj.name), later=shape.job is not None)
         else:
             for operation in operations:
                 self._verdicts.trouble(operation, kind, trouble, self._client)
+
+    def _unanswered(self, kind: OperationKind, shape: BulkShape, operations: Sequence[Operation], error: TrueupError) -> None:
+        if isinstance(error, ReplyLostError):
+            self._unsure(kind, operations, error, later=shape.job is not None)
+            return
+        for operation in operations:
+            if isinstance(error, SystemUnreachableError):
+                self._verdicts.unreached(operation, error)
+            else:
+                self._verdicts.failed(operation, error)
+
+    def _await(self, kind: OperationKind, shape: BulkShape, job: ImportShape, operations: Sequence[Operation], response: Response) -> None:
+        try:
+            told = self._imports.ended(job, response.json())
+        except TrueupError as error:
+            self._open = SystemUnreachableError(error.message, hint=error.hint, system=self._client.system)
+            self._unsure(kind, operations, self._open, later=True)
+            return
+        self._settle(kind, shape, operations, told)
 
     def _item(self, kind: OperationKind, shape: BulkShape, operation: Operation, number: int) -> Any:
         template = shape.item
@@ -149,11 +168,14 @@ class Bulk:
         row = self._rows.get(operation.text_key(self._obj)) if self._rows and operation.parts is not None else None
         return render(template, {**self._writer.scope(operation, row=row, version=version), "number": number})
 
-    def _unsure(self, kind: OperationKind, operations: Sequence[Operation], error: Exception) -> None:
-        """The request may have been carried out, or a part of it."""
+    def _unsure(self, kind: OperationKind, operations: Sequence[Operation], error: Exception, *, later: bool = False) -> None:
+        """The request may have been carried out, or a part of it; `later`: it may still be, so that nothing is looked up yet."""
         for operation in operations:
             if kind != "create":
                 self._verdicts.unreached(operation, error)
+                continue
+            if later:
+                self._verdicts.unknown(operation, error)
                 continue
             try:
                 found = self._writer.looked_up(operation)
@@ -168,8 +190,7 @@ class Bulk:
 
     # ---------------------------------------------------------------- results
 
-    def _settle(self, kind: OperationKind, shape: BulkShape, operations: Sequence[Operation], response: Response) -> None:
-        body = response.json()
+    def _settle(self, kind: OperationKind, shape: BulkShape, operations: Sequence[Operation], body: Any) -> None:
         results = self._paired(shape, operations, _list_at(body, shape.results))
         failures = self._paired(shape, operations, _list_at(body, shape.errors), only_failures=True)
         for operation in operations:

@@ -15,6 +15,7 @@ from trueup.connectors.rest.auth import Authorization, Header, Missing, Nobody, 
 from trueup.connectors.rest.client import Client
 from trueup.connectors.rest.file import read_file
 from trueup.connectors.rest.hooks import RestHooks, said_of
+from trueup.connectors.rest.imports import Imports
 from trueup.connectors.rest.objects import RestObject
 from trueup.connectors.rest.paging import Listing
 from trueup.connectors.rest.pointer import at, parse, text_of
@@ -265,17 +266,20 @@ class RestConnector:
             raise ObjectUnreadableError(
                 f"{known.name} cannot be read from a cursor", hint="name its `modified` column, or read everything", system=self.name
             )
+        Imports(self._client, known).wait_for_others()
         return self._reader(known).read(columns, obj.modified, since, keys, page_rows)
 
     def find(self, obj: ObjectSpec, columns: Sequence[str], values: pl.DataFrame) -> pl.DataFrame:
         """See base.Connector."""
         known = self._known(obj)
         known.need((*columns, *values.columns))
+        Imports(self._client, known).wait_for_others()
         return self._reader(known).find(columns, values)
 
     def write(self, obj: ObjectSpec, batch: WriteBatch) -> pl.DataFrame:
         """See base.Connector."""
         known = self._known(obj)
+        Imports(self._client, known).wait_for_others()
         return Writer(self._client, known, self._reader(known), self._pool, obj).write(batch)
 
     def prepare(self, obj: ObjectSpec, columns: Mapping[str, str]) -> None:
@@ -401,14 +405,15 @@ def caps_of(file: FileShape) -> Caps:
                 said = write.precondition
                 mode: Precondition = "read_compare" if said is None else said if isinstance(said, str) else "native"
                 weakest = mode if _WEAKEST[mode] > _WEAKEST[weakest] else weakest
+    compared = any(write.bulk.keys() & {"update", "delete", "upsert"} for write in writes)  # as is said of one row, else read again
     if all(write.update is None and write.delete is None for write in writes):
-        weakest = "none"
+        weakest = "read_compare" if compared else "none"
     shows = [shape for write in writes for shape in (write.create or write.upsert, write.update) if shape is not None]
-    bulk_shows = all(bulk.row is not None for write in writes for kind, bulk in write.bulk.items() if kind != "delete")
+    bulk_shows = [bulk.row is not None for write in writes for kind, bulk in write.bulk.items() if kind != "delete"]
     return Caps(
         kind="api",
         precondition=weakest,
-        stored_row=bool(shows) and all(shape.item is not None for shape in shows) and bulk_shows,
+        stored_row=bool(shows or bulk_shows) and all(shape.item is not None for shape in shows) and all(bulk_shows),
         incremental=any(obj.modified is not None or obj.read.changed is not None for obj in objects),
         tombstones=any(obj.read.deleted is not None or obj.gone is not None for obj in objects),
         find=True,

@@ -39,6 +39,8 @@ _NAMES: dict[str, frozenset[str]] = {
     "named": frozenset(),
     "poll": frozenset({"job"}),
     "download": frozenset({"job", "url"}),
+    "outcome": frozenset({"job"}),
+    "running": frozenset({"object"}),
     "create": _WRITES,
     "update": _WRITES,
     "upsert": _WRITES,
@@ -226,6 +228,8 @@ def _object(document: YamlDocument, path: YamlPath, obj: ObjectShape, shape: Fil
     found += [*_listed_columns(document, path, obj), *_listed_objects(document, path, obj)]
     for bulk_kind, bulk in obj.write.bulk.items():
         found += [document.problem((*path, "write", "bulk", bulk_kind), wrong) for wrong in _strange(_templates(bulk), _ALWAYS | _BULK)]
+        if bulk.job is not None:
+            found += _requests(document, (*path, "write", "bulk", bulk_kind, "job"), bulk.job)
     for name, column in obj.columns.items():
         found += _column(document, (*path, "columns", name), column)
     if obj.columns and obj.discover is None:

@@ -335,12 +335,31 @@ class WriteShape(RequestShape):
     precondition: PreconditionShape | Literal["read_compare", "none"] | None = None
 
 
+class ImportShape(Shape):
+    """Rows that are handed over and written later: the answer names a job (`id`), which `poll` asks for (`${job}`) until it has ended.
+
+    Its rows are told in the last answer, or in that of `outcome`. `running` lists the jobs that have not ended (of those that show their
+    `status`, the ones that are neither done nor failed): nothing is read or written while there are any.
+    """
+
+    id: Pointer
+    poll: RequestShape
+    status: Pointer
+    done: Anything
+    failed: Anything = Field(default_factory=list)
+    reason: Pointer | None = None  # where a job that failed says why
+    running: ListShape
+    outcome: RequestShape | None = None
+    every_s: float = Field(2, gt=0)
+    at_most_s: float = Field(1800, gt=0)
+
+
 class BulkShape(RequestShape):
     """Many writes in one request: rows as `item` says, at the member `items` of the body.
 
     `results` lists one answer a row; `errors` lists the rows that failed (both may be the same list). They belong to the row of the same
     place (`pair_by: index`, or a pointer to the number, which an item may say itself as `${number}`; `error_index`: in `errors`), or of the
-    same key (a pointer to it: `key: /id`).
+    same key (a pointer to it: `key: /id`). With `job`, both stand in what is told of the job once it has ended.
     """
 
     max: int = Field(100, ge=1)
@@ -358,6 +377,7 @@ class BulkShape(RequestShape):
     field: Pointer | None = None
     id: Pointer | None = None
     row: Pointer | None = None  # where a result shows the row as stored
+    job: ImportShape | None = None
 
     @model_validator(mode="after")
     def _paired(self) -> BulkShape:
@@ -365,6 +385,8 @@ class BulkShape(RequestShape):
             raise ValueError("`pair_by` is index or key")
         if self.pair_by == "key" and self.key is None:
             raise ValueError("pair_by: key needs `key`, a pointer to the key in a result")
+        if self.job is not None and self.results is None:
+            raise ValueError("rows of a job need `results`: where what became of each of them is told")
         return self
 
 
