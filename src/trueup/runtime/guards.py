@@ -17,6 +17,7 @@ from trueup.core.patterns import LOOKED_AT_SHARE, Edits, Usual
 from trueup.core.undo import SETTING
 from trueup.runtime.commit import value_json
 from trueup.store import activity, cursor, history, hold, run
+from trueup.store.golden import resolve_alias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -94,9 +95,10 @@ class GuardState:
         """Count what would be decided about this system's rows, look for a pattern in it, and judge."""
         edits, seen = 0, Edits(entity, self.retyped)
         for decision in decisions:
-            edits += decision.edited.get(system, 0)
             with store.read() as db:
-                seen.add(_said(db, entity, system, decision.history))
+                told, unchanged = _without_taken_in(db, entity, _of_system(decision.history, system))
+                edits += max(0, decision.edited.get(system, 0) - unchanged)
+                seen.add(_said(db, entity, told))
         with store.read() as db:
             usual = _usual(db, entity, system, self.now)
             self.recent_updates = min(self.recent_updates, _edited_lately(db, entity, system, self.now))
@@ -272,9 +274,33 @@ def _told(pattern: Pattern, entity: Entity) -> dict[str, object]:
     return {"kind": pattern.kind, "field": pattern.field, **told}
 
 
-def _said(db: Db, entity: Entity, system: str, told: pl.DataFrame) -> Iterator[tuple[str, str | None, str | None, bool]]:
-    """What a system said otherwise, from the history that a merge would write: see `core.patterns.Edits.add`."""
-    mine = told.filter((pl.col(SYSTEM) == system) & pl.col("field").is_not_null() & pl.col("kind").is_in(list(SAID)))
+def _of_system(told: pl.DataFrame, system: str) -> pl.DataFrame:
+    """What a system said otherwise, of the history that a merge would write."""
+    return told.filter((pl.col(SYSTEM) == system) & pl.col("field").is_not_null() & pl.col("kind").is_in(list(SAID)))
+
+
+def _without_taken_in(db: Db, entity: Entity, mine: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """What a system said otherwise, without references that only follow a record into the one that took it in: nobody edited these.
+
+    And of how many records nothing is left then.
+    """
+    same = pl.Series([False] * mine.height, dtype=pl.Boolean)
+    for name, field_ in entity.fields.items():
+        if field_.type != "reference" or field_.entity is None:
+            continue
+        of_field = mine["field"] == name
+        named = mine.select(
+            *(pl.when(pl.Series(of_field)).then(pl.col(text).cast(pl.Int64, strict=False)).alias(text) for text in ("before", "after"))
+        )
+        alive = resolve_alias(db, field_.entity, named["before"])
+        now = named.join(alive, left_on="before", right_on="id", how="left", maintain_order="left")
+        same |= ((now["gid"] == now["after"]) & (now["before"] != now["after"])).fill_null(value=False)
+    left = mine.filter(~same)
+    return left, mine.filter(same).join(left, on=GID, how="anti")[GID].n_unique()
+
+
+def _said(db: Db, entity: Entity, mine: pl.DataFrame) -> Iterator[tuple[str, str | None, str | None, bool]]:
+    """What a system said otherwise (`_of_system`): see `core.patterns.Edits.add`."""
     if mine.is_empty():
         return
     earlier = {

@@ -214,6 +214,40 @@ def test_orders_follow_the_customer_that_stays(tmp_path):
     project.trueup("verify").expect(0)
 
 
+def test_very_many_orders_of_a_customer_that_is_taken_in_are_nobody_s_edits(tmp_path):
+    """Each of them refers to another record from then on: no guard holds that, and what somebody edits beside it is held as ever."""
+    config = CONFIG.replace("entities:", "  books: {connector: sqlite, path: books.db}\nentities:", 1)
+    config += """\
+  order:
+    match: [[number]]
+    fields: {number: {type: text}, note: {type: text, source_of_truth: crm}, customer: {type: reference, entity: customer}}
+    guard: {updates: "5%", at_least: 5}
+    mappings:
+      crm:   {object: orders, key: id, fields: {number: number, note: note, customer: contact}}
+      books: {object: orders, key: id, fields: {number: number, note: note}}
+"""
+    project = project_in(tmp_path, config)
+    project.sql("CREATE TABLE orders (id INTEGER PRIMARY KEY, number TEXT, note TEXT, contact INTEGER)")
+    for number in range(60):
+        project.sql("INSERT INTO orders VALUES (?, ?, 'as agreed', ?)", (number, f"A-{number}", 2 if number < 50 else 3))
+    project.sql("CREATE TABLE orders (id INTEGER PRIMARY KEY, number TEXT, note TEXT)", database="books.db")
+    project.trueup("sync").expect(0)
+    run = project.trueup("dedupe", "customer", "--apply", "--json").expect(0).json["run"]
+    assert run is not None
+    project.sql("UPDATE orders SET note = 'as agreed by telephone' WHERE id < 3")
+    told = project.trueup("sync", "--json").expect(0).json["entities"]["order"]
+    assert told["held"] == 0
+    assert told["systems"]["books"]["delivered"]["updated"] == 3
+    named = project.trueup("record", "order", "crm:0", "--json").expect(0).json["golden"]["customer"]
+    ada = project.trueup("record", "customer", "crm:1", "--json").expect(0).json["id"]
+    assert str(named) == str(ada)
+    assert project.trueup("holds", "--json").expect(0).json == []
+    project.sql("UPDATE orders SET contact = 3, note = 'moved' WHERE id < 40")
+    project.trueup("sync").expect(4)
+    (held,) = project.trueup("holds", "--json").expect(0).json
+    assert (held["system"], held["kind"], held["counts"]["count"]) == ("crm", "updates", 40)
+
+
 def test_only_one_system(tmp_path):
     project = project_in(tmp_path)
     found = project.trueup("dedupe", "customer", "--system", "crm", "--json").expect(0).json
