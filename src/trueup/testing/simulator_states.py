@@ -5,7 +5,9 @@ The systems go on as they are, so that every promise holds afterwards as it did 
     I2   a value that no row shows any more, and that the backup does not tell: nobody can say that it ever was. A counter that several
          systems changed to the same number: they agree. A counter that one system alone can tell: what was on its way there is void. A
          counter where systems meet as for the first time: the rules for that decide. So they do where none of the systems that agree had
-         told the state of that value: a missing value never beats the one that is agreed on with a system that is away
+         told the state of that value: a missing value never beats the one that is agreed on with a system that is away. A delivery
+         that waited when the backup was taken is made where the system shows what it showed then: whether it had arrived since, and
+         was taken back, nobody knows
     I15  a value whose cleaning is newer than the backup: it may be written once in the form that it has now
     I10  a row that is gone when the systems are met again: nobody knows whether it was deleted, so it is deleted nowhere else, and not
          made again; after a rebuild nobody knows that it ever was, and it is made again
@@ -21,6 +23,7 @@ from unittest import mock
 
 import orjson
 
+from trueup.core.cells import cell_to_python
 from trueup.core.facts import WITHDRAWN
 from trueup.errors import StateError
 from trueup.runtime.keeping import back_up, put_back
@@ -30,7 +33,7 @@ from trueup.store import shadow as shadow_table
 from trueup.store.renames import fields_known
 from trueup.testing.simulator_checks import BrokenPromiseError, alike, plain
 from trueup.testing.simulator_people import tokens
-from trueup.testing.simulator_scenario import DOUBTS, ENTITY, ORDER
+from trueup.testing.simulator_scenario import DOUBTS, ENTITY, HERE, ORDER, REGION
 from trueup.testing.simulator_world import Kill, MortalStore, one_thread
 
 if TYPE_CHECKING:
@@ -52,7 +55,8 @@ class Keeper:
     """Whoever looks after the state. `lacking`: (system, golden id) of orders of which no row is there since the state came back.
 
     `said`: (code, field) of values that a person has had taken back since then, or gave in answer to a question. `taken_out`: (system, key)
-    of rows that are still to be deleted because a person has had a run undone.
+    of rows that are still to be deleted because a person has had a run undone. `anew`: the state began anew, and some rows are still to
+    be met. `moved_back`: codes of counters that an undo has moved.
     """
 
     sim: Simulation
@@ -60,6 +64,8 @@ class Keeper:
     lacking: set[tuple[str, int]] = field(default_factory=set)
     said: set[tuple[str, str]] = field(default_factory=set)
     taken_out: set[tuple[str, str]] = field(default_factory=set)
+    anew: bool = False
+    moved_back: set[str] = field(default_factory=set)
     taken: int = 0
 
     def back_up(self) -> None:
@@ -91,6 +97,7 @@ class Keeper:
         self._tidy()
         sim.workspace = sim.open()
         self.said.clear()
+        self.anew = False
         with sim.workspace.store.read() as db:
             self._forget(_Told(sim, db))
             self._lack(db)
@@ -159,6 +166,7 @@ class Keeper:
         with sim.workspace.store.read() as db:
             self._forget(_Told(sim, db))
         self.lacking.clear()
+        self.anew = True
         sim.people.unsure |= _codes_with_other_counters(sim)
 
     def _lose(self) -> None:
@@ -172,9 +180,13 @@ class Keeper:
     def _forget(self, told: _Told) -> None:
         """What the state does not tell any more is asked of it only where a row tells it."""
         sim, people = self.sim, self.sim.people
-        for code in sim.counters.keys() - _counters(sim).keys():  # no row tells it: what it was is what the state at hand says
+        # Where no row that is read tells it, what it was is what the state at hand says.
+        for code in sim.counters.keys() - _counters(sim, taking_part=True).keys():
             del sim.counters[code]
             people.sums.pop(code, None)
+        # That somebody had a counter moved back only the lost state knew, unless it had been told to a system.
+        people.unsure |= self.moved_back & people.sums.keys()
+        self.moved_back.clear()
         kept = []
         for edit in people.edits:
             if told.tells(edit.field, edit.token):
@@ -199,15 +211,21 @@ class Keeper:
     def before_run(self) -> Cells | None:
         """What all systems agree on, where the state came back from a backup and they are still to be met; None where they were."""
         with self.sim.workspace.store.read() as db:
+            if self.anew:  # rows that the state does not know are met as for the first time: counters that differ by then are one counter
+                new = _codes_with_new_rows(self.sim, db)
+                self.sim.people.unsure |= new & _codes_with_other_counters(self.sim)
+                self.anew = bool(new)
             after = restored.get(db)
             if after is None or after.stage(ENTITY) == "done":
                 return None
             self.taken_out = _withdrawn(self.sim, db)
             new = _codes_with_new_rows(self.sim, db)
             told = _told_cells(self.sim, db)
+            mixed, owed = _codes_of_others(self.sim, db), _owed_cells(self.sim, db)
         self.sim.people.unsure |= _codes_changed_alike(self.sim) | _codes_heard_once(self.sim)
         self.sim.people.unsure |= new & _codes_with_other_counters(self.sim)
-        return _agreed(self.sim, told)
+        agreed = _agreed(self.sim, told)
+        return {place: cell for place, cell in agreed.items() if cell[0] not in mixed and place not in owed}
 
     def check_first_run(self, before: Cells | None) -> None:
         """I2, I10: the run that meets the systems after a restore writes over nothing on which they agreed, and deletes nothing."""
@@ -246,6 +264,38 @@ def _told_cells(sim: Simulation, db: Db) -> dict[str, tuple[set[str], set[str]]]
         keys = {key for frame in shadow_table.keys(db, ENTITY, name) for key in frame["key"]}
         mapped = [orjson.loads(version.spec)["mapping"]["fields"] for version in mapping_version.behind(db, ENTITY, name)]
         found[name] = keys, {items[field] for field in set.intersection(*map(set, mapped)) if field in items} if mapped else set()
+    return found
+
+
+def _codes_of_others(sim: Simulation, db: Db) -> set[str]:
+    """Codes of rows that stand for one record with rows of other codes: what is typed there is about all of them."""
+    found: dict[int, set[str]] = {}
+    for name, world in sim.worlds.items():
+        rows = world.tables["people"].rows
+        for frame in shadow_table.keys(db, ENTITY, name):
+            for key, gid in frame.select("key", "gid").rows():
+                if key in rows:
+                    found.setdefault(gid, set()).add(str(rows[key].values.get("c_code")))
+    return set().union(*(codes for codes in found.values() if len(codes) > 1))
+
+
+def _owed_cells(sim: Simulation, db: Db) -> set[tuple[str, str, str]]:
+    """(system, key, item) of which a delivery waited when the backup was taken, and that show what they showed then.
+
+    Whether it arrived since and was taken back, or never arrived, only the lost state knew: it is made.
+    """
+    found = set()
+    for name, world in sim.worlds.items():
+        plan, rows = sim.scenario.systems[name], world.tables["people"].rows
+        for frame in shadow_table.differing(db, ENTITY, name):
+            owed = frame.filter(frame["sent"].is_not_null() & frame["key"].is_in(list(rows)))
+            for key, *texts in owed.select("key", "seen", "sent").rows():
+                seen, sent = (orjson.loads(text) for text in texts)
+                for item, called in sim.scenario.called.items():
+                    if called in sent and called in seen and item in plan.fields:
+                        shown = plan.meant(item, rows[key].values.get(f"c_{item}"))
+                        if plain(shown, item) == plain(cell_to_python(seen[called], sim.entity.fields[called]), item):
+                            found.add((name, key, item))
     return found
 
 
@@ -302,12 +352,15 @@ def _shown(sim: Simulation, system: str, key: str, item: str, token: str) -> boo
     return row is not None and token in tokens(item, row.values.get(f"c_{item}"))
 
 
-def _counters(sim: Simulation) -> dict[str, list[Any]]:
-    """What the systems that take part show, by code."""
+def _counters(sim: Simulation, *, taking_part: bool = False) -> dict[str, list[Any]]:
+    """What the systems that take part show, by code; `taking_part`: in rows that fit their filters."""
     found: dict[str, list[Any]] = {}
     for name, world in sim.worlds.items():
-        if "points" in sim.scenario.systems[name].fields:
+        plan = sim.scenario.systems[name]
+        if "points" in plan.fields:
             for row in world.tables["people"].rows.values():
+                if taking_part and plan.filtered and row.values.get(REGION) != HERE:
+                    continue
                 found.setdefault(str(row.values.get("c_code")), []).append(row.values.get("c_points"))
     return found
 

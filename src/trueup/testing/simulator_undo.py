@@ -90,6 +90,7 @@ def _take_note(sim: Simulation, run: int, newest: int) -> None:
                 name = fields.get(called)
                 sim.keeper.said.add((code, str(name)))
                 if name == COUNTER:
+                    sim.keeper.moved_back.add(code)
                     people.sums[code] = people.sums.get(code, 0) + _number(after) - _number(before)
                 here = [place for place in people.typed if place[0] in people.worlds and place[2] == name]
                 for place in [place for place in here if people.code(*place[:2]) == code]:
@@ -97,13 +98,28 @@ def _take_note(sim: Simulation, run: int, newest: int) -> None:
 
 
 def _check_what_stands(sim: Simulation, before: pl.DataFrame, lines: pl.DataFrame, run: int, gid: int) -> None:
-    """I2: no value that somebody set after the run is replaced by its undo, but for sums, sets and texts, which keep all edits."""
+    """I2: no value that somebody set after the run is replaced by its undo, but for sums, sets and texts, which keep all edits.
+
+    What somebody set, and had taken back since, stands no more.
+    """
     whole = [name for name, item in sim.entity.fields.items() if item.conflict not in {"add", "union", "text"}]
-    later = before.filter(pl.col("kind").is_in(["edit", "resolved"]) & (pl.col("run") > run))["field"].to_list()
+    later = _set_after(before, run)
     for name in lines.filter((pl.col("kind") == "undo") & pl.col("field").is_in(whole))["field"].to_list():
         if name in later:
             message = f"I2: the undo of run {run} took back {name} of record {gid}, which was edited after that run"
             raise BrokenPromiseError(message)
+
+
+def _set_after(lines: pl.DataFrame, run: int) -> set[str]:
+    """The fields that somebody set after a run, in a run that is not undone; or is again, because its undo is."""
+    found: set[str] = set()
+    undone: set[tuple[str, int]] = set()
+    for name, kind, number, rule in lines.sort("id", descending=True).select("field", "kind", "run", "rule").rows():
+        if kind == "undo" and name is not None and (name, number) not in undone:
+            undone.add((name, int(rule.rpartition(" ")[2])))
+        elif kind in {"edit", "resolved"} and number is not None and number > run and (name, number) not in undone:
+            found.add(name)
+    return found
 
 
 def _check_rows_left(db: Any, lines: pl.DataFrame, gid: int) -> None:
