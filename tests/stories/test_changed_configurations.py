@@ -395,3 +395,16 @@ def test_the_plan_of_the_command_line_says_it_too(shop: Shop, monkeypatch: pytes
     monkeypatch.setattr("sys.argv", ["trueup", "plan"])
     assert main() == 0
     assert "decides about edits from now on" in capsys.readouterr().out
+
+
+def test_a_question_from_before_a_field_had_a_source_of_truth_is_answered_by_what_that_says_next(shop: Shop) -> None:
+    shop.crm("UPDATE customers SET name = 'Ada' WHERE id = 1")
+    rows = [["1", *row[1:2], "Eve", *row[3:]] if row[0] == "1" else row for row in shop.list()]
+    with (shop.folder / "list.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+    assert shop.sync().entities["customer"].conflicts_opened == 1
+    shop.write(BASE.replace("      name: {}", "      name: {source_of_truth: crm}"))
+    assert (shop.sync().entities["customer"].conflicts_open, shop.list()[1][2]) == (1, "Eve")
+    shop.crm("UPDATE customers SET name = 'Ada Example' WHERE id = 1")
+    assert shop.sync().entities["customer"].conflicts_open == 0
+    assert (shop.crm()[0][2], shop.list()[1][2]) == ("Ada Example", "Ada Example")

@@ -258,12 +258,21 @@ def _merge_regular(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -
     if not own.is_empty():
         ledger.stand(own)
         ledger.change(own.hstack([own["observed"].alias("value")]), "source of truth")
+        ledger.thawed.append(_answered(situation, own))
         cells = _unmarked(cells, "own")
     doubtful = _marked(cells, "old_window")
     cells = _unmarked(cells, "old_window")
     if not cells.is_empty() or not doubtful.is_empty():
         _merge_shared(situation, cells, doubtful, ledger)
     return over.height
+
+
+def _answered(situation: Situation, own: pl.DataFrame) -> pl.DataFrame:
+    """The questions (__gid, field) from before a field had a source of truth, which this one answers by an edit of its own."""
+    if situation.frozen.is_empty():
+        return NO_FIELDS
+    asked = situation.frozen.filter(pl.col("kind") == "conflict").select(RECORD_FIELD).unique()
+    return asked.join(own, on=RECORD_FIELD, how="semi")
 
 
 def _without_left(situation: Situation, cells: pl.DataFrame, ledger: _Ledger) -> pl.DataFrame:
