@@ -42,13 +42,20 @@ def imported_text(body: Sequence[Mapping[str, Any]], style: Style = PLAIN) -> st
     return "\n".join(lines)
 
 
+def _number(package: str) -> int:
+    """The number of a package, by its name: a folder's, or a file's with an ending."""
+    return int(package.partition(".")[0].rpartition("-")[2])
+
+
 def _taken(one: Mapping[str, Any], system: str, style: Style) -> str:
     if one["status"] == "accepted":
         waiting = f"; {counted(one['waiting'], 'row')} of it wait: `trueup failures`" if one["waiting"] else ""
         run = f"; run {one['run']}: {one['run_status']}" if one["run"] is not None else ""
         return f"{one['package']}: accepted as {system}, {counted(one['rows'], 'record')}{run}{waiting}"
     word = "refused" if one["status"] == "refused" else "waits"
-    return f"{style.paint('!', 'warn')} {one['package']}: {word}, {one['kind']} ({KINDS[one['kind']]}): {one['why']}"
+    # Asked for again, the one before it may still come; who knows that it will not goes on by its number.
+    then = f"; `trueup import … --next {_number(one['package'])}` goes on without it" if one["kind"] == "missing" else ""
+    return f"{style.paint('!', 'warn')} {one['package']}: {word}, {one['kind']} ({KINDS[one['kind']]}): {one['why']}{then}"
 
 
 def packages_text(body: Sequence[Mapping[str, Any]], style: Style = PLAIN) -> str:
