@@ -38,6 +38,7 @@ class Traps:
     """What the application does to those who ask. Every one is off unless it is set.
 
     token          what a bearer must say; None: anybody may ask
+    lacks          the scope that the token would need to write
     per_s          so many requests in any `window_s` seconds, else 429; `retry_after`: it then says for how long
     budget         tells what is left in headers (X-Remaining, X-Reset)
     page_cap       pages are silently cut to so many rows
@@ -64,6 +65,7 @@ class Traps:
     """
 
     token: str | None = None
+    lacks: str | None = None
     per_s: int | None = None
     window_s: float = 1.0
     retry_after: bool = True
@@ -246,6 +248,9 @@ class RestService:
             return Answer(302, b"", {"location": traps.elsewhere})
         if traps.token is not None and asked.headers.get("authorization") != f"Bearer {traps.token}":
             raise RefusedError(401, "the token is not valid")
+        if traps.lacks is not None and asked.method != "GET":
+            told = {"www-authenticate": f'Bearer realm="api", error="insufficient_scope", scope="{traps.lacks}"'}
+            return Answer(403, json_bytes({"error": {"message": "this token may only read"}}), {**JSON, **told})
         if traps.fail > 0:
             traps.fail -= 1
             raise RefusedError(503, "try again later")

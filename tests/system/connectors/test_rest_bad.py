@@ -21,7 +21,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.system.cli.tool import Project, command, environment
-from tests.system.connectors.rest_tools import CONTACTS, contacts, opened
+from tests.system.connectors.rest_tools import CONTACTS, contacts, creates, opened, outcomes
+from trueup.connectors.rest.answers import trouble_of
+from trueup.connectors.rest.message import Response
 from trueup.errors import AccessRefusedError
 from trueup.testing.rest_service import TOKEN, RestService
 
@@ -128,3 +130,52 @@ def test_a_sync_that_is_killed_makes_nothing_twice_and_writes_no_secret_anywhere
     everything = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     everything += [said, *(text.encode() for ended in (done, refused) for text in (ended.out, ended.err))]
     assert [True for text in everything if secret.encode() in text] == []
+
+
+def test_a_scope_that_is_missing_is_named(service, tmp_path):
+    service.traps.lacks = "people.write"
+    connector = opened(tmp_path, service)
+    assert list(connector.read(CONTACTS, ["name"]))[-1].complete
+    with pytest.raises(AccessRefusedError, match=r"this token may only read \(HTTP 403\): the scope people.write is not given") as caught:
+        outcomes(connector, creates("ada", "grace"))
+    connector.close()
+    assert "`trueup grants directory` shows which scopes are needed" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "body", "said"),
+    [
+        (403, 'Bearer error="insufficient_scope", scope="a b"', b"", ("forbidden", "HTTP 403: the scope a b is not given")),
+        (403, "Bearer error=insufficient_scope", b"", ("forbidden", "HTTP 403: a scope is not given")),
+        (
+            401,
+            "",
+            b'{"error": "insufficient_scope", "scope": "a"}',
+            ("forbidden", "insufficient_scope (HTTP 401): the scope a is not given"),
+        ),
+        (401, 'Bearer error="invalid_token", scope="a"', b"", ("reauth", "HTTP 401")),
+        (403, "", b'{"message": "insufficient_scope is no error here"}', ("forbidden", "insufficient_scope is no error here (HTTP 403)")),
+        (200, "", b'{"error": "insufficient_scope"}', None),
+    ],
+)
+def test_what_says_that_a_scope_is_missing(status, header, body, said):
+    found = trouble_of(Response(status, {"www-authenticate": header}, body), [])
+    assert (None if found is None else (found.means, found.reason)) == said
+
+
+@pytest.mark.slow
+def test_a_run_names_the_scope_that_is_missing_and_makes_it_good_once_it_is_given(service, tmp_path, monkeypatch):
+    monkeypatch.setenv("DIRECTORY_TOKEN", TOKEN)
+    opened(tmp_path, service, contacts(match_on=["email"], modified=None)).close()
+    project = Project(tmp_path)
+    project.write("trueup.yaml", CONFIG)
+    with closing(sqlite3.connect(tmp_path / "office.db")) as office, office:
+        office.execute("CREATE TABLE people (id INTEGER PRIMARY KEY, email TEXT, name TEXT)")
+        office.execute("INSERT INTO people VALUES (1, 'zoe@example.com', 'Zoë O''Neil')")
+    service.traps.lacks = "people.write"
+    told = project.trueup("sync").expect(3)
+    assert "the scope people.write is not given" in told.out + told.err
+    assert "`trueup grants directory`" in told.out + told.err
+    service.traps.lacks = None
+    project.trueup("sync").expect(0)
+    assert "zoe@example.com" in {row["email"] for row in service.rows("contacts")}

@@ -36,13 +36,17 @@ BACKOFF_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """An answer that is no success. `wait_s` None: the answer does not say for how long; `column`: the pointer or name that is at fault."""
+    """An answer that is no success. `wait_s` None: the answer does not say for how long; `column`: the pointer or name that is at fault.
+
+    `scope`: what the token would have to allow, in the application's words; empty where it says that something is missing, and not what.
+    """
 
     means: str
     reason: str
     wait_s: float | None = None
     column: str | None = None
     status: int = 0
+    scope: str | None = None
 
 
 def trouble_of(response: Response, rules: Sequence[ErrorShape], *, wants_json: bool = True) -> Trouble | None:
@@ -58,8 +62,27 @@ def trouble_of(response: Response, rules: Sequence[ErrorShape], *, wants_json: b
         if wants_json and response.body.strip() and not response.is_json:
             return Trouble("broken", f"it answered with {_described(response)} where JSON was expected", status=response.status)
         return None
+    scope = _missing_scope(response)
+    if scope is not None:
+        told = f": the scope {scope} is not given" if scope else ": a scope is not given"
+        return Trouble("forbidden", f"{reason_of(response, None)}{told}", status=response.status, scope=scope)
     means = _ALWAYS.get(response.status) or ("transient" if response.status >= 500 else "rejected")
     return Trouble(means, reason_of(response, None), _wait_s(response, ["header Retry-After"]), None, response.status)
+
+
+def _missing_scope(response: Response) -> str | None:
+    """Which scope the token lacks, as RFC 6750 (3.1) says it or the body does; None where that is not what is wrong.
+
+    https://www.rfc-editor.org/rfc/rfc6750#section-3.1
+    """
+    if response.status not in {401, 403}:
+        return None
+    told = response.headers.get("www-authenticate", "")
+    in_body = _text_at(response, "/error")
+    if not re.search(r'error\s*=\s*"?insufficient_scope\b', told, re.IGNORECASE) and in_body != "insufficient_scope":
+        return None
+    named = re.search(r'\bscope\s*=\s*"([^"]*)"', told, re.IGNORECASE)
+    return shortened(named[1] if named is not None else _text_at(response, "/scope") or "")
 
 
 def _holds(rule: ErrorShape, response: Response) -> bool:

@@ -182,6 +182,13 @@ class Client:
                     hint="its credential is wrong, expired or revoked: give it another one (`trueup connect`, or its secret)",
                     system=self.system,
                 )
+            case "forbidden" if trouble.scope is not None:
+                return AccessRefusedError(
+                    text,
+                    hint=f"`trueup grants {self.system}` shows which scopes are needed: give them to its token, "
+                    f"or run `trueup connect {self.system}` and agree to all",
+                    system=self.system,
+                )
             case "forbidden":
                 return AccessRefusedError(text, hint="ask who looks after it for the right (scope) to do this", system=self.system)
             case "throttled" | "transient":
