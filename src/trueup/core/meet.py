@@ -248,7 +248,7 @@ def _verdict(field: Field, golden: str | None, cells: list[Cell], forms: frozens
 
     def shows(cell: Cell, value: str) -> bool:
         form = (cell.system, field.name) in forms and may_be_stored_as(value, cell.value, field.type)
-        return cell.value == value or form
+        return cell.value == value or (form and not _lacks_lines(field, cell.value, value))
 
     here = [cell for cell in cells if cell.here]
     owner = next((cell for cell in here if cell.system == field.source_of_truth), None)
@@ -267,6 +267,11 @@ def _verdict(field: Field, golden: str | None, cells: list[Cell], forms: frozens
     if not movers or field.conflict == "union" or (field.conflict in ("max", "min") and len(movers) == len(voices)):
         return None
     return Verdict()
+
+
+def _lacks_lines(field: Field, shown: str | None, value: str) -> bool:
+    """Whether a text that is merged line by line is shown without its last lines: others wrote these, and nobody has brought them there."""
+    return field.conflict == "text" and shown is not None and value.casefold().startswith(f"{shown.casefold()}\n")
 
 
 def _other_records(reused: pl.DataFrame, agreed: Mapping[tuple[int, str], bool]) -> frozenset[int]:

@@ -68,6 +68,20 @@ def test_of_a_row_that_is_gone_what_moved_since_is_forgotten_where_that_is_known
     assert decision.missing_keys.is_empty(), "whether it is missing is for the next look: it may be there under another key"
 
 
+@pytest.mark.parametrize(("shown", "asked"), [("One", True), ("One\nTw", False)])
+def test_a_text_without_its_last_lines_is_no_form_of_the_whole_one(shown: str, asked: bool) -> None:
+    """The CRM is known to cut texts off; but of lines that are not there at all, nobody can say that it was told them."""
+    notes = entity(Field(name="notes", conflict="text"), systems=SYSTEMS, match=(("email",),))
+    facts = shows(
+        agreed(notes, {1: ADA | {"notes": NULL}}),
+        **{name: {1: {"notes": "One\nTwo"}} for name in ("shop", "till")},
+        crm={1: {"notes": shown}},
+    )
+    decision = reconcile(replace(facts, meeting=Meeting(away=NOBODY, moved=None, forms=frozenset({("crm", "notes")}))))
+    assert (SYSTEMS[0], shown) in decision.frozen.select(SYSTEM, "value").rows() if asked else value(decision, "notes") == "One\nTwo"
+    assert decision.frozen.is_empty() is not asked
+
+
 # ---------------------------------------------------------------- the look after it
 
 
