@@ -238,7 +238,8 @@ class MemoryConnector:
                 return None
             if self.caps.marks_once:
                 known = self._contents.same(table, mark)
-                touched = None if known is None else [key for key in table.rows if key not in set(known)]
+                still = frozenset(known or ())
+                touched = None if known is None else [key for key in table.rows if key not in still]
             else:
                 touched = table.touched_since(mark) if table.knows(mark) else None
             if touched is None:
