@@ -96,6 +96,39 @@ def drop(
         say(f"Forgot {counted(len(wanted), 'failure')}.")
 
 
+@failures.command("mend", short_help="Give another value, and try again.")
+def mend(
+    ctx: typer.Context,
+    number: Annotated[int, typer.Argument(metavar="ID", help="Which failure, as `trueup failures` shows it.", show_default=False)],
+    *,
+    field: Annotated[
+        str | None, typer.Option("--field", metavar="FIELD", help="Of which field, where the failure names none.", show_default=False)
+    ] = None,
+    value: Annotated[str | None, typer.Option("--value", metavar="VALUE", help="What it is from now on.", show_default=False)] = None,
+    empty: Annotated[bool, typer.Option("--empty", help="No value at all (null).", show_default=False)] = False,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a field of a record that a system refused another value, in all systems; the next `sync` delivers it."""
+    from trueup.errors import UsageError
+    from trueup.reports.queues import mended_text, settled_dict
+    from trueup.runtime.mending import mend_failure
+    from trueup.store import Store
+
+    if (value is not None) == empty:
+        raise UsageError("say either --value VALUE or --empty", hint=f"for example: trueup failures mend {number} --value 'Ada Lovelace'")
+    with (
+        workspace_of(ctx, config, connects=False) as workspace,
+        Store.open(workspace.state_target, create=False) as store,
+        store.lock("failures mend", now=workspace.clock()),
+    ):
+        done = mend_failure(store, workspace.config, number, field, value, workspace.clock())
+    if as_json:
+        say_json(settled_dict(done, None))
+    else:
+        say(mended_text(done))
+
+
 def _known(name: str | None, known: Any, what: str) -> None:
     from trueup.errors import UsageError
 

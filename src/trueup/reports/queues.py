@@ -166,6 +166,12 @@ def settled_text(done: Settled, result: RunSummary | None) -> str:
     )
 
 
+def mended_text(done: Settled) -> str:
+    """What became of a value that a system refused."""
+    said = "has no value" if done.value is None else f"is “{show(done.value)}”"
+    return f"{done.field} of {done.entity} {done.record} {said} from now on, in all systems. The next `trueup sync` delivers it."
+
+
 def settled_dict(done: Settled, result: RunSummary | None) -> dict[str, Any]:
     """The JSON form."""
     return {

@@ -46,12 +46,7 @@ def take_value(store: Store, config: Config, id_: int, value: object, now: datet
     """
     with store.write() as tx:
         row, entity = _open_row(tx, config, id_)
-        try:
-            cell = settled_cell(value, entity, row["field"])
-        except ValueError as error:
-            raise UsageError(f"conflict {id_}: {error}", hint=f"{row['field']} is of type {entity.fields[row['field']].type}") from error
-        if entity.fields[row["field"]].type == "reference":
-            _check_reference(tx, entity, row["field"], cell)
+        cell = given_cell(tx, entity, row["field"], value, f"conflict {id_}")
         return _settle(tx, row, entity, Ruling(row["gid"], row["field"], cell, None, "a person gave this value"), now)
 
 
@@ -86,6 +81,18 @@ def _value_of(tx: Db, row: dict[str, Any], entity: Entity, system: str) -> str:
     return cell
 
 
+def given_cell(tx: Db, entity: Entity, name: str, value: object, about: str) -> str:
+    """The cell of a value that a person gives (None: no value). Raises UsageError, beginning with `about`, for one that does not suit."""
+    field = entity.fields[name]
+    try:
+        cell = settled_cell(value, entity, name)
+    except ValueError as error:
+        raise UsageError(f"{about}: {error}", hint=f"{name} is of type {field.type}") from error
+    if field.type == "reference":
+        _check_reference(tx, entity, name, cell)
+    return cell
+
+
 def _check_reference(tx: Db, entity: Entity, name: str, cell: str) -> None:
     target = entity.fields[name].entity or ""
     if cell.isdigit() and golden.fetch(tx, target, pl.Series([int(cell)], dtype=pl.Int64)).is_empty():
@@ -93,9 +100,17 @@ def _check_reference(tx: Db, entity: Entity, name: str, cell: str) -> None:
 
 
 def _settle(tx: Db, row: dict[str, Any], entity: Entity, ruling: Ruling, now: datetime) -> Settled:
-    ids = pl.Series([row["gid"]], dtype=pl.Int64)
+    before = carry_out(tx, entity, ruling, now)
+    conflict.close(tx, pl.Series([row["id"]], dtype=pl.Int64), now, ruling.rule)
+    taken = "a value" if ruling.system is None else ruling.system
+    trail.decided(tx, "conflict", {"id": row["id"], "entity": entity.name, "record": row["gid"], "field": ruling.field, "took": taken}, now)
+    return settled(row["id"], entity, ruling, before)
+
+
+def carry_out(tx: Db, entity: Entity, ruling: Ruling, now: datetime) -> str | None:
+    """Set one golden value as a person says, and what every system is to be told; the cell that was agreed before."""
+    ids = pl.Series([ruling.gid], dtype=pl.Int64)
     known = golden.fetch(tx, entity.name, ids).select(list(GOLDEN_SCHEMA))
-    before = golden_cells(known["data"][0], entity).get(ruling.field)
     facts = Facts(
         entity=entity,
         observed={},
@@ -105,18 +120,12 @@ def _settle(tx: Db, row: dict[str, Any], entity: Entity, ruling: Ruling, now: da
         frozen=frozen_candidates(conflict.open_of(tx, entity.name, ids)),
         now=now,
     )
-    decision = resolve(facts, ruling)
-    conflict.close(tx, pl.Series([row["id"]], dtype=pl.Int64), now, ruling.rule)
-    commit_decision(tx, entity, decision, run=None, now=now, who=audit.me())
-    taken = "a value" if ruling.system is None else ruling.system
-    trail.decided(tx, "conflict", {"id": row["id"], "entity": entity.name, "record": row["gid"], "field": ruling.field, "took": taken}, now)
+    commit_decision(tx, entity, resolve(facts, ruling), run=None, now=now, who=audit.me())
+    return golden_cells(known["data"][0], entity).get(ruling.field)
+
+
+def settled(number: int, entity: Entity, ruling: Ruling, before: str | None) -> Settled:
+    """What was settled under a number, with values as they are typed."""
     field = entity.fields[ruling.field]
-    return Settled(
-        row["id"],
-        entity.name,
-        row["gid"],
-        ruling.field,
-        cell_to_python(before, field),
-        cell_to_python(ruling.cell, field),
-        ruling.system,
-    )
+    was, now = cell_to_python(before, field), cell_to_python(ruling.cell, field)
+    return Settled(number, entity.name, ruling.gid, ruling.field, was, now, ruling.system)

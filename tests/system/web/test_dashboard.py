@@ -207,7 +207,7 @@ def test_two_people_settle_one_conflict_and_the_second_is_told(company: Company)
 def test_a_viewer_sees_everything_and_is_offered_nothing(company: Company) -> None:
     company.invited("cy", "viewer")
     page = company.person("cy")
-    doing = page.get_by_role("button", name=re.compile("Take|Try|Give up|The same|Not the same|Pause|Resume|Compare|Undo|Sync"))
+    doing = page.get_by_role("button", name=re.compile("Take|Try|Edit|Give up|The same|Not the same|Pause|Resume|Compare|Undo|Sync"))
     for path in PATHS:
         shown(page, company, path)
         expect(page.locator(".page")).not_to_be_empty()
@@ -258,6 +258,38 @@ def nothing_held(company: Company) -> None:
     for one in company.project.trueup("holds", "--json").json:
         company.project.trueup("holds", "approve", str(one["id"])).expect(0)
     company.project.trueup("sync").expect(3)
+
+
+def test_a_value_that_a_system_refused_is_edited_and_delivered(company: Company) -> None:
+    nothing_held(company)
+    project = company.project
+    project.sql("CREATE TRIGGER short BEFORE UPDATE ON contacts WHEN length(NEW.name) > 40 BEGIN SELECT RAISE(ABORT, 'too long'); END")
+    project.write("customers.csv", project.read("customers.csv").replace("004,Dot,", f"004,{'Dot ' * 12},"))
+    project.trueup("sync")
+    (failed,) = (one for one in project.trueup("failures", "--json").json if "too long" in one["reason"])
+    page = company.person("ada", viewport=PHONE)
+    shown(page, company, "failures")
+    page.get_by_role("button", name=f"Edit the value of failure {failed['id']}").click()
+    page.get_by_role("button", name="Take what I typed, and try again").click()
+    expect(page.get_by_role("status")).to_contain_text("Type the other value first", timeout=LIMIT_MS)
+    page.locator(".page select").select_option("credit")
+    page.get_by_label("Another value").fill("lots")
+    page.get_by_role("button", name="Take what I typed, and try again").click()
+    expect(page.get_by_role("status")).to_contain_text("not a decimal number (credit is of type decimal)", timeout=LIMIT_MS)
+    assert page.get_by_role("status").inner_text().count("credit is of type decimal") == 1
+    expect(page.get_by_label("Another value")).to_have_value("lots")
+    assert faults(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    page.locator(".page select").select_option("name")
+    page.get_by_label("Another value").fill("Dot <b>'שלום</b>")
+    page.get_by_label("Another value").press("Enter")
+    expect(page.get_by_role("status")).to_contain_text("The next run delivers it", timeout=LIMIT_MS)
+    project.trueup("sync")
+    assert project.sql("SELECT count(*) FROM contacts WHERE name = 'Dot <b>''שלום</b>'") == [(1,)]
+    assert "004,Dot <b>'שלום</b>," in project.read("customers.csv")
+    assert failed["id"] not in {one["id"] for one in project.trueup("failures", "--json").json}
+    project.sql("DROP TRIGGER short")
+    page.context.close()
 
 
 def test_a_run_is_undone_after_a_look_at_what_that_would_do(company: Company) -> None:

@@ -59,6 +59,7 @@ NEEDED: dict[str, Role | None] = {
     "GET /api/v1/failures": "viewer",
     "POST /api/v1/failures/retry": "reviewer",
     "POST /api/v1/failures/drop": "reviewer",
+    "POST /api/v1/failures/{number}/mend": "reviewer",
     "GET /api/v1/holds": "viewer",
     "POST /api/v1/holds/{number}": "operator",
     "GET /api/v1/matches": "viewer",
@@ -303,6 +304,9 @@ def test_numbers_that_name_nothing_are_not_found(desk: Desk) -> None:
     assert browser.call("GET", "/api/v1/runs/9").status == 404
     assert browser.call("POST", "/api/v1/failures/drop", {"ids": [9]}).status == 404
     assert browser.call("POST", "/api/v1/failures/drop", {"ids": [2**63]}).status == 422
+    assert browser.call("POST", "/api/v1/failures/9/mend", {"value": "x"}).status == 404
+    assert browser.call("POST", "/api/v1/failures/9/mend", {"value": "x", "empty": True}).status == 422
+    assert browser.call("POST", "/api/v1/failures/9/mend", {}).status == 422
     assert browser.call("GET", "/api/v1/nothing").status == 404
     assert browser.call("PATCH", "/api/v1/status").status == 405
 

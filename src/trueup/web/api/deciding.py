@@ -15,6 +15,7 @@ from trueup.reports.queues import matches_list, placed_dict, settled_dict
 from trueup.reports.record_facts import conflict_dict
 from trueup.runtime import deciding
 from trueup.runtime.explain import open_conflict
+from trueup.runtime.mending import mend_failure
 from trueup.runtime.parking import place_row, unlink_row
 from trueup.runtime.resolve import take_system, take_value
 from trueup.store import conflict, hold, listing, parked
@@ -62,6 +63,14 @@ class Ids(Body):
     """Which failures."""
 
     ids: list[Annotated[StrictInt, Field(ge=1, le=LARGEST)]] = Field(max_length=MOST)
+
+
+class Mended(Body):
+    """Another value for a field that a system refused."""
+
+    field: StrictStr | None = Field(None, max_length=200, description="Of which field, where the failure names none.")
+    value: StrictStr | None = Field(None, description="What it is from now on, written as its type is.")
+    empty: StrictBool = Field(default=False, description="No value at all.")
 
 
 class Answered(Body):
@@ -197,6 +206,16 @@ def drop(user: Reviewer, here: Here, said: Ids, *, why: Why = "") -> Response:
         raise Problem(422, "say which failures", kind="not-valid")
     with done_for(user, here, "failures drop", why, ids=said.ids):
         return answer({"dropped": deciding.drop_failures(here.store, said.ids, here.clock())})
+
+
+@router.post("/failures/{number}/mend", summary="Give a refused field another value, and try again")
+def mend(user: Reviewer, here: Here, number: Number, said: Mended, *, why: Why = "") -> Response:
+    """As `trueup failures mend`: the value counts in all systems, and the next run delivers it."""
+    if (said.value is not None) == said.empty:
+        raise Problem(422, "say either `value` or `empty`", kind="not-valid")
+    with done_for(user, here, "failures mend", why, number=number), here.deciding("failures mend") as store:
+        done = mend_failure(store, here.config, number, said.field, said.value, here.clock())
+    return answer(settled_dict(done, None))
 
 
 # ---------------------------------------------------------------- holds

@@ -12,13 +12,19 @@ from trueup.reports.page import Safe
 from trueup.reports.waiting import holds_text
 from trueup.runtime.deciding import decide_hold, drop_failures, retry_failures
 from trueup.runtime.explain import view_record
+from trueup.runtime.mending import fields_to_mend, mend_failure
 from trueup.runtime.parking import parked_rows, place_row
 from trueup.store import hold, listing
 from trueup.web.dashboard.markup import counted, joined, link, number, pill, quiet, table, value, when, words
 from trueup.web.dashboard.record_html import side_by_side
-from trueup.web.dashboard.tab import Tab, button, line, markup
+from trueup.web.dashboard.tab import Field, Tab, button, line, markup
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import polars as pl
+
+    from trueup.model import Config
     from trueup.reports.queues import Parked
     from trueup.reports.record_facts import RecordView
     from trueup.store import Db
@@ -26,19 +32,21 @@ if TYPE_CHECKING:
 SHOWN = 20
 
 
-async def failures(tab: Tab) -> None:  # noqa: C901  one page, and what can be done on it
+async def failures(tab: Tab) -> None:  # noqa: C901, PLR0915  one page, and what can be done on it
     """Records that could not be read, understood or written, each with its reason and what can be done."""
     tab.head("Failures")
     top = line()
     body = ui.element("div")
     with line():
         more = button("More", lambda: draw(at["after"]), key="n")
-    at = {"after": 0, "from": 0}
+    at = {"after": 0, "from": 0, "editing": 0}
+    config = tab.site.config
 
     async def draw(after: int = 0) -> None:
-        frame = await tab.look(lambda db: listing.failures(db, after=after, limit=SHOWN))
-        if frame is None:
+        found = await tab.look(lambda db: _failures(db, config, after, at["editing"]))
+        if found is None:
             return
+        frame, agreed = found
         at["from"], at["after"] = after, int(frame["id"][-1]) if frame.height == SHOWN else 0
         more.set_visibility(frame.height == SHOWN)
         top.clear()
@@ -51,11 +59,38 @@ async def failures(tab: Tab) -> None:  # noqa: C901  one page, and what can be d
             if frame.is_empty():
                 markup('<p class="panel calm">Nothing has failed.</p>')
             for row in frame.iter_rows(named=True):
-                _failure(row)
-                if may:
+                _failure(row, config)
+                if may and row["id"] == at["editing"]:
+                    _edit(row, config, agreed, mend, edit)
+                elif may:
                     with line():
+                        if fields_to_mend(config, row):
+                            button(
+                                "Edit the value …", partial(edit, row["id"]), kind="main", about=f"Edit the value of failure {row['id']}"
+                            )
                         button("Try again", partial(retry, [row["id"]]), about=f"Try failure {row['id']} again")
                         button("Give up on it", partial(drop, row["id"]), kind="danger", about=f"Give up on failure {row['id']}")
+
+    async def edit(number: int) -> None:
+        at["editing"] = number
+        await draw(at["from"])
+
+    async def mend(number: int, name: str, given: str | None) -> None:
+        if given == "":
+            tab.tell("Type the other value first, or choose No value.", "bad-news")
+            return
+        done = await tab.decide(
+            "reviewer",
+            "failures mend",
+            {"number": number},
+            lambda store: mend_failure(store, config, number, name, given, tab.site.place.clock()),
+        )
+        if done is None:
+            return  # what was typed stays, to be mended
+        await edit(0)
+        tab.tell(
+            f"{done.field} of {done.entity} {done.record} is as you say from now on, in all systems. The next run delivers it.", "calm"
+        )
 
     async def retry(ids: list[int] | None) -> None:
         done = await tab.decide(
@@ -82,14 +117,43 @@ async def failures(tab: Tab) -> None:  # noqa: C901  one page, and what can be d
         await draw(at["from"])
 
     async def again() -> None:
-        if at["from"] == 0:
+        if at["from"] == 0 and not at["editing"]:
             await draw()
 
     await draw()
     tab.live(again)
 
 
-def _failure(row: dict[str, Any]) -> None:
+def _failures(db: Db, config: Config, after: int, editing: int) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """A page of failures, and what is agreed of the record of the one that is being edited."""
+    frame = listing.failures(db, after=after, limit=SHOWN)
+    for row in frame.iter_rows(named=True):
+        if row["id"] == editing and row["gid"] is not None and row["entity"] in config.entities:
+            return frame, dict(view_record(db, config, config.entities[row["entity"]], row["gid"]).golden)
+    return frame, {}
+
+
+def _edit(row: dict[str, Any], config: Config, agreed: dict[str, Any], mend: Callable[..., Any], edit: Callable[..., Any]) -> None:
+    """Another value for what a system refused: of which field, and what is agreed of it now."""
+    number, names = row["id"], fields_to_mend(config, row)
+    markup(table("Agreed now", ("field", "agreed now"), [[words(name), value(agreed.get(name))] for name in names]))
+    with line():
+        which = Field("Field", names[0], choices={name: name for name in names}) if len(names) > 1 else None
+
+        def chosen() -> str:
+            return names[0] if which is None else which.value
+
+        async def take() -> None:
+            typed.keep()
+            await mend(number, chosen(), typed.value)
+
+        typed = Field(f"Another value for {names[0]}" if which is None else "Another value", entered=take)
+        button("Take what I typed, and try again", take, kind="main")
+        button("No value", lambda: mend(number, chosen(), None))
+        button("Leave it", partial(edit, 0))
+
+
+def _failure(row: dict[str, Any], config: Config) -> None:
     place = joined((words(row["entity"]), "in", words(row["system"])))
     key = (
         quiet("the whole mapping")
@@ -109,7 +173,21 @@ def _failure(row: dict[str, Any]) -> None:
         )
     )
     head = joined((pill(row["stage"], "warn"), place, key, record))
-    markup(f"<p>{head}</p><p><strong>{about} {words(row['reason'])}</strong></p><p>{quiet(tried)}</p>", "panel")
+    hint = quiet(_remedy(row, config))
+    markup(f"<p>{head}</p><p><strong>{about} {words(row['reason'])}</strong></p><p>{hint}</p><p>{quiet(tried)}</p>", "panel")
+
+
+def _remedy(row: dict[str, Any], config: Config) -> Safe:
+    """What to do about a failure."""
+    if fields_to_mend(config, row):
+        return words("Where a value is at fault, edit it: it then counts in all systems. Else mend what the reason says, and try again.")
+    if row["stage"] == "match":
+        return words(f"Mend what makes the row ambiguous in {row['system']}; the next run looks again.")
+    if row["key"] is None and row["gid"] is None:
+        return words(f"Mend what keeps {row['system']} from being read or written, then try again.")
+    if row["stage"] == "write":
+        return words(f"Mend it in {row['system']}, then try again.")
+    return words(f"Correct the row in {row['system']}; the next run reads it again.")
 
 
 async def holds(tab: Tab) -> None:

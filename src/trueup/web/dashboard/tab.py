@@ -116,7 +116,7 @@ class Tab:
             self.tell(error.detail + (f" ({error.hint})" if error.hint else ""), "bad-news")
             return None
         except TrueupError as error:
-            self.tell(str(error) + (f" ({error.hint})" if error.hint else ""), "bad-news")
+            self.tell(str(error), "bad-news")
             return None
         except Exception:  # noqa: BLE001  a defect must not leave a person without an answer
             _log.exception("what was asked on a page could not be done")
