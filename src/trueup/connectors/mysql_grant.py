@@ -13,6 +13,7 @@ import pymysql
 
 from trueup.connectors import locking
 from trueup.connectors.mysql_lock import LockingConnector, names_of
+from trueup.connectors.mysql_needs import permissions
 from trueup.connectors.mysql_tables import quoted
 from trueup.core.rights import UPDATE, Right, Rights, statements
 from trueup.errors import AccessRefusedError, WriteRefusedError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from trueup.connectors.mysql_session import Row, Session
+    from trueup.connectors.needing import Need, Permissions
     from trueup.connectors.sql_read import Table
     from trueup.model import Lock, ObjectSpec
 
@@ -30,6 +32,15 @@ _ROWS = ("INSERT", "DELETE", "DROP")
 
 class GrantingConnector(LockingConnector):
     """The part of the connector that has to do with rights; see locking.Granting."""
+
+    def permissions(self, needs: Sequence[Need]) -> Permissions:
+        """See needing.KnowsPermissions."""
+        tables = [(need, self._table(need.obj, fresh=True)) for need in needs]
+        session = self._session()
+        try:
+            return permissions(session, tables)
+        except pymysql.Error as error:
+            raise self._trouble(error) from error
 
     def rights(self, obj: ObjectSpec, lock: Lock) -> Rights:
         """See locking.Granting."""

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+from tests.servers import mariadb_client
 from tests.system.cli.tool import Project
 from tests.system.connectors.rest_tools import contacts, filled, opened
 from trueup.store import Store
@@ -127,3 +128,63 @@ def test_scopes_of_an_application(tmp_path):
 def test_a_system_that_is_not_there(tmp_path, postgres_url):
     write(tmp_path, postgres_url)
     assert "there is no system nothing" in Project(tmp_path).trueup("grants", "nothing").expect(2).err
+
+
+@pytest.fixture
+def limited_mariadb(mariadb_url):
+    """A login that may read some columns and change one, and address of whoever may give it more."""
+    url = sa.make_url(mariadb_url)
+    with mariadb_client(mariadb_url) as db, db.cursor() as cursor:
+        cursor.execute("CREATE TABLE people (id int AUTO_INCREMENT PRIMARY KEY, email text, `full name` text, note text, salary int)")
+        cursor.execute("CREATE USER weak@'127.0.0.1' IDENTIFIED BY 'weak-secret'")
+        cursor.execute("CREATE ROLE readers")
+        cursor.execute("GRANT SELECT (id, email, `full name`, note) ON people TO readers")
+        cursor.execute("GRANT readers TO weak@'127.0.0.1'")
+        cursor.execute("SET DEFAULT ROLE readers FOR weak@'127.0.0.1'")
+        cursor.execute("GRANT UPDATE (email) ON people TO weak@'127.0.0.1'")
+        yield url.set(username="weak", password="weak-secret", host="127.0.0.1").render_as_string(hide_password=False), cursor
+        cursor.execute("DROP USER weak@'127.0.0.1'")
+        cursor.execute("DROP ROLE readers")
+
+
+@pytest.mark.slow
+def test_what_mariadb_does_not_allow_is_told_and_done_it_is_enough(tmp_path, limited_mariadb):
+    weak, cursor = limited_mariadb
+    write(tmp_path, weak)
+    text = (tmp_path / "trueup.yaml").read_text(encoding="utf-8")
+    (tmp_path / "trueup.yaml").write_text(text.replace("connector: postgres", "connector: mysql"), encoding="utf-8")
+    tool = Project(tmp_path)
+    facts = json.loads(tool.trueup("grants", "crm", "--json").expect(3).out)
+    assert needed(facts) == {
+        ("SELECT", "people (id, email, full name, note)"): True,  # by a role
+        ("UPDATE", "people (full name)"): False,
+        ("INSERT", "people (email, full name)"): False,
+        ("DELETE", "people"): False,
+    }
+    assert facts["beyond"] == []
+    checked = json.loads(tool.trueup("check", "--json").out)
+    assert any("DELETE on people is not allowed" in one["message"] for one in checked["warnings"])
+    for one in facts["needed"]:
+        if one["remedy"]:
+            cursor.execute(one["remedy"])
+    after = json.loads(tool.trueup("grants", "crm", "--json").expect(0).out)
+    assert set(needed(after).values()) == {True}
+    text = (tmp_path / "trueup.yaml").read_text(encoding="utf-8")
+    (tmp_path / "trueup.yaml").write_text(text.replace("object: people,", "object: people, direction: read,"), encoding="utf-8")
+    cursor.execute("INSERT INTO people (email) VALUES ('a@example.com')")
+    assert json.loads(tool.trueup("grants", "crm", "--json").expect(0).out)["beyond"] == [
+        f"{right} on people is allowed, and nothing here needs it" for right in ("INSERT", "UPDATE", "DELETE")
+    ]
+    cursor.execute("SELECT count(*) FROM people")
+    assert cursor.fetchone() == (1,)
+
+
+@pytest.mark.slow
+def test_an_administrator_of_mariadb_is_too_much(tmp_path, mariadb_url):
+    with mariadb_client(mariadb_url) as db, db.cursor() as cursor:
+        cursor.execute("CREATE TABLE people (id int AUTO_INCREMENT PRIMARY KEY, email text, `full name` text, note text)")
+    write(tmp_path, mariadb_url)
+    text = (tmp_path / "trueup.yaml").read_text(encoding="utf-8")
+    (tmp_path / "trueup.yaml").write_text(text.replace("connector: postgres", "connector: mysql"), encoding="utf-8")
+    told = Project(tmp_path).trueup("grants", "crm").expect(0).out
+    assert "may make and change logins (CREATE USER)" in told
