@@ -294,3 +294,37 @@ def test_a_state_in_postgresql_and_its_way_into_a_file_and_back(tmp_path: Path, 
     project.run("restore", str(back))
     project.sql("crm", "INSERT INTO customers (email, name, points) VALUES ('dora@example.org', 'Dora', 4)")
     project.mended([anna, BEN, CLEO, ("dora@example.org", "Dora", "4", None)])
+
+
+def who(project: Project) -> dict[str, bool]:
+    """Who is let in, and whether they still are."""
+    return {one["name"]: one["disabled_at"] is None for one in project.run("users", "list", "--json").body}
+
+
+def logged_in(project: Project) -> int:
+    with closing(sqlite3.connect(project.folder / ".trueup/state.db")) as db:
+        return int(db.execute("SELECT (SELECT count(*) FROM login_session) + (SELECT count(*) FROM login_invitation)").fetchone()[0])
+
+
+def test_nobody_is_let_in_by_a_backup_who_was_shut_out_since(project: Project) -> None:
+    project.run("users", "add", "first", "--role", "admin")
+    project.run("users", "add", "left", "--role", "operator")
+    with closing(sqlite3.connect(project.folder / ".trueup/state.db")) as db, db:
+        db.execute("INSERT INTO login_session VALUES ('a hash', 2, '127.0.0.1', 0, 0, 9000000000000000)")
+    kept = project.folder / "monday.trueup"
+    project.run("backup", str(kept))
+    project.run("users", "disable", "left")
+    project.run("users", "add", "new", "--role", "viewer")
+    since = logged_in(project)
+    project.run("restore", str(kept))
+    assert who(project) == {"first": True, "left": False, "new": True}
+    assert logged_in(project) == since
+    project.run("rebuild", "--replace")
+    assert who(project) == {"first": True, "left": False, "new": True}
+
+    # Where the state is lost, and another was begun, only the backup knows; who was logged in logs in again.
+    (project.folder / ".trueup/state.db").unlink()
+    project.sync()
+    project.run("restore", str(kept), "--from-another")
+    assert who(project) == {"first": True, "left": True}
+    assert logged_in(project) == 0

@@ -13,7 +13,22 @@ import sqlalchemy as sa
 from trueup.core.facts import MISSING, PRESENT, WITHDRAWN
 from trueup.core.match import TO_BE_DELETED
 from trueup.errors import StateError, StateMissingError
-from trueup.store import audit, backup, bulk, encryption, engine, identity, in_use, locks, meta, migrate, restored, schema, viewlist
+from trueup.store import (
+    audit,
+    backup,
+    bulk,
+    encryption,
+    engine,
+    identity,
+    in_use,
+    locks,
+    meta,
+    migrate,
+    restored,
+    schema,
+    schema_people,
+    viewlist,
+)
 from trueup.store.database import Store
 from trueup.store.db import Db, Names
 from trueup.store.golden import skip_versions
@@ -92,20 +107,23 @@ def _schema(pool: sa.Engine, _name: str, statement: str) -> None:
 
 
 SECRETS = (schema.secret, schema.data_key, schema.credential)
+ACCESS = (schema_people.person, schema_people.api_key, schema_people.session, schema_people.invitation)
 
 
 def carry(tx: Db, now: Store | None, *, trail: bool = False) -> None:
-    """Take secrets, which are of this place, over from the state that is replaced, and its audit trail.
+    """Take what is of this place over from the state that is replaced: secrets, who is let in, and its audit trail.
 
-    None: it cannot be read, and what is there stays.
+    None: it cannot be read, and what is there stays; so it does where that state has none, as one that was begun after a loss.
     """
     if now is None:
         return
     with now.read() as db:
-        for table in (*SECRETS, *([schema.audit] if trail else [])):
-            tx.execute(table.delete())
-            for frame in backup.read_table(db, table):
-                bulk.insert(tx, table, frame)
+        for tables in (SECRETS, ACCESS, *([(schema.audit,)] if trail else [])):
+            if any(db.execute(sa.select(sa.literal_column("1")).select_from(table).limit(1)).first() for table in tables):
+                for table in tables:
+                    tx.execute(table.delete())
+                    for frame in backup.read_table(db, table):
+                        bulk.insert(tx, table, frame)
         if trail:
             meta.set_(tx, audit.CONFIGURATION, meta.get(db, audit.CONFIGURATION))
 
@@ -121,11 +139,13 @@ def as_restored(
     """What is changed in a state that comes back: what it was just about to do is void, and everything is read anew.
 
     Approvals of the past hold for the past only. A row that was still to be deleted is left to a person. The audit trail is that of the
-    backup, and goes on with a line about it, which names the head of the one that was `replaced`; secrets are those of the state that is
-    there `now`, where it can be read.
+    backup, and goes on with a line about it, which names the head of the one that was `replaced`; secrets and who is let in are those of
+    the state that is there `now`, where it can be read. Who was logged in when the backup was taken is not for that.
     """
 
     def change(tx: Db) -> None:
+        for table in (schema_people.session, schema_people.invitation):
+            tx.execute(table.delete())
         carry(tx, now)
         for table in (schema.hold, schema.activity, schema.sending):
             tx.execute(table.delete())

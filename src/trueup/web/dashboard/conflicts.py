@@ -202,7 +202,9 @@ class Queue:
 
     async def _type(self, given: str | None) -> None:
         asked, site = self.here, self.tab.site
-        if asked is not None:
+        if given == "":
+            self.tab.tell("Type the other value first, or choose No value.", "bad-news")
+        elif asked is not None:
             await self._settle(asked, lambda store: take_value(store, site.config, asked.id, given, site.place.clock()))
 
     async def _settle(self, asked: OpenConflict, act: Any) -> None:
