@@ -100,15 +100,17 @@ def _check_reference(tx: Db, entity: Entity, name: str, cell: str) -> None:
 
 
 def _settle(tx: Db, row: dict[str, Any], entity: Entity, ruling: Ruling, now: datetime) -> Settled:
-    before = carry_out(tx, entity, ruling, now)
-    conflict.close(tx, pl.Series([row["id"]], dtype=pl.Int64), now, ruling.rule)
+    before = carry_out(tx, entity, ruling, now, answers=row["id"])
     taken = "a value" if ruling.system is None else ruling.system
     trail.decided(tx, "conflict", {"id": row["id"], "entity": entity.name, "record": row["gid"], "field": ruling.field, "took": taken}, now)
     return settled(row["id"], entity, ruling, before)
 
 
-def carry_out(tx: Db, entity: Entity, ruling: Ruling, now: datetime) -> str | None:
-    """Set one golden value as a person says, and what every system is to be told; the cell that was agreed before."""
+def carry_out(tx: Db, entity: Entity, ruling: Ruling, now: datetime, *, answers: int | None = None) -> str | None:
+    """Set one golden value as a person says, and what every system is to be told; the cell that was agreed before.
+
+    `answers`: the conflict that is settled by it, which is closed before the value is set, or it would count as one on which all agree now.
+    """
     ids = pl.Series([ruling.gid], dtype=pl.Int64)
     known = golden.fetch(tx, entity.name, ids).select(list(GOLDEN_SCHEMA))
     facts = Facts(
@@ -120,7 +122,10 @@ def carry_out(tx: Db, entity: Entity, ruling: Ruling, now: datetime) -> str | No
         frozen=frozen_candidates(conflict.open_of(tx, entity.name, ids)),
         now=now,
     )
-    commit_decision(tx, entity, resolve(facts, ruling), run=None, now=now, who=audit.me())
+    decision = resolve(facts, ruling)
+    if answers is not None:
+        conflict.close(tx, pl.Series([answers], dtype=pl.Int64), now, ruling.rule)
+    commit_decision(tx, entity, decision, run=None, now=now, who=audit.me())
     return golden_cells(known["data"][0], entity).get(ruling.field)
 
 

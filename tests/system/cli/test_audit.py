@@ -66,7 +66,7 @@ def test_commands_that_show_records_are_told_and_those_that_do_not_are_not(tmp_p
 
 
 CHANGE = {
-    "sync", "pause", "resume", "conflicts resolve", "matches link", "matches unlink", "failures retry", "failures drop",
+    "sync", "pause", "resume", "conflicts resolve", "matches link", "matches unlink", "failures retry", "failures drop", "failures mend",
     "holds approve", "holds refuse", "holds leave", "notices resend", "notices drop", "notices stop", "notices start", "notices send",
     "serve", "worker", "undo", "restore", "rebuild", "compact", "secrets set", "connect",
     "export", "import", "migrate", "manual done",
