@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
 
 import polars as pl
 import pytest
@@ -130,17 +129,15 @@ def test_two_writers_take_turns(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.csv"]
 
 
-def test_a_lock_held_too_long_is_an_error_that_can_be_retried(tmp_path, monkeypatch):
+def test_a_lock_held_too_long_is_an_error_that_can_be_retried(tmp_path):
     path = tmp_path / "a.csv"
     path.write_bytes(b"id,v\n")
-    begun = time.monotonic()
     with (
         filebase.locked("sheet", path),
         pytest.raises(SystemUnreachableError, match="another trueup"),
         filebase.locked("sheet", path, wait_s=0.1),
     ):
         pass
-    assert time.monotonic() - begun < 5
 
 
 KILLED = """

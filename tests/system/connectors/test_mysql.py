@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -252,17 +252,16 @@ def test_triggers_show_in_the_stored_row(shop, run):
     assert changed.select("v", "n").rows() == [("x", 6)]
 
 
-def test_a_locked_row_is_tried_again_and_then_told(shop, run, mariadb_url):
+def test_a_locked_row_is_tried_again_and_then_told(shop, run, mariadb_url, monkeypatch):
     run("CREATE TABLE item (id int PRIMARY KEY, v int)")
     run("INSERT INTO item VALUES (1, 1), (2, 2)")
     patient = MysqlConnector.open("shop", {"url": mariadb_url, "lock_timeout_s": 1})
     with driver(mariadb_url) as other, other.cursor() as cursor:
         cursor.execute("START TRANSACTION")
         cursor.execute("SELECT * FROM item WHERE id = 1 FOR UPDATE")
-        released = threading.Timer(1.5, other.commit)
-        released.start()
-        assert statuses(patient.write(table(), batch("update", ["1"], {"v": [5]}, expected={"v": [1]}))) == ["done"]
-        released.join()
+        with monkeypatch.context() as waiting:
+            waiting.setattr(time, "sleep", lambda _wait_s: other.commit())  # before it is tried again
+            assert statuses(patient.write(table(), batch("update", ["1"], {"v": [5]}, expected={"v": [1]}))) == ["done"]
         cursor.execute("START TRANSACTION")
         cursor.execute("SELECT * FROM item WHERE id = 1 FOR UPDATE")
         outcomes = patient.write(table(), batch("update", ["1"], {"v": [6]}))

@@ -268,12 +268,12 @@ def test_a_read_is_one_snapshot_and_blocks_nobody(crm, database):
     database.execute("INSERT INTO t SELECT i, 0 FROM generate_series(1, 5000) i")
     reading = crm.read(obj(), ["n"], page_rows=1000)
     first = next(reading)
-    database.execute("SET lock_timeout = '1s'; UPDATE t SET n = 1")
+    database.execute("SET lock_timeout = '30s'; UPDATE t SET n = 1")
     assert {value for page in [first, *reading] for value in page.rows.get_column("n")} == {0}
     half = crm.read(obj(), ["n"], page_rows=1000)
     next(half)
     half.close()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while database.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'trueup' AND state <> 'idle'").fetchone() != (
         0,
     ):
@@ -464,7 +464,7 @@ def test_locks_and_deadlocks_end_as_retry(crm, database):
 
 def test_a_row_changed_while_we_wait_for_its_lock_is_stale(crm, database, postgres_url):
     database.execute("CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 0)")
-    patient = PostgresConnector.open("crm", {"url": postgres_url, "lock_timeout_s": 10})
+    patient = PostgresConnector.open("crm", {"url": postgres_url, "lock_timeout_s": 60})
     found: list[str] = []
     with database.transaction():
         database.execute("UPDATE t SET n = 1 WHERE id = 1")
@@ -472,7 +472,10 @@ def test_a_row_changed_while_we_wait_for_its_lock_is_stale(crm, database, postgr
             target=lambda: found.extend(statuses(patient, obj(), batch("update", ["1"], {"n": [5]}, expected={"n": [0]})))
         )
         thread.start()
-        time.sleep(0.5)
+        deadline = time.monotonic() + 60
+        while not database.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
     thread.join()
     patient.close()
     assert found == ["stale"]

@@ -222,7 +222,7 @@ def test_a_dropped_slot_is_noticed_while_watching_and_after(crm: PostgresConnect
         db.execute("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = %s", [MADE])
         with pytest.raises(SystemUnreachableError):
             told(watch)
-    until = time.monotonic() + 30.0
+    until = time.monotonic() + 60.0
     while db.execute("SELECT active FROM pg_replication_slots WHERE slot_name = %s", [MADE]).fetchone() != (False,):
         assert time.monotonic() < until
     db.execute("SELECT pg_drop_replication_slot(%s)", [MADE])
@@ -344,7 +344,8 @@ def test_what_others_write_moves_the_position_so_that_the_log_can_go(
         began = watch.lag().bytes
         db.execute("INSERT INTO other SELECT repeat('x', 1000) FROM generate_series(1, 5000)")
         assert (watch.lag().bytes or 0) > 1_000_000 + (began or 0)
-        for _ in range(100):
+        until = time.monotonic() + 60.0
+        while time.monotonic() < until:
             hints = watch.wait(0.2)
             if hints is not None:
                 assert hints.keys == {}
@@ -409,7 +410,7 @@ def test_a_transaction_is_told_once_others_can_see_it(spare_postgres: PostgresSe
             db.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
             db.execute("SELECT pg_reload_conf()")
             with psycopg.connect(url, autocommit=True) as waiting:
-                until = time.monotonic() + 30.0
+                until = time.monotonic() + 60.0
                 while waiting.execute("SHOW synchronous_standby_names").fetchone() != ("nobody",):
                     assert time.monotonic() < until
                 commit = Thread(target=lambda: waiting.execute("UPDATE people SET name = 'Eve' WHERE id = 1"))

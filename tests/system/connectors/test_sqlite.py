@@ -4,7 +4,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -563,21 +562,15 @@ def test_where_it_may_not_be_taken_back_nothing_is_read(till, database, path, dr
     assert len(rows(till, obj(), ["v"])) == 60
 
 
-def test_a_writer_waits_for_a_lock_and_else_says_retry(till, database):
+def test_a_writer_waits_for_a_lock_and_else_says_retry(till, database, monkeypatch):
     database.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER)")
     database.execute("BEGIN IMMEDIATE")
     outcome = outcomes(till, obj(), batch("create", [None], {"n": [1]}))[0]
     assert (outcome["__status"], outcome["__retry_s"] > 0) == ("retry", True)
     assert "locked by another program" in outcome["__reason"]
 
-    def let_go() -> None:
-        time.sleep(0.5)
-        database.execute("COMMIT")
-
-    thread = threading.Thread(target=let_go)
-    thread.start()
+    monkeypatch.setattr(time, "sleep", lambda _wait_s: database.execute("COMMIT"))  # before it is tried again
     assert statuses(till, obj(), batch("create", [None], {"n": [1]})) == ["done"]
-    thread.join()
 
 
 def test_a_full_disk_refuses_the_whole_write(till, database):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ for stream in catalog["streams"]:
     match config.get("do"):
         case "garbage": print("Traceback: not json", flush=True)
         case "fail": print("boom " + config["token"], file=sys.stderr); raise RuntimeError(config["token"])
-        case "hang": Path(config["pid"]).write_text(str(os.getpid())); time.sleep(600)
+        case "hang": time.sleep(600)
     if stream["replication_method"] == "INCREMENTAL": say(type="STATE", value={"at": 1})
 """
 THINGS = ObjectSpec(name="things", key=("id",))
@@ -95,11 +96,21 @@ def test_the_state_of_a_tap_is_the_cursor_of_the_next_reading(tmp_path: Path):
     assert list(tap(tmp_path).read(THINGS, ["name"]))[-1].cursor is None
 
 
-def test_a_tap_that_hangs_is_ended(tmp_path: Path):
+def test_a_tap_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    begun: list[int] = []
+
+    class Noted(subprocess.Popen[bytes]):
+        def __init__(self, *words: Any, **more: Any) -> None:
+            super().__init__(*words, **more)
+            begun.append(self.pid)
+
+    monkeypatch.setattr(subprocess, "Popen", Noted)
     with pytest.raises(SystemUnreachableError, match="ran for more than 3 s"):
-        list(tap(tmp_path, do="hang", pid=str(tmp_path / "pid"), timeout_s=3).read(THINGS, ["name"]))
-    with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pid").read_text()), 0)
+        list(tap(tmp_path, do="hang", timeout_s=3).read(THINGS, ["name"]))
+    assert begun
+    for number in begun:
+        with pytest.raises(ProcessLookupError):
+            os.kill(number, 0)
 
 
 def test_what_is_not_there_is_said(tmp_path: Path):

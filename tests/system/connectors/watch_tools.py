@@ -14,7 +14,7 @@ from trueup.connectors.postgres import PostgresConnector
 from trueup.connectors.watching import Hints, Watch, Watching
 from trueup.model import ObjectSpec
 
-SOON_S = 20.0
+SOON_S = 60.0
 
 C = TypeVar("C", MysqlConnector, PostgresConnector)
 
