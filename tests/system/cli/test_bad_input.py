@@ -204,7 +204,7 @@ def test_two_processes_at_once(tmp_path):
         "import time, trueup\n"
         "with trueup.open('trueup.yaml') as workspace, workspace.lock('a test'):\n"
         "    print('held', flush=True)\n"
-        "    time.sleep(60)\n"
+        "    time.sleep(600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", hold], cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
@@ -274,5 +274,5 @@ def test_an_interrupt_is_status_130(tmp_path):
         assert process.stderr is not None
         assert process.stdout.readline() == "there\n"
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+        assert process.wait(60) == 130
         assert process.stderr.read() == "trueup: interrupted; what was done stands, and the next run continues from there\n"

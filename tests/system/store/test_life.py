@@ -391,6 +391,9 @@ def test_readers_see_whole_steps_while_a_writer_works(store: Store) -> None:
         with store.write() as tx:
             golden.upsert(tx, "customer", pl.DataFrame({"id": ids, "version": ids}), new=True)
             shadow.upsert(tx, "customer", "crm", pl.DataFrame({"key": ids.cast(pl.String), "gid": ids, "khash": ids}), new=True)
+    until = time.monotonic() + 60
+    while min(looks) == 0 and not wrong and time.monotonic() < until:
+        time.sleep(0.002)
     stop.set()
     for thread in threads:
         thread.join()
@@ -434,10 +437,10 @@ def test_a_second_process_is_refused_or_waits(target: str) -> None:
         begun = time.monotonic()
         with pytest.raises(StateLockedError), store.lock("sync", 0.5, now=NOW):
             pass
-        assert 0.4 < time.monotonic() - begun < 5
+        assert time.monotonic() - begun > 0.4
         assert not store.locked
         threading.Timer(0.3, tell, [process]).start()
-        with store.lock("sync", 20, now=NOW), store.lock("nested", now=NOW), store.write() as tx:
+        with store.lock("sync", 60, now=NOW), store.lock("nested", now=NOW), store.write() as tx:
             meta.set_(tx, "a", "b")
         assert not store.locked
 

@@ -151,8 +151,8 @@ def test_a_kill_in_the_middle_of_a_burst_loses_nothing_that_was_confirmed(starte
             time.sleep(0.7)
             killed.append(handle.pid)
             os.kill(handle.pid, signal.SIGKILL)
-            until = time.monotonic() + 30
-            while handle.pid == killed[-1] and time.monotonic() < until:
+            until = time.monotonic() + 60
+            while handle.restarts < len(killed) and time.monotonic() < until:
                 time.sleep(0.02)
 
     messages = numbered(4000)
@@ -181,7 +181,7 @@ def test_while_it_is_started_anew_connections_wait(started: Start, tmp_path):
     first = handle.pid
     os.kill(first, signal.SIGKILL)
     assert post(handle, "till", BODY, WITH_TOKEN)[0] == 202  # not refused: the socket is there all the time
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while handle.pid == first:  # it answers before it is known by its number
         assert time.monotonic() < end
         time.sleep(0.02)
@@ -223,7 +223,7 @@ time.sleep(60)
     pid, port = map(int, process.stdout.readline().split())
     process.kill()
     process.wait()
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while Path(f"/proc/{pid}").exists() and time.monotonic() < until:
         time.sleep(0.05)
     assert not Path(f"/proc/{pid}").exists()
@@ -240,7 +240,7 @@ def test_another_secret_while_it_runs(started: Start, tmp_path):
         handle.change(config_of(state, HOOKS | {"till": {"verify": TOKEN | {"secret": secret}}}))
 
     def until(token: str, status: int) -> bool:
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while time.monotonic() < end:
             if post(handle, "till", BODY, {"X-Token": token})[0] == status:
                 return True
@@ -286,11 +286,11 @@ def test_a_slow_client_delays_nobody_and_is_not_waited_for(started: Start, tmp_p
 
 def test_a_huge_body_is_refused_before_it_is_read(started: Start, tmp_path):
     handle = started(tmp_path / "state.db")
-    with socket.create_connection(("127.0.0.1", handle.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", handle.port), timeout=60) as connection:
         connection.sendall(b"POST /hooks/till HTTP/1.1\r\nx-token: t0ken\r\ncontent-length: 100000000000\r\n\r\n")
         connection.sendall(b"x" * 100_000)
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
-    with socket.create_connection(("127.0.0.1", handle.port), timeout=20) as connection:  # no length is told
+    with socket.create_connection(("127.0.0.1", handle.port), timeout=60) as connection:  # no length is told
         connection.sendall(b"POST /hooks/till HTTP/1.1\r\nx-token: t0ken\r\ntransfer-encoding: chunked\r\n\r\n")
         for _ in range(20):
             connection.sendall(b"400\r\n" + b"x" * 1024 + b"\r\n")
@@ -306,7 +306,7 @@ def test_what_is_no_http_harms_nobody(started: Start, tmp_path):
         b"GET / HTTP/9.9\r\n\r\n",
         b"POST /hooks/%ff%00 HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n",
     ):
-        with socket.create_connection(("127.0.0.1", handle.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", handle.port), timeout=60) as connection:
             connection.sendall(text)
             assert connection.recv(1000)[:12] in {b"HTTP/1.1 400", b"HTTP/1.1 404"}
     assert post(handle, "till", BODY, WITH_TOKEN)[0] == 202
@@ -338,7 +338,7 @@ def test_a_server_that_is_down_is_no_loss(started: Start, spare_postgres):
         spare_postgres.kill()
         assert post(handle, "till", BODY, WITH_TOKEN)[0] == 503
         spare_postgres.start()
-        until = time.monotonic() + 30
+        until = time.monotonic() + 60
         while post(handle, "till", BODY, WITH_TOKEN)[0] != 202:
             assert time.monotonic() < until
             time.sleep(0.1)
@@ -352,7 +352,7 @@ def test_what_it_counts_is_told(started: Start, tmp_path):
         post(handle, "shop", BODY, standard(BODY))
     post(handle, "shop", BODY, {})
     post(handle, "made-up", BODY, {})
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while (not told or sum(told[-1]["answers"].get("shop", {}).values()) < 3) and time.monotonic() < until:
         time.sleep(0.05)
     handle.stop()
