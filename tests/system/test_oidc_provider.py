@@ -94,7 +94,8 @@ def test_access_is_given_renewed_by_turns_and_taken_back(provider, tmp_path, mon
 
     def work(number: int) -> None:
         with httpx2.Client(timeout=60) as client:
-            while time.monotonic() < begun + WORKS_S:
+            while time.monotonic() < begun + WORKS_S or len(seen) < 3:
+                assert time.monotonic() < begun + 60, f"only {len(seen)} tokens in a minute"
                 access = keepers[number % 5].token().access
                 seen.add(access)
                 answer = client.get(f"{provider}/me", headers={"Authorization": f"Bearer {access}"})
@@ -104,7 +105,7 @@ def test_access_is_given_renewed_by_turns_and_taken_back(provider, tmp_path, mon
 
     with ThreadPoolExecutor(20) as pool:
         list(pool.map(work, range(20)))
-    assert 3 <= len(seen) <= (time.monotonic() - begun) / 4 + 2
+    assert len(seen) <= (time.monotonic() - begun) / 4 + 2
     kept = shelves[0].load()
     assert kept is not None
     assert kept.trouble is None

@@ -14,14 +14,13 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browsers import chromium
+from tests.browsers import LIMIT_MS, chromium
 from tests.docs.json_company import busy_company
 from tests.system.cli.tool import Project, command, environment
 from trueup.web.dashboard.pages import WAYS
 
 pytestmark = pytest.mark.slow
 
-LIMIT_MS = 60_000
 PASSWORD = "eleven quiet lamps"
 PHONE = {"width": 400, "height": 850}
 DESK = {"width": 1600, "height": 1000}

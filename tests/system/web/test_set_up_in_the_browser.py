@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browsers import chromium
+from tests.browsers import LIMIT_MS, chromium
 from tests.oauth_server import CLIENT, SECRET, OAuthServer
 from tests.system.cli.tool import Project
-from tests.system.web.test_dashboard import LIMIT_MS, PASSWORD, PHONE, faults, served, set_up
+from tests.system.web.test_dashboard import PASSWORD, PHONE, faults, served, set_up
 from trueup.config.load import load_config
 from trueup.testing.rest_service import RestService
 
