@@ -1,5 +1,5 @@
 -- Written by `make generate` from the migrations; do not edit.
--- revision 0023
+-- revision 0024
 
 CREATE TABLE schema_version (
 	version_num VARCHAR(32) NOT NULL,
@@ -550,4 +550,4 @@ INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ('shadow', 'shadow_not_present'
 
 INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ('shadow', 'shadow_sent', '1000 500 100 1');
 
-INSERT INTO schema_version VALUES ('0023');
+INSERT INTO schema_version VALUES ('0024');

@@ -19,7 +19,7 @@ from trueup.store.moments import from_micros, to_micros
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
-REVISION = "0023"
+REVISION = "0024"
 """The newest migration; a state at this revision opens without loading Alembic."""
 
 VERSION_TABLE = "schema_version"

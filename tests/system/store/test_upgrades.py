@@ -14,7 +14,7 @@ import pytest
 
 from tests.system.store.older import make_state_of
 from trueup.errors import StateError
-from trueup.store import Store, before_upgrade, fresh, migrate, schema
+from trueup.store import Store, before_upgrade, fresh, migrate, person, schema
 
 SOURCE = Path(__file__).parents[3] / "src"
 ROW = "INSERT INTO meta (key, value) VALUES ('kept', 'as it was')"
@@ -99,6 +99,29 @@ def test_tables_of_another_revision_are_not_made(tmp_path, monkeypatch):
     made, _rows = tables_of(tmp_path / "state.db")
     assert revision_of(tmp_path / "state.db") == schema.REVISION
     assert "wrong" not in str(made)
+
+
+UNDER_OLD_NAMES = [
+    "DROP INDEX login_session_person",
+    "DROP INDEX login_session_expires",
+    "ALTER TABLE login_person RENAME TO person",
+    "ALTER TABLE login_invitation RENAME TO invitation",
+    "ALTER TABLE login_session RENAME TO session",
+    "CREATE INDEX session_person ON session (person)",
+    "CREATE INDEX session_expires ON session (expires_at)",
+    "INSERT INTO person (id, name, role, created_at, created_by) VALUES (1, 'anna', 'admin', 0, 'users add')",
+]
+
+
+@pytest.mark.parametrize("revision", ["0022", "0023"])
+def test_people_are_kept_whose_tables_had_other_names(tmp_path, revision):
+    """As revision 0022 made them at first."""
+    state, new = tmp_path / "state.db", tmp_path / "new.db"
+    make_state_of(str(state), revision, UNDER_OLD_NAMES)
+    with Store.open(str(state)) as store, store.read() as db:
+        assert [one.name for one in person.list_(db)] == ["anna"]
+    Store.open(str(new)).close()
+    assert {name for _kind, name, _sql in tables_of(state)[0]} == {name for _kind, name, _sql in tables_of(new)[0]}
 
 
 def test_only_some_copies_are_kept(tmp_path):
