@@ -290,13 +290,13 @@ class RestService:
     def _routed(self, asked: Asked) -> Answer:
         match (asked.method, *asked.path):
             case (method, "imports", *more):
-                return self._imports.answer(method, more, asked.body)
+                return self._imports.answer(method, more, asked.body, asked.query)
             case ("GET", name):
                 return self._list(self.collection(name), asked)
             case ("POST", "graphql"):
                 return self._graph(parse_line(asked.body))
             case (method, "exports", name, *more):
-                return self._exports.answer(method, name, more)
+                return self._exports.answer(method, name, more, asked.query)
             case ("POST", "hooks"):
                 return self.json(self.hooks.subscribe(parse_line(asked.body)).shown(), 201)
             case (method, "hooks", number, *more):

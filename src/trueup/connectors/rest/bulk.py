@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trueup.connectors.jsonl_text import ABSENT
 from trueup.connectors.rest.answers import Trouble, shortened
 from trueup.connectors.rest.client import ReplyLostError
 from trueup.connectors.rest.imports import Imports
+from trueup.connectors.rest.lines import CONTENT_TYPES, bytes_of, cell
 from trueup.connectors.rest.pointer import at, parse
 from trueup.connectors.rest.requests import built
 from trueup.connectors.rest.template import places, render
 from trueup.errors import SystemUnreachableError, TrueupError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from trueup.connectors.rest.client import Client
-    from trueup.connectors.rest.message import Response
+    from trueup.connectors.rest.message import Request, Response
     from trueup.connectors.rest.objects import RestObject
     from trueup.connectors.rest.reading import Reader
-    from trueup.connectors.rest.schema import BulkShape, ImportShape
+    from trueup.connectors.rest.schema import BulkShape, ImportShape, RequestShape
     from trueup.connectors.rest.verdicts import Operation, Verdicts
     from trueup.connectors.rest.writing import Writer
     from trueup.model import OperationKind
@@ -61,9 +63,19 @@ class Bulk:
         elif upserts:
             rows = self._new_ones(rows)
         for round_ in _rounds(rows):
-            for start in range(0, len(round_), shape.max):
-                self._send(kind, shape, round_[start : start + shape.max])
+            for alike in self._alike(kind, shape, round_):
+                for start in range(0, len(alike), shape.max):
+                    self._send(kind, shape, alike[start : start + shape.max])
         return left
+
+    def _alike(self, kind: OperationKind, shape: BulkShape, operations: Sequence[Operation]) -> Iterable[Sequence[Operation]]:
+        """Rows that may go together: in CSV those with the same columns, as an empty cell would be a value."""
+        if shape.format != "csv":
+            return [operations]
+        groups: dict[tuple[str, ...], list[Operation]] = {}
+        for operation in operations:
+            groups.setdefault(tuple(self._item(kind, shape, operation, 0)), []).append(operation)
+        return groups.values()
 
     def _mode(self, kind: OperationKind) -> str:
         shape = self._writer.shape_for(kind)
@@ -119,26 +131,37 @@ class Bulk:
             return
         try:
             items = [self._item(kind, shape, operation, number) for number, operation in enumerate(operations)]
-            more = {f"body.{shape.items}": items} if shape.items else {}
-            scope = {**self._obj.scope, "id": None, "key": {}}
-            request = built(shape if shape.items else shape.model_copy(update={"body": items}), scope, more)
-            response, trouble = self._client.ask(request, repeat=kind != "create" and shape.job is None)
+            if shape.job is not None and shape.job.upload is not None:
+                response, trouble = self._uploaded(shape, shape.job, items)
+            else:
+                request = _with_rows(shape, shape, {**self._obj.scope, "id": None, "key": {}}, items)
+                response, trouble = self._client.ask(request, repeat=kind != "create" and shape.job is None)
         except TrueupError as error:
             self._unanswered(kind, shape, operations, error)
             return
         if trouble is None and shape.job is not None:
-            self._await(kind, shape, shape.job, operations, response)
+            self._await(kind, shape, shape.job, operations, response, items)
         elif trouble is None:
-            self._settle(kind, shape, operations, response.json())
+            self._settle(kind, shape, operations, response.json(), items)
         elif trouble.means in {"rejected", "page_size", "duplicate", "gone", "stale"} and len(operations) > 1:
             half = len(operations) // 2
             self._send(kind, shape, operations[:half])
             self._send(kind, shape, operations[half:])
-        elif kind == "create" and trouble.means in {"transient", "broken"}:
+        elif kind == "create" and trouble.means in {"transient", "broken"} and (shape.job is None or shape.job.upload is None):
             self._unsure(kind, operations, self._client.error(trouble, self._obj.name), later=shape.job is not None)
         else:
             for operation in operations:
                 self._verdicts.trouble(operation, kind, trouble, self._client)
+
+    def _uploaded(self, shape: BulkShape, job: ImportShape, items: Sequence[Any]) -> tuple[Response, Trouble | None]:
+        """Make a job, and give it its rows. Until it has them all it writes nothing: every request but the last may be sent twice."""
+        try:
+            response, trouble = self._client.ask(built(shape, {**self._obj.scope, "id": None, "key": {}}), repeat=True)
+        except ReplyLostError as error:
+            raise SystemUnreachableError(error.message, hint=error.hint, system=error.system) from error
+        if trouble is None:
+            trouble = self._imports.upload(job, response.json(), lambda upload, scope: _with_rows(shape, upload, scope, items))
+        return response, trouble
 
     def _unanswered(self, kind: OperationKind, shape: BulkShape, operations: Sequence[Operation], error: TrueupError) -> None:
         if isinstance(error, ReplyLostError):
@@ -150,14 +173,22 @@ class Bulk:
             else:
                 self._verdicts.failed(operation, error)
 
-    def _await(self, kind: OperationKind, shape: BulkShape, job: ImportShape, operations: Sequence[Operation], response: Response) -> None:
+    def _await(
+        self,
+        kind: OperationKind,
+        shape: BulkShape,
+        job: ImportShape,
+        operations: Sequence[Operation],
+        response: Response,
+        items: Sequence[Any],
+    ) -> None:
         try:
             told = self._imports.ended(job, response.json())
         except TrueupError as error:
             self._open = SystemUnreachableError(error.message, hint=error.hint, system=self._client.system)
             self._unsure(kind, operations, self._open, later=True)
             return
-        self._settle(kind, shape, operations, told)
+        self._settle(kind, shape, operations, told, items)
 
     def _item(self, kind: OperationKind, shape: BulkShape, operation: Operation, number: int) -> Any:
         template = shape.item
@@ -190,9 +221,13 @@ class Bulk:
 
     # ---------------------------------------------------------------- results
 
-    def _settle(self, kind: OperationKind, shape: BulkShape, operations: Sequence[Operation], body: Any) -> None:
-        results = self._paired(shape, operations, _list_at(body, shape.results))
-        failures = self._paired(shape, operations, _list_at(body, shape.errors), only_failures=True)
+    def _settle(self, kind: OperationKind, shape: BulkShape, operations: Sequence[Operation], body: Any, items: Sequence[Any]) -> None:
+        told = [_list_at(body, pointer) for pointer in (shape.results, shape.errors)]
+        if shape.pair_by == "row":
+            results, failures = (_repeated(operations, items, rows) for rows in told)
+        else:
+            results = self._paired(shape, operations, told[0])
+            failures = self._paired(shape, operations, told[1], only_failures=True)
         for operation in operations:
             failure = failures.get(operation.op)
             result = results.get(operation.op)
@@ -264,6 +299,30 @@ def _list_at(body: Any, pointer: str | None) -> Sequence[Any]:
         return ()
     found = at(body, parse(pointer))
     return found if isinstance(found, list) else ()
+
+
+def _with_rows(shape: BulkShape, request: RequestShape, scope: Mapping[str, Any], items: Sequence[Any]) -> Request:
+    """The request with the rows as its body, or within it."""
+    if shape.format != "json":
+        made = built(request, scope)
+        return replace(made, headers={"content-type": CONTENT_TYPES[shape.format], **made.headers}, body=bytes_of(items, shape.format))
+    return (
+        built(request, scope, {f"body.{shape.items}": items}) if shape.items else built(request.model_copy(update={"body": items}), scope)
+    )
+
+
+def _repeated(operations: Sequence[Operation], items: Sequence[Any], told: Sequence[Any]) -> dict[int, Any]:
+    """Operation's number -> the row that repeats its cells; of rows that were sent alike, each has one."""
+    sent: dict[tuple[str, ...], list[int]] = {}
+    for operation, item in zip(operations, items, strict=True):
+        sent.setdefault(tuple(cell(value) for value in item.values()), []).append(operation.op)
+    names = list(items[0])
+    found = {}
+    for row in told:
+        same = sent.get(tuple(cell(row.get(name)) for name in names)) if isinstance(row, dict) else None
+        if same:
+            found[same.pop(0)] = row
+    return found
 
 
 def _rounds(operations: Sequence[Operation]) -> list[list[Operation]]:

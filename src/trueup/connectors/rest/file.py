@@ -37,6 +37,9 @@ _NAMES: dict[str, frozenset[str]] = {
     "header": frozenset({"object"}),
     "discover": frozenset({"object"}),
     "named": frozenset(),
+    "upload": frozenset({"job", "url", "object"}),
+    "close": frozenset({"job", "url", "object"}),
+    "cancel": frozenset({"job", "url", "object"}),
     "poll": frozenset({"job"}),
     "download": frozenset({"job", "url"}),
     "outcome": frozenset({"job"}),
@@ -285,8 +288,9 @@ def _requests(document: YamlDocument, path: YamlPath, group: BaseModel) -> list[
     found = []
     for name in type(group).model_fields:
         request = getattr(group, name)
-        if isinstance(request, RequestShape):
-            found += _request(document, (*path, name), name, request)
+        for one in request if isinstance(request, list) else [request]:
+            if isinstance(one, RequestShape):
+                found += _request(document, (*path, name), name, one)
     return found
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from trueup.connectors.jsonl_text import ABSENT, parse_line
+from trueup.connectors.jsonl_text import ABSENT
+from trueup.connectors.rest.paging import Listing
 from trueup.connectors.rest.pointer import at, parse
 from trueup.connectors.rest.requests import built
+from trueup.connectors.rest.schema import ListShape
 from trueup.errors import ObjectUnreadableError, SystemUnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from trueup.connectors.rest.client import Client
-    from trueup.connectors.rest.schema import JobShape, ListShape
+    from trueup.connectors.rest.schema import JobShape
 
 _ROWS = 5_000
 
@@ -73,23 +75,9 @@ class JobListing:
             self._wait(self._job.every_s)
 
     def _rows(self, scope: Mapping[str, Any]) -> Iterator[list[Any]]:
-        request = built(self._job.download, scope)
-        response, trouble = self._client.ask(request, repeat=True, wants_json=self._job.format == "json")
-        if trouble is not None:
-            raise self._client.error(trouble, self._what)
-        if self._job.format == "json":
-            records = at(response.json(), parse(self._shape.items))
-            if not isinstance(records, list):
-                raise ObjectUnreadableError(
-                    f"{self._what}: there is no list at `{self._shape.items or '/'}`", hint="correct `items`", system=self._client.system
-                )
-            yield records
-            return
-        lines = [line for line in response.body.splitlines() if line.strip()]
-        for start in range(0, len(lines), _ROWS):
-            try:
-                yield [parse_line(line) for line in lines[start : start + _ROWS]]
-            except ValueError as error:
-                raise ObjectUnreadableError(
-                    f"{self._what}: a line of the download is no JSON", hint="choose `format: json`?", system=self._client.system
-                ) from error
+        """What the job made ready: read as a list of its own, with the pages that the list says."""
+        told = {"items": self._shape.items, "page": self._shape.page, "format": self._job.format}
+        download = ListShape(**{**self._job.download.model_dump(), **told})
+        for records in Listing(self._client, download, scope, self._what):
+            for start in range(0, len(records), _ROWS):
+                yield records[start : start + _ROWS]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
 from trueup.connectors.jsonl_text import ABSENT
+from trueup.connectors.rest.lines import CONTENT_TYPES, rows_of
 from trueup.connectors.rest.message import Request, json_bytes
 from trueup.connectors.rest.pointer import at, parse
 from trueup.connectors.rest.requests import built
@@ -108,7 +109,7 @@ class Listing:
     def _asked(self, where: dict[str, Any] | str) -> tuple[Response, list[Any]]:
         """One page; a size that is refused is halved."""
         while True:
-            response, trouble = self._client.ask(self._request(where))
+            response, trouble = self._client.ask(self._request(where), wants_json=self._shape.format == "json")
             if trouble is None:
                 break
             size = self._page.size if self._page is not None else None
@@ -117,6 +118,8 @@ class Listing:
                 raise self._client.error(trouble, self._what)
             self._size = max(size.least, self._size // 2)
         self.pages += 1
+        if self._shape.format != "json":
+            return response, self._lines(response)
         value = response.json()
         records = at(value, self._items)
         if records is ABSENT or not isinstance(records, list):
@@ -134,13 +137,24 @@ class Listing:
                 raise self._unreadable(str(error), "give each column a name of its own in the first row") from error
         return response, records
 
+    def _lines(self, response: Response) -> list[Any]:
+        try:
+            if response.headers.get("content-type", "").startswith("text/html"):
+                raise ValueError("it is a page for people")  # noqa: TRY301 - one sentence for all that is no such text
+            return rows_of(response.body, self._shape.format)
+        except ValueError as error:
+            raise self._unreadable(f"the answer cannot be read as {self._shape.format}: {error}", "choose another `format`?") from error
+
     def _request(self, where: dict[str, Any] | str) -> Request:
+        wanted = {} if self._shape.format == "json" else {"accept": CONTENT_TYPES[self._shape.format].partition(";")[0]}
         if isinstance(where, str):
-            return Request("GET", where, {}, {name: str(value) for name, value in self._shape.headers.items()})
+            return Request("GET", where, {}, {**wanted, **{name: str(value) for name, value in self._shape.headers.items()}})
         more = dict(self._more)
         if self._page is not None and self._page.size is not None:
             more[self._page.size.to] = self._size
-        return built(self._shape, self._scope, {**more, **where})
+        return built(
+            self._shape, self._scope, {**more, **where}, {name: said for name, said in wanted.items() if name not in self._shape.headers}
+        )
 
     def _next(
         self, page: PageShape | None, response: Response, records: list[Any], where: dict[str, Any] | str
@@ -148,8 +162,7 @@ class Listing:
         """What leads to the next page; None after the last one."""
         if page is None or page.style == "none":
             return None
-        value = response.json()
-        if page.more is not None and at(value, parse(page.more)) in (ABSENT, None, False, "", 0, "false"):
+        if page.more is not None and at(response.json(), parse(page.more)) in (ABSENT, None, False, "", 0, "false"):
             return None
         if page.style in {"cursor", "page_info", "next_url", "link_header"}:
             return self._told(page, response, where)

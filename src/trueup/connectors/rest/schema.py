@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from trueup.connectors.rest.lines import Format
 from trueup.connectors.rest.pointer import parse
 from trueup.connectors.rest.template import places
 
@@ -250,11 +251,14 @@ class JobShape(Shape):
     at_most_s: float = Field(1800, gt=0)
     url: Pointer | None = None
     download: RequestShape
-    format: Literal["json", "jsonl"] = "jsonl"
+    format: Format = "jsonl"
 
 
 class ListShape(RequestShape):
-    """A list of rows: `items` is where they stand in the answer, `total` where it says how many there are in all."""
+    """A list of rows: `items` is where they stand in the answer, `total` where it says how many there are in all.
+
+    Where the answer is `jsonl` or `csv` (`format`), its lines are the rows; cells of CSV are texts, and an empty one is no value.
+    """
 
     items: Pointer = ""
     page: PageShape | None = None
@@ -264,6 +268,17 @@ class ListShape(RequestShape):
     of: str | None = None  # once for each row of that object: `${parent}` is its key
     header: bool = False  # rows are lists of cells, and the first one has the names of the columns
     lags: bool = False  # shows changes late: rows are never looked up there by key
+    format: Format = "json"
+
+    @model_validator(mode="after")
+    def _lines(self) -> ListShape:
+        if self.format != "json":
+            told = self.page is not None and (self.page.more is not None or (self.page.from_ is not None and self.page.style != "keyset"))
+            if self.items or self.total is not None or self.header or told:
+                raise ValueError(
+                    f"in an answer in {self.format} there are only rows: take away `items`, `total`, `header`, `from` and `more`"
+                )
+        return self
 
 
 class ChangedShape(ListShape):
@@ -338,20 +353,44 @@ class WriteShape(RequestShape):
 class ImportShape(Shape):
     """Rows that are handed over and written later: the answer names a job (`id`), which `poll` asks for (`${job}`) until it has ended.
 
-    Its rows are told in the last answer, or in that of `outcome`. `running` lists the jobs that have not ended (of those that show their
-    `status`, the ones that are neither done nor failed): nothing is read or written while there are any.
+    Where the rows go to the job in a request of their own, that is `upload` (`${job}`, and `${url}`, where the first answer tells it at
+    `url`), and `close` says that these were all: until then its status is one of `open`, and it writes nothing. `cancel` ends such a job.
+
+    Its rows are told in the last answer, or in those of `outcome`: one answer, or lists, which are taken together. `running` lists the jobs
+    that have not ended (of those that show their `status`, the ones that are neither done, failed nor open): nothing is read or written
+    while there are any.
     """
 
     id: Pointer
+    url: Pointer | None = None
+    upload: RequestShape | None = None
+    close: RequestShape | None = None
+    cancel: RequestShape | None = None
+    open: Anything = Field(default_factory=list)
     poll: RequestShape
     status: Pointer
     done: Anything
     failed: Anything = Field(default_factory=list)
     reason: Pointer | None = None  # where a job that failed says why
     running: ListShape
-    outcome: RequestShape | None = None
+    outcome: Annotated[list[ListShape], BeforeValidator(_listed, json_schema_input_type=list[ListShape] | ListShape)] = Field(
+        default_factory=list
+    )
     every_s: float = Field(2, gt=0)
     at_most_s: float = Field(1800, gt=0)
+
+    @model_validator(mode="after")
+    def _whole(self) -> ImportShape:
+        if self.upload is None and (self.close or self.cancel or self.open or self.url):
+            raise ValueError("`upload` is missing: without it the rows go with the first request")
+        if self.close is not None and not self.open:
+            raise ValueError("`close` needs `open`: the status of a job that waits for its rows")
+        return self
+
+    @property
+    def tells_lists(self) -> bool:
+        """Whether `outcome` are lists of rows, rather than one answer in which `results` and `errors` stand somewhere."""
+        return len(self.outcome) > 1 or any(told.format != "json" or told.page is not None or told.items for told in self.outcome)
 
 
 class BulkShape(RequestShape):
@@ -359,15 +398,17 @@ class BulkShape(RequestShape):
 
     `results` lists one answer a row; `errors` lists the rows that failed (both may be the same list). They belong to the row of the same
     place (`pair_by: index`, or a pointer to the number, which an item may say itself as `${number}`; `error_index`: in `errors`), or of the
-    same key (a pointer to it: `key: /id`). With `job`, both stand in what is told of the job once it has ended.
+    same key (a pointer to it: `key: /id`), or, in CSV, of the row that they repeat (`row`). With `job`, both stand in what is told of the
+    job once it has ended. Rows go as members of the body, or as the lines of one in `jsonl` or `csv` (`format`).
     """
 
     max: int = Field(100, ge=1)
     items: str = ""
     item: Templated = None
+    format: Format = "json"
     results: Pointer | None = None
     errors: Pointer | None = None
-    pair_by: str = "index"  # index, or key
+    pair_by: Literal["index", "key", "row"] = "index"
     index: Pointer | None = None
     error_index: Pointer | None = None
     key: Pointer | None = None
@@ -381,8 +422,14 @@ class BulkShape(RequestShape):
 
     @model_validator(mode="after")
     def _paired(self) -> BulkShape:
-        if self.pair_by not in {"index", "key"}:
-            raise ValueError("`pair_by` is index or key")
+        if self.format == "csv" and not (isinstance(self.item, dict) or self.item in {"${record}", "${fields}", "${changed}"}):
+            raise ValueError("a row of CSV is told by its cells: write `item: {column: value, …}`")
+        if self.pair_by == "row" and self.format != "csv":
+            raise ValueError("pair_by: row is for rows in CSV, which an application repeats when it tells what became of them")
+        if self.format != "json" and (self.items or (self.body is not None and (self.job is None or self.job.upload is None))):
+            raise ValueError(f"the lines of the {self.format} are the whole body: take away `items` and `body`")
+        if self.job is not None and self.job.tells_lists and (self.results or self.errors is not None):
+            raise ValueError('`outcome` are lists of rows: write `results: ""`, and `error` for what stands in a row that failed')
         if self.pair_by == "key" and self.key is None:
             raise ValueError("pair_by: key needs `key`, a pointer to the key in a result")
         if self.job is not None and self.results is None:

@@ -1,0 +1,60 @@
+"""Rows as lines of a text: JSON Lines and CSV (RFC 4180), as applications bring them and want them brought.
+
+Cells of CSV are texts. An empty one is no value; nothing tells an empty text from it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any, Literal
+
+from trueup.connectors.jsonl_text import parse_line
+from trueup.connectors.rest.message import json_bytes
+from trueup.connectors.rest.template import text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Format = Literal["json", "jsonl", "csv"]
+CONTENT_TYPES: dict[str, str] = {"json": "application/json", "jsonl": "application/jsonl", "csv": "text/csv; charset=utf-8"}
+LONGEST_CELL = 64 * 1024 * 1024
+
+
+def rows_of(body: bytes, form: Format) -> list[Any]:
+    """The rows of an answer in JSON Lines or CSV. Raises ValueError where it is something else."""
+    if form == "jsonl":
+        return [parse_line(line) for line in body.splitlines() if line.strip()]
+    csv.field_size_limit(LONGEST_CELL)
+    try:
+        lines = csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
+        header = next(lines, [])
+        if len(set(header)) < len(header):
+            raise ValueError("two columns have the same name")
+        rows = []
+        for cells in lines:
+            if not cells:
+                continue
+            if len(cells) != len(header):
+                raise ValueError(f"line {lines.line_num} has {len(cells)} cells, and there are {len(header)} columns")
+            rows.append({name: cell or None for name, cell in zip(header, cells, strict=True)})
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(str(error)) from error
+    return rows
+
+
+def bytes_of(rows: Sequence[Mapping[str, Any]], form: Format) -> bytes:
+    """The rows as JSON Lines, or as CSV whose columns are the members of the first one; all of them have the same."""
+    if form == "jsonl":
+        return b"".join(json_bytes(row) + b"\n" for row in rows)
+    lines = io.StringIO(newline="")
+    out = csv.writer(lines, lineterminator="\n")
+    names = list(rows[0])
+    out.writerow(names)
+    out.writerows([cell(row[name]) for name in names] for row in rows)
+    return lines.getvalue().encode()
+
+
+def cell(value: Any) -> str:
+    """A value as it stands in a cell."""
+    return "" if value is None else text(value)
