@@ -45,6 +45,8 @@ class OAuthServer:
     reused: int = 0
     calls: list[tuple[str, int]] = field(default_factory=list)  # at /api: token and answer
     told: Callable[[str], object] = str  # hears of every token
+    more: dict[str, str] = field(default_factory=dict)  # what else stands in an answer with a token
+    robots: dict[str, Any] = field(default_factory=dict)  # service accounts: whose signature is looked at with which key
     device_polls: list[str] = field(default_factory=list)  # what they are answered before the token
 
     def __post_init__(self) -> None:
@@ -116,7 +118,7 @@ class OAuthServer:
         access = self._new("at")
         self.told(access)
         self._tokens[access] = (time.monotonic() + (self.lifetime_s or 1e9), family)
-        said: dict[str, Any] = {"access_token": access, "token_type": "Bearer", "instance_url": self.url}
+        said: dict[str, Any] = {"access_token": access, "token_type": "Bearer", "instance_url": self.url, **self.more}
         if self.lifetime_s is not None:
             said["expires_in"] = self.lifetime_s
         if family is not None:
@@ -170,6 +172,8 @@ class OAuthServer:
 
     def token(self, form: dict[str, str], login: str) -> tuple[int, dict[str, Any]]:
         """What is answered to a question at /token."""
+        if form["grant_type"].endswith("jwt-bearer"):
+            return self._vouched(form["assertion"])
         name, _, password = base64.b64decode(login.removeprefix("Basic ")).decode().partition(":")
         if (unquote_plus(name), unquote_plus(password)) != (CLIENT, SECRET) and form.get("client_id") != "public":
             return 401, {"error": "invalid_client"}
@@ -188,6 +192,27 @@ class OAuthServer:
                     return 400, {"error": self.device_polls.pop(0)}
                 return 200, self._begun("read write")
             return self._refreshed(form["refresh_token"])
+
+    def _vouched(self, assertion: str) -> tuple[int, dict[str, Any]]:
+        """A service account says who it is (RFC 7523)."""
+        from joserfc import errors, jwt
+
+        def refused(why: str) -> tuple[int, dict[str, Any]]:
+            return 400, {"error": "invalid_grant", "error_description": why}
+
+        claimed = json.loads(base64.urlsafe_b64decode(assertion.split(".")[1] + "=="))
+        if claimed["iss"] not in self.robots:
+            return refused("nobody known")
+        try:
+            claims = jwt.decode(assertion, self.robots[claimed["iss"]], algorithms=["RS256", "ES256"]).claims
+        except (errors.JoseError, ValueError):
+            return refused("the signature is not valid")
+        if claims["aud"] != f"{self.url}/token":
+            return refused("meant for somebody else")
+        if not claims["iat"] <= time.time() + 5 < claims["exp"] + 5:
+            return refused("it has ended")
+        with self._turn:
+            return 200, self._answer(None)
 
     def _begun(self, scopes: str) -> dict[str, Any]:
         family = Family(scopes, self._new("rt"))

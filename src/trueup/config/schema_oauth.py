@@ -12,10 +12,10 @@ from trueup.config.schema_base import Duration, Names, Shape, Text
 class OAuth2Shape(Shape):
     """How trueup is given access (OAuth 2.0), where a connector file does not say it already; `trueup connect` does the rest."""
 
-    grant: Literal["authorization_code", "device_code", "client_credentials"] | None = Field(
+    grant: Literal["authorization_code", "device_code", "client_credentials", "jwt_bearer"] | None = Field(
         None,
         description="authorization_code: a person agrees in a browser; device_code: a person types a code in elsewhere;"
-        " client_credentials: nobody is asked. Left out: authorization_code.",
+        " client_credentials and jwt_bearer (a service account with a key): nobody is asked. Left out: authorization_code.",
     )
     authorize_url: Text | None = Field(
         None, description="The page on which a person agrees.", examples=["https://login.example.com/authorize"]
@@ -32,6 +32,14 @@ class OAuth2Shape(Shape):
     client_auth: Literal["basic", "post", "none"] | None = Field(
         None, description="Where the secret is shown: in a header or in the body; left out: basic, or none without a secret."
     )
+    private_key: Text | None = Field(
+        None, description="The key with which jwt_bearer signs: PEM, with line ends or `\\n`.", examples=["${secret:CRM_KEY}"]
+    )
+    key_id: Text | None = Field(None, description="The name of that key, where the server wants to know it (`kid`).")
+    subject: Text | None = Field(
+        None, description="On whose behalf jwt_bearer asks (`sub`); left out: for itself, as Google has it; others want it."
+    )
+    audience: Text | None = Field(None, description="Whom jwt_bearer asks (`aud`); left out: the token_url.")
     scopes: Names | None = Field(None, description="What trueup asks for.", examples=[["contacts.read", "contacts.write"]])
     optional_scopes: Names | None = Field(None, description="What trueup asks for and can do without.", examples=[["offline_access"]])
     scope_separator: str | None = Field(None, description="What stands between scopes; left out: a blank.", examples=[","])

@@ -1,4 +1,4 @@
-"""The server that gives tokens, asked over HTTP: RFC 6749 (codes, refreshing, client credentials), 7009 (revoking), 8628 (devices).
+"""The server that gives tokens, asked over HTTP: RFC 6749 (codes, refreshing, client credentials), 7009, 7523 (assertions), 8628 (devices).
 
 Secrets go in bodies and headers, never in an address. Redirects are not followed: what was meant for one host is shown to no other.
 """
@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit
 
+from trueup.credentials.assertion import assertion
 from trueup.credentials.token import Token
 from trueup.errors import AccessRefusedError, GrantExpiredError, SystemUnreachableError, keep_secret
 
@@ -75,6 +76,8 @@ class Endpoint:
         self.host = urlsplit(grant.token_url).hostname or grant.token_url
         if grant.client_secret:
             keep_secret(f"the client secret of {grant.system}", grant.client_secret)
+        if grant.private_key:
+            keep_secret(f"the private key of {grant.system}", grant.private_key)
 
     # -------------------------------------------------------------- questions
 
@@ -91,6 +94,16 @@ class Endpoint:
         """A token for the client itself. Raises as `exchange`."""
         scope = {"scope": self._grant.scope} if self._grant.scope else {}
         return self._token({"grant_type": "client_credentials", **scope})
+
+    def assertion(self) -> Token:
+        """A token for what the client says of itself, signed with its key (RFC 7523). Raises as `exchange`, and as `assertion`."""
+        word = assertion(self._grant, self._clock().timestamp())
+        keep_secret(f"the assertion of {self._grant.system}", word)
+        return self._token({"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": word})
+
+    def alone(self) -> Token:
+        """A token that nobody has to agree to. Raises as `exchange`."""
+        return self.assertion() if self._grant.kind == "jwt_bearer" else self.client_credentials()
 
     def device(self) -> DeviceCode:
         """A code that a person types in elsewhere. Raises as `exchange`."""
@@ -197,7 +210,7 @@ class Endpoint:
         if grant.client_auth == "basic":
             login = f"{quote_plus(grant.client_id)}:{quote_plus(grant.client_secret or '')}"  # RFC 6749, 2.3.1
             headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
-        else:
+        elif grant.kind != "jwt_bearer" or grant.client_auth == "post":  # an assertion says itself of whom it is
             body["client_id"] = grant.client_id
             if grant.client_auth == "post":
                 body["client_secret"] = grant.client_secret or ""

@@ -12,15 +12,23 @@ from trueup.errors import Problem, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-Kind = Literal["authorization_code", "device_code", "client_credentials"]
+Kind = Literal["authorization_code", "device_code", "client_credentials", "jwt_bearer"]
 ClientAuth = Literal["basic", "post", "none"]
 
-KINDS = ("authorization_code", "device_code", "client_credentials")
+KINDS = ("authorization_code", "device_code", "client_credentials", "jwt_bearer")
+ALONE = frozenset({"client_credentials", "jwt_bearer"})
+"""Kinds for which nobody is asked: a new token is asked for where others are renewed."""
 CLIENT_AUTHS = ("basic", "post", "none")
-_NEEDS = {"authorization_code": ("authorize_url",), "device_code": ("device_url",), "client_credentials": ("client_secret",)}
+_NEEDS = {
+    "authorization_code": ("authorize_url",),
+    "device_code": ("device_url",),
+    "client_credentials": ("client_secret",),
+    "jwt_bearer": ("private_key",),
+}
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _WORDS = {"grant": KINDS, "client_auth": CLIENT_AUTHS, "redirect_host": _LOOPBACK}
 _TEXTS = ("authorize_url", "token_url", "device_url", "revoke_url", "client_id", "client_secret", "redirect_path", "redirect_host")
+_SIGNED = ("private_key", "key_id", "subject", "audience")
 _OTHERS = (
     "kind",
     "grant",
@@ -59,6 +67,10 @@ class Grant:
     redirect_host: str = "127.0.0.1"
     keep: tuple[str, ...] = ()  # members of the answer that the connector wants to know
     lifetime_s: float | None = None
+    private_key: str | None = field(default=None, repr=False)  # PEM; signs what the client says of itself
+    key_id: str = ""
+    subject: str = ""  # on whose behalf; empty: its own, and nothing is said
+    audience: str = ""  # empty: the token_url
 
     @property
     def scope(self) -> str:
@@ -68,7 +80,7 @@ class Grant:
     @property
     def by_person(self) -> bool:
         """Whether somebody has to agree."""
-        return self.kind != "client_credentials"
+        return self.kind not in ALONE
 
 
 def merged(*said: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -91,7 +103,7 @@ def grant_of(system: str, said: Mapping[str, Any]) -> Grant:
         token_url=str(said["token_url"]),
         client_id=str(said["client_id"]),
         client_secret=None if secret is None else str(secret),
-        client_auth=cast("ClientAuth", said.get("client_auth") or ("basic" if secret else "none")),
+        client_auth=cast("ClientAuth", (said.get("client_auth") or "basic") if secret else "none"),
         authorize_url=str(said.get("authorize_url", "")),
         device_url=str(said.get("device_url", "")),
         revoke_url=str(said.get("revoke_url", "")),
@@ -104,6 +116,10 @@ def grant_of(system: str, said: Mapping[str, Any]) -> Grant:
         redirect_host=str(said.get("redirect_host", "127.0.0.1")),
         keep=tuple(map(str, said.get("keep", ()))),
         lifetime_s=said.get("lifetime_s"),
+        private_key=None if said.get("private_key") is None else str(said["private_key"]),
+        key_id=str(said.get("key_id", "")),
+        subject=str(said.get("subject", "")),
+        audience=str(said.get("audience", "")),
     )
 
 
@@ -118,13 +134,13 @@ def _missing(said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name in ("token_url", "client_id", *_NEEDS.get(kind, ())):
         if not said.get(name):
             yield name, "is missing"
-    if said.get("client_auth") in {"basic", "post"} and not said.get("client_secret") and kind != "client_credentials":
+    if said.get("client_auth") in {"basic", "post"} and not said.get("client_secret") and kind not in ALONE:
         yield "client_secret", "is missing: without one, `client_auth` is none"
 
 
 def _wrong(said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in said.items():
-        if name not in {*_TEXTS, *_OTHERS}:
+        if name not in {*_TEXTS, *_SIGNED, *_OTHERS}:
             yield name, "is not known in `oauth2`"
         elif value is not None and (what := _what_is_wrong(name, value)):
             yield name, what
@@ -134,7 +150,7 @@ def _what_is_wrong(name: str, value: Any) -> str | None:
     """What is wrong with one setting; None: nothing."""
     if name in _WORDS:
         return None if value in _WORDS[name] else f"is none of {', '.join(_WORDS[name])}"
-    if name in _TEXTS and not isinstance(value, str):
+    if name in {*_TEXTS, *_SIGNED} and not isinstance(value, str):
         return "is not text"
     if name.endswith("_url"):
         return _wrong_address(value) if value else None

@@ -213,7 +213,7 @@ class Keeper:
 
     def _refresh_token(self, kept: Kept | None) -> str | None:
         """What a token is renewed with; None: the client itself is given one."""
-        if self.grant.kind == "client_credentials":
+        if not self.grant.by_person:
             return None
         if kept is None:
             raise self._never()
@@ -230,7 +230,7 @@ class Keeper:
         for number in range(TRIES):
             begun = self._now()
             try:
-                return (self._endpoint.client_credentials() if refresh is None else self._endpoint.refresh(refresh)), begun
+                return (self._endpoint.alone() if refresh is None else self._endpoint.refresh(refresh)), begun
             except ServerAwayError as error:
                 error.system = self.grant.system
                 wait_s = TRY_AGAIN_S * 2**number if error.wait_s is None else error.wait_s

@@ -50,8 +50,8 @@ def walk(grant: Grant, endpoint: Endpoint, person: Person, *, limit_s: float, no
 
     Raises GrantExpiredError where it was refused or not given in time, AccessRefusedError, SystemUnreachableError, UsageError.
     """
-    if grant.kind == "client_credentials":
-        return endpoint.client_credentials()
+    if not grant.by_person:
+        return endpoint.alone()
     if grant.kind == "device_code":
         return _by_device(endpoint, person, limit_s, now)
     return _by_browser(grant, endpoint, person, limit_s, now)

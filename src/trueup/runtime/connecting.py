@@ -72,7 +72,7 @@ class Connecting:
         given = set(token.scopes) if token.scopes is not None else set(grant.scopes)
         missing = tuple(scope for scope in grant.scopes if scope not in given)
         found = access_of(self._config)[grant.system]
-        return Connected(found, missing, token.refresh is not None or grant.kind == "client_credentials")
+        return Connected(found, missing, token.refresh is not None or not grant.by_person)
 
     def forget(self) -> bool:
         """Forget the access; whether it was given back as well. Raises UsageError where there is none, and what the server raises."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from tests.oauth_server import OAuthServer
 from trueup.connectors.rest.connector import RestConnector
 from trueup.credentials import keeper
 from trueup.credentials.token import Token
-from trueup.errors import GrantExpiredError
+from trueup.errors import AccessRefusedError, ConfigError, GrantExpiredError
 from trueup.model import Config, KeyPlace, ObjectSpec, System
 from trueup.runtime.credentials import Credentials, StateShelf, grant_for
 from trueup.sealing import new_key
@@ -79,3 +80,52 @@ def test_a_token_that_is_refused_is_renewed_and_the_request_sent_again(directory
     monkeypatch.setattr(keeper, "FRESH_S", 0.0)
     with pytest.raises(GrantExpiredError, match="its access has ended"):
         rows_of(connector)
+
+
+def led(tmp_path, server: OAuthServer, service: RestService, *, hosts: str = '["127.0.0.1"]', keep: str = "service") -> tuple[Any, Any]:
+    """An application whose address comes with the token."""
+    text = FILE.format(url=server.url, service="${token.service}/api").replace(
+        "scopes:", f"grant: client_credentials\n  keep: [{keep}]\n  scopes:"
+    )
+    (tmp_path / "led.yaml").write_text(text.replace('/api"', f'", hosts: {hosts}'))
+    secrets = {"client_id": server.settings["client_id"], "client_secret": server.settings["client_secret"]}
+    system = System(name="crm", connector="rest", settings={"file": "led.yaml", "secrets": secrets})
+    master, state = KeyPlace(given=new_key().text), str(tmp_path / "led.db")
+    config = Config(file="", directory=str(tmp_path), state=state, master_key=master, systems={"crm": system}, entities={})
+    connector: Any = RestConnector.open("crm", system.settings, directory=str(tmp_path))
+    credentials = Credentials(config)
+    credentials.authorize(system, connector)
+    return connector, credentials
+
+
+@pytest.mark.parametrize(
+    ("hosts", "told", "said"),
+    [
+        ('["127.0.0.1"]', {"service": "here"}, None),
+        ('["127.0.0.1"]', {"service": "http://elsewhere.example.com"}, "its token leads to http://elsewhere.example.com"),
+        ('["*.example.com"]', {"service": "here"}, "its token leads to http://127.0.0.1"),
+        ('["127.0.0.1"]', {}, "the answer with its token does not say `service`"),
+    ],
+)
+def test_an_address_that_comes_with_the_token(tmp_path, hosts, told, said):
+    with OAuthServer() as server, RestService() as service:
+        service.make("contacts", key=("id",))
+        service.put("contacts", {"id": 1, "name": "Ada"})
+        server.more = {name: service.url if value == "here" else value for name, value in told.items()}
+        connector, credentials = led(tmp_path, server, service, hosts=hosts)
+        with closing(connector), closing(credentials):
+            if said is None:
+                assert rows_of(connector) == 1
+            else:
+                with pytest.raises(AccessRefusedError, match=said):
+                    rows_of(connector)
+                assert service.requests == []
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [({"keep": "another"}, "`service` is not kept of the answer with a token"), ({"hosts": "[]"}, "a part of it comes from outside")],
+)
+def test_a_file_that_does_not_say_where_a_token_may_lead(tmp_path, more, said):
+    with OAuthServer() as server, RestService() as service, pytest.raises(ConfigError, match=said):
+        led(tmp_path, server, service, **more)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _MOST_REDIRECTS = 5
 _MOST_REST_S = 86_400.0
 """An application that wants to be left alone for longer is asked again after a day."""
+_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 _REDIRECTS = {301, 302, 303, 307, 308}
 _NOT_REACHED = (
     httpx2.ConnectError,
@@ -66,15 +67,17 @@ class Client:
         base_url: str,
         *,
         headers: Mapping[str, str] | None = None,
+        told: Callable[[], str] | None = None,
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Nothing is connected yet. `headers` go with every request."""
+        """Nothing is connected yet. `headers` go with every request. `told`: says the address once somebody asks."""
         self.system = system
         self.authorization: Authorization = Nobody()
         self._http = http
         self._headers = dict(headers or {})
         self._base = base_url.rstrip("/")
         self._host = urlsplit(self._base).netloc
+        self._told = told
         self._wait = wait
         self._budget = self._shared_budget(None)
         self._client: httpx2.Client | None = None
@@ -227,8 +230,25 @@ class Client:
             )
         return whole
 
+    def _move(self, base: str) -> None:
+        """The address is this one. Raises AccessRefusedError for one that the connector file does not allow: it comes from outside."""
+        if base == self._base:
+            return
+        parts = urlsplit(base)
+        if (parts.scheme != "https" and parts.hostname not in _LOOPBACK) or not any(
+            fnmatch.fnmatch(parts.hostname or "", host) for host in self._http.hosts
+        ):
+            raise AccessRefusedError(
+                f"its token leads to {parts.scheme}://{parts.netloc}, which the connector file does not allow",
+                hint="where it should, add the host to `http: {hosts: […]}`; only https is allowed",
+                system=self.system,
+            )
+        self._base, self._host = base, parts.netloc
+
     def _once(self, request: Request) -> tuple[Request, Response]:
         prepared = self.authorization.prepare(request)
+        if self._told is not None:
+            self._move(self._told().rstrip("/"))
         whole = self.address(prepared.url)
         for _ in range(_MOST_REDIRECTS):
             with self._budget.slot(urlsplit(whole).path, self.system):

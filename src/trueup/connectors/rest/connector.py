@@ -60,9 +60,10 @@ class RestConnector:
         self.name = name
         self.file = file
         self._scope = {"secrets": dict(secrets), "values": dict(values)}
-        address = base_url or str(render(file.http.base_url, self._scope))
+        led = base_url is None and any(place.name.startswith("token.") for place in places(file.http.base_url))
+        address = base_url or ("" if led else str(render(file.http.base_url, self._scope)))
         headers = {name: text(value) for name, value in render(file.http.headers, self._scope).items()}
-        self._client = Client(name, file.http, address, headers=headers)
+        self._client = Client(name, file.http, address, headers=headers, told=self._told if led else None)
         self._grant: Mapping[str, Any] | None = None
         self.instead: tuple[str, ...] = ()  # secrets of an earlier way to say who asks, which are not given
         self._client.authorization = self._authorization(file.auth.any_of)
@@ -92,8 +93,9 @@ class RestConnector:
         values = {key: str(value) for key, value in (settings.get("values") or {}).items()}
         for secret, value in secrets.items():
             keep_secret(secret, value)
-        address = settings.get("base_url") or render(file.http.base_url, {"secrets": secrets, "values": values})
-        needed = [*(() if settings.get("base_url") else places(file.http.base_url)), *places(file.http.headers)]
+        where = [place for place in places(file.http.base_url) if not place.name.startswith("token.")]
+        led = len(where) < len(places(file.http.base_url))  # a part of the address comes with the token
+        needed = [*(() if settings.get("base_url") else where), *places(file.http.headers)]
         missing = [place.name for place in needed if place.value({"secrets": secrets, "values": values}) is None]
         if missing:
             kind, _, which = missing[0].partition(".")
@@ -108,6 +110,9 @@ class RestConnector:
                     )
                 ]
             )
+        if led and not settings.get("base_url"):
+            return cls(name, file, secrets, values, None, columns)
+        address = settings.get("base_url") or render(file.http.base_url, {"secrets": secrets, "values": values})
         try:
             right = httpx2.URL(str(address)).host and str(address).startswith(("http://", "https://"))
         except httpx2.InvalidURL:
@@ -190,6 +195,18 @@ class RestConnector:
                 return Missing(self.name)
             case _:
                 return Nobody()
+
+    def _told(self) -> str:
+        """The address, of which a part came with the token. Raises AccessRefusedError where that does not tell it."""
+        kept = getattr(self._client.authorization, "kept", {})
+        place = next(place for place in places(self.file.http.base_url) if place.name.startswith("token."))
+        if place.name.partition(".")[2] not in kept:
+            raise AccessRefusedError(
+                f"the answer with its token does not say `{place.name.partition('.')[2]}`",
+                hint=f"run `trueup connect {self.name} --renew`, or name its address: `base_url: …`",
+                system=self.name,
+            )
+        return str(render(self.file.http.base_url, {**self._scope, "token": kept}))
 
     @property
     def grant(self) -> Mapping[str, Any] | None:

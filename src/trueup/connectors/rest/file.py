@@ -224,6 +224,18 @@ def _auth(document: YamlDocument, shape: FileShape) -> Iterator[Problem]:
     for number, kind in enumerate(shape.auth.any_of):
         for wrong in _strange(kind.model_dump(), _ALWAYS):
             yield document.problem(_path(document, ("auth", "any_of", number)), wrong)
+    path = ("http", "base_url")
+    for wrong in _strange(shape.http.base_url, _ALWAYS | {"token"}):
+        yield document.problem(path, wrong)
+    kept = {str(name) for kind in shape.auth.any_of for name in (kind.model_extra or {}).get("keep", ()) or ()}
+    led = [place.name.partition(".")[2] for place in places(shape.http.base_url) if place.name.startswith("token.")]
+    for name in led:
+        if name not in kept:
+            yield document.problem(
+                path, f"`{name}` is not kept of the answer with a token", f"write `auth: {{kind: oauth2, keep: [{name}], …}}`"
+            )
+    if led and not shape.http.hosts:
+        yield document.problem(path, "a part of it comes from outside", 'say where it may lead to: `hosts: ["*.example.com"]`')
 
 
 def _object(document: YamlDocument, path: YamlPath, obj: ObjectShape, shape: FileShape) -> list[Problem]:
