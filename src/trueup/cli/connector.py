@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trueup.cli.shared import COULD_NOT, AsJson, complain, leave, say, say_json, style
+from trueup.cli.shared import COULD_NOT, AsJson, ConfigFile, complain, config_path, leave, looked, say, say_json, style, workspace_of
 
 if TYPE_CHECKING:
     from trueup.connectors.rest.connector import RestConnector
@@ -120,8 +121,14 @@ def check(file: File, *, as_json: AsJson = False) -> None:
 
 
 @connector.command("try", short_help="Show live rows of an object.")
-def try_(
-    file: File,
+def try_(  # noqa: PLR0913 - one argument per option
+    ctx: typer.Context,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="The connector file, the name of one that comes along, or a system of trueup.yaml.", show_default=False
+        ),
+    ],
     name: Annotated[str, typer.Argument(metavar="OBJECT", help="An object of the file.", show_default=False)],
     *,
     secret: Annotated[
@@ -135,14 +142,19 @@ def try_(
     ] = None,
     base_url: Annotated[str | None, typer.Option(metavar="URL", help="Another address than the file's.", show_default=False)] = None,
     rows: Annotated[int, typer.Option(min=1, max=1000, help="How many rows to show.")] = MOST_ROWS,
+    config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Connect, and show the first rows of an object as they would be mapped. Only reads."""
-    opened = _opened(_where(file), secret or [], value or [], base_url)
-    try:
-        columns, shown, rejected = _first(opened, name, rows)
-    finally:
-        opened.close()
+    """Connect, and show the first rows of an object as they would be mapped. Only reads.
+
+    A system of trueup.yaml is asked with its own settings, and with the access that `trueup connect` was given.
+    """
+    configured = not (secret or value or base_url or file.exists() or len(file.parts) != 1 or file.suffix)
+    if configured and config_path(ctx, config).exists() and (found := _of_system(ctx, config, file.name, name, rows)) is not None:
+        columns, shown, rejected = found
+    else:
+        with closing(_opened(_where(file), secret or [], value or [], base_url)) as opened:
+            columns, shown, rejected = _first(opened, name, rows)
     if as_json:
         say_json({"object": name, "columns": columns, "rows": shown, "rejected": rejected})
     else:
@@ -150,6 +162,24 @@ def try_(
         for reject in rejected:
             complain(f"a record cannot be read: {reject['key'] or reject['where']}: {reject['reason']}")
     leave(COULD_NOT if rejected and not shown else 0)
+
+
+def _of_system(
+    ctx: typer.Context, config: Path | None, system: str, name: str, rows: int
+) -> tuple[dict[str, str], list[dict[str, Any]], list[dict[str, Any]]] | None:
+    """What a system of the configuration shows; None where it has none of this name."""
+    from trueup.connectors.rest.connector import RestConnector
+    from trueup.errors import UsageError
+    from trueup.runtime.opening import Opening
+
+    with workspace_of(ctx, config) as workspace:
+        if system not in workspace.config.systems:
+            return None
+        with closing(Opening(workspace.config)) as opening, closing(opening.open(system)) as opened:
+            if not isinstance(opened, RestConnector):
+                raise UsageError(f"{system} is no web application", hint="`trueup check` shows rows of every system")
+            looked(workspace)
+            return _first(opened, name, rows)
 
 
 def _opened(file: Path, secrets: list[str], values: list[str], base_url: str | None) -> RestConnector:

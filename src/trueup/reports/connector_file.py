@@ -9,7 +9,8 @@ from trueup.connectors.rest.file import names_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from trueup.connectors.rest.schema import AuthShape, BulkShape, FileShape, LimitShape, ListShape, ObjectShape, WriteShape
+    from trueup.connectors.rest.schema import BulkShape, FileShape, ListShape, ObjectShape, WriteShape
+    from trueup.connectors.rest.schema_http import AuthShape, LimitShape
     from trueup.model import Caps
 
 _PAGES = {

@@ -11,7 +11,8 @@ from trueup.reports.connector_file import words
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from trueup.connectors.rest.schema import AuthShape, FileShape, LimitShape, ObjectShape, StartShape
+    from trueup.connectors.rest.schema import FileShape, ObjectShape, StartShape
+    from trueup.connectors.rest.schema_http import AuthShape, LimitShape
 
 
 def line_of(file: FileShape) -> list[str]:

@@ -123,6 +123,32 @@ def test_fewer_rows_than_the_total_are_no_complete_list(service, connect):
     assert (len(keys(pages)), pages[-1].complete) == (7, False)
 
 
+def test_a_total_that_stands_in_a_header(service, connect, monkeypatch):
+    whole = service.json
+    monkeypatch.setattr(service, "json", lambda value, status=200, headers=None: whole(value, status, {**(headers or {}), "x-total": "26"}))
+    full = {"get": "/contacts", "items": "/data", "page": PAGE, "total": "header X-Total"}
+    assert not read(connect(contacts(read={"full": full})))[-1].complete
+    service.put("contacts", {"id": 26, "name": "n26"})
+    assert read(connect(contacts(read={"full": full})))[-1].complete
+
+
+@pytest.mark.parametrize(
+    ("items", "answer", "said"),
+    [
+        ("/data", [{"id": 1}], "the answer is a list itself, which needs no `items`"),
+        ("", {"data": [{"id": 1}], "next": None}, "there is one at /data"),
+        ("/rows", {"result": {"rows": [], "more": []}}, "there is one at /result/rows and at /result/more"),
+        ("/rows", {"message": "hello"}, "it has message"),
+        ("/rows", "hello", "it is empty, or no object"),
+    ],
+)
+def test_a_list_that_stands_elsewhere_is_told_where(service, connect, monkeypatch, items, answer, said):
+    monkeypatch.setattr(service, "_list", lambda *_: service.json(answer))
+    with pytest.raises(ObjectUnreadableError, match="there is no list at") as caught:
+        read(connect(contacts(read={"full": {"get": "/contacts", "items": items}})))
+    assert said in str(caught.value.hint)
+
+
 def test_graphql_pages_and_a_refusal_within_a_200(service, connect):
     page = {"style": "page_info", "from": "/data/contacts/pageInfo", "to": "body.variables.after"}
     query = {"query": "query { contacts { nodes } }", "variables": {"first": 10}}

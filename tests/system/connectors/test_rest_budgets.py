@@ -15,7 +15,7 @@ import pytest
 from tests.system.connectors.rest_tools import contacts, creates, filled, opened, outcomes, read
 from trueup.connectors.rest.connector import RestConnector
 from trueup.connectors.rest.limits import Budget, BudgetSpentError, Memory
-from trueup.connectors.rest.schema import LimitShape
+from trueup.connectors.rest.schema_http import LimitShape
 from trueup.errors import SystemUnreachableError
 from trueup.runtime.status import standing_of
 from trueup.runtime.workspace import open_workspace

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trueup.connectors.rest.client import Client
-from trueup.connectors.rest.schema import HttpShape
+from trueup.connectors.rest.schema_http import HttpShape
 from trueup.errors import AccessRefusedError
 
 SHAPE = HttpShape.model_validate({"base_url": "https://api.example.com/v1", "hosts": ["*.files.example.com"]})

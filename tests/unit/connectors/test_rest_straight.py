@@ -11,7 +11,7 @@ import pytest
 
 from trueup.connectors.rest.client import Client, ReplyLostError
 from trueup.connectors.rest.message import Request
-from trueup.connectors.rest.schema import HttpShape
+from trueup.connectors.rest.schema_http import HttpShape
 from trueup.connectors.rest.straight import Straight
 from trueup.errors import ObjectUnreadableError, SystemUnreachableError
 from trueup.testing.rest_http import Answer, Asked, Server

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trueup.connectors.rest.message import Response
-    from trueup.connectors.rest.schema import BudgetShape, ErrorShape
+    from trueup.connectors.rest.schema_http import BudgetShape, ErrorShape
 
 _ALWAYS = {
     401: "reauth",

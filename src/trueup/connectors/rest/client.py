@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from trueup.connectors.rest.auth import Authorization
     from trueup.connectors.rest.limits import Budget, Ledger
-    from trueup.connectors.rest.schema import HttpShape
+    from trueup.connectors.rest.schema_http import HttpShape
 
 _MOST_REDIRECTS = 5
 _MOST_REST_S = 86_400.0

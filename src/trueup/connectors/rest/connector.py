@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from trueup.connectors.base import Page, WriteBatch
     from trueup.connectors.needing import Need, Permissions
     from trueup.connectors.rest.limits import Ledger
-    from trueup.connectors.rest.schema import AuthShape, FileShape, ObjectShape
+    from trueup.connectors.rest.schema import FileShape, ObjectShape
+    from trueup.connectors.rest.schema_http import AuthShape
     from trueup.model import ObjectInfo, ObjectSpec, Precondition
 
 _WEAKEST: dict[str, int] = {"native": 0, "read_compare": 1, "none": 2}

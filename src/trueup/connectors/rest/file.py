@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from trueup.connectors.rest.hooks import own_places
-from trueup.connectors.rest.schema import ANY, ColumnShape, FileShape, ObjectShape, PageShape, RequestShape, Shape
+from trueup.connectors.rest.schema import ANY, ColumnShape, FileShape, ObjectShape, PageShape, RequestShape
+from trueup.connectors.rest.schema_http import Shape
 from trueup.connectors.rest.template import places
 from trueup.errors import ConfigError, Problem
 from trueup.yamlfile import parse_yaml, plain, read_yaml

@@ -23,7 +23,7 @@ from trueup.errors import SystemUnreachableError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from trueup.connectors.rest.schema import LimitShape
+    from trueup.connectors.rest.schema_http import LimitShape
 
 STEPS = 100
 """What is spent in a window is kept in so many steps: a place may be taken for spent for a hundredth of the window too long."""

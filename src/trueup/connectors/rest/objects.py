@@ -160,7 +160,7 @@ class RestObject:
         shape = self.shape.discover
         assert shape is not None
         found = {}
-        for records in Listing(client, shape, self.scope, f"the fields of {self.name}"):
+        for records in Listing(client, shape, self.scope, f"the fields of {self.name} ({shape.method} {shape.path})"):
             for record in records:
                 name = at(record, parse(shape.name))
                 if not isinstance(name, str):
@@ -175,7 +175,8 @@ class RestObject:
     def _sampled(self, client: Client, found: dict[str, RestColumn]) -> dict[str, RestColumn]:
         seen: dict[Path, list[Any]] = {}
         rows = 0
-        listing = Listing(client, self.shape.read.full, self.scope, self.name)
+        full = self.shape.read.full
+        listing = Listing(client, full, self.scope, f"{self.name} ({full.method} {full.path})")
         for records in listing:
             self.header = listing.header
             for record in records[:SAMPLE_ROWS]:

@@ -13,7 +13,7 @@ from urllib.parse import urljoin
 from trueup.connectors.jsonl_text import ABSENT
 from trueup.connectors.rest.lines import CONTENT_TYPES, rows_of
 from trueup.connectors.rest.message import Request, json_bytes
-from trueup.connectors.rest.pointer import at, parse
+from trueup.connectors.rest.pointer import at, parse, text_of
 from trueup.connectors.rest.requests import built
 from trueup.connectors.rest.tables import records_of
 from trueup.connectors.rest.template import render
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _LINK = re.compile(r"<([^>]*)>\s*((?:;[^,<]*)*)")
 _MOST_RESTARTS = 3
+_MOST_SHOWN = 6
 
 
 class Listing:
@@ -119,6 +120,7 @@ class Listing:
             self._size = max(size.least, self._size // 2)
         self.pages += 1
         if self._shape.format != "json":
+            self._learn_total(response, None)
             return response, self._lines(response)
         value = response.json()
         records = at(value, self._items)
@@ -126,16 +128,24 @@ class Listing:
             if records is None or (records is ABSENT and self._shape.header):  # an empty sheet
                 return response, []
             raise self._unreadable(
-                f"there is no list at `{self._shape.items or '/'}` of the answer", "correct `items` in the connector file"
+                f"there is no list at `{self._shape.items or '/'}` of the answer", f"correct `items` in the connector file: {_shown(value)}"
             )
-        if self._shape.total is not None and isinstance(total := at(value, parse(self._shape.total)), int | str) and str(total).isdigit():
-            self._total = int(total)
+        self._learn_total(response, value)
         if self._shape.header:
             try:
                 self.header, records = records_of(records)
             except ValueError as error:
                 raise self._unreadable(str(error), "give each column a name of its own in the first row") from error
         return response, records
+
+    def _learn_total(self, response: Response, value: Any) -> None:
+        told = self._shape.total
+        if told is None:
+            return
+        header = told.removeprefix("header ")
+        total = at(value, parse(told)) if header == told else response.headers.get(header.lower())
+        if isinstance(total, int | str) and str(total).isdigit():
+            self._total = int(total)
 
     def _lines(self, response: Response) -> list[Any]:
         try:
@@ -239,6 +249,19 @@ class Listing:
 
     def _unreadable(self, message: str, hint: str) -> ObjectUnreadableError:
         return ObjectUnreadableError(f"{self._what}: {message}", hint=hint, system=self._client.system)
+
+
+def _shown(value: Any) -> str:
+    """Where the lists of an answer are, for whoever looked in the wrong place."""
+    if isinstance(value, list):
+        return "the answer is a list itself, which needs no `items`"
+    members = value if isinstance(value, dict) else {}
+    inner = [(name, inside, more) for name, held in members.items() if isinstance(held, dict) for inside, more in held.items()]
+    lists = [text_of((name,)) for name, held in members.items() if isinstance(held, list)]
+    lists += [text_of((name, inside)) for name, inside, held in inner if isinstance(held, list)]
+    if lists:
+        return f"there is one at {' and at '.join(lists[:_MOST_SHOWN])}"
+    return f"it has {', '.join(list(members)[:_MOST_SHOWN])}" if members else "it is empty, or no object"
 
 
 def _linked(header: str) -> str | None:
