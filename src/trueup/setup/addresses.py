@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from trueup.connectors.presets import preset_names
 from trueup.errors import UsageError
 
 if TYPE_CHECKING:
@@ -73,9 +74,16 @@ def read_address(text: str) -> Address:
         return Address(name, connector, url=f"{'postgresql' if connector == 'postgres' else 'mysql'}://{place.partition('://')[2]}")
     if scheme:
         message = f"{name}: nothing connects to `{scheme}://` addresses"
-        raise UsageError(message, hint=f"databases: {', '.join(_SCHEMES)}")
+        web = "; of a web application, `trueup connector list` says more" if scheme in {"http", "https"} else ""
+        raise UsageError(message, hint=f"databases: {', '.join(_SCHEMES)}{web}")
     connector = _SUFFIXES.get(Path(place).suffix.casefold(), "")
     if not connector:
         message = f"{name}: nothing reads {Path(place).name}"
+        if place in preset_names():
+            message = f"{name}: {place} is a web application, of which nothing is proposed"
+            raise UsageError(message, hint=f"`trueup connector show {place}` says what to write into trueup.yaml")
+        if Path(place).suffix.casefold() in {".yaml", ".yml"}:
+            message = f"{name}: of a web application nothing is proposed"
+            raise UsageError(message, hint="write the system into trueup.yaml: {connector: rest, file: …}; see docs/connectors.md")
         raise UsageError(message, hint=f"files that end in {', '.join(_SUFFIXES)}, or a database's URL")
     return Address(name, connector, path=place)

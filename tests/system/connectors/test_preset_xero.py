@@ -49,12 +49,27 @@ def xero() -> Iterator[Any]:
     def open_(*exchanges: Exchange) -> tuple[Vendor, Any]:
         vendor = Vendor(Judge("xero"), list(exchanges))
         made.append(vendor)
-        return vendor, opened("xero", vendor, X, values={"tenant": "a-tenant"})
+        return vendor, opened("xero", vendor, values={"tenant": "a-tenant"})
 
     yield open_
     for vendor in made:
         vendor.close()
         vendor.check()
+
+
+def test_the_organisations_that_agreed(xero):
+    told = {  # getConnections' example in xero-identity.yaml
+        "id": "7cb59f93-2964-421d-bb5e-a0f7a4572a44",
+        "tenantId": "fe79f7dd-b6d4-4a92-ba7b-538af6289c58",
+        "tenantName": "Demo Company (NZ)",
+        "tenantType": "ORGANISATION",
+        "createdDateUtc": "2019-12-07T18:46:19.5165400",
+        "updatedDateUtc": "2019-12-07T18:46:19.5187840",
+    }
+    _, connector = xero(Exchange("GET", "/connections", [told]))
+    spec = ObjectSpec(name="organisations", key=("tenantId",))
+    (row,) = rows(read(connector, spec, ["tenantName", "tenantType"]))
+    assert (row["__key"], row["tenantName"]) == (told["tenantId"], "Demo Company (NZ)")
 
 
 def test_contacts_by_pages_and_what_changed_since(xero):
