@@ -76,8 +76,9 @@ class TimestampShape(Shape):
 class VerifyShape(Shape):
     """How an incoming message proves where it comes from."""
 
-    kind: Literal["standard", "hmac", "basic", "token"] = Field(
-        description="standard: Standard Webhooks; hmac: a signature over the body; basic: user and password; token: a header with a secret."
+    kind: Literal["standard", "hmac", "ed25519", "basic", "token"] = Field(
+        description="standard: Standard Webhooks; hmac: a signature over the body; ed25519: one by the sender's own key; basic: user and"
+        " password; token: a header with a secret."
     )
     secret: Secrets | None = Field(
         None,
@@ -87,6 +88,9 @@ class VerifyShape(Shape):
     header: Text | None = Field(None, description="The header with the signature or the token (hmac, token).", examples=["X-Signature"])
     field: Text | None = Field(
         None, description="The signature's name in a header that holds `name=value` pairs, separated by commas.", examples=["v1"]
+    )
+    public_key: Secrets | None = Field(
+        None, description="The sender's public key (ed25519), in hex or base64; while it is being changed, a list of both."
     )
     hash: Literal["sha1", "sha256", "sha384", "sha512"] = Field("sha256", description="The hash of an hmac.")
     encoding: Literal["hex", "base64"] = Field("hex", description="How the hmac is written.")
@@ -132,6 +136,18 @@ class EventShape(Shape):
     )
 
 
+class ReplyShape(Shape):
+    """What the sender wants to hear, where that is not 202."""
+
+    status: Literal[200, 201, 202, 204] = Field(202, description="The answer to a message that was stored.")
+    challenge: Text | None = Field(
+        None,
+        pattern=r"^(/|query\.).+$",
+        description="What comes when the sender tries the address, and is sent back: `query.NAME`, or a JSON Pointer into the body.",
+        examples=["/challenge", "query.validationToken"],
+    )
+
+
 class WebhookShape(Shape):
     """Messages that this system sends when something changed."""
 
@@ -143,6 +159,7 @@ class WebhookShape(Shape):
         examples=["https://sync.example.com/hooks/crm"],
     )
     event: EventShape | None = Field(None, description='Where the message says what changed; left out: {"object": …, "key": …}.')
+    reply: ReplyShape | None = Field(None, description="What the sender wants to hear; left out: 202.")
     max_bytes: int = Field(1_048_576, ge=1024, le=67_108_864, description="Larger messages are refused.", examples=[4_194_304])
 
 

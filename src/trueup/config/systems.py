@@ -31,8 +31,15 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}", re.ASCII)
 _PLACES = re.compile(r"\$\{([^}]*)\}")
 _KNOWN_PLACES = ("body", "timestamp", "method", "uri", "path")
+_KEY_HEX = 64
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
-_NEEDS = {"standard": ("secret",), "hmac": ("secret", "header"), "basic": ("user", "password"), "token": ("header", "secret")}
+_NEEDS = {
+    "standard": ("secret",),
+    "hmac": ("secret", "header"),
+    "ed25519": ("public_key", "header"),
+    "basic": ("user", "password"),
+    "token": ("header", "secret"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,15 +160,24 @@ def _check_webhook(webhook: WebhookShape | None, path: YamlPath, report: Report)
     for name in _NEEDS[verify.kind]:
         if getattr(verify, name) is None and not report.is_broken((*place, name)):
             report.also(place, f"`{name}` is missing: verify by {verify.kind} needs {' and '.join(_NEEDS[verify.kind])}", "")
-    if verify.kind == "hmac":
+    if verify.kind in {"hmac", "ed25519"}:
         _check_hmac(verify, place, report)
+    _check_keys(verify, place, report)
+
+
+def _check_keys(verify: VerifyShape, place: YamlPath, report: Report) -> None:
+    """Whether keys and secrets are such as their kind has."""
+    if verify.kind == "ed25519" and verify.public_key is not None and not report.is_broken((*place, "public_key")):
+        for key in (verify.public_key,) if isinstance(verify.public_key, str) else verify.public_key:
+            if not is_public_key(key):
+                report.add((*place, "public_key"), "this is no public key of Ed25519", "it has 32 bytes, in hex or base64")
     if verify.kind == "standard" and verify.secret is not None and not report.is_broken((*place, "secret")):
         for secret in (verify.secret,) if isinstance(verify.secret, str) else verify.secret:
-            if not is_standard(secret):
+            if not is_standard(secret) and not (secret.startswith("whpk_") and is_public_key(secret.removeprefix("whpk_"))):
                 report.add(
                     (*place, "secret"),
                     "this is no secret of Standard Webhooks",
-                    "such a secret is `whsec_` and base64; for any other one use kind: hmac",
+                    "such a secret is `whsec_` and base64, or the sender's public key `whpk_…`; for any other one use kind: hmac",
                 )
 
 
@@ -196,7 +212,7 @@ def with_file(shape: SystemShape, settings: Mapping[str, Any], directory: str, p
     if shape.webhook is None:
         return theirs
     given = shape.webhook.model_fields_set
-    return shape.webhook.model_copy(update={name: getattr(theirs, name) for name in ("verify", "event") if name not in given})
+    return shape.webhook.model_copy(update={name: getattr(theirs, name) for name in ("verify", "event", "reply") if name not in given})
 
 
 def _said_by_file(connector: str, settings: Mapping[str, Any], directory: str) -> Mapping[str, Any] | None:
@@ -234,6 +250,15 @@ def _check_hmac(verify: VerifyShape, place: YamlPath, report: Report) -> None:
                 f"`${{{name}}}` stands for nothing in a message{did_you_mean(name, _KNOWN_PLACES)}",
                 listing("known", [*_KNOWN_PLACES, "header:NAME"]),
             )
+
+
+def is_public_key(text: str) -> bool:
+    """Whether this can be a public key of Ed25519: 32 bytes, in hex or base64."""
+    try:
+        raw = bytes.fromhex(text) if len(text) == _KEY_HEX else base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (binascii.Error, ValueError):
+        return False
+    return len(raw) == _KEY_HEX // 2
 
 
 def is_standard(secret: str) -> bool:

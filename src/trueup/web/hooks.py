@@ -6,15 +6,17 @@ Plain ASGI, for this is done thousands of times a second beside a run that keeps
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from collections import deque
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 from trueup.errors import StateError
-from trueup.web.messages import Reading, UnreadableError
+from trueup.web.messages import Reading, UnreadableError, challenge_in
 from trueup.web.signatures import Incoming, Standard, verifier
 from trueup.web.tally import Tally
 
@@ -39,6 +41,8 @@ STORE_S = 20.0
 HELD_BYTES = 128 * 1024 * 1024
 """So much may wait to be stored."""
 DRAINED_BYTES = 4 * 1024 * 1024
+MOST_SAID = 1_000
+"""So many characters of what a sender says are sent back to it."""
 AGAIN_S = 5
 """What `Retry-After` asks for."""
 
@@ -53,6 +57,14 @@ _ANSWERS = {
     503: b'{"error":"it cannot be stored now, send it again"}',
 }
 _log = logging.getLogger(__name__)
+
+
+class _Tried(Exception):  # noqa: N818 - no error: the sender tries the address
+    """The request asks whether somebody is there, and is answered with what it said."""
+
+    def __init__(self, body: bytes, kind: bytes) -> None:
+        super().__init__()
+        self.body, self.kind = body, kind
 
 
 class _RefusedError(Exception):
@@ -73,6 +85,21 @@ class Hook:
         self.verifier: Verifier = verifier(webhook["verify"])
         self.reading = Reading.of(system, webhook.get("event"), settings.get("records"), settings.get("timezone"))
         self.max_bytes: int = webhook.get("max_bytes", 1_048_576)
+        reply = webhook.get("reply") or {}
+        self.status: int = reply.get("status", 202)
+        self.challenge: str | None = reply.get("challenge")
+
+    def tried(self, query: bytes, body: bytes | None = None) -> None:
+        """Raises _Tried where the sender only tries the address; `body` None: it has not been read."""
+        if self.challenge is None:
+            return
+        name = self.challenge.removeprefix("query.")
+        if name != self.challenge:
+            said = dict(parse_qsl(query.decode("latin-1"))).get(name) if body is None else None
+            if said is not None and len(said) <= MOST_SAID and said.isprintable():
+                raise _Tried(said.encode(), b"text/plain; charset=utf-8")
+        elif body is not None and (found := challenge_in(body, self.challenge)) is not None and len(found[1]) <= MOST_SAID:
+            raise _Tried(json.dumps({found[0]: found[1]}).encode(), b"application/json")
 
 
 class _Answers:
@@ -157,15 +184,20 @@ class Hooks:
         count = 0
         try:
             status, count = 202, await self._take(hook, scope, receive)
+        except _Tried as tried:
+            self.tally.add(hook.system if hook else "", 200, time.perf_counter() - began)
+            await _say(send, 200, tried.body, [(b"content-type", tried.kind), (b"x-content-type-options", b"nosniff")])
+            return
         except _RefusedError as refused:
             status = refused.status
         self.tally.add(hook.system if hook else "", status, time.perf_counter() - began, repeats=count)
-        await _answer(send, status)
+        await _answer(send, hook.status if hook is not None and status == 202 else status)
 
     async def _take(self, hook: Hook | None, scope: Scope, receive: Receive) -> int:
         """Store a message; returns how many of its events were known. Raises _RefusedError."""
         if hook is None:
             raise _RefusedError(404)
+        hook.tried(scope["query_string"])
         if scope["method"] != "POST":
             raise _RefusedError(405)
         message = _incoming(scope)
@@ -177,6 +209,7 @@ class Hooks:
         if too_large or len(body) > hook.max_bytes:
             await _drain(receive)
             raise _RefusedError(413)
+        hook.tried(scope["query_string"], body)
         self._held += len(body)
         try:
             return await self._store(hook, message, body)
@@ -255,15 +288,19 @@ async def _drain(receive: Receive) -> None:
 
 
 async def _answer(send: Send, status: int) -> None:
-    body = _ANSWERS[status]
-    headers: list[tuple[bytes, bytes]] = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    headers: list[tuple[bytes, bytes]] = [] if status == 204 else [(b"content-type", b"application/json")]
     if status == 503:
         headers.append((b"retry-after", str(AGAIN_S).encode()))
     elif status == 405:
         headers.append((b"allow", b"POST"))
     elif status in {408, 413}:
         headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await _say(send, status, b"" if status == 204 else _ANSWERS.get(status, _ANSWERS[202]), headers)
+
+
+async def _say(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    length = [] if status == 204 else [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, *length]})
     await send({"type": "http.response.body", "body": body})
 
 

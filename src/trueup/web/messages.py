@@ -23,6 +23,8 @@ MOST_EVENTS = 10_000
 """Of one message; a larger one is refused, for it would hold up all others."""
 MOST_TEXT_BYTES = 1_000
 """Of an id, a key or an object's name: a database indexes no longer ones."""
+MOST_TRIED_BYTES = 4_096
+"""A sender that only tries the address says little."""
 _MILLISECONDS_FROM = 1e11  # seconds of the year 5138
 _LATEST = 253_402_300_800.0  # the year 10000
 
@@ -129,6 +131,17 @@ class Reading:
         known = orjson.dumps([event.object, keys]) if keys and None not in keys else event.body
         hint = event.key if event.key is not None or len(set(keys)) != 1 else keys[0]
         return replace(event, key=hint, record=sha256(known).hexdigest())
+
+
+def challenge_in(body: bytes, where: str) -> tuple[str, str] | None:
+    """Name and text of what stands at a pointer into a small body, which is to be sent back; None where nothing does."""
+    if len(body) > MOST_TRIED_BYTES:
+        return None
+    try:
+        said = look_up(parse_line(body), pointer(where))
+    except (ValueError, RecursionError):
+        return None
+    return (where.rpartition("/")[2], str(said)) if isinstance(said, str) and not isinstance(said, NumberText) and said else None
 
 
 def _check(text: str | None) -> None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import hmac
+import itertools
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 MAX_AGE_S = 300.0
 MAX_SIGNATURES = 20
 """So many signatures of one message are looked at; senders give one per secret."""
+PUBLIC = "whpk_"
+"""How a public key of Standard Webhooks begins."""
+_KEY_BYTES = 32
 _PLACES = re.compile(r"\$\{([^}]*)\}")
 _PAIRS = re.compile(r"\s*,\s*")
 _SEVERAL = re.compile(r"[,\s]+")
@@ -60,6 +65,8 @@ def verifier(verify: Mapping[str, Any]) -> Verifier:
             return Standard.of(verify)
         case "hmac":
             return Hmac.of(verify)
+        case "ed25519":
+            return Ed25519.of(verify)
         case "basic":
             return Basic(verify["user"].encode(), _secrets(verify["password"]))
         case _:
@@ -119,30 +126,29 @@ class Basic:
 
 @dataclass(frozen=True, slots=True)
 class Standard:
-    """Standard Webhooks with a shared secret (`v1`)."""
+    """Standard Webhooks with a shared secret (`v1`), or with the sender's public key (`v1a`)."""
 
     keys: tuple[bytes, ...]
+    public: tuple[bytes, ...] = ()
     max_age_s: float = MAX_AGE_S
     needs_body: bool = True
 
     @classmethod
     def of(cls, verify: Mapping[str, Any]) -> Standard:
         """From the configuration."""
-        texts = [secret.decode().removeprefix("whsec_") for secret in _secrets(verify["secret"])]
-        keys = tuple(base64.b64decode(text + "=" * (-len(text) % 4)) for text in texts)
-        return cls(keys, (verify.get("timestamp") or {}).get("max_age_s", MAX_AGE_S))
+        texts = [secret.decode() for secret in _secrets(verify["secret"])]
+        public = tuple(_base64(text.removeprefix(PUBLIC)) or b"" for text in texts if text.startswith(PUBLIC))
+        keys = tuple(_base64(text.removeprefix("whsec_")) or b"" for text in texts if not text.startswith(PUBLIC))
+        return cls(keys, public, (verify.get("timestamp") or {}).get("max_age_s", MAX_AGE_S))
 
     def proves(self, message: Incoming, now_s: float) -> bool:
         """Sign `id.timestamp.body` with each secret, and compare with each signature given."""
         number, stamp = message.header("webhook-id"), message.header("webhook-timestamp")
         signed = _raw(f"{number}.{stamp}.") + message.body
         expected = [hmac.digest(key, signed, "sha256") for key in self.keys]
-        given = [
-            _base64(text.removeprefix("v1,")) or b""
-            for text in message.header("webhook-signature").split(" ")[:MAX_SIGNATURES]
-            if text.startswith("v1,")
-        ]
-        genuine = _any_same(given, expected)
+        told = [text.partition(",")[::2] for text in message.header("webhook-signature").split(" ")[:MAX_SIGNATURES]]
+        genuine = _any_same([_base64(text) or b"" for version, text in told if version == "v1"], expected)
+        genuine |= _any_signed([_base64(text) or b"" for version, text in told if version == "v1a"], [signed], self.public)
         return genuine and bool(number) and _is_fresh(stamp, "s", self.max_age_s, now_s)
 
 
@@ -185,13 +191,20 @@ class Hmac:
 
     def proves(self, message: Incoming, now_s: float) -> bool:
         """Sign what came with each secret, and compare with each signature given."""
+        signatures, stamp = self.given(message)
+        expected = [hmac.digest(secret, signed, self.hash) for signed in self.signed(message, stamp) for secret in self.secrets]
+        return _any_same(signatures, expected) and self.is_fresh(stamp, now_s)
+
+    def is_fresh(self, stamp: str, now_s: float) -> bool:
+        """Whether a message with this time is not too old, where that matters."""
+        return self.max_age_s is None or _is_fresh(stamp, self.unit, self.max_age_s, now_s)
+
+    def given(self, message: Incoming) -> tuple[list[bytes], str]:
+        """The signatures that came, and the time as text; empty where it did not come."""
         given, stamp = self._given(message)
         decode: Callable[[str], bytes | None] = _hex if self.encoding == "hex" else _base64
         fitting = [text.removeprefix(self.prefix) for text in given if text.startswith(self.prefix)]
-        signatures = [decode(text) or b"" for text in fitting[:MAX_SIGNATURES]]
-        expected = [hmac.digest(secret, signed, self.hash) for signed in self._signed(message, stamp) for secret in self.secrets]
-        genuine = _any_same(signatures, expected)
-        return genuine and (self.max_age_s is None or _is_fresh(stamp, self.unit, self.max_age_s, now_s))
+        return [decode(text) or b"" for text in fitting[:MAX_SIGNATURES]], stamp
 
     def _given(self, message: Incoming) -> tuple[list[str], str]:
         """The signatures that came, and the time as text; empty where it did not come."""
@@ -205,7 +218,7 @@ class Hmac:
             stamp = stamps[0] if len(stamps) == 1 else ""
         return [text for name, text in pairs if name == self.field], stamp
 
-    def _signed(self, message: Incoming, stamp: str) -> Iterator[bytes]:
+    def signed(self, message: Incoming, stamp: str) -> Iterator[bytes]:
         """What the sender may have signed: behind a proxy nobody knows by which scheme it was asked."""
         addresses = [""]
         if "uri" in self.parts[1::2]:
@@ -225,6 +238,47 @@ class Hmac:
                 else:
                     signed += _raw(values.get(part, ""))
             yield signed
+
+
+@dataclass(frozen=True, slots=True)
+class Ed25519:
+    """A signature with a private key that the sender alone has (RFC 8032), over a message that is made as that of an hmac."""
+
+    message: Hmac
+    keys: tuple[bytes, ...]
+    needs_body: bool = True
+
+    @classmethod
+    def of(cls, verify: Mapping[str, Any]) -> Ed25519:
+        """From the configuration."""
+        keys = tuple(key_of(key.decode()) or b"" for key in _secrets(verify["public_key"]))
+        return cls(Hmac.of({**verify, "secret": ""}), keys)
+
+    def proves(self, message: Incoming, now_s: float) -> bool:
+        """Check each signature given with each key."""
+        given, stamp = self.message.given(message)
+        genuine = _any_signed(given, list(self.message.signed(message, stamp)), self.keys)
+        return genuine and self.message.is_fresh(stamp, now_s)
+
+
+def key_of(text: str) -> bytes | None:
+    """A public key of Ed25519, in hex or base64; None: it is none."""
+    found = _hex(text) if len(text) == 2 * _KEY_BYTES else _base64(text.replace("-", "+").replace("_", "/"))
+    return found if found is not None and len(found) == _KEY_BYTES else None
+
+
+def _any_signed(given: Sequence[bytes], signed: Sequence[bytes], keys: Sequence[bytes]) -> bool:
+    """Whether any of these signatures is one of any message, by the owner of any key."""
+    if not given or not keys:
+        return False
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    for key, text, signature in itertools.product(keys, signed, given):
+        with contextlib.suppress(InvalidSignature, ValueError):
+            Ed25519PublicKey.from_public_bytes(key).verify(signature, text)
+            return True
+    return False
 
 
 def _raw(text: str) -> bytes:

@@ -105,6 +105,10 @@ CASES = [
     (base(("crm.db}", "crm.db, webhook: {verify: {kind: tokn}}}")), 2, "did you mean `token`?"),
     (base(("crm.db}", "crm.db, webhook: {event: {}}}")), 2, "`verify` is missing"),
     (base(("crm.db}", "crm.db, webhook: {verify: {kind: standard, secret: 'no base64!'}}}")), 2, "no secret of Standard Webhooks"),
+    (base(("crm.db}", "crm.db, webhook: {verify: {kind: standard, secret: whpk_AAAA}}}")), 2, "no secret of Standard Webhooks"),
+    (base(("crm.db}", "crm.db, webhook: {verify: {kind: ed25519, header: X}}}")), 2, "`public_key` is missing"),
+    (base(("crm.db}", "crm.db, webhook: {verify: {kind: ed25519, header: X, public_key: abc}}}")), 2, "no public key of Ed25519"),
+    (base(("crm.db}", "crm.db, webhook: {verify: {kind: token, header: X, secret: s}, reply: {challenge: word}}}")), 2, "challenge"),
     (base(("crm.db}", "crm.db, webhook: {verify: {kind: hmac, secret: s, header: X, message: '${bdy}'}}}")), 2, "did you mean `body`?"),
     (base(("crm.db}", "crm.db, webhook: {verify: {kind: hmac, secret: s, header: X, timestamp: {}}}}")), 2, "where the time stands"),
     (

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from trueup.errors import ConfigError
 from trueup.web.messages import Reading
 from trueup.web.receiver import records_of
-from trueup.web.signatures import Basic, Hmac, Standard, Token, verifier
+from trueup.web.signatures import Basic, Ed25519, Hmac, Standard, Token, verifier
 
 PUBLIC = """\
 systems:
@@ -48,6 +50,29 @@ def test_the_public_example_is_taken_as_it_is_written(load, kind):
     assert (reading.id, reading.key, reading.object) == ("/id", ("/data/id",), "/data/table")
     assert config.entities["lead"].mappings["website"].direction == "read"
     assert records_of(config) == {"website": [("/lead/id",)]}
+
+
+def test_the_sender_s_own_key_and_another_answer(load):
+    written = PUBLIC.replace("VERIFY", f"{{kind: ed25519, public_key: {'0a' * 32}, header: X-Signature}}")
+    written = written.replace("    webhook:\n", "    webhook:\n      reply: {status: 200, challenge: /challenge}\n", 1)
+    webhook = load(written, **ENVIRONMENT).systems["shop"].webhook
+    assert isinstance(verifier(webhook["verify"]), Ed25519)
+    assert webhook["reply"] == {"status": 200, "challenge": "/challenge"}
+
+
+def test_a_connector_file_says_what_is_answered(load, tmp_path):
+    file = {
+        "connector": "chat",
+        "http": {"base_url": "https://chat.example.com"},
+        "objects": {"people": {"key": "/id", "read": {"full": {"get": "/people"}}}},
+        "webhook": {"verify": {"kind": "token", "header": "X-Token", "secret": "${secrets.hook}"}, "reply": {"status": 204}},
+    }
+    (tmp_path / "chat.json").write_text(json.dumps(file), encoding="utf-8")
+    written = PUBLIC.replace("VERIFY", "{kind: token, header: X, secret: s}")
+    i, j = written.index("  shop:"), written.index("  website:")
+    chat = f"  shop: {{connector: rest, file: '{tmp_path / 'chat.json'}', secrets: {{hook: s}}}}\n"
+    webhook = load(written[:i] + chat + written[j:], **ENVIRONMENT).systems["shop"].webhook
+    assert (webhook["reply"], webhook["verify"]["kind"]) == ({"status": 204}, "token")
 
 
 def test_several_secrets_while_one_is_being_changed(load):

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from standardwebhooks import Webhook
 
 from tests.hook_client import STANDARD, based, hexed, standard
@@ -303,3 +304,52 @@ def test_secrets_of_any_length_are_compared_as_digests(compared):
     for token in ("", "x", SECRET, "x" * 500):
         proves({"kind": "token", "header": "X-Token", "secret": SECRET}, {"X-Token": token})
     assert set(compared) == {(hashlib.sha256().digest_size,) * 2}
+
+
+# ---------------------------------------------------------------- the sender's own key
+
+OWNER = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+PUBLIC = OWNER.public_key().public_bytes_raw()
+CHAT: dict[str, Any] = {"kind": "ed25519", "public_key": PUBLIC.hex(), "header": "X-Signature-Ed25519", "message": "${timestamp}${body}"}
+CHAT |= {"timestamp": {"header": "X-Signature-Timestamp"}}
+
+
+def owned(body: bytes = BODY, key: Ed25519PrivateKey = OWNER, at: float = NOW_S) -> dict[str, str]:
+    stamp = str(int(at))
+    return {"X-Signature-Ed25519": key.sign(stamp.encode() + body).hex(), "X-Signature-Timestamp": stamp}
+
+
+def test_the_published_vector_of_ed25519():
+    """The second one of RFC 8032, 7.1: one byte, and its signature."""
+    verify = {"kind": "ed25519", "public_key": "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c", "header": "X-S"}
+    signature = (
+        "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
+    )
+    assert proves(verify, {"X-S": signature}, b"\x72")
+    assert not proves(verify, {"X-S": signature}, b"\x73")
+
+
+@pytest.mark.parametrize("key", [PUBLIC.hex(), base64.b64encode(PUBLIC).decode(), base64.urlsafe_b64encode(PUBLIC).decode().rstrip("=")])
+def test_only_the_owner_of_the_key_is_let_in(key):
+    verify = {**CHAT, "public_key": key}
+    assert proves(verify, owned())
+    assert not proves(verify, owned(key=Ed25519PrivateKey.generate()))
+    assert not proves(verify, owned(), BODY + b" ")
+    assert not proves(verify, owned(at=NOW_S - 301))
+    assert not proves(verify, {**owned(), "X-Signature-Ed25519": "zz"})
+    assert not proves(verify, {})
+    assert proves({**CHAT, "public_key": ["00" * 32, key]}, owned())
+
+
+def test_standard_webhooks_with_a_public_key():
+    public = "whpk_" + base64.b64encode(PUBLIC).decode()
+    headers = {"webhook-id": "msg_1", "webhook-timestamp": str(int(NOW_S))}
+    told = base64.b64encode(OWNER.sign(f"msg_1.{int(NOW_S)}.".encode() + BODY)).decode()
+    assert proves({"kind": "standard", "secret": public}, {**headers, "webhook-signature": f"v1,AAAA v1a,{told}"})
+    assert not proves({"kind": "standard", "secret": public}, {**headers, "webhook-signature": f"v1,{told}"})
+    assert not proves({"kind": "standard", "secret": public}, {**headers, "webhook-signature": f"v1a,{told}"}, b"{}")
+    both = {"kind": "standard", "secret": [STANDARD, public]}
+    assert proves(both, {**headers, "webhook-signature": f"v1a,{told}"})
+    assert proves(both, standard(BODY, at=NOW_S))
+    hashed = hmac.digest(b"", f"msg_1.{int(NOW_S)}.".encode() + BODY, "sha256")  # with no secret, nobody knows one
+    assert not proves({"kind": "standard", "secret": public}, {**headers, "webhook-signature": f"v1,{base64.b64encode(hashed).decode()}"})

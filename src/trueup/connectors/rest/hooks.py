@@ -41,12 +41,13 @@ def own_places(verify: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def said_of(shape: HookShape | None, scope: Mapping[str, Any]) -> dict[str, Any] | None:
-    """`verify` and `event` as a configuration would say them; None where there is nothing, or a secret that they need is not given."""
+    """`verify`, `event` and `reply` as a configuration would say them; None where nothing is said, or a secret is not given."""
     if shape is None or any(place.value(scope) is None for place in places(own_places(shape.verify))):
         return None
     kept = {MESSAGE: shape.verify[MESSAGE]} if MESSAGE in shape.verify else {}
     verify = {**render(own_places(shape.verify), scope), **kept}
-    return {"verify": verify, **({"event": dict(shape.event)} if shape.event is not None else {})}
+    more = {name: dict(said) for name, said in (("event", shape.event), ("reply", shape.reply)) if said is not None}
+    return {"verify": verify, **more}
 
 
 @dataclass(frozen=True, slots=True)

@@ -420,6 +420,7 @@ class HookShape(Shape):
 
     verify: dict[str, Any]
     event: dict[str, Any] | None = None
+    reply: dict[str, Any] | None = None
     subscribe: WriteShape | None = None
     ends: Pointer | None = None
     renew: RequestShape | None = None
