@@ -13,7 +13,7 @@ from trueup.connectors.jsonl_text import ABSENT
 from trueup.connectors.rest.pointer import at, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from trueup.connectors.rest.message import Response
     from trueup.connectors.rest.schema_http import BudgetShape, ErrorShape
@@ -31,6 +31,7 @@ _ALWAYS = {
 }
 _USUAL_PLACES = ("/error/message", "/message", "/error_description", "/detail", "/errors/0/message", "/errors/0/detail", "/title", "/error")
 _LONGEST = 300
+_QUOTED = re.compile(r'"[^"]*"')
 BACKOFF_S = 0.5
 
 
@@ -195,6 +196,9 @@ def rest_s(response: Response, budget: BudgetShape | None) -> float | None:
     """For how long nothing is left, by the headers that tell the budget; None where something is, or nothing is told."""
     if budget is None:
         return None
+    if budget.remaining is None:
+        waits = [wait_s for remaining, wait_s in _told_by_draft(response) if remaining <= budget.keep]
+        return max(waits, default=None)
     try:
         remaining = float(response.headers.get(budget.remaining.lower(), "inf"))
     except ValueError:
@@ -202,3 +206,20 @@ def rest_s(response: Response, budget: BudgetShape | None) -> float | None:
     if remaining > budget.keep:
         return None
     return seconds_of(response.headers.get((budget.reset or "").lower())) or 1.0
+
+
+def _told_by_draft(response: Response) -> Iterator[tuple[float, float]]:
+    """What is left, and in how many seconds it begins anew, by `RateLimit` and its forerunners; of each policy where there are several.
+
+    https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/ (r and t; before version 8 remaining and reset; before 7 in
+    headers of their own)
+    """
+    told = response.headers.get("ratelimit")
+    if told is None:
+        apart = (response.headers.get("ratelimit-remaining", ""), response.headers.get("ratelimit-reset", ""))
+        told = "remaining={}, reset={}".format(*apart)
+    flat = "remaining" in told
+    for policy in [told] if flat else _QUOTED.sub("", told).split(","):  # names of policies say nothing here
+        left, again = (re.search(rf"(?:^|[;,\s]){name}\s*=\s*(\d+)", policy) for name in (("remaining", "reset") if flat else ("r", "t")))
+        if left is not None:
+            yield float(left[1]), float(again[1]) if again is not None else 1.0

@@ -108,11 +108,21 @@ class LimitShape(Shape):
 
 
 class BudgetShape(Shape):
-    """Headers that tell what is left: `remaining`, `reset` (seconds from now, or a moment as epoch seconds, milliseconds or HTTP date)."""
+    """Headers that tell what is left: `remaining`, `reset` (seconds from now, or a moment as epoch seconds, milliseconds or HTTP date).
 
-    remaining: str
+    `ratelimit`: they are those of the draft for all of HTTP, in any of its versions.
+    """
+
+    remaining: str | None = None
     reset: str | None = None
+    ratelimit: bool = False
     keep: int = Field(0, ge=0)  # how much of it is left for others
+
+    @model_validator(mode="after")
+    def _one(self) -> BudgetShape:
+        if self.ratelimit == (self.remaining is not None):
+            raise ValueError("write either remaining: with reset:, or ratelimit: true")
+        return self
 
 
 class ErrorShape(Shape):
