@@ -30,6 +30,7 @@ MOST_BYTES = 1024 * 1024
 MOST_WORDS = 300
 LONGEST_LIFETIME_S = 10 * 365 * 86_400.0
 _JSON = "application/json"
+_NOT_ANY_MORE = "does not take the grant any more"
 _GONE = {"invalid_grant"}
 _WAITING = {"authorization_pending", "slow_down"}
 _TRANSIENT = {"temporarily_unavailable", "server_error"}
@@ -99,7 +100,13 @@ class Endpoint:
         """A token for what the client says of itself, signed with its key (RFC 7523). Raises as `exchange`, and as `assertion`."""
         word = assertion(self._grant, self._clock().timestamp())
         keep_secret(f"the assertion of {self._grant.system}", word)
-        return self._token({"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": word})
+        try:
+            return self._token({"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": word})
+        except GrantExpiredError as error:
+            hint = "look at `client_id`, `private_key`, `subject` and `audience`, and whether the clock of this machine is right"
+            raise GrantExpiredError(
+                error.message.replace(_NOT_ANY_MORE, "does not take what the account says of itself"), hint=hint
+            ) from None
 
     def alone(self) -> Token:
         """A token that nobody has to agree to. Raises as `exchange`."""
@@ -188,7 +195,7 @@ class Endpoint:
         if code in _WAITING:
             raise NotYetError(slower=code == "slow_down")
         if code in _GONE:
-            raise GrantExpiredError(f"{self.host} does not take the grant any more ({told})")
+            raise GrantExpiredError(f"{self.host} {_NOT_ANY_MORE} ({told})")
         if code in {"access_denied", "expired_token"}:
             why = "was refused by a person" if code == "access_denied" else "was not given in time"
             raise GrantExpiredError(f"access {why} ({told})")

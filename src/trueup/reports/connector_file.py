@@ -125,12 +125,17 @@ def _object(name: str, obj: ObjectShape) -> Iterator[str]:
         yield "  it is never written"
 
 
+_FORMATS = {"json": "JSON", "jsonl": "JSON Lines", "csv": "CSV"}
+
+
 def _asked(request: Any) -> str:
     return f"{request.method} {request.path}"
 
 
 def _listed(shape: ListShape) -> str:
     how = "as a job that is waited for" if shape.job else _PAGES[shape.page.style if shape.page else "none"]
+    form = shape.job.format if shape.job else shape.format
+    how += "" if form == ("jsonl" if shape.job else "json") else f", in {_FORMATS[form]}"
     size = f", {shape.page.size.rows} rows each" if shape.page and shape.page.size else ""
     each = f", once for each of {shape.of}" if shape.of else ""
     cut = f", begun again after {shape.restart.after:,} rows" if shape.restart else ""
@@ -152,4 +157,6 @@ def _write(kind: str, write: WriteShape, obj: ObjectShape) -> str:
 
 def _bulk(bulk: BulkShape) -> str:
     job = f", as a job that is waited for ({_asked(bulk.job.poll)}), and that none is begun beside" if bulk.job else ""
-    return f"{_asked(bulk)}, {bulk.max} rows at once{job}, each with an outcome of its own"
+    form = "" if bulk.format == "json" else f" in {_FORMATS[bulk.format]}"
+    form += f", which {_asked(bulk.job.upload)} brings" if bulk.job and bulk.job.upload else ""
+    return f"{_asked(bulk)}, {bulk.max} rows at once{form}{job}, each with an outcome of its own"

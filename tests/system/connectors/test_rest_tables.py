@@ -264,6 +264,12 @@ def test_killed_before_and_after_the_rows_are_complete_each_row_is_there_once(se
     assert asked(service, "POST") == (2 if method == "PUT" else 1)
 
 
+def test_a_job_that_does_not_say_where_its_rows_go_gets_none(service, connect):
+    with pytest.raises(SystemUnreachableError, match="does not say where the rows of an import job go"):
+        outcomes(connect(by_table(url="/place")), creates("a"))
+    assert len(service.rows("contacts")) == 5
+
+
 def test_a_job_that_was_left_open_is_in_nobodys_way(service, connect):
     connector = connect()
     service._imports.answer("POST", ["contacts"], b'{"op": "create", "csv": true}', {})

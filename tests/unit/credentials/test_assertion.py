@@ -120,5 +120,6 @@ def test_what_the_server_does_not_take_is_told(server, tmp_path, more, error, sa
 def test_a_clock_that_is_wrong_is_told(server, tmp_path):
     grant = grant_of("crm", {**SAID, "token_url": f"{server.url}/token", "private_key": pem(RSA)})
     late = Endpoint(grant, clock=lambda: datetime.fromtimestamp(time.time() - 3600, UTC))
-    with pytest.raises(GrantExpiredError, match="invalid_grant: it has ended"):
+    with pytest.raises(GrantExpiredError, match=r"does not take what the account says of itself \(invalid_grant: it has ended") as caught:
         late.assertion()
+    assert "clock of this machine" in str(caught.value.hint)

@@ -70,6 +70,10 @@ class Imports:
         """
         assert job.upload is not None
         scope = {**self._obj.scope, "job": self._number(job, begun), "url": None if job.url is None else at(begun, parse(job.url))}
+        if job.url is not None and not isinstance(scope["url"], str):
+            raise self._unclear(
+                "the answer does not say where the rows of an import job go", "correct `job: {url: …}` in the connector file"
+            )
         at_last = job.close is None
         try:
             _, trouble = self._client.ask(rows(job.upload, scope), repeat=not at_last, wants_json=False)
