@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,7 +66,7 @@ def test_a_new_state_and_looking_leave_no_copies(tmp_path):
     assert revision_of(older) == "0005"
 
 
-def tables_of(path: Path) -> tuple[object, ...]:
+def tables_of(path: Path) -> tuple[list[tuple[str, str, str | None]], dict[str, list[Any]]]:
     """Everything that a state's file says about its tables, without the lines in which it says it, and what stands in them."""
     with closing(sqlite3.connect(path)) as connection:
         rows = connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY name").fetchall()
