@@ -178,6 +178,16 @@ def test_what_is_no_table_is_told(body, said):
         rows_of(body, "csv")
 
 
+def test_a_table_where_json_is_expected_is_told_as_such(service, connect):
+    service._exports.answer("POST", "contacts", [], {})
+    with pytest.raises(ObjectUnreadableError, match="the answer is CSV") as caught:
+        read(connect(contacts(read={"full": {"get": "/exports/1/table"}})))
+    assert "format: csv" in str(caught.value.hint)
+    flat = contacts(envelope="", columns={"id": {"type": "integer", "format": "text"}, "name": "text"})
+    flat["read"]["full"] = {"get": "/exports/1/table", "format": "csv", "total": "header X-Total"}
+    assert keys(read(connect(flat))) == ["1", "2", "3", "4", "5"]
+
+
 def test_a_page_for_people_is_no_table(service, connect):
     service.traps.html = True
     read_ = {"full": {"get": "/nothing", "format": "csv"}}
@@ -191,6 +201,9 @@ def test_lines_come_back_as_they_went():
     assert rows_of(bytes_of(rows, "jsonl"), "jsonl") == rows
     assert rows_of(b"\xef\xbb\xbfa,b\r\n1,\r\n", "csv") == [{"a": "1", "b": None}]
     assert rows_of(b"", "csv") == []
+    assert rows_of(b'"a;b";c\n"x;y";"1,5"\n', "csv") == [{"a;b": "x;y", "c": "1,5"}]
+    assert rows_of(b'"a,b,c"\td\n1\t2\n', "csv") == [{"a,b,c": "1", "d": "2"}]
+    assert rows_of(b"a\n1;2\n", "csv") == [{"a": "1;2"}]
 
 
 @pytest.mark.parametrize(
@@ -203,7 +216,7 @@ def test_lines_come_back_as_they_went():
         ({"job": {name: value for name, value in JOB.items() if name != "upload"}}, "`upload` is missing"),
         ({"job": {name: value for name, value in JOB.items() if name != "open"}}, "`close` needs `open`"),
         ({"job": {**JOB, "outcome": [{"get": "/x/${jobs}", "format": "csv"}]}}, "`\\${jobs}` stands for nothing here"),
-        ({"job": {**JOB, "outcome": [{"get": "/x", "format": "csv", "items": "/data"}]}}, "there are only rows"),
+        ({"job": {**JOB, "outcome": [{"get": "/x", "format": "csv", "items": "/data"}]}}, "has only rows"),
     ],
 )
 def test_a_file_that_says_what_cannot_be(connect, change, said):

@@ -1,12 +1,14 @@
 """Rows as lines of a text: JSON Lines and CSV (RFC 4180), as applications bring them and want them brought.
 
-Cells of CSV are texts. An empty one is no value; nothing tells an empty text from it.
+Cells of CSV are texts, with commas, semicolons or tabs between them; ours have commas. An empty one is no value; nothing tells an empty
+text from it.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from typing import TYPE_CHECKING, Any, Literal
 
 from trueup.connectors.jsonl_text import parse_line
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 Format = Literal["json", "jsonl", "csv"]
 CONTENT_TYPES: dict[str, str] = {"json": "application/json", "jsonl": "application/jsonl", "csv": "text/csv; charset=utf-8"}
+_QUOTED = re.compile(r'"[^"]*"')
 LONGEST_CELL = 64 * 1024 * 1024
 
 
@@ -27,7 +30,8 @@ def rows_of(body: bytes, form: Format) -> list[Any]:
         return [parse_line(line) for line in body.splitlines() if line.strip()]
     csv.field_size_limit(LONGEST_CELL)
     try:
-        lines = csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
+        whole = body.decode("utf-8-sig")
+        lines = csv.reader(io.StringIO(whole, newline=""), strict=True, delimiter=_delimiter(whole))
         header = next(lines, [])
         if len(set(header)) < len(header):
             raise ValueError("two columns have the same name")
@@ -41,6 +45,12 @@ def rows_of(body: bytes, form: Format) -> list[Any]:
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(str(error)) from error
     return rows
+
+
+def _delimiter(whole: str) -> str:
+    """What stands between the names of the columns; a comma where there is one name alone."""
+    names = _QUOTED.sub("", whole.partition("\n")[0])
+    return max(",;\t", key=names.count)
 
 
 def bytes_of(rows: Sequence[Mapping[str, Any]], form: Format) -> bytes:

@@ -113,6 +113,8 @@ class Listing:
             response, trouble = self._client.ask(self._request(where), wants_json=self._shape.format == "json")
             if trouble is None:
                 break
+            if trouble.means == "broken" and response.headers.get("content-type", "").startswith("text/csv"):
+                raise self._unreadable("the answer is CSV", "write `format: csv` beside the request in the connector file")
             size = self._page.size if self._page is not None else None
             too_large = trouble.means in {"page_size", "transient"} or trouble.status in {400, 413, 422}
             if size is None or self._size is None or not too_large or self._size <= size.least or isinstance(where, str):

@@ -152,10 +152,9 @@ class ListShape(RequestShape):
     def _lines(self) -> ListShape:
         if self.format != "json":
             told = self.page is not None and (self.page.more is not None or (self.page.from_ is not None and self.page.style != "keyset"))
-            if self.items or self.total is not None or self.header or told:
-                raise ValueError(
-                    f"in an answer in {self.format} there are only rows: take away `items`, `total`, `header`, `from` and `more`"
-                )
+            told = told or (self.total is not None and self.total.startswith("/"))
+            if self.items or self.header or told:
+                raise ValueError(f"an answer in {self.format} has only rows: take away `items`, `header`, and pointers to anything else")
         return self
 
 
