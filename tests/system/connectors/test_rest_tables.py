@@ -138,6 +138,24 @@ def test_an_answer_that_is_lost_before_the_rows_are_complete_makes_nothing_twice
     assert [row["name"] for row in service.rows("contacts")][5:] == ["a", "b"]
 
 
+def test_rows_are_not_given_to_a_job_twice(service, connect, monkeypatch):
+    whole = service._imports.answer
+
+    def losing(method, more, body, query):
+        service.traps.lose = int(method == "PUT")
+        return whole(method, more, body, query)
+
+    monkeypatch.setattr(service._imports, "answer", losing)
+    connector = connect()
+    with pytest.raises(SystemUnreachableError, match="the connection broke off"):
+        outcomes(connector, creates("a", "b"))
+    assert (asked(service, "PUT"), asked(service, "PATCH"), asked(service, "DELETE")) == (1, 0, 1)
+    assert len(service.rows("contacts")) == 5
+    monkeypatch.undo()
+    assert [row["__status"] for row in outcomes(connector, creates("a", "b"))] == ["done", "done"]
+    assert [row["name"] for row in service.rows("contacts")][5:] == ["a", "b"]
+
+
 def test_an_answer_that_is_lost_after_the_rows_were_complete_leaves_it_open(service, connect, monkeypatch):
     whole = service._imports.answer
 

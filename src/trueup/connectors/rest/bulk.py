@@ -154,7 +154,7 @@ class Bulk:
                 self._verdicts.trouble(operation, kind, trouble, self._client)
 
     def _uploaded(self, shape: BulkShape, job: ImportShape, items: Sequence[Any]) -> tuple[Response, Trouble | None]:
-        """Make a job, and give it its rows. Until it has them all it writes nothing: every request but the last may be sent twice."""
+        """Make a job, and give it its rows. Until it is closed it writes nothing, so that an empty one too many does no harm."""
         try:
             response, trouble = self._client.ask(built(shape, {**self._obj.scope, "id": None, "key": {}}), repeat=True)
         except ReplyLostError as error:

@@ -76,7 +76,7 @@ class Imports:
             )
         at_last = job.close is None
         try:
-            _, trouble = self._client.ask(rows(job.upload, scope), repeat=not at_last, wants_json=False)
+            _, trouble = self._client.ask(rows(job.upload, scope), repeat=False, wants_json=False)  # a job may take rows twice
             if trouble is None and job.close is not None:
                 at_last = True
                 _, trouble = self._client.ask(built(job.close, scope), wants_json=False)
