@@ -567,6 +567,7 @@ class EntitySummary:
     overruled: int = 0
     parked: int = 0
     missing: int = 0
+    unbelieved: int = 0  # those of them whose system may delete, but not by this reading
     held: int = 0
     failures_open: int = 0  # of this and earlier runs
     systems: dict[str, SystemSummary] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.stories.project import ANN, BEN, CLEO, PRIVATE, NearProject, Project, Result, Row, people
+from trueup.reports.runs import attention
 
 NOTHING = {"created": 0, "updated": 0, "deleted": 0, "failed": 0, "pending": 0, "stale": 0}
 DELETES = "deletes: {from: [crm, list], action: propagate}"
@@ -252,6 +253,10 @@ def test_no_delete_is_believed_from_the_first_reading(project: Project, lost: bo
     done = project.sync(expect=3)
     assert done.system("list")["delivered"] == done.system("crm")["delivered"] == NOTHING
     assert project.rows("list") == [ANN, BEN, CLEO]
+    assert (done.body["entities"]["customer"]["missing"], done.body["entities"]["customer"]["unbelieved"]) == (1, 1)
+    (said,) = attention(done.body)
+    assert said.startswith("customer: 1 row vanished, and may never have been there")
+    assert "deletes:" not in said
     project.sync()
     assert project.rows("crm") == [ANN, CLEO]
     project.sql("crm", "DELETE FROM customers WHERE id = 3")  # from now on they are

@@ -80,9 +80,12 @@ def settle_deletes(facts: Facts, merged: Merged) -> DeleteVerdict:
     losing = entitled.clear() if facts.older else _losing(facts, merged, entitled)
     standing = entitled.join(losing.select(GID, SYSTEM), on=[GID, SYSTEM], how="anti")
     changes, stated, overruled = NO_CHANGES, NO_UPDATES, 0
+    deleted = merged.deleted if rule is not None and rule.action == "archive" else pl.concat([standing[GID], merged.deleted]).unique()
+    # Its other rows that went as well need nobody: the record has ended.
+    ended = others.filter(pl.col("told") & pl.col(GID).is_in(deleted.implode()))
+    others = others.join(ended, on=[GID, SYSTEM], how="anti", maintain_order="left")
     missing = others
-    deleted = pl.concat([standing[GID], merged.deleted]).unique()
-    removed = pl.concat([losing, refused, done])
+    removed = pl.concat([losing, refused, done, ended.drop("told")])
     told = [
         _history(losing, facts, "delete lost", "an edit, a pending delivery or an open conflict stands against it"),
         _history(refused, facts, "delete refused", "refused by a person"),
@@ -93,7 +96,6 @@ def settle_deletes(facts: Facts, merged: Merged) -> DeleteVerdict:
         vain = _vain(standing, over, len(rule.set))
         archived = standing.join(vain, on=[GID, SYSTEM], how="anti")
         missing = pl.concat([others, archived.with_columns(told=pl.lit(value=False)), vain.with_columns(told=pl.lit(value=True))])
-        deleted = merged.deleted
         told += [_history(archived, facts, "archive", "deletes: archive"), over]
         told.append(changes.with_columns(kind=pl.lit("edit")).cast(HISTORY_SCHEMA))
         overruled = over.height

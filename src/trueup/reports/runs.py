@@ -89,11 +89,7 @@ def _system_attention(place: str, part: Mapping[str, Any]) -> Iterator[str]:
 def _entity_attention(name: str, entity: Mapping[str, Any]) -> Iterator[str]:
     if entity.get("held"):
         yield f"{name}: {counted(entity['held'], 'part')} of this run held by a guard: `trueup holds`, then approve, refuse or leave"
-    if entity.get("missing"):
-        yield (
-            f"{name}: {counted(entity['missing'], 'row')} vanished, and nothing says that deletes are meant: {WHICH_VANISHED} shows which;"
-            " say `deletes:` in the configuration, or put the rows back"
-        )
+    yield from _vanished(name, entity)
     if entity["conflicts"]["open"]:
         yield f"{name}: {counted(entity['conflicts']['open'], 'conflict')} to settle: `trueup conflicts`"
     told = sum(part["observed"]["rejected"] + part["delivered"]["failed"] for part in entity["systems"].values())
@@ -114,6 +110,22 @@ def _entity_attention(name: str, entity: Mapping[str, Any]) -> Iterator[str]:
         )
     if entity.get("overruled"):
         yield f"{name}: {counted(entity['overruled'], 'edit')} overruled and put back: `trueup explain {name} KEY` says why"
+
+
+def _vanished(name: str, entity: Mapping[str, Any]) -> Iterator[str]:
+    missing, unbelieved = entity.get("missing", 0), entity.get("unbelieved", 0)
+    if unbelieved:
+        yield (
+            f"{name}: {counted(unbelieved, 'row')} vanished, and may never have been there, or lie elsewhere now (a state that was put"
+            f" back, another table or key): nothing is deleted for that. {WHICH_VANISHED} shows which; delete their records in another"
+            " system, or put the rows back"
+        )
+    if missing > unbelieved:
+        count = counted(missing - unbelieved, "row")
+        yield (
+            f"{name}: {count} vanished, and nothing says that deletes are meant: {WHICH_VANISHED} shows which;"
+            " say `deletes:` in the configuration, or put the rows back"
+        )
 
 
 def changes_text(changes: Sequence[Mapping[str, Any]], total: int, style: Style = PLAIN) -> str:

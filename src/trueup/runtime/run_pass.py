@@ -379,6 +379,8 @@ class Pass:
         summary.deleted += decision.deleted_now
         summary.overruled += decision.overruled
         summary.missing += decision.missing
+        if decision.missing and self.entity.deletes is not None:
+            summary.unbelieved += int(decision.missing_keys[SYSTEM].is_in(list(self.entity.deletes.sources)).sum())
         summary.conflicts_opened += decision.opened
         for name, rows in decision.edited.items():
             counts = summary.systems[name].observed

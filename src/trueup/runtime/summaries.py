@@ -58,6 +58,7 @@ def _entity(summary: EntitySummary) -> dict[str, Any]:
         "held": summary.held,
         "failures": {"open": summary.failures_open},
         "systems": systems,
+        **({"unbelieved": summary.unbelieved} if summary.unbelieved else {}),
         **({"apart": summary.apart} if summary.apart else {}),
         **({"left": summary.left} if summary.left else {}),
         **({"notes": summary.notes} if summary.notes else {}),

@@ -57,6 +57,15 @@ def recreated(facts: Facts, decision: Decision, system: str = "crm") -> bool:
     return owed(facts, decision, system).creates[GID].to_list() == [1]
 
 
+def test_of_a_row_that_went_with_its_record_nobody_hears():
+    facts = agreed(shape("propagate"), {1: ADA | {"status": "new"}}, gone=[(1, "crm"), (1, "shop")])
+    decision = reconcile(facts)
+    assert decision.deleted.to_list() == [1]
+    assert decision.missing == 0
+    assert sorted(decision.removed.select("__system", KEY).rows()) == [("crm", "k1"), ("shop", "k1")]
+    assert deleted(facts, decision) == {"crm": [], "shop": [], "till": ["k1"]}
+
+
 # ---------------------------------------------------------------- nobody may delete
 
 
