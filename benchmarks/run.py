@@ -4,6 +4,7 @@ make bench                          1,000,000 rows
 make bench ARGS="--rows 100000"     a quick look
 make bench ARGS="--large"           four million rows as well, for memory
 make bench ARGS="--explain"         looking at one record among a million, with ten million lines of history
+make bench ARGS="--dashboard"       the dashboard's pages on a large state, fifty browsers, and syncs beside them
 make bench ARGS="--hooks"           webhooks alone
 make bench ARGS="--rest"            web applications alone
 make bench ARGS="--workers"         several workers alone
@@ -27,7 +28,7 @@ import psycopg
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import floors, looking, undo
+from benchmarks import dashboard, floors, looking, undo
 from benchmarks.crossing import crossing
 from benchmarks.hooks import webhooks
 from benchmarks.measure import Measured, call, command, trueup
@@ -78,11 +79,12 @@ class Bench:
         print(line.text(), flush=True)
 
 
-def main() -> None:
+def main() -> None:  # noqa: PLR0915  one option after the other
     """Run everything."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--explain", action="store_true", help="only how long it takes to look at one record in a large state")
+    parser.add_argument("--dashboard", action="store_true", help="only the dashboard, in a browser, on a large state")
     parser.add_argument("--records", type=int, default=1_000_000, help="of that state")
     parser.add_argument("--postgres", action="store_true", help="that state in PostgreSQL as well")
     parser.add_argument("--large", action="store_true", help="four times the rows as well")
@@ -95,6 +97,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.explain:
         looking.main(options.records, postgres=options.postgres)
+        return
+    if options.dashboard:
+        dashboard.main(options.records)
         return
     if options.rest:
         applications()

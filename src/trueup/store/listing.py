@@ -111,9 +111,20 @@ def lines_of_run(db: Db, number: int, *, after: int = 0, limit: int = PAGE) -> p
 
 
 def living_records(db: Db, entity: str, *, after: int = 0, limit: int = PAGE) -> pl.DataFrame:
-    """Living records after an id, by id: id, data."""
+    """Living records after an id, by id: id, data.
+
+    Where records of the entity lie close together, the next ids hold a whole page of them; elsewhere, all of its ids are sorted.
+    """
+    near = db.frame(_living(db, entity, after).where(golden.c.id <= after + SCANNED).order_by(golden.c.id).limit(limit))
+    if near.height == limit:
+        return near
     wanted = (golden.c.entity == db.entity(entity), records.ALIVE, golden.c.id > after)
     return db.frame(sa.select(golden.c.id, golden.c.data).where(*wanted).order_by(golden.c.id).limit(limit))
+
+
+def _living(db: Db, entity: str, after: int) -> sa.Select[Any]:
+    """Living records after an id, found by the id: SQLite would rather sort all records of the entity, were it not for the sum."""
+    return sa.select(golden.c.id, golden.c.data).where(golden.c.entity + 0 == db.entity(entity), records.ALIVE, golden.c.id > after)
 
 
 def records_saying(db: Db, entity: str, said: str, *, after: int = 0, limit: int = PAGE) -> tuple[pl.DataFrame, int | None]:
@@ -123,9 +134,8 @@ def records_saying(db: Db, entity: str, said: str, *, after: int = 0, limit: int
     """
     inside = orjson.dumps(said).decode()[1:-1]
     last = db.execute(sa.select(sa.func.max(golden.c.id))).scalar_one()
-    wanted: list[Any] = [golden.c.id > after, golden.c.id <= after + SCANNED, golden.c.entity == db.entity(entity), records.ALIVE]
-    wanted.append(golden.c.data.icontains(inside, autoescape=True))
-    found = db.frame(sa.select(golden.c.id, golden.c.data).where(*wanted).order_by(golden.c.id).limit(limit))
+    wanted = (golden.c.id <= after + SCANNED, golden.c.data.icontains(inside, autoescape=True))
+    found = db.frame(_living(db, entity, after).where(*wanted).order_by(golden.c.id).limit(limit))
     end = int(found["id"][-1]) if found.height == limit else after + SCANNED
     return found, end if last is not None and end < last else None
 

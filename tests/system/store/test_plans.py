@@ -19,7 +19,7 @@ from trueup.runtime.explain import explain_record, view_record
 from trueup.runtime.past import as_of
 from trueup.runtime.records import find_record
 from trueup.runtime.workspace import open_workspace
-from trueup.store import Db, Store, match_key, notice, shadow
+from trueup.store import Db, Store, listing, match_key, notice, shadow
 
 GIDS = pl.Series([1, 2, 3], dtype=pl.Int64)
 KEYS = pl.Series(["a", "b"])
@@ -37,6 +37,8 @@ KEYS = pl.Series(["a", "b"])
         (lambda db: shadow.any_(db, "customer", "crm"), "PRIMARY KEY (entity=? AND system=?)"),
         (lambda db: match_key.remove(db, "customer", GIDS), "match_key USING PRIMARY KEY (entity=? AND rule=? AND hash=? AND golden_id=?)"),
         (lambda db: match_key.of(db, "customer", GIDS), "match_golden USING PRIMARY KEY (entity=? AND golden_id=?)"),
+        (lambda db: listing.living_records(db, "customer"), "SEARCH golden USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        (lambda db: listing.records_saying(db, "customer", "Rome"), "SEARCH golden USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
     ],
 )
 def test_what_is_looked_for_is_found_by_its_index(tmp_path: Path, ask: Callable[[Db], object], plan: str) -> None:
@@ -52,7 +54,7 @@ def test_what_is_looked_for_is_found_by_its_index(tmp_path: Path, ask: Callable[
 
             sa.event.listen(db.connection, "before_cursor_execute", note)
             ask(db)
-            statement, parameters = next(one for one in said if "shadow" in one[0] or "match_" in one[0])
+            statement, parameters = next(one for one in said if any(name in one[0] for name in ("shadow", "match_", "golden.data")))
             driver = db.connection.connection.driver_connection
             assert driver is not None
             steps = [row[3] for row in driver.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]

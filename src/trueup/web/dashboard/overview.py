@@ -28,16 +28,20 @@ async def overview(tab: Tab) -> None:
     """Show it, and keep it up to date."""
     tab.head("Overview")
     body = markup("")
-    look = partial(_look, tab)
 
     async def draw() -> None:
-        found = await tab.shared("overview", look)
+        found = await overview_for(tab)
         body.set_content(
             f'<p class="panel">{words(NOTHING_YET)}</p>' if found is None else overview_html(found, sets_up=tab.guest.may("admin"))
         )
 
     await draw()
     tab.live(draw)
+
+
+async def overview_for(tab: Tab) -> Overview | None:
+    """What the overview shows, looked at once for all who ask while nothing happens; None where the state cannot be read, which is told."""
+    return await tab.shared("overview", partial(_look, tab))
 
 
 def _look(tab: Tab, db: Db) -> Overview:

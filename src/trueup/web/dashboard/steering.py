@@ -12,7 +12,7 @@ from trueup.runtime.schedule import due_at, is_realtime, terms_of
 from trueup.runtime.serving.knowing import VERIFIED, verified_from
 from trueup.store import alert, meta, paused
 from trueup.web.dashboard.markup import joined, pill, quiet, section, table, when, words
-from trueup.web.dashboard.overview_facts import overview_of
+from trueup.web.dashboard.overview import overview_for
 from trueup.web.dashboard.tab import Tab, button, line, markup
 
 if TYPE_CHECKING:
@@ -35,10 +35,10 @@ async def schedules(tab: Tab) -> None:
 
     async def draw() -> None:
         now = tab.site.place.clock()
-        found = await tab.look(lambda db: (paused.list_(db), overview_of(db, config, "", now)))
-        if found is None:
+        pauses, facts = await tab.look(paused.list_), await overview_for(tab)
+        if pauses is None or facts is None:
             return
-        resting, known = set(found[0]), {one.name: one for one in found[1].entities}
+        resting, known = set(pauses), {one.name: one for one in facts.entities}
         rows = [
             [words(name), words(_terms(entity.when)), when(known[name].last_pass), when(_next(name, entity, known[name].last_pass, now)),
              _paused(("entity", name) in resting or ("all", "") in resting)]
