@@ -98,6 +98,8 @@ def main() -> None:  # noqa: PLR0915  one option after the other
     if options.explain:
         looking.main(options.records, postgres=options.postgres)
         return
+    if options.dashboard and options.postgres:
+        parser.error("the dashboard is measured on a state in a file only")
     if options.dashboard:
         dashboard.main(options.records)
         return

@@ -108,7 +108,7 @@ def test_it_is_given_tokens_again_and_again_and_nobody_is_asked(server, tmp_path
         ({"client_id": "another@example.com"}, GrantExpiredError, "invalid_grant: nobody known"),
         ({"private_key": pem(EC)}, GrantExpiredError, "invalid_grant: the signature is not valid"),
         ({"audience": "https://elsewhere.example.com"}, GrantExpiredError, "invalid_grant: meant for somebody else"),
-        ({"private_key": "nonsense"}, AccessRefusedError, "no private key in PEM"),
+        ({"private_key": "not in PEM at all"}, AccessRefusedError, "no private key in PEM"),
     ],
 )
 def test_what_the_server_does_not_take_is_told(server, tmp_path, more, error, said):
