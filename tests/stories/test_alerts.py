@@ -110,6 +110,7 @@ def kept(company: Company) -> list[alert.Alert]:
         return alert.list_(db)
 
 
+@pytest.mark.slow
 def test_an_owner_hears_of_a_trouble_once_and_of_its_end_also_across_a_restart(tmp_path: Path, chat: Chat) -> None:
     company, till = company_with(tmp_path, f'Head of Sales: "{chat.address}"'), Till()
     with serving(company, till) as server:
@@ -164,6 +165,7 @@ def test_several_troubles_of_one_owner_are_one_message(tmp_path: Path, chat: Cha
     assert "Secretive" not in orjson.dumps(chat.messages).decode() + company.told.getvalue()
 
 
+@pytest.mark.slow
 def test_a_channel_that_does_not_answer_delays_nothing_and_is_told_elsewhere(tmp_path: Path, chat: Chat) -> None:
     broken = Chat()
     broken.status = 500

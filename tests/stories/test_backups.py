@@ -259,6 +259,7 @@ def test_a_restore_that_is_killed_leaves_one_state_or_the_other(tmp_path: Path) 
     assert done.body["entities"]["customer"]["conflicts"]["open"] == 0
 
 
+@pytest.mark.slow
 def test_a_state_in_postgresql_and_its_way_into_a_file_and_back(tmp_path: Path, postgres_url: str) -> None:
     project = NearProject(tmp_path, state=postgres_url)
     project.add_sqlite("crm", (ANN, BEN, CLEO))

@@ -108,6 +108,7 @@ def _kill_often(folder: Path, url: str, *, kills: int, seed: int) -> None:
     shop.settle()
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment(tmp_path: Path, postgres_url: str) -> None:
     _kill_often(tmp_path, postgres_url, kills=3, seed=1)
 
@@ -118,6 +119,7 @@ def test_killed_at_many_moments(tmp_path: Path, postgres_url: str, seed: int) ->
     _kill_often(tmp_path, postgres_url, kills=15, seed=seed)
 
 
+@pytest.mark.slow
 def test_killed_while_an_sqlite_file_is_written(tmp_path: Path, postgres_url: str) -> None:
     """What had been begun there is no row that stands there: nothing that was never committed counts as written."""
     shop = Shop(tmp_path, postgres_url, 5)

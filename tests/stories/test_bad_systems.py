@@ -175,6 +175,7 @@ def test_a_state_that_is_none(project: Project, tmp_path: Path) -> None:
     project.run("sync", expect=1).says("does not answer", "state:")
 
 
+@pytest.mark.slow
 def test_two_processes_at_once(project: Project) -> None:
     project.write_csv("sheet", people(2000))
     project.configure()
@@ -281,6 +282,7 @@ def test_interrupting_a_run_is_quiet(project: Project) -> None:
     project.mended([*people(3000), *PEOPLE])
 
 
+@pytest.mark.slow
 def test_the_server_goes_away_while_a_run_reads_from_it(project: Project, spare_mariadb: MariadbServer) -> None:
     """Half of a listing is no listing: nobody is taken for deleted, and what was read of it so far is forgotten."""
     with spare_mariadb.database() as url:

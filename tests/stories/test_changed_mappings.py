@@ -143,6 +143,7 @@ def test_a_mass_of_values_is_told_otherwise_without_a_guard(tmp_path: Path) -> N
     assert done.body["entities"]["customer"]["golden"]["reread"] == 300
 
 
+@pytest.mark.slow
 def test_a_field_gets_another_type_and_back(tmp_path: Path) -> None:
     """Values that are no numbers wait while numbers are asked for; all others are told in the form of the type."""
     project = Project(tmp_path)

@@ -120,6 +120,7 @@ def test_conflicts_are_counted_by_rule_and_winner_and_until_a_person_settles_the
         assert figures(server)['trueup_conflicts_open{entity="customer"}'] == 0
 
 
+@pytest.mark.slow
 def test_a_slow_delivery_is_as_late_as_it_was_and_not_as_its_pass(tmp_path: Path):
     company = Company(tmp_path)
     text = company.file.read_text(encoding="utf-8").replace("guard: off", "guard: off\n    max_delay: 1s")

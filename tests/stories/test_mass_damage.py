@@ -272,6 +272,7 @@ def test_the_work_of_people_passes(trade: Trade, work: str) -> None:
     assert trade.held() == []
 
 
+@pytest.mark.slow
 def test_rows_that_are_edited_again_and_again_count_once_an_hour(trade: Trade) -> None:
     """A handful of products that sell all the time is no mass; as many edits of as many products are one."""
     for number in range(30):

@@ -73,6 +73,7 @@ def test_changes_are_told_at_once_and_who_does_not_answer_delays_nobody(
     assert [one.data["change"] for one in prompt.told] == ["updated"] * 3
 
 
+@pytest.mark.slow
 def test_a_receiver_that_is_gone_is_told_of_and_another_secret_is_taken_up(tmp_path: Path, receivers: tuple[Receiver, Receiver]) -> None:
     gone, other = receivers[0], Receiver(secret=OTHER)
     gone.behave = lambda _told, _handler: 410

@@ -49,6 +49,7 @@ def test_a_service_has_no_rights_beyond_its_folder(path):
     assert told["StateDirectoryMode"] == "0700"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SERVICES, ids=lambda path: path.name)
 def test_the_command_of_a_service_is_one_of_trueup(path, tmp_path):
     """With a configuration that is not there, a command that can be parsed ends with status 1, and wrong usage with 2."""

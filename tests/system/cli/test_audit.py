@@ -325,6 +325,7 @@ def test_a_statement_is_kept_without_values(statement, kept):
     assert without_values(statement) == kept
 
 
+@pytest.mark.slow
 def test_the_trail_is_written_whoever_looks(tmp_path: Path) -> None:
     """Two at once: neither is lost, and the chain is whole."""
     project = company(tmp_path)

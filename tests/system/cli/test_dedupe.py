@@ -127,6 +127,7 @@ def test_from_first_contact_to_undo(tmp_path):
     assert project.trueup("plan", "--json").expect(0).json["changes"] == []
 
 
+@pytest.mark.slow
 def test_a_person_answers(tmp_path):
     project = project_in(tmp_path)
     project.trueup("dedupe", "customer", "--apply").expect(0)
@@ -214,6 +215,7 @@ def test_orders_follow_the_customer_that_stays(tmp_path):
     project.trueup("verify").expect(0)
 
 
+@pytest.mark.slow
 def test_very_many_orders_of_a_customer_that_is_taken_in_are_nobody_s_edits(tmp_path):
     """Each of them refers to another record from then on: no guard holds that, and what somebody edits beside it is held as ever."""
     config = CONFIG.replace("entities:", "  books: {connector: sqlite, path: books.db}\nentities:", 1)

@@ -369,6 +369,7 @@ def test_killed_at_any_step_it_goes_on_and_back(tmp_path, what, every, least):
     assert int(done.stdout.split()[-1]) > least
 
 
+@pytest.mark.slow
 def test_between_servers_with_a_state_on_one(tmp_path, postgres_url, mariadb_url):
     """The rota is a file, the front desk is in PostgreSQL with the state, payroll in MariaDB."""
     config = CONFIG.replace(

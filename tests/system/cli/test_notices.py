@@ -38,6 +38,7 @@ def rename(project: Project, name: str) -> None:
     project.trueup("sync").expect(0)
 
 
+@pytest.mark.slow
 def test_what_is_told_and_what_could_not_be(project: Project, receiver: Receiver) -> None:
     (before,) = project.trueup("notices", "--json").expect(0).json
     assert (before["name"], before["since"], before["entities"]) == ("flow", None, ["customer"])

@@ -257,6 +257,7 @@ def test_each_recipient_gets_it_once_and_one_that_bounces_is_tried_again(tmp_pat
     assert "s3" not in project.trueup("report", "sent").expect(0).out
 
 
+@pytest.mark.slow
 def test_one_that_did_not_reach_everybody_by_its_hour_is_told_where_no_server_runs(tmp_path: Path, chats: list[Chat]) -> None:
     """By a command of its own for timers, by `doctor` and by `check`; never before it could have been made, and not within half an hour."""
     now = datetime.now(UTC)

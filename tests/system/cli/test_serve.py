@@ -78,6 +78,7 @@ def test_a_message_by_http_and_a_clean_end(tmp_path: Path) -> None:
         assert workspace.verify().agrees
 
 
+@pytest.mark.slow
 def test_another_secret_is_taken_up_while_it_serves(tmp_path: Path) -> None:
     company = Company(tmp_path)
     text = company.file.read_text()
@@ -139,6 +140,7 @@ def get(url: str) -> tuple[int, str]:
         return error.code, error.read().decode()
 
 
+@pytest.mark.slow
 def test_the_port_answers_also_while_the_server_stands_still(tmp_path: Path) -> None:
     company = Company(tmp_path)
     with serving(company) as server:

@@ -139,6 +139,7 @@ def till(tmp_path: Path, **settings: Any) -> SqliteConnector:
     return SqliteConnector.open("till", {"path": str(tmp_path / "till.db"), **settings})
 
 
+@pytest.mark.slow
 def test_reading_tells_nothing_and_every_commit_is_told(db: sqlite3.Connection, tmp_path: Path):
     connector, reader = till(tmp_path), till(tmp_path)
     with watching(connector, PEOPLE) as watch:

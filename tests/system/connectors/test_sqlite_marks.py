@@ -468,6 +468,7 @@ db.close()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", every_third(range(2)))
 def test_nothing_is_missed_while_another_program_writes_and_puts_back(till, database, path, seed, monkeypatch):
     """What was last read of each row, kept up by readings since marks, is what is there when the writer stops."""

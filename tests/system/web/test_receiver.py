@@ -284,6 +284,7 @@ def test_a_slow_client_delays_nobody_and_is_not_waited_for(started: Start, tmp_p
     assert keys(str(tmp_path / "state.db")) == ["42"]
 
 
+@pytest.mark.slow
 def test_a_huge_body_is_refused_before_it_is_read(started: Start, tmp_path):
     handle = started(tmp_path / "state.db")
     with socket.create_connection(("127.0.0.1", handle.port), timeout=60) as connection:

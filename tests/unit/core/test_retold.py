@@ -163,6 +163,7 @@ def quiet(facts: Facts, decision: Decision, done: set[int]) -> None:
         assert owed(facts, decision, system).updates.filter(pl.col(GID).is_in(list(done))).is_empty()
 
 
+@pytest.mark.slow
 def test_most_of_them_are_decided_about_at_once():
     """That the comparison above is about something."""
     found = []
